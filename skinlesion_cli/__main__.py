@@ -1,0 +1,6 @@
+"""`python -m skinlesion_cli` is the command `skinlesion`."""
+
+from skinlesion_cli.cli.app import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What the terminal sees: one thin file a subcommand."""

@@ -1,0 +1,75 @@
+"""The command `skinlesion`: its subcommands, and what an error becomes."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from skinlesion_cli import __version__
+from skinlesion_cli.cli import console, demo, evaluate, gradcam, predict, train, weights
+from skinlesion_cli.core.errors import SkinLesionError
+
+app = typer.Typer(
+    rich_markup_mode=None,
+    name="skinlesion",
+    help="Train, evaluate and explain compact skin-lesion classifiers. "
+    "A research tool, not a medical device.",
+    epilog="Every setting is also an environment variable (SKINLESION_EPOCHS), a line of .env, "
+    "and a key of a --config file.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("train")(train.train)
+app.command("evaluate")(evaluate.evaluate)
+app.command("predict")(predict.predict)
+app.command("gradcam")(gradcam.gradcam)
+app.command("weights")(weights.weights)
+app.command("demo")(demo.demo)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        console.out.print(f"skinlesion {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; exit with 0, 1 (faults), 2 (wrong usage or input) or 130 (interrupted)."""
+    try:
+        code = app(standalone_mode=False)
+    except SkinLesionError as error:
+        _stop(error, str(error), error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # The reader of our output has gone, as `head` does; Python must not try to flush to it again.
+        sys.stderr.close()
+        sys.exit(1)
+    except Exception as error:
+        usage = getattr(error, "format_message", None)
+        if usage is not None:
+            _stop(error, f"{usage()} (see --help)", getattr(error, "exit_code", 2))
+        reason = " ".join(str(error).split())[:300]
+        text = f"unexpected {type(error).__name__}: {reason}; add --verbose for the traceback"
+        _stop(error, text, 1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _stop(error: Exception, text: str, code: int) -> None:
+    if "--verbose" in sys.argv:
+        import traceback
+
+        traceback.print_exception(error)
+    console.fail(text)
+    sys.exit(code)

@@ -1,0 +1,74 @@
+"""`skinlesion evaluate`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from skinlesion_cli.cli import console
+from skinlesion_cli.cli.options import JsonOption, ModelChoice, with_settings
+from skinlesion_cli.core.settings import Settings
+
+
+@with_settings("data_root", "batch_size", "num_workers", "device", "precision", model=True)
+def evaluate(
+    *,
+    settings: Settings,
+    model: ModelChoice,
+    split: Annotated[str, typer.Option("--split", metavar="NAME", help="Folder of the data set.")] = "test",
+    predictions: Annotated[
+        Path | None,
+        typer.Option(
+            "--predictions", metavar="FILE.csv", help="Score these predictions, made anywhere, and no model."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Where metrics.json, predictions.csv and the confusion matrix go. "
+            "Default: results/evaluation/SPLIT.",
+        ),
+    ] = None,
+    json: JsonOption = False,
+) -> int:
+    """Score a checkpoint on a split, or a CSV file of predictions."""
+    from skinlesion_cli.core.files import ensure_writable_folder
+
+    folder = out or Path("results/evaluation", "predictions" if predictions else split)
+    if predictions is not None:
+        from skinlesion_cli.core import evaluation
+        from skinlesion_cli.core.predictions import read_predictions
+
+        scored = read_predictions(predictions)
+        ensure_writable_folder(folder)
+        scores, document = evaluation.evaluate(scored)
+    else:
+        from skinlesion_cli.core.folders import read_split
+
+        images = read_split(settings.data_root, split)
+        ensure_writable_folder(folder)
+
+        from skinlesion_cli.cli.progress import Display
+        from skinlesion_cli.core.evaluation import predict_and_evaluate
+
+        predictor = model.load(settings)
+        with Display() as display:
+            scored, scores, document = predict_and_evaluate(predictor, images, display.show)
+
+    from skinlesion_cli.report import results
+
+    results.write_evaluation(folder, scored, scores, document)
+    for text in scores.warnings:
+        console.warn(text)
+    if json:
+        console.print_json(document)
+    else:
+        from skinlesion_cli.cli.tables import class_table, summary_table
+
+        console.out.print(class_table(scores))
+        console.out.print()
+        console.out.print(summary_table({split if predictions is None else predictions.name: document}))
+    console.note(f"scores, predictions and confusion matrix: {folder}")
+    return 0

@@ -1,0 +1,1 @@
+"""The method itself: no terminal, no printing."""

@@ -1,0 +1,172 @@
+"""Reading photographs, and the exact pixels that the model sees of them.
+
+Only Pillow and numpy: these functions run in worker processes and, later, without torch.
+"""
+
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from skinlesion_cli.core.errors import UnreadableImageError
+from skinlesion_cli.core.settings import RESIZE_RATIO
+
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
+
+# What no photograph of skin is, and what would take memory without bound.
+MIN_SIDE = 8
+MAX_PIXELS = 180_000_000
+MAX_ASPECT = 20
+
+
+def has_image_suffix(path: Path) -> bool:
+    """Whether the name says that the file is an image."""
+    return path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def read_image(path: Path) -> Image.Image:
+    """Read a photograph as 8-bit RGB, upright.
+
+    EXIF orientation is applied; CMYK and greyscale are converted; 16-bit greys keep their upper 8 bits;
+    transparency is laid on white; of an animation the first frame is taken.
+
+    Raises:
+        UnreadableImageError: no image, cut short, too small, too large or too narrow for a photograph.
+    """
+    with _named_faults(path), _opened(path) as image:
+        image.load()
+        return _upright_rgb(image)
+
+
+def check_image(path: Path) -> None:
+    """Read only the head of a file, at a small fraction of the cost of its pixels.
+
+    Finds files that are no images or of an impossible size, not ones that are cut short.
+
+    Raises:
+        UnreadableImageError: the head is no head of a readable image.
+    """
+    with _named_faults(path), _opened(path):
+        pass
+
+
+def check_images(paths: Iterable[Path]) -> None:
+    """`check_image` for many files, naming all that fail.
+
+    Raises:
+        UnreadableImageError: one or more are not readable.
+    """
+    faults = []
+    for path in paths:
+        try:
+            check_image(path)
+        except UnreadableImageError as error:
+            faults.append(str(error))
+    if faults:
+        more = "" if len(faults) == 1 else f" ({len(faults)} such files in all)"
+        raise UnreadableImageError("; ".join(faults[:20]) + f"{more}: mend or remove them")
+
+
+@contextmanager
+def _named_faults(path: Path) -> Iterator[None]:
+    try:
+        yield
+    # Pillow's decoders raise many types on damaged files, SyntaxError, struct.error and ValueError among
+    # them; what all have in common is that this file cannot be read.
+    except Exception as error:
+        raise UnreadableImageError(f"cannot read {path}: {_reason(error)}") from None
+
+
+def _opened(path: Path) -> Image.Image:
+    with warnings.catch_warnings():
+        # Pillow warns of a decompression bomb and reads on; the size check below refuses it.
+        warnings.simplefilter("ignore")
+        image = Image.open(path)
+    width, height = image.size
+    problem = ""
+    if min(width, height) < MIN_SIDE:
+        problem = f"too small to be a photograph (each side needs {MIN_SIDE})"
+    elif width * height > MAX_PIXELS:
+        problem = f"more than {MAX_PIXELS:,}"
+    elif max(width, height) > MAX_ASPECT * min(width, height):
+        problem = f"too narrow to be a photograph (1 : {MAX_ASPECT} at most)"
+    if problem:
+        image.close()
+        raise ValueError(f"{width}×{height} pixels, {problem}")
+    return image
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no such file"
+    if type(error).__name__ == "UnidentifiedImageError":
+        return "it is not an image"
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return str(text).splitlines()[0]
+
+
+def _upright_rgb(image: Image.Image) -> Image.Image:
+    image = ImageOps.exif_transpose(image)
+    if image.mode.startswith("I;16") or image.mode == "I":
+        # Pillow's own conversion clips at 255 and turns a 16-bit photograph white.
+        grey = np.asarray(image).astype(np.int64)
+        image = Image.fromarray(np.clip(grey >> 8, 0, 255).astype(np.uint8))
+    elif image.mode == "F":
+        raise ValueError("floating-point pixels have no known range")
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert("RGB")
+
+
+@dataclass(frozen=True)
+class Frame:
+    """A rectangle in a picture's own pixels; edges may lie between pixels, or outside a small picture."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+def resize_side(img_size: int) -> int:
+    """Length that the shorter side is resized to before the centre crop: round(1.14 × img_size)."""
+    return round(RESIZE_RATIO * img_size)
+
+
+def centre_crop(image: Image.Image, img_size: int) -> Image.Image:
+    """Evaluation's view: shorter side to `resize_side` (bilinear, antialiased), then the centre square.
+
+    Equal to torchvision's Resize and CenterCrop on the same picture, to the bit.
+
+    Args:
+        image: RGB, any size.
+        img_size: side of the result in pixels.
+    """
+    width, height = _resized(image.size, resize_side(img_size))
+    left, top = _offset(width, img_size), _offset(height, img_size)
+    resized = image.resize((width, height), Image.Resampling.BILINEAR)
+    return resized.crop((left, top, left + img_size, top + img_size))
+
+
+def centre_frame(size: tuple[int, int], img_size: int) -> Frame:
+    """Where the pixels of `centre_crop` come from, in a picture of `size` (width, height)."""
+    width, height = _resized(size, resize_side(img_size))
+    scale_x, scale_y = size[0] / width, size[1] / height
+    left, top = _offset(width, img_size), _offset(height, img_size)
+    return Frame(left * scale_x, top * scale_y, (left + img_size) * scale_x, (top + img_size) * scale_y)
+
+
+def _resized(size: tuple[int, int], shorter: int) -> tuple[int, int]:
+    width, height = size
+    if width <= height:
+        return shorter, int(shorter * height / width)
+    return int(shorter * width / height), shorter
+
+
+def _offset(length: int, crop: int) -> int:
+    return round((length - crop) / 2.0)

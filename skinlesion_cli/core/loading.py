@@ -1,0 +1,170 @@
+"""From files to batches: the dual-weighted draws, the data sets that read them, and their loaders.
+
+Workers hand over bytes; normalisation happens on the device (`augment.normalize`).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from skinlesion_cli.core.augment import training_transform
+from skinlesion_cli.core.balance import sampling_probabilities
+from skinlesion_cli.core.errors import UnreadableImageError
+from skinlesion_cli.core.folders import Split
+from skinlesion_cli.core.images import centre_crop, read_image
+from skinlesion_cli.core.runtime import Runtime
+
+Draw = tuple[int, int]
+"""Index of an image, and the seed of its augmentation."""
+
+
+class WeightedDraws(Sampler[list[Draw]]):
+    """Batches of images drawn with replacement: a class by its probability, then an image of it uniformly.
+
+    What an epoch draws follows from the seed and the epoch alone, so a resumed run draws what it would have
+    drawn, with any number of workers.
+    """
+
+    def __init__(
+        self, labels: Sequence[int], *, alpha: float, epoch_size_mult: float, batch_size: int, seed: int
+    ):
+        self._by_class = _indices_by_class(labels)
+        self._probabilities = sampling_probabilities([len(indices) for indices in self._by_class], alpha)
+        self.epoch_size = max(1, round(epoch_size_mult * len(labels)))
+        self.epoch = 0
+        """Set it before an epoch begins."""
+        self._batch_size = batch_size
+        self._seed = seed
+
+    def draw(self) -> tuple[np.ndarray, np.ndarray]:
+        """All draws of the epoch: indices of images, and a seed for the augmentation of each."""
+        generator = np.random.default_rng((self._seed, self.epoch))
+        classes = generator.choice(len(self._by_class), size=self.epoch_size, p=self._probabilities)
+        sizes = np.array([len(indices) for indices in self._by_class])
+        inside = (generator.random(self.epoch_size) * sizes[classes]).astype(np.int64)
+        starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
+        indices = np.concatenate(self._by_class)[starts[classes] + inside]
+        return indices, generator.integers(2**62, size=self.epoch_size)
+
+    def _starts(self) -> list[int]:
+        starts = list(range(0, self.epoch_size, self._batch_size))
+        # Batch normalisation cannot train on one image: a last single joins the batch before it.
+        if len(starts) > 1 and self.epoch_size - starts[-1] == 1:
+            starts.pop()
+        return starts
+
+    def __len__(self) -> int:
+        return len(self._starts())
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        indices, seeds = (values.tolist() for values in self.draw())
+        starts = self._starts()
+        for start, stop in zip(starts, [*starts[1:], self.epoch_size], strict=True):
+            yield list(zip(indices[start:stop], seeds[start:stop], strict=True))
+
+
+def _indices_by_class(labels: Sequence[int]) -> list[np.ndarray]:
+    array = np.asarray(labels)
+    return [np.flatnonzero(array == label) for label in range(int(array.max()) + 1)]
+
+
+class TrainingImages(Dataset[tuple[torch.Tensor, int]]):
+    """Augmented training images. An item's key is a `Draw`; its value the bytes (3, side, side) and label."""
+
+    def __init__(self, split: Split, img_size: int):
+        self._paths = split.paths
+        self._labels = split.labels
+        self._transform = training_transform(img_size)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, key: Draw) -> tuple[torch.Tensor, int]:
+        index, seed = key
+        image = read_image(self._paths[index])
+        # The parameters of each picture depend on its own seed, not on which worker happens to draw it.
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            augmented = self._transform(image)
+        return _as_bytes(augmented), self._labels[index]
+
+
+@dataclass(frozen=True)
+class ViewedBatch:
+    """Evaluation views of some files; `faults` tells of those that could not be read."""
+
+    images: torch.Tensor
+    """(n, 3, side, side), uint8; zeros where the file could not be read."""
+    faults: tuple[str, ...]
+    """(n,): empty text, or why the file could not be read."""
+
+    def pin_memory(self) -> "ViewedBatch":
+        """Called by the loader when memory is to be pinned."""
+        return ViewedBatch(self.images.pin_memory(), self.faults)
+
+
+class Views(Dataset[tuple[torch.Tensor, str]]):
+    """What the model sees of each file in evaluation: the bytes, and an empty text or the fault."""
+
+    def __init__(self, paths: Sequence[Path], img_size: int):
+        self._paths = paths
+        self._img_size = img_size
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def __getitem__(self, index: int) -> tuple[torch.Tensor, str]:
+        try:
+            image = read_image(self._paths[index])
+        except UnreadableImageError as error:
+            return torch.zeros(3, self._img_size, self._img_size, dtype=torch.uint8), str(error)
+        return _as_bytes(centre_crop(image, self._img_size)), ""
+
+
+def training_loader(
+    split: Split, draws: WeightedDraws, *, img_size: int, workers: int, pin_memory: bool, runtime: Runtime
+) -> DataLoader[Any]:
+    """Batches of (bytes (n, 3, side, side), labels (n,)) for one epoch's draws after another."""
+    return DataLoader(
+        TrainingImages(split, img_size),
+        batch_sampler=draws,
+        num_workers=workers,
+        pin_memory=pin_memory and runtime.device.type == "cuda",
+        persistent_workers=workers > 0,
+        generator=_generator(),
+    )
+
+
+def view_loader(
+    paths: Sequence[Path], *, img_size: int, batch_size: int, workers: int, pin_memory: bool = False
+) -> DataLoader[Any]:
+    """`ViewedBatch`es of the files, in their order."""
+    return DataLoader(
+        Views(paths, img_size),
+        batch_size=batch_size,
+        num_workers=min(workers, -(-len(paths) // batch_size)) if len(paths) > batch_size else 0,
+        pin_memory=pin_memory,
+        collate_fn=_collate_views,
+        generator=_generator(),
+    )
+
+
+def _generator() -> torch.Generator:
+    # Loaders draw a seed for their workers. From the global generator that would change the model's own draws
+    # (dropout) with the number of loaders made, and a resumed run would differ from one that never stopped.
+    return torch.Generator().manual_seed(0)
+
+
+def _collate_views(items: list[tuple[torch.Tensor, str]]) -> ViewedBatch:
+    images, faults = zip(*items, strict=True)
+    return ViewedBatch(torch.stack(images), faults)
+
+
+def _as_bytes(image: Image.Image) -> torch.Tensor:
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1)

@@ -1,0 +1,219 @@
+"""Backbones: making them, and starting them from ImageNet or other weights."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import nn
+
+from skinlesion_cli.core.errors import InputError, SkinLesionError
+from skinlesion_cli.core.settings import IMAGENET_MEAN, IMAGENET_STD, nearest
+
+StateDict = dict[str, torch.Tensor]
+
+HUB_TIMEOUT_SECONDS = 10.0
+_WRAPPER_PREFIXES = ("module.", "_orig_mod.")
+_INSTEAD = (
+    "use --init-weights FILE (.pth or .safetensors of the same backbone), or --no-pretrained to start from "
+    "random weights"
+)
+
+
+def create_model(arch: str, classes: int, img_size: int) -> nn.Module:
+    """Make a backbone with random weights and a head for `classes` classes.
+
+    Raises:
+        InputError: timm knows no such backbone (near names are given), or it cannot take `img_size`.
+    """
+    require_known(arch)
+    # Models with a fixed grid of positions must be told the size; the others do not take the argument.
+    fixed = getattr(timm.get_pretrained_cfg(arch, allow_unregistered=False), "fixed_input_size", False)
+    try:
+        model: nn.Module = timm.create_model(
+            arch, pretrained=False, num_classes=classes, **({"img_size": img_size} if fixed else {})
+        )
+        with torch.inference_mode():
+            shape = model.eval()(torch.zeros(1, 3, img_size, img_size)).shape
+    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(f"the backbone {arch} cannot take {img_size}×{img_size} images: {reason}") from None
+    if shape != (1, classes):
+        raise InputError(f"the backbone {arch} is no image classifier: its output has shape {tuple(shape)}")
+    return model.train()
+
+
+def require_known(arch: str) -> None:
+    """Hold a backbone's name against timm's.
+
+    Raises:
+        InputError: timm knows no such backbone; near names are given.
+    """
+    if not timm.is_model(arch):
+        raise InputError(f"unknown backbone {arch!r}{nearest(arch, timm.list_models())}")
+
+
+def normalization(arch: str, kind: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and std of the input's three channels.
+
+    Args:
+        arch: the backbone.
+        kind: "imagenet", or "backbone" for what timm says its weights were trained with.
+    """
+    if kind == "imagenet":
+        return IMAGENET_MEAN, IMAGENET_STD
+    config = timm.get_pretrained_cfg(arch)
+    return tuple(config.mean), tuple(config.std)
+
+
+def load_pretrained(model: nn.Module, arch: str) -> str:
+    """Load the backbone's ImageNet weights from the hub's cache, or from the hub; the head stays as it is.
+
+    Returns:
+        What was loaded, for people.
+
+    Raises:
+        SkinLesionError: timm has no weights for it, or they are not in the cache and the hub does not answer.
+    """
+    config = timm.get_pretrained_cfg(arch)
+    if not config.hf_hub_id:
+        raise SkinLesionError(f"timm has no pretrained weights of {arch} on the hub; {_INSTEAD}")
+    file = _fetch_from_hub(config.hf_hub_id, config.hf_hub_filename, arch)
+    state = _converted_by_timm(read_tensors(file), model)
+    _load_all_but_head(model, state, f"the pretrained weights of {arch}")
+    return f"pretrained weights of {config.hf_hub_id}"
+
+
+def load_init_weights(model: nn.Module, path: Path) -> str:
+    """Load a file of weights of the same backbone, whatever its number of classes; the head stays as it is.
+
+    A file whose tensors carry other names is taken when it lists the same tensors in the same order: the
+    same shapes and the same roles (weight, bias, running_mean, …) throughout.
+
+    Returns:
+        What was loaded, for people.
+
+    Raises:
+        InputError: no such file, no weights, or the weights of another backbone.
+    """
+    state = plain_state_dict(read_tensors(path))
+    if not state:
+        raise InputError(f"{path} holds no weights")
+    renamed = _renamed_by_order(state, model)
+    _load_all_but_head(model, renamed or _converted_by_timm(state, model), str(path))
+    return f"weights of {path}" + (" (other names, same tensors: matched by their order)" if renamed else "")
+
+
+def read_tensors(path: Path) -> Any:
+    """Read a .pth or .safetensors file without ever unpickling an object.
+
+    Returns:
+        What the file holds: for .safetensors a dict of tensors.
+
+    Raises:
+        InputError: no such file, damaged, or a pickle with anything but plain data in it.
+    """
+    if not path.is_file():
+        raise InputError(f"there is no file {path}")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    # torch.load and safetensors raise many types on damaged files: UnpicklingError, RuntimeError, EOFError,
+    # KeyError, SafetensorError. All mean that the file is not to be had.
+    except Exception as error:
+        if "weights_only" in str(error) or "Unsupported global" in str(error):
+            reason = "it holds more than tensors and plain data, and running it could do anything"
+        else:
+            reason = "it is damaged, cut short, or no file of weights"
+        raise InputError(f"refused to load {path}: {reason}") from None
+
+
+def plain_state_dict(data: Any) -> StateDict:
+    """Find the tensors in what a file holds and take off the prefixes that wrappers leave on their names."""
+    for key in ("model", "state_dict", "model_state_dict"):
+        if isinstance(data, dict) and isinstance(data.get(key), dict):
+            data = data[key]
+            break
+    if not isinstance(data, dict):
+        return {}
+    return {
+        _without_prefixes(str(name)): value for name, value in data.items() if isinstance(value, torch.Tensor)
+    }
+
+
+def head_names(model: nn.Module) -> tuple[str, ...]:
+    """Names of the modules that map features to classes; some distilled models have two."""
+    found = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
+    return (found,) if isinstance(found, str) else tuple(found)
+
+
+def _without_prefixes(name: str) -> str:
+    while name.startswith(_WRAPPER_PREFIXES):
+        name = name.split(".", 1)[1]
+    return name
+
+
+def _fetch_from_hub(repo: str, filename: str | None, arch: str) -> Path:
+    import huggingface_hub
+    from huggingface_hub.utils import LocalEntryNotFoundError
+
+    names = [filename] if filename else ["model.safetensors", "pytorch_model.bin"]
+    for name in names:
+        try:
+            return Path(huggingface_hub.hf_hub_download(repo, name, local_files_only=True))
+        except LocalEntryNotFoundError:
+            continue
+    try:
+        # A plain question first: the download itself would try again for most of a minute.
+        url = huggingface_hub.hf_hub_url(repo, names[0])
+        huggingface_hub.get_hf_file_metadata(url, timeout=HUB_TIMEOUT_SECONDS)
+        return Path(huggingface_hub.hf_hub_download(repo, names[0]))
+    # Offline mode, no route, a proxy's answer and a missing file come as many types from several libraries.
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise SkinLesionError(
+            f"cannot fetch the pretrained weights of {arch} from the hub ({reason}); {_INSTEAD}"
+        ) from None
+
+
+def _converted_by_timm(state: Any, model: nn.Module) -> StateDict:
+    """Bring weights of an older layout to the present one, by timm's own rules for the architecture."""
+    state = plain_state_dict(state)
+    module = __import__(type(model).__module__, fromlist=["checkpoint_filter_fn"])
+    convert: Callable[..., Any] | None = getattr(module, "checkpoint_filter_fn", None)
+    return plain_state_dict(convert(state, model)) if convert else state
+
+
+def _is_head(name: str, model: nn.Module) -> bool:
+    return any(name.startswith(head + ".") for head in head_names(model))
+
+
+def _load_all_but_head(model: nn.Module, state: StateDict, source: str) -> None:
+    wanted = {name: value.shape for name, value in model.state_dict().items() if not _is_head(name, model)}
+    given = {name: value for name, value in state.items() if not _is_head(name, model)}
+    missing = [name for name in wanted if name not in given]
+    extra = [name for name in given if name not in wanted]
+    misshapen = [name for name in wanted if name in given and given[name].shape != wanted[name]]
+    for what, names in (("missing", missing), ("unknown", extra), ("of another shape", misshapen)):
+        if names:
+            raise InputError(
+                f"{source} does not fit this backbone: {len(names)} tensors are {what}, {names[0]} among them"
+            )
+    model.load_state_dict(given, strict=False)
+
+
+def _renamed_by_order(state: StateDict, model: nn.Module) -> StateDict | None:
+    own = model.state_dict()
+    if state.keys() & own.keys() or len(state) != len(own):
+        return None
+    renamed: StateDict = {}
+    for (name, value), (own_name, own_value) in zip(state.items(), own.items(), strict=True):
+        same_role = name.rsplit(".", 1)[-1] == own_name.rsplit(".", 1)[-1]
+        if not same_role or (value.shape != own_value.shape and not _is_head(own_name, model)):
+            return None
+        renamed[own_name] = value
+    return renamed

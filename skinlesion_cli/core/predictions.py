@@ -1,0 +1,139 @@
+"""Predictions on a set of images, and their CSV file: `image,y_true,y_pred,` and a column for each class."""
+
+import csv
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skinlesion_cli.core.errors import InputError
+from skinlesion_cli.core.files import write_csv
+
+IMAGE, TRUE, PREDICTED = "image", "y_true", "y_pred"
+SUM_TOLERANCE = 0.01
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predicted and, where they are known, true classes of n images."""
+
+    images: tuple[str, ...]
+    classes: tuple[str, ...]
+    predicted: NDArray[np.int64]
+    """(n,): index into `classes`."""
+    true: NDArray[np.int64] | None = None
+    """(n,): index into `classes`; None where the truth is unknown."""
+    probabilities: NDArray[np.float64] | None = None
+    """(n, classes), each in [0, 1]; None where only decisions are known."""
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def write_predictions(path: Path, predictions: Predictions) -> None:
+    """Write the CSV file, whole or not at all. An unknown truth is an empty cell."""
+    probabilities = predictions.probabilities
+    columns = predictions.classes if probabilities is not None else ()
+
+    def rows() -> Iterator[list[str]]:
+        for row, image in enumerate(predictions.images):
+            true = "" if predictions.true is None else predictions.classes[predictions.true[row]]
+            cells = [] if probabilities is None else [f"{value:.9g}" for value in probabilities[row]]
+            yield [image, true, predictions.classes[predictions.predicted[row]], *cells]
+
+    write_csv(path, [IMAGE, TRUE, PREDICTED, *columns], rows())
+
+
+def read_predictions(path: Path) -> Predictions:
+    """Read predictions made anywhere.
+
+    The columns `image` and `y_true` must be there. Every column beside them and `y_pred` is a class and holds
+    its probability. Without `y_pred` the most probable class is the prediction; without class columns the
+    classes are those that occur.
+
+    Raises:
+        InputError: a missing or doubled column, an unknown class, a missing cell, a probability that is no
+            number in [0, 1]; the message names the line.
+    """
+    header, rows = _read_rows(path)
+    columns = tuple(name for name in header if name not in (IMAGE, TRUE, PREDICTED))
+    if PREDICTED not in header and not columns:
+        raise InputError(f"{path} needs the column {PREDICTED} or a column of probabilities for each class")
+    names = [name for name in (TRUE, PREDICTED) if name in header]
+    classes = columns or tuple(sorted({row[name] for row in rows.values() for name in names}))
+    index = {name: position for position, name in enumerate(classes)}
+    for line, row in rows.items():
+        for name in names:
+            if row[name] not in index:
+                what = f"the class {row[name]!r}, which has no column" if row[name] else "an empty cell"
+                raise InputError(f"{path}, line {line}: {name} is {what}")
+    probabilities = _probabilities(path, rows, columns) if columns else None
+    if PREDICTED in header:
+        predicted = np.array([index[row[PREDICTED]] for row in rows.values()], dtype=np.int64)
+    else:
+        assert probabilities is not None
+        predicted = probabilities.argmax(axis=1)
+    return Predictions(
+        images=tuple(row[IMAGE] for row in rows.values()),
+        classes=classes,
+        predicted=predicted,
+        true=np.array([index[row[TRUE]] for row in rows.values()], dtype=np.int64),
+        probabilities=probabilities,
+    )
+
+
+def _read_rows(path: Path) -> tuple[list[str], dict[int, dict[str, str]]]:
+    rows: dict[int, dict[str, str]] = {}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.reader(file)
+            header = [name.strip() for name in next(reader, [])]
+            _check_header(path, header)
+            for cells in reader:
+                if not cells:
+                    continue
+                if len(cells) != len(header):
+                    where = f"{path}, line {reader.line_num}"
+                    raise InputError(f"{where}: {len(cells)} cells where the header has {len(header)}")
+                rows[reader.line_num] = dict(zip(header, (cell.strip() for cell in cells), strict=True))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"cannot read the predictions in {path}: {error}") from None
+    if not rows:
+        raise InputError(f"{path} holds no predictions")
+    return header, rows
+
+
+def _check_header(path: Path, header: Sequence[str]) -> None:
+    for name in (IMAGE, TRUE):
+        if name not in header:
+            raise InputError(
+                f"{path} has no column {name}; the header is image,y_true,y_pred and the classes"
+            )
+    doubled = sorted({name for name in header if header.count(name) > 1})
+    if doubled:
+        raise InputError(f"{path} has more than one column {', '.join(doubled)}")
+    if "" in header:
+        raise InputError(f"{path} has a column without a name")
+
+
+def _probabilities(
+    path: Path, rows: dict[int, dict[str, str]], columns: Sequence[str]
+) -> NDArray[np.float64]:
+    values = np.empty((len(rows), len(columns)))
+    for position, (line, row) in enumerate(rows.items()):
+        for column, name in enumerate(columns):
+            values[position, column] = _probability(row[name], f"{path}, line {line}, column {name}")
+    return values
+
+
+def _probability(text: str, where: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0.0 <= value <= 1.0:
+        raise InputError(f"{where}: {text!r} is not a probability between 0 and 1")
+    return value

@@ -1,0 +1,141 @@
+"""Predictions of single photographs: the public way into a trained model."""
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from skinlesion_cli.core.checkpoint import Checkpoint, load_checkpoint
+from skinlesion_cli.core.errors import UnreadableImageError
+from skinlesion_cli.core.events import OnEvent, ignore
+from skinlesion_cli.core.inference import Outcome, probabilities_of
+from skinlesion_cli.core.predictions import Predictions
+from skinlesion_cli.core.runtime import Runtime, choose_runtime, worker_count
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The model's answer for one photograph."""
+
+    image: str
+    """The path, as it was given."""
+    label: str
+    """The most probable class."""
+    confidence: float
+    """Its probability, in [0, 1]."""
+    probabilities: dict[str, float]
+    """Probability of every class, in the model's order; they sum to 1."""
+
+    def top(self, k: int) -> list[tuple[str, float]]:
+        """The `k` most probable classes with their probabilities, best first."""
+        return sorted(self.probabilities.items(), key=lambda item: -item[1])[:k]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A file that could not be read as a photograph."""
+
+    image: str
+    error: str
+
+
+def as_predictions(answers: Sequence[Prediction], classes: Sequence[str]) -> Predictions:
+    """Answers as a table of predictions whose truth is unknown."""
+    index = {name: position for position, name in enumerate(classes)}
+    return Predictions(
+        images=tuple(answer.image for answer in answers),
+        classes=tuple(classes),
+        predicted=np.array([index[answer.label] for answer in answers], dtype=np.int64),
+        probabilities=np.array([list(answer.probabilities.values()) for answer in answers]),
+    )
+
+
+class Predictor:
+    """A trained model, ready to look at photographs. Make one with `load_predictor`."""
+
+    def __init__(self, checkpoint: Checkpoint, runtime: Runtime, *, batch_size: int, workers: int):
+        # What describes the model stays at hand; its weights live in the model alone.
+        self.checkpoint = dataclasses.replace(checkpoint, state={})
+        self.runtime = runtime
+        self.model: nn.Module = checkpoint.build().eval().to(runtime.device)
+        self.model = self.model.to(memory_format=torch.channels_last)
+        self.batch_size = batch_size
+        self.workers = workers
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The classes, in the order of the model's outputs."""
+        return self.checkpoint.classes
+
+    def predict(self, image: str | Path) -> Prediction:
+        """Look at one photograph.
+
+        Raises:
+            UnreadableImageError: it cannot be read.
+        """
+        (result,) = self.predict_many([image])
+        if isinstance(result, Failure):
+            raise UnreadableImageError(result.error)
+        return result
+
+    def predict_many(
+        self, images: Sequence[str | Path], *, on_event: OnEvent = ignore
+    ) -> Iterator[Prediction | Failure]:
+        """Look at many photographs; yields an answer or a failure for each, in their order."""
+        paths = [Path(image) for image in images]
+        for image, outcome in zip(images, self.outcomes(paths, "predicting", on_event), strict=True):
+            if outcome.probabilities is None:
+                yield Failure(str(image), outcome.fault)
+            else:
+                best = int(np.argmax(outcome.probabilities))
+                values = outcome.probabilities.tolist()
+                by_class = dict(zip(self.classes, values, strict=True))
+                yield Prediction(str(image), self.classes[best], values[best], by_class)
+
+    def outcomes(self, paths: Sequence[Path], task: str, on_event: OnEvent = ignore) -> Iterator[Outcome]:
+        """Probabilities or fault of each file, in their order."""
+        return probabilities_of(
+            self.model,
+            paths,
+            self.checkpoint.preprocessing,
+            self.runtime,
+            batch_size=self.batch_size,
+            workers=self.workers,
+            task=task,
+            on_event=on_event,
+        )
+
+
+def load_predictor(
+    checkpoint: str | Path,
+    *,
+    arch: str | None = None,
+    classes: Sequence[str] | None = None,
+    img_size: int | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+    batch_size: int = 32,
+    num_workers: int | None = None,
+) -> Predictor:
+    """Load a checkpoint of any accepted kind, ready to predict.
+
+    Args:
+        checkpoint: the file; it is never unpickled.
+        arch: the backbone, where the file does not say.
+        classes: the classes in the order of the outputs, where the file does not say.
+        img_size: side of the input, where the file does not say.
+        device: auto, cpu, cuda or mps.
+        precision: auto (fp32), fp32, bf16 or fp16.
+        batch_size: images a forward pass.
+        num_workers: processes that read images when there are more than `batch_size` of them.
+
+    Raises:
+        InputError: the file is missing, refused or damaged, or does not fit what is said of it.
+    """
+    loaded = load_checkpoint(Path(checkpoint), arch=arch, classes=classes, img_size=img_size)
+    runtime = choose_runtime(device, precision, training=False)
+    return Predictor(loaded, runtime, batch_size=batch_size, workers=worker_count(num_workers))

@@ -1,0 +1,1 @@
+"""Before training: where pictures come from."""

@@ -1,0 +1,245 @@
+"""A drawn data set: fourteen kinds of synthetic lesions, as JPEG files, for trying the tool without data.
+
+Nothing here resembles a diagnosis. Each class is a pattern that a small network can learn in seconds.
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFilter
+
+# Drawn large and shrunk, so that edges are smooth.
+SCALE = 2
+
+
+@dataclass
+class Sketch:
+    """A patch of skin that patterns are drawn on. Lengths are in pixels of the large drawing."""
+
+    image: Image.Image
+    random: np.random.Generator
+    centre: tuple[float, float]
+    radius: float
+
+    @property
+    def pen(self) -> ImageDraw.ImageDraw:
+        """For drawing opaque shapes."""
+        return ImageDraw.Draw(self.image)
+
+    def blend(self, mask: Image.Image, colour: tuple[int, int, int], blur: float, opacity: float) -> None:
+        """Lay a colour on the skin where the mask (L) is bright."""
+        soft = mask.filter(ImageFilter.GaussianBlur(blur)).point(lambda value: value * opacity)
+        self.image.paste(Image.new("RGB", self.image.size, colour), (0, 0), soft)
+
+    def mask(self) -> Image.Image:
+        """An empty mask of the skin's size."""
+        return Image.new("L", self.image.size)
+
+    def blob(self, radius: float, wobble: float, centre: tuple[float, float] | None = None) -> Image.Image:
+        """The mask of a round shape with an uneven border."""
+        angles = np.linspace(0, 2 * math.pi, 72, endpoint=False)
+        phases = self.random.uniform(0, 2 * math.pi, 4)
+        waves = sum(np.sin((k + 2) * angles + phase) / (k + 1) for k, phase in enumerate(phases))
+        radii = radius * (1 + wobble * waves / 2)
+        x, y = centre or self.centre
+        mask = self.mask()
+        points = np.stack([x + radii * np.cos(angles), y + radii * np.sin(angles)], axis=1)
+        ImageDraw.Draw(mask).polygon([tuple(point) for point in points.tolist()], fill=255)
+        return mask
+
+    def around(self, count: int, spread: float) -> list[tuple[float, float]]:
+        """Points scattered about the centre, within `spread` radii."""
+        angles = self.random.uniform(0, 2 * math.pi, count)
+        lengths = self.radius * spread * np.sqrt(self.random.uniform(0, 1, count))
+        x, y = self.centre
+        return [(x + r * math.cos(a), y + r * math.sin(a)) for r, a in zip(lengths, angles, strict=True)]
+
+    def disc(self, at: tuple[float, float], radius: float, colour: tuple[int, int, int]) -> None:
+        """An opaque disc."""
+        x, y = at
+        self.pen.ellipse((x - radius, y - radius, x + radius, y + radius), fill=colour)
+
+
+def _plain(sketch: Sketch) -> None:
+    for _ in range(int(sketch.random.integers(3, 8))):
+        x, y = sketch.random.uniform(0, sketch.image.width), sketch.random.uniform(0, sketch.image.height)
+        dx, dy = sketch.random.normal(0, sketch.radius, 2)
+        sketch.pen.line((x, y, x + dx, y + dy), fill=(92, 66, 52), width=2)
+
+
+def _blotch(sketch: Sketch) -> None:
+    sketch.blend(sketch.blob(sketch.radius, 0.12), (122, 74, 46), 5, 0.9)
+
+
+def _two_tone(sketch: Sketch) -> None:
+    sketch.blend(sketch.blob(sketch.radius, 0.4), (120, 70, 50), 3, 0.9)
+    x, y = sketch.centre
+    half = (x + sketch.radius * 0.35, y + sketch.radius * 0.2)
+    sketch.blend(sketch.blob(sketch.radius * 0.6, 0.4, half), (28, 20, 24), 3, 0.95)
+
+
+def _ring(sketch: Sketch) -> None:
+    sketch.blend(sketch.blob(sketch.radius, 0.08), (188, 62, 58), 3, 0.85)
+    sketch.blend(sketch.blob(sketch.radius * 0.68, 0.08), (228, 176, 152), 4, 0.95)
+
+
+def _dots(sketch: Sketch) -> None:
+    for at in sketch.around(45, 1.3):
+        sketch.disc(at, sketch.random.uniform(2, 5), (84, 48, 34))
+
+
+def _pustules(sketch: Sketch) -> None:
+    for at in sketch.around(8, 1.5):
+        size = sketch.random.uniform(0.16, 0.26) * sketch.radius
+        sketch.disc(at, size * 1.5, (196, 84, 78))
+        sketch.disc(at, size * 0.8, (243, 229, 190))
+
+
+def _streaks(sketch: Sketch) -> None:
+    x, y = sketch.centre
+    for angle in sketch.random.uniform(0, 2 * math.pi, 26):
+        length = sketch.radius * sketch.random.uniform(1.0, 1.6)
+        end = (x + length * math.cos(angle), y + length * math.sin(angle))
+        sketch.pen.line((x, y, *end), fill=(66, 42, 40), width=4)
+    sketch.blend(sketch.blob(sketch.radius * 0.6, 0.1), (52, 34, 34), 3, 1.0)
+
+
+def _network(sketch: Sketch) -> None:
+    blob = sketch.blob(sketch.radius * 1.1, 0.15)
+    sketch.blend(blob, (176, 122, 84), 4, 0.9)
+    lines = sketch.mask()
+    pen = ImageDraw.Draw(lines)
+    step = max(8, int(sketch.radius * 0.3))
+    for offset in range(-sketch.image.width, 2 * sketch.image.width, step):
+        pen.line((offset, 0, offset + sketch.image.height, sketch.image.height), fill=255, width=4)
+        pen.line((offset, sketch.image.height, offset + sketch.image.height, 0), fill=255, width=4)
+    inside = Image.composite(lines, sketch.mask(), blob)
+    sketch.blend(inside, (74, 44, 30), 1, 1.0)
+
+
+def _flush(sketch: Sketch) -> None:
+    for at in sketch.around(5, 1.2):
+        sketch.blend(sketch.blob(sketch.radius * 0.9, 0.3, at), (214, 78, 74), 14, 0.7)
+
+
+def _scales(sketch: Sketch) -> None:
+    sketch.blend(sketch.blob(sketch.radius * 1.1, 0.25), (206, 116, 108), 4, 0.9)
+    for x, y in sketch.around(40, 1.0):
+        dx = sketch.random.uniform(5, 13)
+        sketch.pen.line((x, y, x + dx, y + sketch.random.normal(0, 3)), fill=(250, 244, 236), width=4)
+
+
+def _vessels(sketch: Sketch) -> None:
+    x, y = sketch.centre
+    for angle in sketch.random.uniform(0, 2 * math.pi, 9):
+        at = (x, y)
+        for _ in range(9):
+            angle += float(sketch.random.normal(0, 0.5))
+            step = sketch.radius * 0.22
+            end = (at[0] + step * math.cos(angle), at[1] + step * math.sin(angle))
+            sketch.pen.line((*at, *end), fill=(176, 18, 40), width=4)
+            at = end
+
+
+def _blue_nodule(sketch: Sketch) -> None:
+    sketch.blend(sketch.blob(sketch.radius * 0.8, 0.04), (62, 78, 128), 3, 0.95)
+    x, y = sketch.centre
+    shine = (x - sketch.radius * 0.25, y - sketch.radius * 0.3)
+    sketch.blend(sketch.blob(sketch.radius * 0.2, 0.05, shine), (214, 224, 244), 5, 0.9)
+
+
+def _crust(sketch: Sketch) -> None:
+    sketch.blend(sketch.blob(sketch.radius, 0.5), (206, 158, 52), 1, 0.95)
+    for at in sketch.around(26, 0.8):
+        sketch.disc(at, sketch.random.uniform(3, 7), (148, 98, 28))
+
+
+def _bubbles(sketch: Sketch) -> None:
+    for x, y in sketch.around(16, 1.2):
+        r = sketch.random.uniform(7, 15)
+        sketch.pen.ellipse((x - r, y - r, x + r, y + r), fill=(232, 200, 190), outline=(150, 90, 86), width=2)
+        sketch.disc((x - r * 0.3, y - r * 0.3), r * 0.25, (255, 255, 255))
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One drawn class: how it is drawn, and how many images of it each split gets."""
+
+    draw: Callable[[Sketch], None]
+    train: int
+    val: int
+    test: int
+
+
+# As unequal as skin data are: 10 to 1 in training.
+KINDS: dict[str, Kind] = {
+    "synthetic blotch": Kind(_blotch, 60, 8, 10),
+    "synthetic two-tone": Kind(_two_tone, 40, 6, 8),
+    "synthetic pustules": Kind(_pustules, 36, 6, 7),
+    "synthetic network": Kind(_network, 30, 5, 6),
+    "synthetic scales": Kind(_scales, 26, 5, 6),
+    "synthetic dots": Kind(_dots, 24, 4, 5),
+    "synthetic plain skin": Kind(_plain, 20, 4, 5),
+    "synthetic ring": Kind(_ring, 18, 4, 5),
+    "synthetic bubbles": Kind(_bubbles, 15, 4, 4),
+    "synthetic crust": Kind(_crust, 13, 4, 4),
+    "synthetic flush": Kind(_flush, 12, 4, 4),
+    "synthetic streaks": Kind(_streaks, 10, 4, 4),
+    "synthetic vessels": Kind(_vessels, 8, 4, 4),
+    "synthetic blue nodule": Kind(_blue_nodule, 6, 4, 4),
+}
+
+
+def draw_lesion(kind: str, seed: int) -> Image.Image:
+    """Draw one picture of a class in `KINDS`; the same seed draws the same picture."""
+    random = np.random.default_rng((seed, list(KINDS).index(kind)))
+    width, height = int(random.integers(150, 230)), int(random.integers(130, 180))
+    large = (width * SCALE, height * SCALE)
+    radius = float(random.uniform(0.2, 0.3)) * min(large)
+    centre = (
+        float(random.uniform(0.42, 0.58)) * large[0],
+        float(random.uniform(0.42, 0.58)) * large[1],
+    )
+    sketch = Sketch(_skin(large, random), random, centre, radius)
+    KINDS[kind].draw(sketch)
+    return sketch.image.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _skin(size: tuple[int, int], random: np.random.Generator) -> Image.Image:
+    tone = np.array([random.uniform(196, 232), random.uniform(150, 186), random.uniform(124, 160)])
+    width, height = size
+    # Light falls from one side; fine and coarse noise make it skin rather than paper.
+    slope = np.linspace(-1, 1, width)[None, :] * random.normal(0, 9) + np.linspace(-1, 1, height)[
+        :, None
+    ] * random.normal(0, 9)
+    coarse = Image.fromarray(random.normal(128, 40, (12, 16)).clip(0, 255).astype(np.uint8))
+    mottle = (np.asarray(coarse.resize(size, Image.Resampling.BICUBIC), dtype=np.float64) - 128) * 0.12
+    grain = random.normal(0, 4, (height, width))
+    pixels = tone + (slope + mottle + grain)[:, :, None]
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8))
+
+
+def write_data_set(folder: Path, seed: int = 0) -> int:
+    """Draw the data set as `folder/{train,val,test}/<Class>/NNN.jpg`.
+
+    Args:
+        folder: must not exist.
+        seed: of the drawings.
+
+    Returns:
+        The number of images.
+    """
+    written = 0
+    for name, kind in KINDS.items():
+        for split, count in (("train", kind.train), ("val", kind.val), ("test", kind.test)):
+            target = folder / split / name
+            target.mkdir(parents=True)
+            for number in range(count):
+                # Every picture has a seed of its own, so no two splits share one.
+                picture = draw_lesion(name, seed * 1_000_000 + written)
+                picture.save(target / f"{number:03}.jpg", quality=90)
+                written += 1
+    return written

@@ -1,0 +1,1 @@
+"""After training: what a person looks at."""

@@ -1,0 +1,62 @@
+"""The files that `train` and `evaluate` leave in their results folders."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from skinlesion_cli.core.balance import balance_table
+from skinlesion_cli.core.events import EpochRecord
+from skinlesion_cli.core.files import write_text
+from skinlesion_cli.core.metrics import Scores
+from skinlesion_cli.core.predictions import Predictions, write_predictions
+from skinlesion_cli.core.settings import Settings
+from skinlesion_cli.report import plots
+
+SPLIT_TITLES = {"train": "training", "val": "validation", "test": "test"}
+
+
+def write_class_weights(folder: Path, counts: dict[str, int], settings: Settings) -> None:
+    """Draw class_weights.png for a run's training counts."""
+    beta, alpha = settings.loss_beta, settings.sampler_alpha
+    plots.class_weights(
+        balance_table(counts, beta, alpha), folder / "class_weights.png", beta=beta, alpha=alpha
+    )
+
+
+def write_confusion(folder: Path, split: str, scores: Scores) -> None:
+    """Draw training_confusion.png, validation_confusion.png or test_confusion.png."""
+    title = SPLIT_TITLES.get(split, split)
+    path = folder / f"{title}_confusion.png"
+    plots.confusion_matrix(scores.confusion, scores.classes, f"{title.capitalize()} split", path)
+
+
+def write_run(
+    folder: Path, history: list[EpochRecord], best_epoch: int, documents: Mapping[str, Mapping[str, Any]]
+) -> None:
+    """Write metrics.json and draw learning_curves.png.
+
+    Args:
+        folder: the run's results folder.
+        history: every epoch.
+        best_epoch: the one that was kept and scored.
+        documents: the evaluation document of each split.
+    """
+    plots.learning_curves(history, folder / "learning_curves.png")
+    write_json(folder / "metrics.json", {"best_epoch": best_epoch, "epochs": len(history), **documents})
+
+
+def write_evaluation(
+    folder: Path, predictions: Predictions, scores: Scores, document: Mapping[str, Any]
+) -> None:
+    """Write metrics.json, predictions.csv and confusion_matrix.png."""
+    write_predictions(folder / "predictions.csv", predictions)
+    title = SPLIT_TITLES.get(str(document["split"]), str(document["split"] or "predictions"))
+    path = folder / "confusion_matrix.png"
+    plots.confusion_matrix(scores.confusion, scores.classes, title.capitalize(), path)
+    write_json(folder / "metrics.json", document)
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a JSON document, whole or not at all."""
+    write_text(path, json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
