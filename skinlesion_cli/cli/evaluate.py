@@ -48,6 +48,7 @@ def evaluate(
         from skinlesion_cli.core.folders import read_split
 
         images = read_split(settings.data_root, split)
+        model.require_file()
         ensure_writable_folder(folder)
 
         from skinlesion_cli.cli.progress import Display

@@ -49,6 +49,7 @@ def gradcam(
     if target.suffix.lower() not in {".png", ".pdf", ".svg", ".jpg", ".jpeg"}:
         raise InputError(f"--out {target}: the picture is a .png, .jpg, .pdf or .svg file")
     ensure_writable_file(target)
+    model.require_file()
 
     from skinlesion_cli.core.gradcam import explain
     from skinlesion_cli.report.overlay import draw_overlay

@@ -32,6 +32,17 @@ class ModelChoice:
     """Names between commas, or a file with one name a line."""
     img_size: int | None
 
+    def require_file(self) -> None:
+        """See that the checkpoint is there, before the seconds that torch takes.
+
+        Raises:
+            InputError: it is not.
+        """
+        if not self.checkpoint.is_file():
+            raise InputError(
+                f"there is no file {self.checkpoint}: train a model first, or name one with --checkpoint"
+            )
+
     def load(self, settings: Settings) -> "Predictor":
         """Load it, to compute as the settings say."""
         from skinlesion_cli.core.predictor import load_predictor

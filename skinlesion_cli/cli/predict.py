@@ -34,6 +34,7 @@ def predict(
     from skinlesion_cli.core.folders import find_images
 
     paths = find_images(images)
+    model.require_file()
     if csv is not None:
         ensure_writable_file(csv)
 

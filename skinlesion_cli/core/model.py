@@ -63,6 +63,7 @@ def normalization(arch: str, kind: str) -> tuple[tuple[float, ...], tuple[float,
     """
     if kind == "imagenet":
         return IMAGENET_MEAN, IMAGENET_STD
+    require_known(arch)
     config = timm.get_pretrained_cfg(arch)
     return tuple(config.mean), tuple(config.std)
 

@@ -63,7 +63,7 @@ def read_predictions(path: Path) -> Predictions:
     if PREDICTED not in header and not columns:
         raise InputError(f"{path} needs the column {PREDICTED} or a column of probabilities for each class")
     names = [name for name in (TRUE, PREDICTED) if name in header]
-    classes = columns or tuple(sorted({row[name] for row in rows.values() for name in names}))
+    classes = columns or tuple(sorted({row[name] for row in rows.values() for name in names} - {""}))
     index = {name: position for position, name in enumerate(classes)}
     for line, row in rows.items():
         for name in names:

@@ -82,12 +82,13 @@ class Trainer:
         self.scoring_runtime = Runtime(
             self.runtime.device, self.runtime.dtype if settings.precision != "auto" else torch.float32
         )
-        on_event(Note(f"computing on {self.runtime.describe()}"))
         self.preprocessing = Preprocessing(
             settings.img_size, *normalization(settings.model_arch, settings.normalization)
         )
+        # Seeded before the model is made: its head, or all of it, starts from random weights.
         seed_everything(settings.seed)
         self.model = create_model(settings.model_arch, len(train.classes), settings.img_size)
+        on_event(Note(f"computing on {self.runtime.describe()}"))
         if not resume:
             on_event(Note(f"starting from {_start_weights(self.model, settings)}"))
         self.model.to(self.runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -1,0 +1,26 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Run
+
+
+@pytest.mark.slow
+def test_the_demo_runs_every_command_and_says_what_is_next(cli_run: Run, tmp_path: Path) -> None:
+    text = cli_run("demo").stdout
+    assert "synthetic" in text.splitlines()[0]
+    shown = [line.split()[2] for line in text.splitlines() if line.startswith("$ skinlesion ")]
+    assert shown == ["weights", "train", "evaluate", "predict", "gradcam"]
+    root = tmp_path / "skinlesion-demo"
+    assert list(tmp_path.iterdir()) == [root]
+    for made in ("checkpoints/best_model.pth", "results/metrics.json", "evaluation/metrics.json", "heat.png"):
+        assert (root / made).is_file()
+    assert len(list((root / "data").rglob("*.jpg"))) == 460
+    assert text.rstrip().endswith("skinlesion train --data ./data")
+
+
+def test_an_earlier_demo_is_not_touched(refused: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "skinlesion-demo").mkdir()
+    assert "skinlesion-demo exists already" in refused("demo")
+    assert not list((tmp_path / "skinlesion-demo").iterdir())

@@ -1,0 +1,80 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from skinlesion_cli.core.predictions import Predictions, write_predictions
+from tests import published
+from tests.conftest import CLASSES, Run, draw_data_set
+
+FILES = {"metrics.json", "predictions.csv", "confusion_matrix.png"}
+
+
+def test_a_checkpoint_is_scored_like_its_own_predictions(
+    run_in: Run, trained: Path, data: Path, tmp_path: Path
+) -> None:
+    done = run_in(trained, "evaluate", "--data", data, "--split", "test", "--json", "--out", tmp_path / "a")
+    document = done.json()
+    assert {path.name for path in (tmp_path / "a").iterdir()} == FILES
+    assert json.loads((tmp_path / "a" / "metrics.json").read_text(encoding="utf-8")) == document
+    assert set(document) >= {
+        "split",
+        "n",
+        "classes",
+        "accuracy",
+        "balanced_accuracy",
+        "weighted_f1",
+        "macro_f1",
+        "weighted_auc",
+        "loss",
+        "per_class",
+        "confusion_matrix",
+        "ci95",
+    }
+    assert (document["split"], document["n"], document["classes"]) == ("test", 9, list(CLASSES))
+    assert set(document["per_class"][CLASSES[0]]) == {"precision", "recall", "f1", "support", "auc"}
+    of_training = json.loads((trained / "results" / "metrics.json").read_text(encoding="utf-8"))["test"]
+    assert document["weighted_f1"] == of_training["weighted_f1"]
+
+    again = run_in(tmp_path, "evaluate", "--predictions", "a/predictions.csv", "--json").json()
+    assert again["split"] is None
+    for name in ("accuracy", "weighted_f1", "macro_f1", "balanced_accuracy"):
+        assert again[name] == document[name]
+    assert again["loss"] == pytest.approx(document["loss"], abs=1e-7)
+    assert again["confusion_matrix"] == document["confusion_matrix"]
+    with Image.open(tmp_path / "results/evaluation/predictions/confusion_matrix.png") as image:
+        assert image.width > image.height
+
+
+def test_the_published_scores_come_out_of_the_published_matrix(cli_run: Run, tmp_path: Path) -> None:
+    true, predicted = published.expanded()
+    images = tuple(f"{i}.jpg" for i in range(len(true)))
+    write_predictions(tmp_path / "p.csv", Predictions(images, published.CLASSES, predicted, true))
+    done = cli_run("evaluate", "--predictions", "p.csv", "--out", "scores")
+    document = json.loads((tmp_path / "scores" / "metrics.json").read_text(encoding="utf-8"))
+    assert {name: round(document[name], 4) for name in published.SUMMARY} == published.SUMMARY
+    assert document["loss"] is None
+    rows = {line[:30].strip(): line[30:].split() for line in done.stdout.splitlines()}
+    for name, expected in published.PER_CLASS.items():
+        support = published.CONFUSION[published.CLASSES.index(name)].sum()
+        assert rows[name] == [*(f"{value:.4f}" for value in expected), "–", str(support)]
+    assert "warning: there are no probabilities" in done.stderr
+
+
+def test_wrong_input_is_refused(refused: Callable[..., str], data: Path, tmp_path: Path) -> None:
+    assert "there is no folder absent" in refused("evaluate", "--data", "absent")
+    assert "no other/ folder" in refused("evaluate", "--data", data, "--split", "other")
+    assert "there is no file checkpoints/best_model.pth" in refused("evaluate", "--data", data)
+    assert "cannot read the predictions" in refused("evaluate", "--predictions", "absent.csv")
+    (tmp_path / "bad.csv").write_text("image,y_true,y_pred\n1,,a\n", encoding="utf-8")
+    assert "line 2: y_true is an empty cell" in refused("evaluate", "--predictions", "bad.csv")
+
+
+def test_other_classes_than_the_checkpoints_are_refused(
+    refused: Callable[..., str], checkpoint: Path, tmp_path: Path
+) -> None:
+    two = draw_data_set(tmp_path / "two", {"test": (1, 1)}, CLASSES[:2])
+    line = refused("evaluate", "--data", two.name, "--checkpoint", checkpoint)
+    assert "two/test has 2 classes and the checkpoint has 3" in line

@@ -1,0 +1,96 @@
+import csv
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.conftest import CLASSES, Run
+
+
+def test_files_folders_and_globs_in_one_go(run_in: Run, trained: Path, data: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_text("no picture", encoding="utf-8")
+    folder, pattern = data / "val" / CLASSES[0], data / "test" / CLASSES[1] / "*.jpg"
+    done = run_in(trained, "predict", folder, broken, pattern, "--json", "--csv", tmp_path / "p.csv", code=1)
+    answers = done.json()
+    expected = [*sorted(folder.iterdir()), broken, *sorted((data / "test" / CLASSES[1]).iterdir())]
+    assert [answer["image"] for answer in answers] == [str(path) for path in expected]
+    failed = answers.pop(len(list(folder.iterdir())))
+    assert set(failed) == {"image", "error"}
+    for answer in answers:
+        assert set(answer) == {"image", "class", "confidence", "probabilities"}
+        assert list(answer["probabilities"]) == list(CLASSES)
+        assert sum(answer["probabilities"].values()) == pytest.approx(1)
+        assert answer["confidence"] == answer["probabilities"][answer["class"]]
+    with (tmp_path / "p.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["image", "y_true", "y_pred", *CLASSES]
+    assert [row["image"] for row in rows] == [answer["image"] for answer in answers]
+    assert [row["y_pred"] for row in rows] == [answer["class"] for answer in answers]
+    assert "broken.jpg: it is not an image" in done.stderr
+    assert done.stderr.count("not a medical device") == 1
+
+
+def test_a_table_shows_the_most_probable_classes(run_in: Run, trained: Path, picture: Path) -> None:
+    done = run_in(trained, "predict", picture, "--top", 2)
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3
+    shares = [float(line.split("%")[0].split()[-1]) for line in lines[1:]]
+    assert shares == sorted(shares, reverse=True)
+    assert "█" in lines[1]
+
+
+def test_a_hostile_name_is_shown_and_not_obeyed(
+    run_in: Run, trained: Path, picture: Path, tmp_path: Path
+) -> None:
+    name = "new\nline \x1b[31mred [bold]tag.jpg"
+    (tmp_path / name).write_bytes(picture.read_bytes())
+    done = run_in(trained, "predict", tmp_path / name, "--csv", tmp_path / "p.csv")
+    assert "\x1b" not in done.stdout
+    assert "[bold]tag.jpg" in done.stdout.replace("\n", "").replace(" ", "").replace("\\n", "")
+    with (tmp_path / "p.csv").open(encoding="utf-8", newline="") as file:
+        assert next(csv.DictReader(file))["image"] == str(tmp_path / name)
+
+
+def test_a_bare_state_dict_needs_its_names(
+    run_in: Run, checkpoint: Path, picture: Path, tmp_path: Path
+) -> None:
+    torch.save(torch.load(checkpoint, weights_only=True)["model"], tmp_path / "bare.pth")
+    (tmp_path / "classes.txt").write_text("\n".join(CLASSES), encoding="utf-8")
+    options = ["--checkpoint", "bare.pth", "--arch", "mobilevitv2_050", "--img-size", 64]
+    named = run_in(tmp_path, "predict", picture, *options, "--classes", "classes.txt", "--json").json()
+    known = run_in(tmp_path, "predict", picture, "--checkpoint", checkpoint, "--json").json()
+    assert named == known
+    done = run_in(tmp_path, "predict", picture, *options, "--classes", "a,b", code=2)
+    assert "a head for 3 classes and 2 are named" in done.stderr
+
+
+class Malicious:
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (Path("ran"),)
+
+
+def test_a_malicious_checkpoint_is_refused_and_runs_nothing(
+    refused: Callable[..., str], picture: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.pth").write_bytes(pickle.dumps({"model": Malicious()}, protocol=2))
+    assert "refused to load bad.pth" in refused("predict", picture, "--checkpoint", "bad.pth")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_wrong_input_is_refused(refused: Callable[..., str], picture: Path, tmp_path: Path) -> None:
+    assert "there is no file absent.jpg" in refused("predict", picture, "absent.jpg")
+    assert "there is no file *.png" in refused("predict", "*.png")
+    (tmp_path / "empty").mkdir()
+    assert "there is no image in empty" in refused("predict", "empty")
+    assert "best_model.pth" in refused("predict", picture)
+    assert "it is a folder" in refused("predict", picture, "--csv", "empty")
+
+
+def test_json_is_one_document_for_any_name(run_in: Run, trained: Path, picture: Path, tmp_path: Path) -> None:
+    name = tmp_path / 'quote " and \\ back.jpg'
+    name.write_bytes(picture.read_bytes())
+    assert json.loads(run_in(trained, "predict", name, "--json").stdout)[0]["image"] == str(name)

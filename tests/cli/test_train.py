@@ -1,0 +1,157 @@
+import csv
+import json
+import os
+import pty
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from tests.conftest import CLASSES, TINY, Run, draw_data_set
+
+PICTURES = (
+    "class_weights",
+    "learning_curves",
+    "training_confusion",
+    "validation_confusion",
+    "test_confusion",
+)
+
+
+def history_of(folder: Path) -> list[dict[str, Any]]:
+    with (folder / "results" / "history.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_every_file_of_the_contract_is_there(trained: Path) -> None:
+    assert {path.name for path in (trained / "checkpoints").iterdir()} == {"best_model.pth", "last.pth"}
+    expected = {f"{name}.png" for name in PICTURES} | {"history.csv", "settings.toml", "metrics.json"}
+    assert {path.name for path in (trained / "results").iterdir()} == expected
+    for name in PICTURES:
+        with Image.open(trained / "results" / f"{name}.png") as image:
+            assert min(image.size) > 300
+
+
+def test_the_history_has_a_row_an_epoch(trained: Path) -> None:
+    rows = history_of(trained)
+    assert [row["epoch"] for row in rows] == ["1", "2"]
+    assert list(rows[0]) == [
+        "epoch",
+        "train_loss",
+        "train_accuracy",
+        "val_loss",
+        "val_accuracy",
+        "val_weighted_f1",
+        "learning_rate",
+        "best",
+    ]
+    assert float(rows[0]["learning_rate"]) == 0.002
+
+
+def test_the_metrics_are_those_of_the_best_epoch(trained: Path) -> None:
+    metrics = json.loads((trained / "results" / "metrics.json").read_text(encoding="utf-8"))
+    best = max(history_of(trained), key=lambda row: float(row["val_weighted_f1"]))
+    assert metrics["best_epoch"] == int(best["epoch"])
+    assert metrics["val"]["weighted_f1"] == float(best["val_weighted_f1"])
+    assert [metrics[split]["n"] for split in ("train", "val", "test")] == [23, 9, 9]
+    assert metrics["test"]["classes"] == list(CLASSES)
+
+
+def test_a_log_has_one_line_an_epoch(trained: Path) -> None:
+    lines = (trained / "stderr.txt").read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("computing on ")
+    assert lines[1] == "starting from random weights"
+    assert [line[:9] for line in lines[2:]] == ["epoch 1/2", "epoch 2/2"]
+    for figure in ("train loss", "val loss", "val accuracy", "val weighted F1", "lr 2.00e-03", "*"):
+        assert figure in lines[2]
+    stdout = (trained / "stdout.txt").read_text(encoding="utf-8")
+    assert "Weighted F1" in stdout
+    assert "checkpoints/best_model.pth" in stdout
+
+
+def test_its_settings_reproduce_it_to_the_bit(
+    trained: Path, run_in: Run, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    again = tmp_path_factory.mktemp("again")
+    run_in(again, "train", "--config", trained / "results" / "settings.toml", "--out", "run")
+    history = [folder / "results" / "history.csv" for folder in (trained, again / "run")]
+    assert history[0].read_bytes() == history[1].read_bytes()
+    first, second = (
+        torch.load(folder / "checkpoints" / "best_model.pth", weights_only=True)["model"]
+        for folder in (trained, again / "run")
+    )
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_an_earlier_run_is_not_overwritten(run_in: Run, trained: Path, data: Path) -> None:
+    before = (trained / "checkpoints" / "last.pth").read_bytes()
+    done = run_in(trained, "train", "--data", data, *TINY, code=2)
+    assert "--resume" in done.stderr
+    assert "--overwrite" in done.stderr
+    assert (trained / "checkpoints" / "last.pth").read_bytes() == before
+
+
+def test_wrong_input_is_refused_before_any_work(
+    refused: Callable[..., str], data: Path, tmp_path: Path
+) -> None:
+    only_val = draw_data_set(tmp_path / "only_val", {"train": (1, 1), "val": (1, 1, 1)}, CLASSES)
+    assert "only in only_val/val: synthetic ring" in refused("train", "--data", only_val.name, *TINY)
+    no_val = draw_data_set(tmp_path / "no_val", {"train": (1, 1)}, CLASSES[:2])
+    assert "no_val has no val/ folder" in refused("train", "--data", no_val.name, *TINY)
+    empty = draw_data_set(tmp_path / "empty", {"train": (1, 0), "val": (1, 1)}, CLASSES[:2])
+    assert "train/synthetic crust holds no images" in refused("train", "--data", empty.name, *TINY)
+    assert "there is no folder absent" in refused("train", "--data", "absent")
+    assert "--img-size: 0 is out of range" in refused("train", "--data", data, "--img-size", 0)
+    (tmp_path / "file").touch()
+    assert "cannot write to file/checkpoints" in refused("train", "--data", data, *TINY, "--out", "file")
+    assert "no checkpoints/last.pth to resume" in refused("train", "--data", data, *TINY, "--resume")
+    unknown = refused("train", "--data", data, "--arch", "mobilevit2_100", "--no-pretrained", "--out", "new")
+    assert "did you mean mobilevitv2_100" in unknown
+    assert not (tmp_path / "new" / "results" / "settings.toml").exists()
+
+
+def test_unreadable_images_are_named_before_training(cli_run: Run, tmp_path: Path) -> None:
+    folder = draw_data_set(tmp_path / "data", {"train": (2, 2), "val": (1, 1)}, CLASSES[:2])
+    (folder / "train" / CLASSES[0] / "text.jpg").write_text("no picture", encoding="utf-8")
+    done = cli_run("train", *TINY, code=1)
+    assert "text.jpg: it is not an image" in done.stderr
+    assert not (tmp_path / "checkpoints" / "last.pth").exists()
+
+
+def test_without_a_hub_the_error_says_what_to_do(cli_run: Run, data: Path) -> None:
+    done = cli_run("train", "--data", data, "--arch", "mobilevitv2_050", "--img-size", 64, code=1)
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("error"))
+    assert "--no-pretrained" in line
+    assert "--init-weights FILE" in line
+
+
+def test_a_terminal_gets_a_live_bar(data: Path, tmp_path: Path, command_environment: dict[str, str]) -> None:
+    terminal, its_end = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "skinlesion_cli", "train", "--data", data, *TINY, "--epochs", "1"],
+        cwd=tmp_path,
+        env=command_environment | {"TERM": "xterm-256color"},
+        stdout=its_end,
+        stderr=its_end,
+    )
+    os.close(its_end)
+    shown = bytearray()
+    while True:
+        try:
+            chunk = os.read(terminal, 65536)
+        except OSError:  # Linux answers so when the other end is closed
+            break
+        if not chunk:
+            break
+        shown += chunk
+    os.close(terminal)
+    assert process.wait() == 0
+    text = shown.decode()
+    assert "img/s" in text
+    assert "acc " in text
+    assert text.count("train loss") == 1

@@ -1,0 +1,83 @@
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from skinlesion_cli.core.balance import PUBLISHED_COUNTS, balance_table
+from tests.conftest import CLASSES, Run
+
+
+def test_the_published_counts_are_the_default(cli_run: Run) -> None:
+    text = cli_run("weights", "--beta", 0.999).stdout
+    rows = {line[:30].strip(): line.split() for line in text.splitlines()}
+    assert rows["Dermatofibroma"][-2] == "2.76"
+    assert rows["Vascular lesions"][-2] == "2.63"
+    assert rows["Monkeypox"][-2] == "0.50"
+    assert rows["Melanocytic nevi"][-2] == "0.48"
+    assert "imbalance ratio 53.9 : 1" in text
+
+
+def test_json_is_the_contracts(cli_run: Run) -> None:
+    done = cli_run("weights", "--beta", 0.99, "--alpha", 1, "--json")
+    document = done.json()
+    assert done.stderr == ""
+    assert list(document) == ["beta", "alpha", "imbalance_ratio", "classes"]
+    assert (document["beta"], document["alpha"]) == (0.99, 1.0)
+    assert document["imbalance_ratio"] == pytest.approx(10300 / 191)
+    expected = balance_table(PUBLISHED_COUNTS, 0.99, 1.0)
+    for row, one in zip(document["classes"], expected, strict=True):
+        assert row == vars(one)
+
+
+def test_csv_and_plot_are_written(cli_run: Run, tmp_path: Path) -> None:
+    (tmp_path / "counts.csv").write_text("class,count\na,4\nb,1\n", encoding="utf-8")
+    cli_run("weights", "--counts", "counts.csv", "--csv", "out/w.csv", "--plot", "out/w.png")
+    with (tmp_path / "out" / "w.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["name"] for row in rows] == ["a", "b"]
+    assert float(rows[0]["sampling_probability"]) == pytest.approx(2 / 3)
+    with Image.open(tmp_path / "out" / "w.png") as image:
+        assert image.format == "PNG"
+        assert min(image.size) > 200
+
+
+def test_counts_come_from_folders(cli_run: Run, data: Path) -> None:
+    document = cli_run("weights", "--data", data, "--json").json()
+    assert {row["name"]: row["count"] for row in document["classes"]} == dict(
+        zip(CLASSES, (12, 7, 4), strict=True)
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--beta", "1.1"], "--loss-beta: 1.1 is out of range"),
+        (["--beta", "-1"], "at least 0"),
+        (["--alpha", "2"], "--sampler-alpha: 2.0 is out of range"),
+        (["--beta", "high"], "'high' is not a number"),
+        (["--counts", "absent.csv"], "absent.csv"),
+        (["--counts", "zero.csv"], "class 'b' has the count '0'"),
+        (["--counts", "zero.csv", "--data", "."], "exclude each other"),
+        (["--data", "absent"], "there is no folder absent"),
+        (["--csv", "zero.csv/below/w.csv"], "cannot write to"),
+    ],
+)
+def test_wrong_input_is_refused(
+    refused: Callable[..., str], tmp_path: Path, arguments: list[str], reason: str
+) -> None:
+    (tmp_path / "zero.csv").write_text("class,count\na,4\nb,0\n", encoding="utf-8")
+    assert reason in refused("weights", *arguments)
+
+
+def test_settings_come_from_everywhere(cli_run: Run, tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text(
+        "SKINLESION_LOSS_BETA=0.5\nSKINLESION_SAMPLER_ALPHA=0.1\n", encoding="utf-8"
+    )
+    (tmp_path / "c.toml").write_text("loss_beta = 0.25\nsampler_alpha = 0.25\n", encoding="utf-8")
+    document = cli_run(
+        "weights", "--json", "--config", "c.toml", env={"SKINLESION_SAMPLER_ALPHA": "0.75"}
+    ).json()
+    assert (document["beta"], document["alpha"]) == (0.5, 0.75)
+    assert cli_run("weights", "--json", "--beta", 0, "--config", "c.toml").json()["beta"] == 0

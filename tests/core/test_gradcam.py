@@ -1,0 +1,133 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+from skinlesion_cli.core.errors import InputError, SkinLesionError
+from skinlesion_cli.core.gradcam import class_activation_map, default_layer, explain
+from skinlesion_cli.core.images import centre_frame, read_image
+from skinlesion_cli.core.predictor import load_predictor
+
+
+def model_of(arch: str, **options: object) -> torch.nn.Module:
+    torch.manual_seed(0)
+    return timm.create_model(arch, num_classes=5, **options).eval()
+
+
+def to_unit(values: np.ndarray) -> np.ndarray:
+    return (values - values.min()) / (values.max() - values.min())
+
+
+@pytest.mark.parametrize(
+    ("arch", "layer", "size"),
+    [("resnet10t", "layer4", 96), ("mobilevitv2_050", "stages.4", 128), ("mobilevitv2_100", "stages.4", 256)],
+)
+def test_maps_equal_the_reference_implementation(arch: str, layer: str, size: int) -> None:
+    model = model_of(arch)
+    assert default_layer(model) == layer
+    inputs = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(1))
+    for target in range(5):
+        ours, _ = class_activation_map(model, inputs, layer, target)
+        if not ours.any():
+            continue
+        with GradCAM(model=model, target_layers=[dict(model.named_modules())[layer]]) as reference:
+            theirs = reference(inputs, [ClassifierOutputTarget(target)])[0]
+        enlarged = torch.nn.functional.interpolate(ours[None, None], size=(size, size), mode="bilinear")[0, 0]
+        assert np.abs(to_unit(enlarged.numpy()) - to_unit(theirs)).max() < 1e-4
+        break
+    else:
+        pytest.fail("no class has a map that is not empty")
+
+
+@pytest.mark.parametrize(
+    ("arch", "layer", "size", "grid", "options"),
+    [
+        ("mobilevitv2_100", "stages.4", 256, (8, 8), {}),
+        ("tf_efficientnet_lite0", "blocks.6", 128, (4, 4), {}),
+        ("convnext_atto", "stages.3", 64, (2, 2), {}),
+        ("mobilevit_xxs", "final_conv", 64, (2, 2), {}),
+        ("vit_tiny_patch16_224", "blocks.11.norm1", 96, (6, 6), {"img_size": 96}),
+        ("swin_tiny_patch4_window7_224", "layers.3", 224, (7, 7), {}),
+    ],
+)
+def test_the_default_layer_is_spatial(
+    arch: str, layer: str, size: int, grid: tuple[int, int], options: dict[str, int]
+) -> None:
+    model = model_of(arch, **options)
+    assert default_layer(model) == layer
+    torch.manual_seed(2)
+    map_, logits = class_activation_map(model, torch.randn(1, 3, size, size), layer)
+    assert tuple(map_.shape) == grid
+    assert map_.min() >= 0
+    assert logits.shape == (5,)
+
+
+def test_a_vits_tokens_are_folded_in_their_order() -> None:
+    # The gradient of one patch token's feature must light up that patch and no other.
+    model = model_of("vit_tiny_patch16_224", img_size=64)
+    seen = {}
+    hook = model.blocks[11].norm1.register_forward_hook(lambda *call: seen.update(tokens=call[2]))
+    model(torch.randn(1, 3, 64, 64))
+    hook.remove()
+    from skinlesion_cli.core.gradcam import _as_grid
+
+    grid = _as_grid(model, "x", seen["tokens"], (64, 64))
+    assert torch.equal(grid[:, 2, 3], seen["tokens"][0, 1 + 2 * 4 + 3])
+
+
+@pytest.mark.parametrize("layer", ["stages.4.1.transformer", "stages.4.1.transformer.0", "stages.4.1.norm"])
+def test_the_inner_transformer_is_never_taken(layer: str) -> None:
+    # At 128 pixels its output is 4 × 4: four patch pixels by four patches, a grid in shape alone.
+    with pytest.raises(InputError, match="patch × position"):
+        class_activation_map(model_of("mobilevitv2_050"), torch.zeros(1, 3, 128, 128), layer)
+
+
+@pytest.mark.parametrize(
+    ("layer", "reason"),
+    [("head.fc", "no grid"), ("stage.4", "no layer 'stage.4'; did you mean stages.4"), ("", "no layer ''")],
+)
+def test_a_layer_that_cannot_be_mapped_is_refused(layer: str, reason: str) -> None:
+    with pytest.raises(InputError, match=reason):
+        class_activation_map(model_of("mobilevitv2_050"), torch.zeros(1, 3, 64, 64), layer, 0)
+
+
+def test_a_layer_that_the_answer_ignores_is_refused() -> None:
+    model = model_of("resnet10t")
+    model.unused = torch.nn.Identity()
+    with pytest.raises(InputError, match="puts out no single tensor"):
+        class_activation_map(model, torch.zeros(1, 3, 64, 64), "unused", 0)
+    with pytest.raises(SkinLesionError):
+        default_layer(torch.nn.Linear(1, 1))
+
+
+def test_an_explanation_is_of_the_pixels_that_the_model_saw(checkpoint: Path, picture: Path) -> None:
+    predictor = load_predictor(checkpoint)
+    explanation = explain(predictor, picture, label="synthetic crust")
+    image = read_image(picture)
+    assert explanation.image.size == image.size
+    assert explanation.frame == centre_frame(image.size, 64)
+    assert explanation.heat.shape == (64, 64)
+    assert explanation.heat.max() in (0, 1)
+    assert explanation.label == "synthetic crust"
+    answer = predictor.predict(picture)
+    assert explanation.confidence == pytest.approx(answer.probabilities["synthetic crust"], abs=1e-5)
+    assert explain(predictor, picture).label == answer.label
+    with pytest.raises(InputError, match=r"no class 'crust'.*it has synthetic blotch"):
+        explain(predictor, picture, label="crust")
+
+
+def test_the_map_follows_a_lesion_that_moves() -> None:
+    # Linear in the last layer: a network that averages brightness lights up where the picture is bright.
+    model = torch.nn.Sequential(
+        torch.nn.AvgPool2d(16), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten(), torch.nn.Linear(3, 2)
+    ).eval()
+    torch.nn.init.ones_(model[3].weight)
+    inputs = torch.zeros(1, 3, 64, 64)
+    inputs[:, :, 48:, 16:32] = 1
+    map_, _ = class_activation_map(model, inputs, "0", 0)
+    assert (map_.argmax() // 4, map_.argmax() % 4) == (3, 1)
+    assert int((map_ > 0).sum()) == 1
