@@ -9,6 +9,9 @@ from skinlesion_cli import __version__
 from skinlesion_cli.cli import console, demo, evaluate, gradcam, predict, train, weights
 from skinlesion_cli.core.errors import SkinLesionError
 
+# What typer makes of Ctrl-C.
+INTERRUPTED = 130
+
 app = typer.Typer(
     rich_markup_mode=None,
     name="skinlesion",
@@ -50,8 +53,6 @@ def main() -> None:
         code = app(standalone_mode=False)
     except SkinLesionError as error:
         _stop(error, str(error), error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)
     except BrokenPipeError:
         # The reader of our output has gone, as `head` does; Python must not try to flush to it again.
         sys.stderr.close()
@@ -63,6 +64,8 @@ def main() -> None:
         reason = " ".join(str(error).split())[:300]
         text = f"unexpected {type(error).__name__}: {reason}; add --verbose for the traceback"
         _stop(error, text, 1)
+    if code == INTERRUPTED:
+        console.fail("interrupted")
     sys.exit(code if isinstance(code, int) else 0)
 
 

@@ -54,7 +54,11 @@ def train(
         )
         folder.write_settings(settings)
         results.write_class_weights(folder.results, splits["train"].counts, settings)
-        history = trainer.run()
+        try:
+            history = trainer.run()
+        except KeyboardInterrupt:
+            console.note("--resume goes on after the last finished epoch")
+            raise
         predictor = load_predictor(
             folder.best,
             device=settings.device,

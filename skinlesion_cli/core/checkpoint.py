@@ -17,6 +17,7 @@ from skinlesion_cli.core.inference import Preprocessing
 from skinlesion_cli.core.model import (
     StateDict,
     create_model,
+    head_names,
     normalization,
     plain_state_dict,
     read_tensors,
@@ -183,16 +184,13 @@ def _preprocessing(path: Path, known: Mapping[str, Any], arch: str, img_size: in
 
 def _require_outputs(path: Path, checkpoint: Checkpoint) -> None:
     """Hold the number of classes against the head, before a model is made of it."""
-    import timm
-
-    head = timm.get_pretrained_cfg(checkpoint.arch).classifier
-    head = head if isinstance(head, str) else (head or ("",))[0]
-    bias = checkpoint.state.get(f"{head}.bias")
-    if bias is not None and len(bias) != len(checkpoint.classes):
-        raise InputError(
-            f"{path} has a head for {len(bias)} classes and {len(checkpoint.classes)} are named: "
-            f"{', '.join(checkpoint.classes)}"
-        )
+    for head in head_names(checkpoint.arch):
+        bias = checkpoint.state.get(f"{head}.bias")
+        if bias is not None and len(bias) != len(checkpoint.classes):
+            raise InputError(
+                f"{path} has a head for {len(bias)} classes and {len(checkpoint.classes)} are named: "
+                f"{', '.join(checkpoint.classes)}"
+            )
 
 
 def _safetensors_metadata(path: Path) -> dict[str, Any]:

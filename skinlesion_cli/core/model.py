@@ -1,5 +1,6 @@
 """Backbones: making them, and starting them from ImageNet or other weights."""
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -82,11 +83,11 @@ def load_pretrained(model: nn.Module, arch: str) -> str:
         raise SkinLesionError(f"timm has no pretrained weights of {arch} on the hub; {_INSTEAD}")
     file = _fetch_from_hub(config.hf_hub_id, config.hf_hub_filename, arch)
     state = _converted_by_timm(read_tensors(file), model)
-    _load_all_but_head(model, state, f"the pretrained weights of {arch}")
+    _load_all_but_head(model, arch, state, f"the pretrained weights of {arch}")
     return f"pretrained weights of {config.hf_hub_id}"
 
 
-def load_init_weights(model: nn.Module, path: Path) -> str:
+def load_init_weights(model: nn.Module, arch: str, path: Path) -> str:
     """Load a file of weights of the same backbone, whatever its number of classes; the head stays as it is.
 
     A file whose tensors carry other names is taken when it lists the same tensors in the same order: the
@@ -101,8 +102,8 @@ def load_init_weights(model: nn.Module, path: Path) -> str:
     state = plain_state_dict(read_tensors(path))
     if not state:
         raise InputError(f"{path} holds no weights")
-    renamed = _renamed_by_order(state, model)
-    _load_all_but_head(model, renamed or _converted_by_timm(state, model), str(path))
+    renamed = _renamed_by_order(state, model, arch)
+    _load_all_but_head(model, arch, renamed or _converted_by_timm(state, model), str(path))
     return f"weights of {path}" + (" (other names, same tensors: matched by their order)" if renamed else "")
 
 
@@ -146,9 +147,9 @@ def plain_state_dict(data: Any) -> StateDict:
     }
 
 
-def head_names(model: nn.Module) -> tuple[str, ...]:
+def head_names(arch: str) -> tuple[str, ...]:
     """Names of the modules that map features to classes; some distilled models have two."""
-    found = getattr(model, "pretrained_cfg", {}).get("classifier") or ()
+    found = timm.get_pretrained_cfg(arch).classifier or ()
     return (found,) if isinstance(found, str) else tuple(found)
 
 
@@ -184,18 +185,18 @@ def _fetch_from_hub(repo: str, filename: str | None, arch: str) -> Path:
 def _converted_by_timm(state: Any, model: nn.Module) -> StateDict:
     """Bring weights of an older layout to the present one, by timm's own rules for the architecture."""
     state = plain_state_dict(state)
-    module = __import__(type(model).__module__, fromlist=["checkpoint_filter_fn"])
+    module = importlib.import_module(type(model).__module__)
     convert: Callable[..., Any] | None = getattr(module, "checkpoint_filter_fn", None)
     return plain_state_dict(convert(state, model)) if convert else state
 
 
-def _is_head(name: str, model: nn.Module) -> bool:
-    return any(name.startswith(head + ".") for head in head_names(model))
+def _is_head(name: str, arch: str) -> bool:
+    return any(name.startswith(head + ".") for head in head_names(arch))
 
 
-def _load_all_but_head(model: nn.Module, state: StateDict, source: str) -> None:
-    wanted = {name: value.shape for name, value in model.state_dict().items() if not _is_head(name, model)}
-    given = {name: value for name, value in state.items() if not _is_head(name, model)}
+def _load_all_but_head(model: nn.Module, arch: str, state: StateDict, source: str) -> None:
+    wanted = {name: value.shape for name, value in model.state_dict().items() if not _is_head(name, arch)}
+    given = {name: value for name, value in state.items() if not _is_head(name, arch)}
     missing = [name for name in wanted if name not in given]
     extra = [name for name in given if name not in wanted]
     misshapen = [name for name in wanted if name in given and given[name].shape != wanted[name]]
@@ -207,14 +208,14 @@ def _load_all_but_head(model: nn.Module, state: StateDict, source: str) -> None:
     model.load_state_dict(given, strict=False)
 
 
-def _renamed_by_order(state: StateDict, model: nn.Module) -> StateDict | None:
+def _renamed_by_order(state: StateDict, model: nn.Module, arch: str) -> StateDict | None:
     own = model.state_dict()
     if state.keys() & own.keys() or len(state) != len(own):
         return None
     renamed: StateDict = {}
     for (name, value), (own_name, own_value) in zip(state.items(), own.items(), strict=True):
         same_role = name.rsplit(".", 1)[-1] == own_name.rsplit(".", 1)[-1]
-        if not same_role or (value.shape != own_value.shape and not _is_head(own_name, model)):
+        if not same_role or (value.shape != own_value.shape and not _is_head(own_name, arch)):
             return None
         renamed[own_name] = value
     return renamed

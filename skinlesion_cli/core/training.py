@@ -280,7 +280,7 @@ class Trainer:
 
 def _start_weights(model: nn.Module, settings: Settings) -> str:
     if settings.init_weights is not None:
-        return load_init_weights(model, settings.init_weights)
+        return load_init_weights(model, settings.model_arch, settings.init_weights)
     if settings.pretrained:
         return load_pretrained(model, settings.model_arch)
     return "random weights"

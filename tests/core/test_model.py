@@ -72,7 +72,7 @@ def test_init_weights_fit_whatever_their_classes(
     else:
         torch.save({"state_dict": imagenet, "epoch": 3} if wrap == "wrapped" else imagenet, path)
     model = create_model(ARCH, 3, 64)
-    load_init_weights(model, path)
+    load_init_weights(model, ARCH, path)
     assert_only_the_head_is_new(model, imagenet)
 
 
@@ -82,7 +82,7 @@ def test_the_same_tensors_under_other_names_are_matched_by_order(
     path = tmp_path / "w.pth"
     torch.save({"_" + name.replace(".", "_.", 1): value for name, value in imagenet.items()}, path)
     model = create_model(ARCH, 3, 64)
-    assert "matched by their order" in load_init_weights(model, path)
+    assert "matched by their order" in load_init_weights(model, ARCH, path)
     assert_only_the_head_is_new(model, imagenet)
 
 
@@ -90,14 +90,14 @@ def test_weights_of_another_backbone_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "w.pth"
     torch.save(timm.create_model("resnet10t").state_dict(), path)
     with pytest.raises(InputError, match=r"w\.pth does not fit this backbone: \d+ tensors are missing"):
-        load_init_weights(create_model(ARCH, 3, 64), path)
+        load_init_weights(create_model(ARCH, 3, 64), ARCH, path)
 
 
 def test_a_wider_backbone_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "w.pth"
     torch.save(timm.create_model("mobilevitv2_075").state_dict(), path)
     with pytest.raises(InputError, match="of another shape"):
-        load_init_weights(create_model(ARCH, 3, 64), path)
+        load_init_weights(create_model(ARCH, 3, 64), ARCH, path)
 
 
 def test_prefixes_of_wrappers_are_taken_off() -> None:
