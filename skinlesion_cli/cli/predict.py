@@ -34,9 +34,9 @@ def predict(
     from skinlesion_cli.core.folders import find_images
 
     paths = find_images(images)
-    model.require_file()
     if csv is not None:
         ensure_writable_file(csv)
+    model.require_file()
 
     from skinlesion_cli.cli.progress import Display
     from skinlesion_cli.core.predictor import Failure, Prediction, as_predictions
