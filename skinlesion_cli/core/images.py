@@ -110,13 +110,15 @@ def _reason(error: Exception) -> str:
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
+    depth_is_16 = image.format == "PNG"
     image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I;16") or image.mode == "I":
+    # Some versions of Pillow open a 16-bit PNG as "I"; elsewhere "I" is 32 bits of any range.
+    if image.mode.startswith("I;16") or (image.mode == "I" and depth_is_16):
         # Pillow's own conversion clips at 255 and turns a 16-bit photograph white.
         grey = np.asarray(image).astype(np.int64)
         image = Image.fromarray(np.clip(grey >> 8, 0, 255).astype(np.uint8))
-    elif image.mode == "F":
-        raise ValueError("floating-point pixels have no known range")
+    elif image.mode in ("I", "F"):
+        raise ValueError("32-bit pixels have no known range; save it with 8 or 16 bits")
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

@@ -112,6 +112,13 @@ def test_what_is_no_photograph_is_named(tmp_path: Path, size: tuple[int, int], r
         read_image(path)
 
 
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_32_bit_pixels_are_refused_and_not_guessed_at(tmp_path: Path, mode: str) -> None:
+    path = saved(tmp_path / "wide.tif", LESION.convert("L").convert(mode))
+    with pytest.raises(UnreadableImageError, match="no known range"):
+        read_image(path)
+
+
 def test_a_huge_picture_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(tmp_path / "large.png", Image.new("1", (1000, 1000)))
     monkeypatch.setattr(images, "MAX_PIXELS", 999_999)
