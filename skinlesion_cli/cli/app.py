@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from skinlesion_cli import __version__
-from skinlesion_cli.cli import console, demo, evaluate, gradcam, predict, train, weights
+from skinlesion_cli.cli import console, data, demo, evaluate, gradcam, predict, train, weights
 from skinlesion_cli.core.errors import SkinLesionError
 
 # What typer makes of Ctrl-C.
@@ -29,6 +29,7 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("gradcam")(gradcam.gradcam)
 app.command("weights")(weights.weights)
+app.add_typer(data.app, name="data")
 app.command("demo")(demo.demo)
 
 

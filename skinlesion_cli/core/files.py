@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -31,6 +32,15 @@ def written_whole(path: Path) -> Iterator[Path]:
         raise SkinLesionError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         part.unlink(missing_ok=True)
+
+
+def partial_of(path: Path) -> Path | None:
+    """The file that `path` was to become, when its name is one that `written_whole` gives; else None.
+
+    A process that is killed while it writes leaves such a file.
+    """
+    parts = re.fullmatch(r"\.(.+)\.[0-9a-f]{8}", path.stem)
+    return path.with_name(parts[1] + path.suffix) if parts else None
 
 
 def write_text(path: Path, text: str) -> None:
