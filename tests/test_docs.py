@@ -44,7 +44,11 @@ def test_every_command_on_a_page_exists_with_its_options(page: Path) -> None:
     for command, rest in re.findall(r"(?:^|\s|/)skinlesion ([a-z]+)([^\n|`]*)", text):
         if command not in commands:
             continue
-        known = {flag for one in commands[command].params for flag in (*one.opts, *one.secondary_opts)}
+        found = commands[command]
+        if subcommands := getattr(found, "commands", None):
+            name, _, rest = rest.strip().partition(" ")
+            found = subcommands[name]
+        known = {flag for one in found.params for flag in (*one.opts, *one.secondary_opts)}
         known |= {"--help", "-h"}
         for flag in re.findall(r"(?<![\w-])(--?[a-z][a-z0-9-]*)", rest):
             assert flag in known, f"{command} {flag}"
