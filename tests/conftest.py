@@ -37,7 +37,11 @@ Run = Callable[..., Finished]
 def command_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """An environment without this machine's settings, hub and network."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SKINLESION_")}
-    return kept | {"HF_HOME": str(tmp_path_factory.mktemp("hub")), "HF_HUB_OFFLINE": "1", "COLUMNS": "160"}
+    return (
+        kept
+        | {"HF_HOME": str(tmp_path_factory.mktemp("hub")), "HF_HUB_OFFLINE": "1", "COLUMNS": "160"}
+        | {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}
+    )
 
 
 @pytest.fixture(scope="session")

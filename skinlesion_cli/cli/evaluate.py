@@ -71,5 +71,6 @@ def evaluate(
         console.out.print(class_table(scores))
         console.out.print()
         console.out.print(summary_table({split if predictions is None else predictions.name: document}))
+        console.out.print(f"95 % intervals: {document['ci95_method']}")
     console.note(f"scores, predictions and confusion matrix: {folder}")
     return 0

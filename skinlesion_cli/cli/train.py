@@ -33,6 +33,7 @@ def train(
     from skinlesion_cli.core.folders import read_splits
     from skinlesion_cli.core.images import check_images
     from skinlesion_cli.core.run_folder import RunFolder
+    from skinlesion_cli.data.record import last_check
 
     splits = read_splits(settings.data_root, ["train", "val"], optional=["test"])
     folder = RunFolder(out)
@@ -40,6 +41,7 @@ def train(
     for split in splits.values():
         if split.left_out:
             console.note(f"{split.root}: {split.left_out} files without an image's suffix are left out")
+    console.note(last_check(settings.data_root))
     check_images(path for split in splits.values() for path in split.paths)
 
     # Only now the seconds that torch takes: a wrong path is told at once.
@@ -72,6 +74,7 @@ def train(
             results.write_confusion(folder.results, name, scores)
         results.write_run(folder.results, history, predictor.checkpoint.epoch, documents)
     console.out.print(summary_table(documents))
+    console.out.print(f"95 % intervals: {documents['val']['ci95_method']}")
     console.out.print(
         f"\nbest epoch {predictor.checkpoint.epoch} of {len(history)}: {folder.best}", soft_wrap=True
     )

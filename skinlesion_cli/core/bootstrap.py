@@ -1,10 +1,10 @@
 """Percentile bootstrap intervals (Efron and Tibshirani, *An Introduction to the Bootstrap*, 1993, ch. 13).
 
-Images are resampled with replacement. A resample is a row of multiplicities, so that all figures of many
-resamples come from a few matrix products instead of a loop over them.
+Images, or whole groups of them, are resampled with replacement. A resample is a row of multiplicities, so
+that all figures of many resamples come from a few matrix products instead of a loop over them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +26,18 @@ _CELLS = 20_000_000
 
 
 def summary_intervals(
-    predictions: Predictions, *, resamples: int = RESAMPLES, seed: int = 0
+    predictions: Predictions,
+    groups: Sequence[str] | None = None,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> dict[str, tuple[float, float]]:
     """95 % interval of every summary figure; (NaN, NaN) where the figure is undefined.
 
     Args:
         predictions: with known truth.
+        groups: lesion or patient of each image. Whole groups are then resampled, because images of one group
+            err together; None takes the images as independent.
         resamples: number of resamples.
         seed: of the resampling; the same seed gives the same intervals.
     """
@@ -39,11 +45,13 @@ def summary_intervals(
     drawn: dict[str, list[Floats]] = {name: [] for name in SUMMARY}
     nll = negative_log_likelihood(predictions)
     pairs = _one_hot(predictions.true, predictions.predicted, len(predictions.classes))
-    for weights in _multiplicities(len(predictions), resamples, np.random.default_rng(seed)):
+    members = np.unique(groups, return_inverse=True)[1] if groups is not None else np.arange(len(nll))
+    for drawn_groups in _multiplicities(int(members.max()) + 1, resamples, np.random.default_rng(seed)):
+        weights = drawn_groups[:, members]
         k = len(predictions.classes)
         confusions = np.rint(weights @ pairs).reshape(-1, k, k)
         figures = confusion_summary(confusions)
-        figures["loss"] = weights @ nll / len(predictions)
+        figures["loss"] = weights @ nll / weights.sum(axis=1)
         figures["weighted_auc"] = np.full(len(weights), np.nan)
         if predictions.probabilities is not None:
             areas = _weighted_auc(predictions.true, predictions.probabilities, weights)
@@ -68,7 +76,7 @@ def _one_hot(true: Ints, predicted: Ints, classes: int) -> NDArray[np.float32]:
 
 
 def _multiplicities(n: int, resamples: int, generator: np.random.Generator) -> Iterator[NDArray[np.float32]]:
-    """Yield (some resamples, n): how often each resample drew each image."""
+    """Yield (some resamples, n): how often each resample drew each of n things."""
     block = max(1, _CELLS // n)
     for start in range(0, resamples, block):
         rows = min(block, resamples - start)

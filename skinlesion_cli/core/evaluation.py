@@ -1,6 +1,7 @@
 """Scoring a model on a split, and the document that records the scores."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from skinlesion_cli.core.checkpoint import Checkpoint
 from skinlesion_cli.core.events import OnEvent, ignore
 from skinlesion_cli.core.folders import Split, require_classes
 from skinlesion_cli.core.inference import predict_split
+from skinlesion_cli.core.manifest import groups_of
 from skinlesion_cli.core.metrics import Floats, Scores, score, weighted_loss
 from skinlesion_cli.core.predictions import Predictions
 from skinlesion_cli.core.predictor import Predictor
@@ -39,12 +41,16 @@ def predict_and_evaluate(
         workers=predictor.workers,
         on_event=on_event,
     )
-    scores, document = evaluate(predictions, split.name, _class_weights(predictor.checkpoint))
+    groups = groups_of(split.root.parent, split.name, split.files)
+    scores, document = evaluate(predictions, split.name, _class_weights(predictor.checkpoint), groups)
     return predictions, scores, document
 
 
 def evaluate(
-    predictions: Predictions, split: str | None = None, class_weights: Floats | None = None
+    predictions: Predictions,
+    split: str | None = None,
+    class_weights: Floats | None = None,
+    groups: Sequence[str] | None = None,
 ) -> tuple[Scores, dict[str, Any]]:
     """Score predictions and put the scores into the document that `--json` and metrics.json hold.
 
@@ -52,13 +58,15 @@ def evaluate(
         predictions: with known truth.
         split: the split's name; None for predictions from elsewhere.
         class_weights: (classes,), the weights of the training loss; None where unknown.
+        groups: lesion or patient of each image, for the intervals; None where unknown.
 
     Returns:
         The scores, and the document. A figure that cannot be computed is None in it.
     """
     scores = score(predictions)
-    intervals = summary_intervals(predictions)
+    intervals = summary_intervals(predictions, groups)
     weighted = math.nan if class_weights is None else weighted_loss(predictions, class_weights)
+    unit = "images" if groups is None else "groups"
     document = {
         "split": split,
         "n": scores.n,
@@ -77,7 +85,7 @@ def evaluate(
         },
         "confusion_matrix": scores.confusion.tolist(),
         "ci95": {name: None if math.isnan(low) else [low, high] for name, (low, high) in intervals.items()},
-        "ci95_method": f"percentile bootstrap, {RESAMPLES} resamples of images",
+        "ci95_method": f"percentile bootstrap, {RESAMPLES} resamples of {unit}",
         "warnings": list(scores.warnings),
     }
     return scores, document

@@ -4,10 +4,12 @@ Columns `split,class,file,group,source`. A group is a lesion or a patient; image
 side.
 """
 
+import csv
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
+from skinlesion_cli.core.errors import InputError
 from skinlesion_cli.core.files import write_csv
 
 MANIFEST = "manifest.csv"
@@ -22,6 +24,32 @@ class ManifestRow:
     file: str
     group: str
     source: str
+
+
+def groups_of(data_root: Path, split: str, files: Sequence[Path]) -> list[str] | None:
+    """Group of each image of a split, by the manifest; None where there is none, or an image is not in it.
+
+    Args:
+        data_root: the data set's folder.
+        split: name of the split.
+        files: relative to the split's folder: `class/file`.
+
+    Raises:
+        InputError: the manifest cannot be read.
+    """
+    path = data_root / MANIFEST
+    if not path.is_file():
+        return None
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = csv.DictReader(file, restval="")
+            if not {"split", "class", "file", "group"} <= set(rows.fieldnames or ()):
+                raise InputError(f"{path} needs the columns split,class,file,group")
+            known = {f"{row['class']}/{row['file']}": row["group"] for row in rows if row["split"] == split}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"cannot read {path}: {error}") from None
+    found = [known.get(file.as_posix(), "") for file in files]
+    return found if all(found) else None
 
 
 def write_manifest(folder: Path, rows: Sequence[ManifestRow]) -> Path:

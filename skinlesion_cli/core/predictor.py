@@ -14,7 +14,8 @@ from skinlesion_cli.core.errors import UnreadableImageError
 from skinlesion_cli.core.events import OnEvent, ignore
 from skinlesion_cli.core.inference import Outcome, probabilities_of
 from skinlesion_cli.core.predictions import Predictions
-from skinlesion_cli.core.runtime import Runtime, choose_runtime, worker_count
+from skinlesion_cli.core.runtime import Runtime, choose_runtime
+from skinlesion_cli.core.workers import worker_count
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,6 @@
 """Where and how to compute: device, precision, memory layout, seeds."""
 
 import contextlib
-import os
 import random
 from dataclasses import dataclass
 
@@ -76,14 +75,6 @@ def _fast_precision(device: str) -> str:
         return "fp16"
     # Without matrix units for it, bfloat16 is slower than fp32 on depthwise convolutions.
     return "bf16" if torch.cpu._is_amx_tile_supported() else "fp32"
-
-
-def worker_count(num_workers: int | None) -> int:
-    """Processes that read images: as asked for, or one a usable CPU core and 8 at most."""
-    if num_workers is not None:
-        return num_workers
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, 8)
 
 
 def seed_everything(seed: int) -> None:

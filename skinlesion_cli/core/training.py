@@ -31,8 +31,9 @@ from skinlesion_cli.core.model import (
     read_tensors,
 )
 from skinlesion_cli.core.run_folder import RunFolder
-from skinlesion_cli.core.runtime import Runtime, choose_runtime, seed_everything, worker_count
+from skinlesion_cli.core.runtime import Runtime, choose_runtime, seed_everything
 from skinlesion_cli.core.settings import Settings
+from skinlesion_cli.core.workers import worker_count
 
 SECONDS_BETWEEN_EVENTS = 0.25
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,6 +50,7 @@ def build_data_set(
         for split, photo in zip(splits, photos, strict=True)
     ]
     targets = [out / row.split / row.label / row.file for row in rows]
+    _require_unique(rows)
     _require_own(out, set(targets))
     for done, (photo, target) in enumerate(zip(photos, targets, strict=True), start=1):
         if not target.exists():
@@ -58,6 +60,15 @@ def build_data_set(
         on_event(ImagesDone("copying", done, len(rows)))
     write_manifest(out, sorted(rows, key=lambda row: (row.split, row.label, row.file)))
     return rows
+
+
+def _require_unique(rows: Sequence[ManifestRow]) -> None:
+    names = Counter((row.label, row.file) for row in rows)
+    (label, file), times = names.most_common(1)[0]
+    if times > 1:
+        raise InputError(
+            f"the class {label!r} has {times} images named {file!r}; names must differ in a class"
+        )
 
 
 def _require_own(out: Path, targets: set[Path]) -> None:

@@ -105,6 +105,23 @@ def test_a_decision_against_the_probabilities_is_scored_and_said() -> None:
     assert "not the most probable class in 1 rows" in " ".join(scores.warnings)
 
 
+def test_groups_widen_the_intervals_of_grouped_errors() -> None:
+    # Every image stands four times: by image the interval is half as wide as by group.
+    once = simulated(n=150, classes=3)
+    rows = np.repeat(np.arange(150), 4)
+    repeated = Predictions(
+        tuple(map(str, rows)), once.classes, once.predicted[rows], once.true[rows], once.probabilities[rows]
+    )
+
+    def width(intervals: dict[str, tuple[float, float]]) -> float:
+        low, high = intervals["accuracy"]
+        return high - low
+
+    by_group = summary_intervals(repeated, [str(row) for row in rows])
+    assert width(by_group) == pytest.approx(width(summary_intervals(once)), rel=0.1)
+    assert width(summary_intervals(repeated)) == pytest.approx(width(by_group) / 2, rel=0.1)
+
+
 def test_intervals_equal_a_plain_loop_over_resamples() -> None:
     predictions = simulated(n=120, classes=3)
     random = np.random.default_rng(5)

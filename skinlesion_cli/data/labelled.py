@@ -1,0 +1,82 @@
+"""Labelled photographs that are not split yet: one folder a class, or a CSV file of file,label."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from skinlesion_cli.core.errors import InputError
+from skinlesion_cli.core.folders import SPLITS, class_folders, find_images
+from skinlesion_cli.data.duplicates import Pair
+from skinlesion_cli.data.groups import group_of
+from skinlesion_cli.data.sources import Photo
+
+Labelled = list[tuple[Path, str]]
+
+
+def read_labelled(source: Path) -> Labelled:
+    """List photographs with their labels.
+
+    Args:
+        source: a folder with one folder a class, or a CSV file with the columns file and label, whose files
+            are relative to its own folder.
+
+    Raises:
+        InputError: nothing there, or a data set that is split already.
+    """
+    if source.is_file():
+        return _read_csv(source)
+    if not source.is_dir():
+        raise InputError(f"there is no folder or file {source}")
+    classes = class_folders(source)
+    if set(classes) & set(SPLITS):
+        raise InputError(f"{source} is split already ({', '.join(sorted(set(classes) & set(SPLITS)))})")
+    if not classes:
+        raise InputError(f"{source} has no class folders; each class is a folder of images")
+    return [(path, label) for label in classes for path in find_images([str(source / label)])]
+
+
+def with_groups(
+    labelled: Labelled, pairs: Sequence[Pair], groups: Mapping[str, str], source: str
+) -> list[Photo]:
+    """Give each photograph a group: its lesion or patient, joined with those whose photographs are copies.
+
+    Args:
+        labelled: the photographs.
+        pairs: which of them show one photograph.
+        groups: as `read_groups` gives them; a photograph that is not in them starts on its own.
+        source: name of the collection, for the manifest.
+    """
+    names = [group_of(groups, path.name) or f"{label}/{path.name}" for path, label in labelled]
+    parent = {name: name for name in names}
+
+    def root(name: str) -> str:
+        while parent[name] != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    for pair in pairs:
+        parent[root(names[pair.b])] = root(names[pair.a])
+    return [
+        Photo(path, label, root(name), source) for (path, label), name in zip(labelled, names, strict=True)
+    ]
+
+
+def _read_csv(path: Path) -> Labelled:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = list(csv.DictReader(file, restval=""))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"cannot read {path}: {error}") from None
+    if not rows or not {"file", "label"} <= rows[0].keys():
+        raise InputError(f"{path} needs the columns file,label and at least one row")
+    found = []
+    for line, row in enumerate(rows, start=2):
+        image = path.parent / row["file"]
+        if not row["label"].strip() or not image.is_file():
+            what = "has no label" if image.is_file() else "is no file"
+            raise InputError(f"{path}, line {line}: {row['file']!r} {what}")
+        if Path(row["label"]).name != row["label"] or row["label"].startswith("."):
+            raise InputError(f"{path}, line {line}: {row['label']!r} cannot be the name of a class folder")
+        found.append((image, row["label"]))
+    return found

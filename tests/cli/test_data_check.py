@@ -1,0 +1,121 @@
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.conftest import CLASSES, TINY, Run, draw_data_set
+
+KEYS = {
+    "images",
+    "splits",
+    "unreadable",
+    "families",
+    "pairs",
+    "groups_across_splits",
+    "test_images",
+    "test_with_sibling_in_train",
+    "leaking",
+}
+
+
+@pytest.fixture
+def clean(tmp_path: Path) -> Path:
+    """A data set without a fault."""
+    return draw_data_set(tmp_path / "data", {"train": (3, 2, 2), "val": (1, 1, 1), "test": (2, 1, 1)})
+
+
+@pytest.fixture
+def faulty(clean: Path) -> Path:
+    """A copy across splits, one in other pixels, one under another label, a broken file and a stray one."""
+    train, test = clean / "train", clean / "test"
+    shutil.copy(train / CLASSES[0] / "0.jpg", test / CLASSES[0] / "copy.jpg")
+    with Image.open(train / CLASSES[1] / "1.jpg") as image:
+        image.save(clean / "val" / CLASSES[1] / "other.png")
+    shutil.copy(train / CLASSES[2] / "0.jpg", train / CLASSES[0] / "mislabelled.jpg")
+    (test / CLASSES[1] / "broken.jpg").write_bytes((test / CLASSES[1] / "0.jpg").read_bytes()[:1500])
+    (test / CLASSES[1] / "notes.txt").touch()
+    return clean
+
+
+def test_a_clean_data_set_is_exit_0(cli_run: Run, clean: Path) -> None:
+    done = cli_run("data", "check", clean)
+    assert "0 of 4 test images (0.0 %) have a sibling in train." in done.stdout
+    assert "imbalance ratio in train: 1.5 : 1" in done.stdout
+    assert "colour modes: RGB (14)" in done.stdout
+
+
+def test_json_is_the_contracts(cli_run: Run, faulty: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in faulty.rglob("*")}
+    document = cli_run("data", "check", faulty, "--json", code=1).json()
+    assert set(document) >= KEYS
+    assert document["images"] == 17
+    assert document["splits"]["test"] == dict(zip(CLASSES, (3, 1, 1), strict=True))
+    assert document["unreadable"] == [f"test/{CLASSES[1]}/broken.jpg"]
+    assert document["not_images"] == [f"test/{CLASSES[1]}/notes.txt"]
+    pairs = [
+        ({pair["a"], pair["b"]}, pair["kind"], pair["across_splits"], pair["same_class"])
+        for pair in document["pairs"]
+    ]
+    # Those whose labels disagree come first.
+    mislabelled = {f"train/{CLASSES[0]}/mislabelled.jpg", f"train/{CLASSES[2]}/0.jpg"}
+    assert pairs[0] == (mislabelled, "bytes", False, False)
+    copied = {f"train/{CLASSES[0]}/0.jpg", f"test/{CLASSES[0]}/copy.jpg"}
+    assert (copied, "bytes", True, True) in pairs
+    encoded = {f"train/{CLASSES[1]}/1.jpg", f"val/{CLASSES[1]}/other.png"}
+    assert (encoded, "pixels", True, True) in pairs
+    assert {frozenset(family) for family in document["families"]} == {
+        frozenset(one) for one in (mislabelled, copied, encoded)
+    }
+    assert (document["test_images"], document["test_with_sibling_in_train"]) == (5, 1)
+    assert document["leaking"] is True
+    assert {path: path.stat().st_mtime_ns for path in faulty.rglob("*")} == before
+
+
+def test_groups_on_two_sides_are_leaks(cli_run: Run, clean: Path, tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        (clean / split / CLASSES[0] / "0.jpg").rename(clean / split / CLASSES[0] / f"{split}.jpg")
+    (tmp_path / "groups.csv").write_text("lesion_id,image_id\nL1,train\nL1,test\nL2,1\n", encoding="utf-8")
+    document = cli_run("data", "check", clean, "--groups", "groups.csv", "--json", code=1).json()
+    # L2 names a file that is in every split.
+    assert document["groups_across_splits"] == ["L1", "L2"]
+    assert document["pairs"] == []
+    assert document["leaking"] is True
+    assert document["test_with_sibling_in_train"] == 2
+
+
+def test_the_page_stands_alone(cli_run: Run, faulty: Path, tmp_path: Path) -> None:
+    hostile = faulty / "train" / CLASSES[0] / "<script>alert(1)<script>.jpg"
+    shutil.copy(faulty / "train" / CLASSES[0] / "0.jpg", hostile)
+    cli_run("data", "check", faulty, "--report", "page.html", code=1)
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "1 of 5 test images (20.0 %) have a sibling in train." in page
+    assert page.count("data:image/jpeg;base64,") >= 6
+    assert "<script" not in page
+    assert "http" not in page
+    assert page.index("across splits") < page.index("mislabelled.jpg</figcaption>")
+
+
+def test_missing_and_misspelt_classes_are_named(cli_run: Run, clean: Path) -> None:
+    (clean / "val" / CLASSES[2]).rename(clean / "val" / "synthetic rings")
+    (clean / "test" / "empty").mkdir()
+    err = cli_run("data", "check", clean).stderr
+    assert "val has no class 'synthetic ring'; did you mean synthetic rings?" in err
+    assert "test/empty holds no images" in err
+
+
+def test_training_says_whether_the_data_was_checked(cli_run: Run, clean: Path) -> None:
+    train = ["train", "--data", clean, *TINY, "--arch", "no_such_backbone"]
+    assert "was never checked for leaks" in cli_run(*train, code=2).stderr
+    cli_run("data", "check", clean)
+    assert "was checked on 20" in cli_run(*train, code=2).stderr
+    (clean / "test" / CLASSES[0] / "0.jpg").unlink()
+    assert "has changed since it was checked" in cli_run(*train, code=2).stderr
+
+
+def test_wrong_input_is_refused(refused: Callable[..., str], clean: Path, tmp_path: Path) -> None:
+    assert "there is no folder absent" in refused("data", "check", "absent")
+    assert "cannot read the groups" in refused("data", "check", clean, "--groups", "absent.csv")
+    (tmp_path / "void").mkdir()
+    assert "has no class folders" in refused("data", "check", "void")

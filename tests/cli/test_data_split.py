@@ -1,0 +1,68 @@
+import csv
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import CLASSES, Run, draw_data_set
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """One folder a class, with names that differ in a class; the last image of each class is a copy."""
+    folder = draw_data_set(tmp_path, {"source": (12, 8, 5)}) / "source"
+    for name in CLASSES:
+        shutil.copy(folder / name / "0.jpg", folder / name / "copy.jpg")
+    return folder
+
+
+def rows_of(folder: Path) -> list[dict[str, str]]:
+    with (folder / "manifest.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_no_copy_and_no_group_is_on_two_sides(cli_run: Run, source: Path, tmp_path: Path) -> None:
+    before = sorted(source.rglob("*"))
+    (source / CLASSES[0] / "1.jpg").rename(source / CLASSES[0] / "one.jpg")
+    (source / CLASSES[0] / "2.jpg").rename(source / CLASSES[0] / "two.jpg")
+    (tmp_path / "g.csv").write_text("image,patient_id\none,P\ntwo,P\n", encoding="utf-8")
+    done = cli_run("data", "split", source, "--out", "d", "--groups", "g.csv", "--ratios", "60/20/20")
+    assert "28 images in 24 groups, none on two sides" in done.stdout
+    rows = rows_of(tmp_path / "d")
+    sides: dict[str, set[str]] = {}
+    for row in rows:
+        assert (tmp_path / "d" / row["split"] / row["class"] / row["file"]).is_file()
+        sides.setdefault(row["group"], set()).add(row["split"])
+    assert all(len(side) == 1 for side in sides.values())
+    side_of = {(row["class"], row["file"]): row["split"] for row in rows}
+    for name in CLASSES:
+        assert side_of[name, "0.jpg"] == side_of[name, "copy.jpg"]
+        assert {side_of[key] for key in side_of if key[0] == name} == {"train", "val", "test"}
+    assert side_of[CLASSES[0], "one.jpg"] == side_of[CLASSES[0], "two.jpg"]
+    assert len(sorted(source.rglob("*"))) == len(before)
+    assert cli_run("data", "check", "d", "--json").json()["leaking"] is False
+
+
+@pytest.mark.usefixtures("source")
+def test_a_csv_of_files_and_labels_is_a_source(cli_run: Run, tmp_path: Path) -> None:
+    lines = [f"source/{CLASSES[0]}/{i}.jpg,{'a' if i < 6 else 'b'}" for i in range(12)]
+    (tmp_path / "labels.csv").write_text("\n".join(["file,label", *lines]), encoding="utf-8")
+    cli_run("data", "split", "labels.csv", "--out", "d", "--link")
+    rows = rows_of(tmp_path / "d")
+    assert sorted(row["class"] for row in rows) == ["a"] * 6 + ["b"] * 6
+    assert (tmp_path / "d" / rows[0]["split"] / rows[0]["class"] / rows[0]["file"]).stat().st_nlink == 2
+
+
+def test_wrong_input_is_refused(refused: Callable[..., str], source: Path, tmp_path: Path) -> None:
+    assert "there is no folder or file absent" in refused("data", "split", "absent", "--out", "d")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "precious").touch()
+    assert "full is not empty" in refused("data", "split", source, "--out", "full")
+    draw_data_set(tmp_path / "split", {"train": (1,), "val": (1,)}, CLASSES[:1])
+    assert "is split already" in refused("data", "split", "split", "--out", "d")
+    (tmp_path / "bad.csv").write_text("file,label\nabsent.jpg,a\n", encoding="utf-8")
+    assert "bad.csv, line 2: 'absent.jpg' is no file" in refused("data", "split", "bad.csv", "--out", "d")
+    (tmp_path / "up.csv").write_text(f"file,label\nsource/{CLASSES[0]}/0.jpg,../x\n", encoding="utf-8")
+    assert "cannot be the name of a class" in refused("data", "split", "up.csv", "--out", "d")
+    assert not (tmp_path / "d").exists()
