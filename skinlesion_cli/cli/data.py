@@ -29,6 +29,12 @@ RatiosOption = Annotated[
     str, typer.Option("--ratios", metavar="A/B/C", help="Shares of train, val and test.")
 ]
 LinkOption = Annotated[bool, typer.Option("--link", help="Make hard links instead of copies.")]
+NearOption = Annotated[
+    bool,
+    typer.Option(
+        "--near", help="Also look for changed copies (turned, cropped, recoloured, …). Experimental and slow."
+    ),
+]
 GroupsOption = Annotated[
     Path | None,
     typer.Option(
@@ -47,6 +53,7 @@ def check(
     settings: Settings,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The data set's folder.")],
     groups: GroupsOption = None,
+    near: NearOption = False,
     json: JsonOption = False,
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE.html", help="Also write a page with the pairs.")
@@ -73,7 +80,7 @@ def check(
     workers = worker_count(settings.num_workers)
     with Display() as display:
         inventory = take_inventory(folder, workers=workers, on_event=display.show)
-        found = audit(inventory, known, workers=workers, on_event=display.show)
+        found = audit(inventory, known, near=near, workers=workers, on_event=display.show)
     for reason in inventory.unreadable.values():
         console.warn(reason)
     for remark in inventory.remarks:
@@ -101,6 +108,7 @@ def split(
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new folder for the data set.")],
     groups: GroupsOption = None,
+    near: NearOption = False,
     ratios: RatiosOption = DEFAULT_RATIOS,
     link: LinkOption = False,
 ) -> int:
@@ -124,7 +132,7 @@ def split(
     check_images(paths)
     with Display() as display:
         workers = worker_count(settings.num_workers)
-        pairs = find_duplicates(paths, workers=workers, on_event=display.show)
+        pairs = find_duplicates(paths, near=near, workers=workers, on_event=display.show)
         photos = with_groups(labelled, pairs, known, source.name)
         rows = build_data_set(
             photos, out, ratios=shares, seed=settings.seed, link=link, on_event=display.show

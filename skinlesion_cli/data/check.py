@@ -92,19 +92,25 @@ class Audit:
 
 
 def audit(
-    inventory: Inventory, groups: Mapping[str, str], *, workers: int = 1, on_event: OnEvent = ignore
+    inventory: Inventory,
+    groups: Mapping[str, str],
+    *,
+    near: bool = False,
+    workers: int = 1,
+    on_event: OnEvent = ignore,
 ) -> Audit:
     """Look for photographs and groups that stand on two sides.
 
     Args:
         inventory: the data set.
         groups: as `read_groups` gives them; may be empty.
+        near: look for changed copies as well.
         workers: processes that read images.
         on_event: is told of the progress.
     """
     images = inventory.images
     paths = [inventory.root / image.file for image in images]
-    pairs = find_duplicates(paths, workers=workers, on_event=on_event)
+    pairs = find_duplicates(paths, near=near, workers=workers, on_event=on_event)
     found = [PairFound(images[pair.a], images[pair.b], pair.kind) for pair in pairs]
     of_families = families(len(images), pairs)
     by_group: dict[str, list[int]] = {}
