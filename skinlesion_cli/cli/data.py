@@ -11,8 +11,7 @@ from rich.text import Text
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import JsonOption, with_settings
 from skinlesion_cli.core.balance import imbalance_ratio
-from skinlesion_cli.core.settings import Settings
-from skinlesion_cli.data.splitting import DEFAULT_RATIOS
+from skinlesion_cli.core.settings import DEFAULT_RATIOS, Settings
 
 if TYPE_CHECKING:
     from skinlesion_cli.data.check import Audit

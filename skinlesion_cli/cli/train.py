@@ -41,7 +41,6 @@ def train(
     for split in splits.values():
         if split.left_out:
             console.note(f"{split.root}: {split.left_out} files without an image's suffix are left out")
-    console.note(last_check(settings.data_root))
     check_images(path for split in splits.values() for path in split.paths)
 
     # Only now the seconds that torch takes: a wrong path is told at once.
@@ -54,6 +53,7 @@ def train(
         trainer = Trainer(
             settings, splits["train"], splits["val"], folder, resume=resume, on_event=display.show
         )
+        console.note(last_check(settings.data_root))
         folder.write_settings(settings)
         results.write_class_weights(folder.results, splits["train"].counts, settings)
         try:

@@ -34,6 +34,9 @@ SATURATION = 0.1
 HUE = 0.05
 ROTATION_DEGREES = 15.0
 
+# Shares of train, val and test when a data set is split.
+DEFAULT_RATIOS = "80/10/10"
+
 
 @dataclass(frozen=True)
 class Spec:

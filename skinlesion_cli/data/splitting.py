@@ -6,8 +6,7 @@ from collections.abc import Sequence
 
 from skinlesion_cli.core.errors import InputError
 from skinlesion_cli.core.folders import SPLITS
-
-DEFAULT_RATIOS = "80/10/10"
+from skinlesion_cli.core.settings import DEFAULT_RATIOS
 
 
 def parse_ratios(text: str) -> tuple[float, float, float]:

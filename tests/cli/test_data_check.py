@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.conftest import CLASSES, TINY, Run, draw_data_set
+from skinlesion_cli.data.record import last_check
+from tests.conftest import CLASSES, Run, draw_data_set
 
 KEYS = {
     "images",
@@ -105,13 +106,16 @@ def test_missing_and_misspelt_classes_are_named(cli_run: Run, clean: Path) -> No
     assert "test/empty holds no images" in err
 
 
-def test_training_says_whether_the_data_was_checked(cli_run: Run, clean: Path) -> None:
-    train = ["train", "--data", clean, *TINY, "--arch", "no_such_backbone"]
-    assert "was never checked for leaks" in cli_run(*train, code=2).stderr
+def test_a_check_is_remembered_until_a_file_changes(
+    cli_run: Run, clean: Path, command_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", command_environment["XDG_CACHE_HOME"])
+    assert "was never checked for leaks" in last_check(clean)
     cli_run("data", "check", clean)
-    assert "was checked on 20" in cli_run(*train, code=2).stderr
+    assert "was checked on 20" in last_check(clean)
+    assert "have a sibling in train" in last_check(clean)
     (clean / "test" / CLASSES[0] / "0.jpg").unlink()
-    assert "has changed since it was checked" in cli_run(*train, code=2).stderr
+    assert "has changed since it was checked" in last_check(clean)
 
 
 def test_wrong_input_is_refused(refused: Callable[..., str], clean: Path, tmp_path: Path) -> None:
