@@ -57,6 +57,25 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]
         writer.writerows(rows)
 
 
+def read_table(path: Path, what: str = "") -> tuple[list[str], list[dict[str, str]]]:
+    """Read a CSV file with a header: its columns, and a dict for each row; a missing cell is an empty text.
+
+    Args:
+        path: the file.
+        what: what it holds, for the error: "the groups in ", say.
+
+    Raises:
+        InputError: it cannot be read as text or as CSV.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, restval="")
+            rows = list(reader)
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"cannot read {what}{path}: {error}") from None
+    return list(reader.fieldnames or ()), rows
+
+
 def ensure_writable_folder(folder: Path) -> Path:
     """Create `folder` where it is missing and prove that a file can be written there.
 

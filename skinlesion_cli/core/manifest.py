@@ -4,13 +4,12 @@ Columns `split,class,file,group,source`. A group is a lesion or a patient; image
 side.
 """
 
-import csv
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from skinlesion_cli.core.errors import InputError
-from skinlesion_cli.core.files import write_csv
+from skinlesion_cli.core.files import read_table, write_csv
 
 MANIFEST = "manifest.csv"
 
@@ -40,14 +39,10 @@ def groups_of(data_root: Path, split: str, files: Sequence[Path]) -> list[str] |
     path = data_root / MANIFEST
     if not path.is_file():
         return None
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file, restval="")
-            if not {"split", "class", "file", "group"} <= set(rows.fieldnames or ()):
-                raise InputError(f"{path} needs the columns split,class,file,group")
-            known = {f"{row['class']}/{row['file']}": row["group"] for row in rows if row["split"] == split}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"cannot read {path}: {error}") from None
+    columns, rows = read_table(path)
+    if not {"split", "class", "file", "group"} <= set(columns):
+        raise InputError(f"{path} needs the columns split,class,file,group")
+    known = {f"{row['class']}/{row['file']}": row["group"] for row in rows if row["split"] == split}
     found = [known.get(file.as_posix(), "") for file in files]
     return found if all(found) else None
 

@@ -1,6 +1,14 @@
-"""How many processes read images. No torch here: the audit of a data set needs none."""
+"""Processes that read images. No torch here: the audit of a data set needs none."""
 
 import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+Result = TypeVar("Result")
+FILES_A_TURN = 8
+"""Files that a process is handed at once: few enough to keep all busy, enough to make handing over cheap."""
 
 
 def worker_count(num_workers: int | None) -> int:
@@ -9,3 +17,18 @@ def worker_count(num_workers: int | None) -> int:
         return num_workers
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(cores, 8)
+
+
+def map_files(function: Callable[[Path], Result], paths: Sequence[Path], workers: int) -> Iterator[Result]:
+    """Yield `function(path)` for each path, in their order, from `workers` processes.
+
+    Args:
+        function: of a module's top level, so that another process can find it.
+        paths: the files.
+        workers: processes; below 2, this one does the work.
+    """
+    if workers < 2:
+        yield from map(function, paths)
+        return
+    with ProcessPoolExecutor(workers) as pool:
+        yield from pool.map(function, paths, chunksize=FILES_A_TURN)

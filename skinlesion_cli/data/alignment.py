@@ -32,8 +32,6 @@ class Agreement:
     """Overlapping area as a share of the smaller picture."""
     fine: float
     """Mean correlation of small windows, weighted by their contrast, -1 to 1."""
-    detail: float
-    """The same, after the shapes that a blurred lesion keeps are taken away."""
     coarse: float
     """Correlation of the overlap as a whole."""
     stretch: float
@@ -109,8 +107,7 @@ def _compare(
         return None
     fine = _windowed(warped, b, inside)
     coarse = float(np.corrcoef(warped[inside], b[inside])[0, 1])
-    detail = _windowed(_sharp(warped), _sharp(b), inside)
-    return Agreement(inliers, overlap, fine, detail, coarse, float(scales[0] / max(scales[1], 1e-6)))
+    return Agreement(inliers, overlap, fine, coarse, float(scales[0] / max(scales[1], 1e-6)))
 
 
 def _laid(
@@ -130,11 +127,6 @@ def _flat(picture: Floats) -> Floats:
     spread = np.float32(np.median(np.abs(high)) * 1.5 + 0.3)
     flat: Floats = np.clip(high / spread, -3, 3)
     return flat
-
-
-def _sharp(picture: Floats) -> Floats:
-    sharp: Floats = picture - ndimage.gaussian_filter(picture, 3.0)
-    return sharp
 
 
 def _refined(a: Floats, b: Floats, linear: Matrix, offset: Matrix) -> tuple[Matrix, Matrix]:

@@ -4,14 +4,13 @@ A changed copy is resized, re-encoded, cropped, mirrored, turned, sheared, recol
 photographs of one lesion are no copies of each other: they share the lesion, not the light and the hairs.
 """
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from skinlesion_cli.core.events import ImagesDone, OnEvent, ignore
+from skinlesion_cli.core.workers import map_files
 from skinlesion_cli.data.alignment import Agreement, align
 from skinlesion_cli.data.fingerprint import Digests, Fingerprint, digests, fingerprint
 from skinlesion_cli.data.matching import candidates
@@ -49,8 +48,11 @@ def find_duplicates(
     Raises:
         UnreadableImageError: one of them cannot be read.
     """
-    read = _read_all(fingerprint if near else digests, paths, workers, on_event)
-    sets = _Sets(len(read))
+    read: list[Digests] = []
+    for one in map_files(fingerprint if near else digests, paths, workers):
+        read.append(one)
+        on_event(ImagesDone("looking for copies", len(read), len(paths)))
+    sets = DisjointSets(len(read))
     pairs = _same(read, sets)
     prints = [one for one in read if isinstance(one, Fingerprint)]
     if prints:
@@ -58,7 +60,7 @@ def find_duplicates(
     return sorted(pairs, key=lambda pair: (pair.a, pair.b))
 
 
-def _near(prints: Sequence[Fingerprint], sets: "_Sets", on_event: OnEvent) -> list[Pair]:
+def _near(prints: Sequence[Fingerprint], sets: "DisjointSets", on_event: OnEvent) -> list[Pair]:
     """Pairs of a photograph and a changed copy, between files that no other pair joins."""
     pairs = []
     # One of several equal files stands for all.
@@ -96,7 +98,7 @@ def families(n: int, pairs: Sequence[Pair]) -> list[list[int]]:
     Returns:
         Families of two or more, members ascending, in the order of their first members.
     """
-    sets = _Sets(n)
+    sets = DisjointSets(n)
     for pair in pairs:
         sets.join(pair.a, pair.b)
     members: dict[int, list[int]] = {}
@@ -105,35 +107,26 @@ def families(n: int, pairs: Sequence[Pair]) -> list[list[int]]:
     return [family for family in members.values() if len(family) > 1]
 
 
-class _Sets:
+class DisjointSets:
     """Disjoint sets of indices; the root is the smallest member."""
 
     def __init__(self, n: int) -> None:
         self._above = list(range(n))
 
     def root(self, i: int) -> int:
+        """The smallest index that is joined with `i`."""
         while self._above[i] != i:
             self._above[i] = self._above[self._above[i]]
             i = self._above[i]
         return i
 
     def join(self, a: int, b: int) -> None:
+        """Make one set of the two that hold `a` and `b`."""
         low, high = sorted((self.root(a), self.root(b)))
         self._above[high] = low
 
 
-def _read_all(
-    read: Callable[[Path], Digests], paths: Sequence[Path], workers: int, on_event: OnEvent
-) -> list[Digests]:
-    done: list[Digests] = []
-    with ProcessPoolExecutor(workers) if workers > 1 else nullcontext() as pool:
-        for one in pool.map(read, paths, chunksize=8) if pool else map(read, paths):
-            done.append(one)
-            on_event(ImagesDone("looking for copies", len(done), len(paths)))
-    return done
-
-
-def _same(prints: Sequence[Digests], sets: _Sets) -> list[Pair]:
+def _same(prints: Sequence[Digests], sets: DisjointSets) -> list[Pair]:
     """Pairs of equal bytes or equal pixels, each file with the first of its kind."""
     pairs = []
     by_bytes: dict[bytes, int] = {}

@@ -1,10 +1,10 @@
 """Lesions and patients: which images belong together, from a table or from the manifest."""
 
-import csv
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from skinlesion_cli.core.errors import InputError
+from skinlesion_cli.core.files import read_table
 from skinlesion_cli.core.images import has_image_suffix
 
 # Published tables and our own manifest first, then what people call these columns.
@@ -26,12 +26,8 @@ def read_groups(path: Path) -> dict[str, str]:
     Raises:
         InputError: no such file, no such columns, or one image in two groups.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file, restval=""))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"cannot read the groups in {path}: {error}") from None
-    columns = {(name or "").strip().lower(): name for name in (rows[0] if rows else ())}
+    names, rows = read_table(path, "the groups in ")
+    columns = {name.strip().lower(): name for name in names} if rows else {}
     file_column = _first(FILE_COLUMNS, columns)
     group_column = _first(GROUP_COLUMNS, columns)
     if file_column is None or group_column is None:

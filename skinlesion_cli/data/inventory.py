@@ -1,7 +1,6 @@
 """What lies in a data set's folder: every image read in full, and what is amiss with files and folders."""
 
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from skinlesion_cli.core.events import ImagesDone, OnEvent, ignore
 from skinlesion_cli.core.folders import SPLITS, class_folders, find_images
 from skinlesion_cli.core.images import has_image_suffix, read_image
 from skinlesion_cli.core.settings import nearest
+from skinlesion_cli.core.workers import map_files
 
 WHOLE = "all"
 """Name of the one split of a folder that has classes and no splits."""
@@ -77,7 +77,7 @@ def take_inventory(root: Path, *, workers: int = 1, on_event: OnEvent = ignore) 
         for path in _images(folder / label)
     ]
     images, unreadable = [], {}
-    results = _read_all([path for path, _, _ in found], workers)
+    results = map_files(_read, [path for path, _, _ in found], workers)
     for done, ((path, split, label), (size, mode, fault)) in enumerate(
         zip(found, results, strict=True), start=1
     ):
@@ -94,7 +94,10 @@ def take_inventory(root: Path, *, workers: int = 1, on_event: OnEvent = ignore) 
         for path in (folder / label).rglob("*")
         if path.is_file() and not path.name.startswith(".") and not has_image_suffix(path)
     )
-    remarks = [*_empty_folders(splits, classes), *_class_remarks(classes)]
+    filled = {(split, label) for _, split, label in found}
+    empty = [(split, label) for split in splits for label in classes[split] if (split, label) not in filled]
+    remarks = [f"{split}/{label} holds no images" for split, label in empty]
+    remarks += _class_remarks(classes)
     return Inventory(root, tuple(images), unreadable, tuple(others), tuple(remarks))
 
 
@@ -105,14 +108,6 @@ def _images(folder: Path) -> list[Path]:
         return []
 
 
-def _read_all(paths: list[Path], workers: int) -> Iterator[tuple[tuple[int, int], str, str]]:
-    if workers < 2:
-        yield from map(_read, paths)
-        return
-    with ProcessPoolExecutor(workers) as pool:
-        yield from pool.map(_read, paths, chunksize=16)
-
-
 def _read(path: Path) -> tuple[tuple[int, int], str, str]:
     try:
         read_image(path)
@@ -120,13 +115,6 @@ def _read(path: Path) -> tuple[tuple[int, int], str, str]:
             return image.size, image.mode, ""
     except UnreadableImageError as error:
         return (0, 0), "", str(error)
-
-
-def _empty_folders(splits: dict[str, Path], classes: dict[str, list[str]]) -> Iterator[str]:
-    for split, names in classes.items():
-        for name in names:
-            if not _images(splits[split] / name):
-                yield f"{split}/{name} holds no images"
 
 
 def _class_remarks(classes: dict[str, list[str]]) -> Iterator[str]:

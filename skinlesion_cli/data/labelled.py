@@ -1,12 +1,12 @@
 """Labelled photographs that are not split yet: one folder a class, or a CSV file of file,label."""
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from skinlesion_cli.core.errors import InputError
+from skinlesion_cli.core.files import read_table
 from skinlesion_cli.core.folders import SPLITS, class_folders, find_images
-from skinlesion_cli.data.duplicates import Pair
+from skinlesion_cli.data.duplicates import DisjointSets, Pair
 from skinlesion_cli.data.groups import group_of
 from skinlesion_cli.data.sources import Photo
 
@@ -47,28 +47,20 @@ def with_groups(
         source: name of the collection, for the manifest.
     """
     names = [group_of(groups, path.name) or f"{label}/{path.name}" for path, label in labelled]
-    parent = {name: name for name in names}
-
-    def root(name: str) -> str:
-        while parent[name] != name:
-            parent[name] = parent[parent[name]]
-            name = parent[name]
-        return name
-
+    distinct = list(dict.fromkeys(names))
+    number = {name: position for position, name in enumerate(distinct)}
+    sets = DisjointSets(len(distinct))
     for pair in pairs:
-        parent[root(names[pair.b])] = root(names[pair.a])
+        sets.join(number[names[pair.a]], number[names[pair.b]])
     return [
-        Photo(path, label, root(name), source) for (path, label), name in zip(labelled, names, strict=True)
+        Photo(path, label, distinct[sets.root(number[name])], source)
+        for (path, label), name in zip(labelled, names, strict=True)
     ]
 
 
 def _read_csv(path: Path) -> Labelled:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file, restval=""))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"cannot read {path}: {error}") from None
-    if not rows or not {"file", "label"} <= rows[0].keys():
+    columns, rows = read_table(path)
+    if not rows or not {"file", "label"} <= set(columns):
         raise InputError(f"{path} needs the columns file,label and at least one row")
     found = []
     for line, row in enumerate(rows, start=2):

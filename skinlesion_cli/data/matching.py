@@ -75,10 +75,6 @@ def candidates(prints: Sequence[Fingerprint], seed: int = 0) -> Iterator[Candida
             if len(here) and len(who):
                 pair = _close(queries[who], stored[here], owner[who], owner[here])
                 ones, others = who[pair[0]], here[pair[1]]
-                if not mirror:
-                    # A plain match is the same in either direction: the smaller index first.
-                    swap = ones > others
-                    ones, others = np.where(swap, others, ones), np.where(swap, ones, others)
                 found.append(np.stack([ones, others, np.full(len(ones), mirror)], axis=1))
     yield from _grouped(np.concatenate(found), owner, first)
 
@@ -139,7 +135,7 @@ def _grouped(found: Indices, owner: Indices, first: Indices) -> Iterator[Candida
     total = len(first)
     a, b = owner[found[:, 0]], owner[found[:, 1]]
     swap = a > b
-    # Mirroring is its own inverse, so a mirrored match holds in the other direction too.
+    # A match, mirrored or not, holds in the other direction too.
     low, high = np.where(swap, found[:, 1], found[:, 0]), np.where(swap, found[:, 0], found[:, 1])
     pair = np.minimum(a, b) * total + np.maximum(a, b)
     rows = np.unique(np.stack([pair, found[:, 2], low, high], axis=1), axis=0)

@@ -3,7 +3,6 @@
 HAM10000, ISIC 2019 and MSLD v2.0, each as its own page describes it. Only originals are taken.
 """
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skinlesion_cli.core.errors import InputError
+from skinlesion_cli.core.files import read_table
 from skinlesion_cli.core.folders import find_images
 
 AKIEC = "akiec"
@@ -219,12 +219,8 @@ def _table(folder: Path, names: tuple[str, ...], columns: set[str]) -> list[dict
     path = next(_tables_below(_require_folder(folder), names), None)
     if path is None:
         raise InputError(f"there is no {names[0]} below {folder}")
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file, restval=""))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"cannot read {path}: {error}") from None
-    if not rows or not columns <= rows[0].keys():
+    present, rows = read_table(path)
+    if not rows or not columns <= set(present):
         raise InputError(f"{path} has other columns than the published table ({', '.join(sorted(columns))})")
     return rows
 
