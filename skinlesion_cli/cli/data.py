@@ -31,7 +31,8 @@ LinkOption = Annotated[bool, typer.Option("--link", help="Make hard links instea
 NearOption = Annotated[
     bool,
     typer.Option(
-        "--near", help="Also look for changed copies (turned, cropped, recoloured, …). Experimental and slow."
+        "--near/--no-near",
+        help="Look for changed copies (turned, cropped, recoloured, …) not only for equal bytes and pixels.",
     ),
 ]
 GroupsOption = Annotated[
@@ -52,7 +53,7 @@ def check(
     settings: Settings,
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The data set's folder.")],
     groups: GroupsOption = None,
-    near: NearOption = False,
+    near: NearOption = True,
     json: JsonOption = False,
     report: Annotated[
         Path | None, typer.Option("--report", metavar="FILE.html", help="Also write a page with the pairs.")
@@ -107,7 +108,7 @@ def split(
     ],
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="A new folder for the data set.")],
     groups: GroupsOption = None,
-    near: NearOption = False,
+    near: NearOption = True,
     ratios: RatiosOption = DEFAULT_RATIOS,
     link: LinkOption = False,
 ) -> int:

@@ -70,10 +70,10 @@ def read_table(path: Path, what: str = "") -> tuple[list[str], list[dict[str, st
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, restval="")
-            rows = list(reader)
+            columns, rows = list(reader.fieldnames or ()), list(reader)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"cannot read {what}{path}: {error}") from None
-    return list(reader.fieldnames or ()), rows
+    return columns, rows
 
 
 def ensure_writable_folder(folder: Path) -> Path:

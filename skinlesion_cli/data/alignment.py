@@ -2,20 +2,26 @@
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
-from skinlesion_cli.data.fingerprint import THUMB_SIDE, WORK_SIDE, Fingerprint, Floats, Matrix
+from skinlesion_cli.data.fingerprint import THUMB_SIDE, WORK_SIDE, Bytes, Floats, Sketch, filled_border
 from skinlesion_cli.data.matching import Candidate
+
+Matrix = npt.NDArray[np.float64]
 
 TRIED = 60
 """Matches that are tried as the start of an alignment."""
 TOLERANCES = (8.0, 5.0, 4.0)
 """How far, in working pixels, a feature may lie from where each finer alignment puts it."""
-MIN_INLIERS = 10
+MIN_INLIERS = 6
 """Features that an alignment has to carry; round lesions and plain skin share a few by chance."""
-STEPS = 10
+LARGEST_SCALE = 3.3
+"""A copy's enlargement or reduction; beyond it, an alignment is a mistake."""
+REFINEMENT = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 30, 1e-4)
+SMALLEST_OVERLAP = 400
+"""Thumbnail pixels."""
 WINDOW = 4.0
 """Sigma, in thumbnail pixels, of the window that pictures are compared in."""
 LIVELY = 12.0
@@ -28,18 +34,22 @@ class Agreement:
 
     inliers: int
     """Features that the alignment maps onto each other, counted once each."""
-    overlap: float
-    """Overlapping area as a share of the smaller picture."""
+    shares: tuple[float, float]
+    """What the two show in common, as a share of either picture, the lesser first."""
     fine: float
     """Mean correlation of small windows, weighted by their contrast, -1 to 1."""
     coarse: float
-    """Correlation of the overlap as a whole."""
+    """Correlation of the common part as a whole, -1 to 1."""
+    shading: float
+    """Grey levels (root mean square) by which the light differs after the best common tone curve."""
     stretch: float
     """Ratio of the alignment's two scales, 1 or more."""
 
 
-def align(one: Fingerprint, other: Fingerprint, candidate: Candidate) -> Agreement | None:
+def align(one: Sketch, other: Sketch, candidate: Candidate) -> Agreement | None:
     """Lay `one` on `other`; None where no alignment carries `MIN_INLIERS` features."""
+    # One pair is little work: threads of OpenCV's would only stand in the way of other processes.
+    cv2.setNumThreads(1)
     found = _consensus(one.points, other.points, candidate)
     if found is None:
         return None
@@ -84,90 +94,85 @@ def _least_squares(p: Matrix, q: Matrix, prior: Matrix) -> Matrix:
     return np.concatenate([linear, (solved[2] - linear @ middle)[:, None]], axis=1)
 
 
-def _compare(
-    one: npt.NDArray[np.uint8], other: npt.NDArray[np.uint8], matrix: Matrix, inliers: int
-) -> Agreement | None:
+def _compare(one: Bytes, other: Bytes, matrix: Matrix, inliers: int) -> Agreement | None:
     scales = np.linalg.svd(matrix[:, :2], compute_uv=False)
-    if scales[1] < 0.3 or scales[0] > 3.3:
+    if scales[1] < 1 / LARGEST_SCALE or scales[0] > LARGEST_SCALE:
         return None
+    # From the other's thumbnail to one's. The corner of the first pixel is the point both sizes share.
     ratio = THUMB_SIDE / WORK_SIDE
-    # From the other's pixel centres to one's, in thumbnails.
-    linear = np.linalg.inv(matrix[:, :2]).astype(np.float64)
-    offset = -linear @ (matrix[:, 2] * ratio)
+    shift = (ratio - 1) / 2
+    linear = np.linalg.inv(matrix[:, :2])
+    centre = matrix[:, 2] * ratio + shift - matrix[:, :2] @ np.full(2, shift)
+    back = np.concatenate([linear, (-linear @ centre)[:, None]], axis=1).astype(np.float32)
     # The finer of the two is blurred to what the coarser can show.
     grown = float(scales[0] * scales[1]) ** 0.5
-    a = ndimage.gaussian_filter(one.astype(np.float32), max(1.0, 1.0 / grown))
-    b = ndimage.gaussian_filter(other.astype(np.float32), max(1.0, grown))
-    linear, offset = _refined(a, b, linear, offset)
-    scales = np.linalg.svd(linear, compute_uv=False)
-    warped, inside = _laid(a, linear, offset, b.shape)
-    smaller = min(a.size / (scales[0] * scales[1]), b.size)
-    overlap = float(inside.sum() / max(smaller, 1.0))
-    if inside.sum() < 400:
+    a = cv2.GaussianBlur(one.astype(np.float32), (0, 0), max(1.0, 1.0 / grown))
+    b = cv2.GaussianBlur(other.astype(np.float32), (0, 0), max(1.0, grown))
+    back = _refined(a, b, back)
+    scales = np.linalg.svd(back[:, :2], compute_uv=False)
+    warped, reach = _laid(a, back, b.shape)
+    shown_a, shown_b = _shown(one), _shown(other)
+    inside = reach * shown_b * (_laid(shown_a, back, b.shape)[0] > 0.99)
+    common = float(inside.sum())
+    if common < SMALLEST_OVERLAP or scales[1] < 1 / LARGEST_SCALE:
         return None
-    fine = _windowed(warped, b, inside)
-    coarse = float(np.corrcoef(warped[inside], b[inside])[0, 1])
-    return Agreement(inliers, overlap, fine, coarse, float(scales[0] / max(scales[1], 1e-6)))
+    share_a, share_b = common * float(scales.prod()) / shown_a.sum(), common / shown_b.sum()
+    seen = inside > 0
+    return Agreement(
+        inliers=inliers,
+        shares=(min(share_a, share_b), max(share_a, share_b)),
+        fine=_windowed(warped, b, inside),
+        coarse=float(np.corrcoef(warped[seen], b[seen])[0, 1]),
+        shading=_shading(warped, b, seen),
+        stretch=float(scales[0] / scales[1]),
+    )
 
 
-def _laid(
-    picture: Floats, linear: Matrix, offset: Matrix, shape: tuple[int, ...]
-) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """The picture as the other's grid sees it, and where it reaches."""
-    y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
-    at_x = linear[0, 0] * x + linear[0, 1] * y + offset[0] - 0.5
-    at_y = linear[1, 0] * x + linear[1, 1] * y + offset[1] - 0.5
-    inside = (at_x >= 0) & (at_y >= 0) & (at_x <= picture.shape[1] - 1) & (at_y <= picture.shape[0] - 1)
-    return ndimage.map_coordinates(picture, [at_y, at_x], order=1, mode="nearest"), inside
+def _shown(thumb: Bytes) -> Floats:
+    """1 where a picture shows something, 0 in the corners that a rotation leaves."""
+    shown: Floats = 1 - cv2.dilate(filled_border(thumb), np.ones((5, 5), np.uint8)).astype(np.float32)
+    return shown
+
+
+def _shading(a: Floats, b: Floats, seen: npt.NDArray[np.bool_]) -> float:
+    """What an edit cannot change and a second photograph does: where the light falls."""
+    soft_a, soft_b = (cv2.GaussianBlur(one, (0, 0), WINDOW)[seen] for one in (a, b))
+    tone = np.polynomial.Polynomial.fit(soft_a, soft_b, 2)
+    return float(np.std(soft_b - tone(soft_a)))
+
+
+def _laid(picture: Floats, back: Floats, shape: tuple[int, ...]) -> tuple[Floats, Floats]:
+    """The picture as the other's grid sees it, and 1 where it reaches."""
+    size, flags = (shape[1], shape[0]), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    warped = cv2.warpAffine(picture, back, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    reach = cv2.warpAffine(np.ones_like(picture), back, size, flags=flags)
+    return warped, (reach > 0.999).astype(np.float32)
 
 
 def _flat(picture: Floats) -> Floats:
     """The picture without its slow changes, in units of its own contrast, outliers held in."""
-    high = picture - ndimage.gaussian_filter(picture, 8.0)
+    high = picture - cv2.GaussianBlur(picture, (0, 0), 8.0)
     spread = np.float32(np.median(np.abs(high)) * 1.5 + 0.3)
     flat: Floats = np.clip(high / spread, -3, 3)
     return flat
 
 
-def _refined(a: Floats, b: Floats, linear: Matrix, offset: Matrix) -> tuple[Matrix, Matrix]:
-    """Gauss-Newton on the six numbers of the map (Lucas and Kanade), robust to parts that differ."""
-    still = _flat(b)
-    gy, gx = np.gradient(ndimage.gaussian_filter(still, 1.0))
-    y, x = np.mgrid[: b.shape[0], : b.shape[1]] + 0.5
-    middle = np.array([b.shape[1] / 2, b.shape[0] / 2])
-    x, y = (x - middle[0]) / 50, (y - middle[1]) / 50
-    slopes = np.stack([gx * x, gx * y, gx, gy * x, gy * y, gy], -1)
-    moving = _flat(a)
-    for _ in range(STEPS):
-        warped, inside = _laid(moving, linear, offset, b.shape)
-        if inside.sum() < 400:
-            break
-        error = warped - still
-        weight = inside / (1 + (error / 1.0) ** 2)
-        weighted = slopes * weight[..., None]
-        normal = np.einsum("hwi,hwj->ij", weighted, slopes, optimize=True)
-        step = np.linalg.solve(
-            normal + np.eye(6) * (1e-3 * np.trace(normal) / 6 + 1e-6), np.einsum("hwi,hw->i", weighted, error)
-        )
-        step = np.clip(step, -4, 4)
-        # Compose with the inverse of the step that was found on the still picture.
-        change = np.eye(2) + np.array([[step[0], step[1]], [step[3], step[4]]]) / 50
-        shift = step[[2, 5]]
-        # still(W(p; step)) = moving: p' = middle + change (p - middle) + shift
-        if abs(np.linalg.det(change)) < 0.2:
-            break
-        back = np.linalg.inv(change)
-        linear, offset = linear @ back, offset + linear @ (middle - back @ (middle + shift))
-        if np.abs(step).max() < 0.02:
-            break
-    return linear, offset
+def _refined(a: Floats, b: Floats, back: Floats) -> Floats:
+    """The map that correlates the two best, near `back` (Evangelidis and Psarakis, PAMI 2008)."""
+    still, moving = _flat(b), _flat(a)
+    try:
+        _, refined = cv2.findTransformECC(still, moving, back.copy(), cv2.MOTION_AFFINE, REFINEMENT, None, 3)
+    except cv2.error:
+        # It did not converge: the pictures agree too little.
+        return back
+    return np.asarray(refined, np.float32)
 
 
-def _windowed(a: Floats, b: Floats, inside: npt.NDArray[np.bool_]) -> float:
-    share = np.maximum(ndimage.gaussian_filter(inside.astype(np.float32), WINDOW), 1e-3)
+def _windowed(a: Floats, b: Floats, inside: Floats) -> float:
+    share = np.maximum(cv2.GaussianBlur(inside, (0, 0), WINDOW), 1e-3)
 
     def mean(values: Floats) -> Floats:
-        average: Floats = ndimage.gaussian_filter(np.where(inside, values, 0), WINDOW) / share
+        average: Floats = cv2.GaussianBlur(values * inside, (0, 0), WINDOW) / share
         return average
 
     mean_a, mean_b = mean(a), mean(b)

@@ -95,7 +95,7 @@ def audit(
     inventory: Inventory,
     groups: Mapping[str, str],
     *,
-    near: bool = False,
+    near: bool = True,
     workers: int = 1,
     on_event: OnEvent = ignore,
 ) -> Audit:

@@ -1,10 +1,12 @@
 """Files of a set that show one photograph: copies of its bytes, of its pixels, or changed copies.
 
 A changed copy is resized, re-encoded, cropped, mirrored, turned, sheared, recoloured, blurred or noisy. Two
-photographs of one lesion are no copies of each other: they share the lesion, not the light and the hairs.
+photographs of one lesion are no copies of each other: they share the lesion, not the light and the view.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,14 +14,27 @@ from typing import Literal
 from skinlesion_cli.core.events import ImagesDone, OnEvent, ignore
 from skinlesion_cli.core.workers import map_files
 from skinlesion_cli.data.alignment import Agreement, align
-from skinlesion_cli.data.fingerprint import Digests, Fingerprint, digests, fingerprint
-from skinlesion_cli.data.matching import candidates
+from skinlesion_cli.data.families import DisjointSets, cluster
+from skinlesion_cli.data.fingerprint import Digests, Fingerprint, Sketch, digests, fingerprint
+from skinlesion_cli.data.matching import Candidate, candidates
 
-# What a changed copy has to reach; measured by tests/benchmarks/near_duplicates.py.
-MIN_OVERLAP = 0.45
-MIN_FINE = 0.8
-MIN_COARSE = 0.5
+BATCH = 2000
+"""Pairs that are handed to the processes at once: what waits is held in memory."""
+
+# What copies reach, as measured by tests/benchmarks/near_duplicates.py. A second photograph of a lesion
+# shows another view (the shares) in another light (the shading); the more features agree, the less view is
+# needed.
 MAX_STRETCH = 1.6
+CERTAIN_FINE = 0.8
+CERTAIN_COARSE = 0.5
+CERTAIN_SHARE = 0.83
+MANY_INLIERS = 22
+CERTAIN_SHARE_OF_MANY = 0.72
+SAME_LIGHT = 1.0
+CERTAIN_SHARE_IN_SAME_LIGHT = 0.45
+LIKELY_FINE = 0.65
+LIKELY_SHARE = 0.45
+LIKELY_STRETCH = 1.8
 
 
 @dataclass(frozen=True)
@@ -32,17 +47,16 @@ class Pair:
 
 
 def find_duplicates(
-    paths: Sequence[Path], *, near: bool = False, workers: int = 1, on_event: OnEvent = ignore
+    paths: Sequence[Path], *, near: bool = True, workers: int = 1, on_event: OnEvent = ignore
 ) -> list[Pair]:
     """Find the files that show one photograph.
 
-    The pairs are evidence enough to join every family that was found, not all pairs inside it: a file is
-    compared no further once it stands in the other's family.
+    The pairs are evidence enough to join every family that was found, not all pairs inside it.
 
     Args:
         paths: the photographs.
-        near: look for changed copies as well; slower, and two photographs of one lesion may pass for copies.
-        workers: processes that read them.
+        near: look for changed copies as well; without, only copies of bytes and of pixels are found.
+        workers: processes that read and compare.
         on_event: is told of the progress.
 
     Raises:
@@ -54,38 +68,11 @@ def find_duplicates(
         on_event(ImagesDone("looking for copies", len(read), len(paths)))
     sets = DisjointSets(len(read))
     pairs = _same(read, sets)
-    prints = [one for one in read if isinstance(one, Fingerprint)]
-    if prints:
-        pairs += _near(prints, sets, on_event)
-    return sorted(pairs, key=lambda pair: (pair.a, pair.b))
-
-
-def _near(prints: Sequence[Fingerprint], sets: "DisjointSets", on_event: OnEvent) -> list[Pair]:
-    """Pairs of a photograph and a changed copy, between files that no other pair joins."""
-    pairs = []
     # One of several equal files stands for all.
-    alone = [i for i in range(len(prints)) if sets.root(i) == i]
-    listed = list(candidates([prints[i] for i in alone]))
-    for done, candidate in enumerate(listed, start=1):
-        a, b = alone[candidate.a], alone[candidate.b]
-        if sets.root(a) != sets.root(b):
-            agreement = align(prints[a], prints[b], candidate)
-            if agreement and is_copy(agreement):
-                pairs.append(Pair(a, b, "near"))
-                sets.join(a, b)
-        if done % 1000 == 0 or done == len(listed):
-            on_event(ImagesDone("comparing", done, len(listed)))
-    return pairs
-
-
-def is_copy(agreement: Agreement) -> bool:
-    """Whether two photographs agree as only copies do."""
-    return (
-        agreement.overlap >= MIN_OVERLAP
-        and agreement.stretch <= MAX_STRETCH
-        and agreement.fine >= MIN_FINE
-        and agreement.coarse >= MIN_COARSE
-    )
+    alone = [i for i in range(len(read)) if sets.root(i) == i]
+    prints = [one for one in (read[i] for i in alone) if isinstance(one, Fingerprint)]
+    pairs += [Pair(alone[a], alone[b], "near") for a, b in _near(prints, workers, on_event)]
+    return sorted(pairs, key=lambda pair: (pair.a, pair.b))
 
 
 def families(n: int, pairs: Sequence[Pair]) -> list[list[int]]:
@@ -101,29 +88,29 @@ def families(n: int, pairs: Sequence[Pair]) -> list[list[int]]:
     sets = DisjointSets(n)
     for pair in pairs:
         sets.join(pair.a, pair.b)
-    members: dict[int, list[int]] = {}
-    for i in range(n):
-        members.setdefault(sets.root(i), []).append(i)
-    return [family for family in members.values() if len(family) > 1]
+    return sets.families()
 
 
-class DisjointSets:
-    """Disjoint sets of indices; the root is the smallest member."""
+def is_certain(agreement: Agreement) -> bool:
+    """Whether two photographs agree as only copies of one do, as a rule."""
+    needed = CERTAIN_SHARE_OF_MANY if agreement.inliers >= MANY_INLIERS else CERTAIN_SHARE
+    if agreement.shading <= SAME_LIGHT:
+        needed = CERTAIN_SHARE_IN_SAME_LIGHT
+    return (
+        agreement.shares[0] >= needed
+        and agreement.fine >= CERTAIN_FINE
+        and agreement.coarse >= CERTAIN_COARSE
+        and agreement.stretch <= MAX_STRETCH
+    )
 
-    def __init__(self, n: int) -> None:
-        self._above = list(range(n))
 
-    def root(self, i: int) -> int:
-        """The smallest index that is joined with `i`."""
-        while self._above[i] != i:
-            self._above[i] = self._above[self._above[i]]
-            i = self._above[i]
-        return i
-
-    def join(self, a: int, b: int) -> None:
-        """Make one set of the two that hold `a` and `b`."""
-        low, high = sorted((self.root(a), self.root(b)))
-        self._above[high] = low
+def is_likely(agreement: Agreement) -> bool:
+    """Whether two photographs agree as copies do, and now and then two photographs of one lesion."""
+    return (
+        agreement.shares[1] >= LIKELY_SHARE
+        and agreement.fine >= LIKELY_FINE
+        and agreement.stretch <= LIKELY_STRETCH
+    )
 
 
 def _same(prints: Sequence[Digests], sets: DisjointSets) -> list[Pair]:
@@ -141,3 +128,38 @@ def _same(prints: Sequence[Digests], sets: DisjointSets) -> list[Pair]:
             pairs.append(Pair(alike, i, "pixels"))
             sets.join(alike, i)
     return pairs
+
+
+def _near(prints: Sequence[Fingerprint], workers: int, on_event: OnEvent) -> list[tuple[int, int]]:
+    """The strongest pairs that hold the families of changed copies together, a tree for each."""
+    found = candidates(
+        prints, on_done=lambda done: on_event(ImagesDone("looking for matches", done, len(prints)))
+    )
+    agreements: dict[tuple[int, int], Agreement] = {}
+    for done, (candidate, agreement) in enumerate(_aligned(prints, found, workers), start=1):
+        if agreement and is_likely(agreement):
+            agreements[min(candidate.a, candidate.b), max(candidate.a, candidate.b)] = agreement
+        if done % 500 == 0 or done == len(found):
+            on_event(ImagesDone("comparing pairs", done, len(found)))
+    certain = [edge for edge, agreement in agreements.items() if is_certain(agreement)]
+    family = cluster(len(prints), certain, list(agreements))
+    tree, sets = [], DisjointSets(len(prints))
+    for a, b in sorted(agreements, key=lambda edge: -agreements[edge].fine):
+        if family[a] == family[b] and sets.root(a) != sets.root(b):
+            sets.join(a, b)
+            tree.append((a, b))
+    return tree
+
+
+def _aligned(
+    prints: Sequence[Fingerprint], found: Sequence[Candidate], workers: int
+) -> Iterator[tuple[Candidate, Agreement | None]]:
+    with ProcessPoolExecutor(workers) if workers > 1 and len(found) > BATCH else nullcontext() as pool:
+        for start in range(0, len(found), BATCH):
+            batch = found[start : start + BATCH]
+            ones: list[Sketch] = [prints[candidate.a].sketch for candidate in batch]
+            others = [prints[candidate.b].sketch for candidate in batch]
+            if pool:
+                yield from zip(batch, pool.map(align, ones, others, batch, chunksize=50), strict=True)
+            else:
+                yield from zip(batch, map(align, ones, others, batch), strict=True)

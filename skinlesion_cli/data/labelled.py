@@ -6,7 +6,8 @@ from pathlib import Path
 from skinlesion_cli.core.errors import InputError
 from skinlesion_cli.core.files import read_table
 from skinlesion_cli.core.folders import SPLITS, class_folders, find_images
-from skinlesion_cli.data.duplicates import DisjointSets, Pair
+from skinlesion_cli.data.duplicates import Pair
+from skinlesion_cli.data.families import DisjointSets
 from skinlesion_cli.data.groups import group_of
 from skinlesion_cli.data.sources import Photo
 

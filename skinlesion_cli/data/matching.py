@@ -1,38 +1,43 @@
 """Which pairs of photographs share local features, without comparing every pair.
 
 All descriptors of a set are laid into cells around sampled centres (an inverted file, as in Jégou et al.,
-PAMI 2011) and compared only inside the cells nearest to them, so the work grows little faster than the
-number of photographs.
+PAMI 2011) and compared only inside the cells nearest to them. Matches of two photographs count together
+where they turn the picture by about the same angle (weak geometric consistency, Jégou et al., ECCV 2008).
+Photographs are looked up a block at a time, so that only what may be a copy is held in memory.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from skinlesion_cli.data.fingerprint import Fingerprint, Floats, mirrored
+from skinlesion_cli.data.fingerprint import Bytes, Fingerprint, Floats, mirrored
 
 Indices = npt.NDArray[np.int64]
 
-DIMENSIONS = 64
+DIMENSIONS = 48
 """Principal axes that descriptors are compared on."""
-CELL_SIZE = 160
+CELL_SIZE = 128
 """Descriptors in a cell, on average."""
 PROBES = 4
 """Cells that one descriptor is looked up in."""
-NEIGHBOURS = 12
+NEIGHBOURS = 8
 """Matches that one descriptor may have in one cell."""
-SIMILAR = 0.80
+SIMILAR = 0.75
 """Least cosine of two descriptors that match."""
-MIN_VOTES = 10
-"""Matches that make two photographs worth aligning."""
-BLOCK = 50_000
+TURNS = 12
+"""Angles that matches vote for; each votes for its two nearest."""
+MIN_VOTES = 6
+"""Matches of about one angle that make two photographs worth aligning."""
+BLOCK = 400
+"""Photographs that are looked up at once."""
+ROWS = 50_000
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """Two photographs (`a` < `b`) with matching features.
+    """Two photographs with matching features.
 
     `matches` (n, 2) holds the index of a feature of `a` and of one of `b`; with `mirror`, the features of
     `a` were mirrored.
@@ -44,106 +49,128 @@ class Candidate:
     matches: Indices
 
 
-def candidates(prints: Sequence[Fingerprint], seed: int = 0) -> Iterator[Candidate]:
-    """Pairs of photographs that share features, those with most matches first.
+def candidates(
+    prints: Sequence[Fingerprint], *, seed: int = 0, on_done: Callable[[int], object] = int
+) -> list[Candidate]:
+    """Pairs of photographs that share features, each once.
 
     Args:
-        prints: of the whole set; `a` and `b` are indices of it.
+        prints: of the whole set; `a` and `b` are indices of it, in no order.
         seed: of the cells' centres. Another seed can find slightly other pairs.
+        on_done: is told how many photographs were looked up; by default, nobody is.
     """
-    owner = np.repeat(np.arange(len(prints)), [len(p.points) for p in prints])
-    if len(owner) < 2:
-        return
-    first = np.concatenate([[0], np.cumsum([len(p.points) for p in prints])])
-    random = np.random.default_rng(seed)
-    plain = np.concatenate([p.descriptors for p in prints])
-    mean, axes = _principal(plain[random.permutation(len(plain))[:BLOCK]])
-    stored = _projected(plain, mean, axes)
-    asked = _projected(mirrored(plain), mean, axes)
-    count = max(1, len(stored) // CELL_SIZE)
-    centres = _centres(stored, count, random)
-    cells = _nearest(stored, centres, PROBES)
-    order = np.argsort(cells[:, 0], kind="stable")
-    bounds = np.searchsorted(cells[order, 0], np.arange(count + 1))
-    found = []
-    for mirror, queries, probes in ((False, stored, cells), (True, asked, _nearest(asked, centres, PROBES))):
-        asked_order = np.argsort(probes.ravel(), kind="stable")
-        asked_bounds = np.searchsorted(probes.ravel()[asked_order], np.arange(count + 1))
-        for cell in range(count):
-            here = order[bounds[cell] : bounds[cell + 1]]
-            who = asked_order[asked_bounds[cell] : asked_bounds[cell + 1]] // probes.shape[1]
-            if len(here) and len(who):
-                pair = _close(queries[who], stored[here], owner[who], owner[here])
-                ones, others = who[pair[0]], here[pair[1]]
-                found.append(np.stack([ones, others, np.full(len(ones), mirror)], axis=1))
-    yield from _grouped(np.concatenate(found), owner, first)
+    first = np.concatenate([[0], np.cumsum([len(p.descriptors) for p in prints])])
+    if first[-1] < 2:
+        return []
+    index = _Index(prints, np.random.default_rng(seed))
+    found: list[Candidate] = []
+    for start in range(0, len(prints), BLOCK):
+        stop = min(start + BLOCK, len(prints))
+        for mirror in (False, True):
+            matches = index.lookup(slice(first[start], first[stop]), mirror)
+            found += _agreeing(matches, index.owner, index.angle, first, mirror)
+        on_done(stop)
+    # A pair is found from either side: the side with more matches speaks for it.
+    best: dict[tuple[int, int], Candidate] = {}
+    for candidate in sorted(found, key=lambda one: len(one.matches)):
+        best[min(candidate.a, candidate.b), max(candidate.a, candidate.b)] = candidate
+    return list(best.values())
 
 
-def _principal(sample: npt.NDArray[np.uint8]) -> tuple[Floats, Floats]:
+class _Index:
+    """The descriptors of a set, by cell."""
+
+    def __init__(self, prints: Sequence[Fingerprint], random: np.random.Generator) -> None:
+        self._raw = np.concatenate([p.descriptors for p in prints])
+        self.owner = np.repeat(np.arange(len(prints)), [len(p.descriptors) for p in prints])
+        self.angle = np.concatenate([p.sketch.points[:, 3] for p in prints])
+        self._mean, self._axes = _principal(self._raw[random.permutation(len(self._raw))[:ROWS]])
+        self._stored = self._projected(self._raw)
+        count = max(1, len(self._stored) // CELL_SIZE)
+        self._centres = _centres(self._stored, count, random)
+        cell = _nearest(self._stored, self._centres, 1)[:, 0]
+        self._order = np.argsort(cell, kind="stable")
+        self._bounds = np.searchsorted(cell[self._order], np.arange(count + 1))
+
+    def _projected(self, descriptors: Bytes) -> Floats:
+        parts = []
+        for start in range(0, len(descriptors), ROWS):
+            part = (descriptors[start : start + ROWS].astype(np.float32) - self._mean) @ self._axes
+            parts.append(part / (np.linalg.norm(part, axis=1, keepdims=True) + 1e-6))
+        return np.concatenate(parts)
+
+    def lookup(self, rows: slice, mirror: bool) -> Indices:
+        """(n, 2): a feature of `rows`, mirrored if asked, and one of another photograph that is like it."""
+        asked = self._projected(mirrored(self._raw[rows])) if mirror else self._stored[rows]
+        owner = self.owner[rows]
+        probes = _nearest(asked, self._centres, PROBES)
+        order = np.argsort(probes.ravel(), kind="stable")
+        bounds = np.searchsorted(probes.ravel()[order], np.arange(len(self._bounds)))
+        found = [np.empty((0, 2), np.int64)]
+        for cell in np.nonzero(np.diff(bounds))[0]:
+            who = order[bounds[cell] : bounds[cell + 1]] // probes.shape[1]
+            here = self._order[self._bounds[cell] : self._bounds[cell + 1]]
+            near = asked[who] @ self._stored[here].T
+            near[owner[who][:, None] == self.owner[here]] = -1.0
+            if near.shape[1] > NEIGHBOURS:
+                floor = np.partition(near, -NEIGHBOURS, axis=1)[:, -NEIGHBOURS, None]
+                ones, others = np.nonzero((near >= SIMILAR) & (near >= floor))
+            else:
+                ones, others = np.nonzero(near >= SIMILAR)
+            found.append(np.stack([who[ones] + rows.start, here[others]], axis=1))
+        return np.concatenate(found)
+
+
+def _principal(sample: Bytes) -> tuple[Floats, Floats]:
     rows = sample.astype(np.float32)
     mean = rows.mean(0)
     _, _, axes = np.linalg.svd((rows - mean).T @ (rows - mean))
     return mean, np.ascontiguousarray(axes[:DIMENSIONS].T)
 
 
-def _projected(descriptors: npt.NDArray[np.uint8], mean: Floats, axes: Floats) -> Floats:
-    parts = []
-    for start in range(0, len(descriptors), BLOCK):
-        part = (descriptors[start : start + BLOCK].astype(np.float32) - mean) @ axes
-        parts.append(part / (np.linalg.norm(part, axis=1, keepdims=True) + 1e-6))
-    return np.concatenate(parts)
-
-
 def _centres(stored: Floats, count: int, random: np.random.Generator) -> Floats:
     """Sampled descriptors, once moved to the mean of what lies nearest to them."""
     centres = stored[random.permutation(len(stored))[:count]]
-    sample = stored[random.permutation(len(stored))[: 20 * count]]
-    cell = _nearest(sample, centres, 1)[:, 0]
+    sample = stored[random.permutation(len(stored))[: 10 * count]]
     moved = centres.copy()
-    np.add.at(moved, cell, sample)
+    np.add.at(moved, _nearest(sample, centres, 1)[:, 0], sample)
     normed: Floats = moved / (np.linalg.norm(moved, axis=1, keepdims=True) + 1e-6)
     return normed
 
 
 def _nearest(rows: Floats, centres: Floats, count: int) -> npt.NDArray[np.int32]:
-    """(n, count): the nearest centres of each row, the nearest first."""
+    """(n, count): the nearest centres of each row, in no order."""
     count = min(count, len(centres))
     result = np.empty((len(rows), count), np.int32)
-    step = max(64, 20_000_000 // len(centres))
+    step = max(64, 8_000_000 // len(centres))
     for start in range(0, len(rows), step):
         near = rows[start : start + step] @ centres.T
-        best = np.argpartition(-near, count - 1, axis=1)[:, :count]
-        rank = np.argsort(-np.take_along_axis(near, best, 1), axis=1)
-        result[start : start + step] = np.take_along_axis(best, rank, 1)
+        if count == 1:
+            result[start : start + step, 0] = near.argmax(1)
+        else:
+            result[start : start + step] = np.argpartition(near, -count, axis=1)[:, -count:]
     return result
 
 
-def _close(asked: Floats, stored: Floats, asker: Indices, owner: Indices) -> tuple[Indices, Indices]:
-    near = asked @ stored.T
-    near[asker[:, None] == owner[None, :]] = -1.0
-    if near.shape[1] > NEIGHBOURS:
-        floor = -np.partition(-near, NEIGHBOURS - 1, axis=1)[:, NEIGHBOURS - 1 : NEIGHBOURS]
-        keep = (near >= SIMILAR) & (near >= floor)
-    else:
-        keep = near >= SIMILAR
-    rows, columns = np.nonzero(keep)
-    return rows, columns
-
-
-def _grouped(found: Indices, owner: Indices, first: Indices) -> Iterator[Candidate]:
-    """Matches by pair of photographs and by mirror, the longest lists first."""
+def _agreeing(
+    matches: Indices, owner: Indices, angle: Floats, first: Indices, mirror: bool
+) -> Iterator[Candidate]:
+    """Matches by pair of photographs, where enough of them turn the picture alike."""
     total = len(first)
-    a, b = owner[found[:, 0]], owner[found[:, 1]]
-    swap = a > b
-    # A match, mirrored or not, holds in the other direction too.
-    low, high = np.where(swap, found[:, 1], found[:, 0]), np.where(swap, found[:, 0], found[:, 1])
-    pair = np.minimum(a, b) * total + np.maximum(a, b)
-    rows = np.unique(np.stack([pair, found[:, 2], low, high], axis=1), axis=0)
-    code = rows[:, 0] * 2 + rows[:, 1]
-    starts = np.concatenate([[0], np.nonzero(np.diff(code))[0] + 1, [len(code)]])
+    one, other = matches[:, 0], matches[:, 1]
+    turn = (angle[other] + (angle[one] if mirror else -angle[one])) / (2 * np.pi) * TURNS
+    pair = owner[one] * total + owner[other]
+    bins = np.concatenate([np.floor(turn), np.floor(turn) + 1]).astype(np.int64) % TURNS
+    code = np.tile(pair, 2) * TURNS + bins
+    order = np.argsort(code, kind="stable")
+    starts = np.concatenate([[0], np.nonzero(np.diff(code[order]))[0] + 1, [len(code)]])
     sizes = np.diff(starts)
-    groups = np.nonzero(sizes >= MIN_VOTES)[0]
-    for group in groups[np.argsort(-sizes[groups], kind="stable")]:
-        part = rows[starts[group] : starts[group + 1]]
-        one, other = divmod(int(part[0, 0]), total)
-        yield Candidate(one, other, bool(part[0, 1]), part[:, 2:] - (first[one], first[other]))
+    best: dict[int, Indices] = {}
+    # The strongest angle of a pair comes last and stays.
+    strong = np.nonzero(sizes >= MIN_VOTES)[0]
+    for group in strong[np.argsort(sizes[strong], kind="stable")]:
+        rows = order[starts[group] : starts[group + 1]] % len(matches)
+        best[int(pair[rows[0]])] = rows
+    for number, rows in best.items():
+        a, b = divmod(number, total)
+        yield Candidate(a, b, mirror, matches[rows] - (first[a], first[b]))

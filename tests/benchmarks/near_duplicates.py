@@ -1,9 +1,10 @@
 """How many augmented copies `find_duplicates` finds, and how many of its links are false.
 
-    python tests/benchmarks/near_duplicates.py FOLDER [--photos 300] [--copies 14] [--workers 2] [--keep DIR]
+    python tests/benchmarks/near_duplicates.py FOLDER [--photos 300] [--even] [--copies 14] [--keep DIR]
 
-Takes photographs of FOLDER (one folder a class), makes copies of each with two random operations at once,
-deals all of them at random into train, val and test, and compares the reported families with the truth.
+Takes photographs of FOLDER (one folder a class) at random, or with --even spread over the classes, makes
+copies of each with two random operations at once, deals all of them at random into train, val and test, and
+compares the reported families with the truth.
 """
 
 import argparse
@@ -114,9 +115,12 @@ def make_copies(
     return files, origin, done
 
 
-def choose(folder: Path, count: int, seed: int) -> list[Path]:
-    """Photographs spread over the classes, as evenly as they reach."""
+def choose(folder: Path, count: int, seed: int, even: bool) -> list[Path]:
+    """Photographs at random, or spread over the classes, as evenly as they reach."""
     random = np.random.default_rng(seed)
+    if not even:
+        paths = sorted(path for path in folder.rglob("*") if has_image_suffix(path))
+        return [paths[i] for i in random.permutation(len(paths))[:count]]
     folders = sorted(path for path in folder.iterdir() if path.is_dir())
     classes = [sorted(path for path in one.iterdir() if has_image_suffix(path)) for one in folders]
     shuffled = [[names[i] for i in random.permutation(len(names))] for names in classes]
@@ -128,12 +132,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--photos", type=int, default=300)
+    parser.add_argument("--even", action="store_true", help="spread over the classes")
     parser.add_argument("--copies", type=int, default=14)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="write the copies and links.json here")
     options = parser.parse_args()
-    photos = choose(options.folder, options.photos, options.seed)
+    photos = choose(options.folder, options.photos, options.seed, options.even)
     with tempfile.TemporaryDirectory() as scratch:
         out = options.keep or Path(scratch)
         out.mkdir(parents=True, exist_ok=True)
