@@ -76,6 +76,11 @@ def read_table(path: Path, what: str = "") -> tuple[list[str], list[dict[str, st
     return columns, rows
 
 
+def user_cache_folder() -> Path:
+    """Where this tool may keep what can be made again: `$XDG_CACHE_HOME/skinlesion`, or below `~/.cache`."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "skinlesion"
+
+
 def ensure_writable_folder(folder: Path) -> Path:
     """Create `folder` where it is missing and prove that a file can be written there.
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from skinlesion_cli.core.errors import UnreadableImageError
 from skinlesion_cli.core.settings import RESIZE_RATIO
@@ -28,18 +28,39 @@ def has_image_suffix(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 
-def read_image(path: Path) -> Image.Image:
+def read_image(path: Path, *, shorter: int | None = None) -> Image.Image:
     """Read a photograph as 8-bit RGB, upright.
 
     EXIF orientation is applied; CMYK and greyscale are converted; 16-bit greys keep their upper 8 bits;
     transparency is laid on white; of an animation the first frame is taken.
 
+    Args:
+        path: the file.
+        shorter: a JPEG may be decoded at a half, a quarter or an eighth of its size, as long as its shorter
+            side keeps this length: much faster for large photographs.
+
     Raises:
         UnreadableImageError: no image, cut short, too small, too large or too narrow for a photograph.
     """
     with _named_faults(path), _opened(path) as image:
+        if shorter is not None:
+            image.draft(None, (shorter, shorter))
         image.load()
         return _upright_rgb(image)
+
+
+def upright_size(path: Path, *, shorter: int | None = None) -> tuple[int, int]:
+    """Width and height of a photograph as `read_image` gives it, from its head alone.
+
+    Raises:
+        UnreadableImageError: the head is no head of a readable image.
+    """
+    with _named_faults(path), _opened(path) as image:
+        if shorter is not None:
+            image.draft(None, (shorter, shorter))
+        width, height = image.size
+        # Orientations 5 to 8 lie on their side.
+        return (height, width) if image.getexif().get(ExifTags.Base.Orientation, 1) >= 5 else (width, height)
 
 
 def check_image(path: Path) -> None:
@@ -111,7 +132,7 @@ def _reason(error: Exception) -> str:
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
     depth_is_16 = image.format == "PNG"
-    image = ImageOps.exif_transpose(image)
+    ImageOps.exif_transpose(image, in_place=True)
     # Some versions of Pillow open a 16-bit PNG as "I"; elsewhere "I" is 32 bits of any range.
     if image.mode.startswith("I;16") or (image.mode == "I" and depth_is_16):
         # Pillow's own conversion clips at 255 and turns a 16-bit photograph white.
@@ -122,7 +143,7 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 @dataclass(frozen=True)

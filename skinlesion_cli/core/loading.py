@@ -1,6 +1,6 @@
 """From files to batches: the dual-weighted draws, the data sets that read them, and their loaders.
 
-Workers hand over bytes; normalisation happens on the device (`augment.normalize`).
+Workers hand over bytes; all that follows the crop happens on the device (`augment`).
 """
 
 from collections.abc import Iterator, Sequence
@@ -13,10 +13,11 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from skinlesion_cli.core.augment import training_transform
+from skinlesion_cli.core.augment import crop, draw_crop, draw_parameters
 from skinlesion_cli.core.balance import sampling_probabilities
 from skinlesion_cli.core.errors import UnreadableImageError
 from skinlesion_cli.core.folders import Split
+from skinlesion_cli.core.image_cache import ImageCache, ShrunkPictures
 from skinlesion_cli.core.images import centre_crop, read_image
 from skinlesion_cli.core.runtime import Runtime
 
@@ -74,25 +75,28 @@ def _indices_by_class(labels: Sequence[int]) -> list[np.ndarray]:
     return [np.flatnonzero(array == label) for label in range(int(array.max()) + 1)]
 
 
-class TrainingImages(Dataset[tuple[torch.Tensor, int]]):
-    """Augmented training images. An item's key is a `Draw`; its value the bytes (3, side, side) and label."""
+class TrainingImages(Dataset[tuple[torch.Tensor, int, torch.Tensor]]):
+    """Training images, randomly cropped. An item's key is a `Draw`.
 
-    def __init__(self, split: Split, img_size: int):
-        self._paths = split.paths
+    An item is the bytes (3, side, side), the label, and the parameters of `augment` for it.
+    """
+
+    def __init__(self, split: Split, img_size: int, cache: ImageCache | None = None):
+        self._pictures = ShrunkPictures(split.paths, img_size, cache)
         self._labels = split.labels
-        self._transform = training_transform(img_size)
+        self._img_size = img_size
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self._labels)
 
-    def __getitem__(self, key: Draw) -> tuple[torch.Tensor, int]:
+    def __getitem__(self, key: Draw) -> tuple[torch.Tensor, int, torch.Tensor]:
         index, seed = key
-        image = read_image(self._paths[index])
-        # The parameters of each picture depend on its own seed, not on which worker happens to draw it.
-        with torch.random.fork_rng(devices=[]):
-            torch.default_generator.manual_seed(seed)
-            augmented = self._transform(image)
-        return _as_bytes(augmented), self._labels[index]
+        # What is drawn depends on the picture's own seed, not on which worker happens to draw it.
+        generator = np.random.default_rng(seed)
+        picture = self._pictures[index]
+        box = draw_crop(generator, picture.shape[2], picture.shape[1])
+        parameters = torch.from_numpy(draw_parameters(generator))
+        return crop(picture, box, self._img_size), self._labels[index], parameters
 
 
 @dataclass(frozen=True)
@@ -128,11 +132,18 @@ class Views(Dataset[tuple[torch.Tensor, str]]):
 
 
 def training_loader(
-    split: Split, draws: WeightedDraws, *, img_size: int, workers: int, pin_memory: bool, runtime: Runtime
+    split: Split,
+    draws: WeightedDraws,
+    *,
+    img_size: int,
+    workers: int,
+    pin_memory: bool,
+    runtime: Runtime,
+    cache: ImageCache | None = None,
 ) -> DataLoader[Any]:
-    """Batches of (bytes (n, 3, side, side), labels (n,)) for one epoch's draws after another."""
+    """Batches of one epoch's draws: bytes (n, 3, side, side), labels (n,) and parameters (n, 8)."""
     return DataLoader(
-        TrainingImages(split, img_size),
+        TrainingImages(split, img_size, cache),
         batch_sampler=draws,
         num_workers=workers,
         pin_memory=pin_memory and runtime.device.type == "cuda",

@@ -17,6 +17,13 @@ class Runtime:
     device: torch.device
     dtype: torch.dtype
     """float32, or the type of mixed precision's fast half."""
+    tf32: bool = False
+    """Whether fp32 products may use TF32, on NVIDIA GPUs that have it."""
+
+    def activate(self) -> None:
+        """Let this process compute like this; to be called before work that follows another runtime's."""
+        torch.set_float32_matmul_precision("high" if self.tf32 else "highest")
+        torch.backends.cudnn.allow_tf32 = self.tf32
 
     def autocast(self) -> contextlib.AbstractContextManager[None]:
         """Mixed precision inside the block; nothing in fp32."""
@@ -64,10 +71,8 @@ def choose_runtime(device: str, precision: str, *, training: bool) -> Runtime:
         precision = _fast_precision(device) if training else "fp32"
     if precision == "fp16" and device == "cpu":
         raise InputError("fp16 is not for the CPU; use --precision bf16 or --precision fp32")
-    torch.set_float32_matmul_precision("high" if training else "highest")
-    torch.backends.cudnn.allow_tf32 = training
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-    return Runtime(torch.device(device), dtype)
+    return Runtime(torch.device(device), dtype, tf32=training)
 
 
 def _fast_precision(device: str) -> str:

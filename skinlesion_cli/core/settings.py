@@ -37,6 +37,10 @@ ROTATION_DEGREES = 15.0
 # Shares of train, val and test when a data set is split.
 DEFAULT_RATIOS = "80/10/10"
 
+# The random crop of a training image starts from a copy whose shorter side is this many times `img_size`: the
+# smallest crop of a square picture is then as large as the model's input.
+SHRINK_RATIO = 1.26
+
 
 @dataclass(frozen=True)
 class Spec:
@@ -112,6 +116,11 @@ class Settings:
         None, "Processes that read images.", low=0, high=256, automatic="one a CPU core, 8 at most"
     )
     pin_memory: bool = _setting(True, "Pin host memory for faster copies to a CUDA device.")
+    cache: str = _setting(
+        "auto",
+        "Keep shrunken training images: in memory, or in a file of your cache folder.",
+        choices=("auto", "off", "disk", "ram"),
+    )
     device: str = _setting("auto", "Where to compute.", choices=("auto", "cpu", "cuda", "mps"))
     precision: str = _setting(
         "auto",

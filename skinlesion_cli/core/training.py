@@ -13,12 +13,13 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from skinlesion_cli.core.augment import normalize
+from skinlesion_cli.core.augment import augment, normalize
 from skinlesion_cli.core.balance import ens_weights
 from skinlesion_cli.core.checkpoint import FORMAT, Checkpoint, plain_settings, plain_state, save_checkpoint
 from skinlesion_cli.core.errors import InputError, TrainingError
 from skinlesion_cli.core.events import EpochDone, EpochRecord, Note, OnEvent, StepsDone, ignore
 from skinlesion_cli.core.folders import Split
+from skinlesion_cli.core.image_cache import open_cache
 from skinlesion_cli.core.inference import Preprocessing, predict_split
 from skinlesion_cli.core.loading import WeightedDraws, training_loader
 from skinlesion_cli.core.metrics import score, weighted_loss
@@ -31,7 +32,7 @@ from skinlesion_cli.core.model import (
     read_tensors,
 )
 from skinlesion_cli.core.run_folder import RunFolder
-from skinlesion_cli.core.runtime import Runtime, choose_runtime, seed_everything
+from skinlesion_cli.core.runtime import choose_runtime, seed_everything
 from skinlesion_cli.core.settings import Settings
 from skinlesion_cli.core.workers import worker_count
 
@@ -80,9 +81,7 @@ class Trainer:
         self.folder, self.on_event = folder, on_event
         self.runtime = choose_runtime(settings.device, settings.precision, training=True)
         # Validation chooses the epoch, so it is scored like the final scores: in fp32 unless asked otherwise.
-        self.scoring_runtime = Runtime(
-            self.runtime.device, self.runtime.dtype if settings.precision != "auto" else torch.float32
-        )
+        self.scoring_runtime = choose_runtime(settings.device, settings.precision, training=False)
         self.preprocessing = Preprocessing(
             settings.img_size, *normalization(settings.model_arch, settings.normalization)
         )
@@ -94,7 +93,10 @@ class Trainer:
             on_event(Note(f"starting from {_start_weights(self.model, settings)}"))
         self.model.to(self.runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay
+            self.model.parameters(),
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            fused=True,
         )
         self.scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, settings.epochs)
         self.scaler = self.runtime.grad_scaler()
@@ -111,6 +113,8 @@ class Trainer:
             batch_size=settings.batch_size,
             seed=settings.seed,
         )
+        cache, place = open_cache(settings.cache, train.paths, settings.img_size)
+        on_event(Note(place))
         self.loader: DataLoader[Any] = training_loader(
             train,
             self.draws,
@@ -118,6 +122,7 @@ class Trainer:
             workers=self.workers,
             pin_memory=settings.pin_memory,
             runtime=self.runtime,
+            cache=cache,
         )
 
     def run(self) -> list[EpochRecord]:
@@ -154,6 +159,7 @@ class Trainer:
 
     def _train_epoch(self, epoch: int) -> tuple[float, float]:
         """One pass over the epoch's draws; returns the mean weighted loss and the accuracy."""
+        self.runtime.activate()
         self.model.train()
         self.draws.epoch = epoch
         device = self.runtime.device
@@ -162,9 +168,10 @@ class Trainer:
         precise = torch.float32 if device.type == "mps" else torch.float64
         loss_sum, weight_sum, hits = torch.zeros(3, dtype=precise, device=device)
         drawn, begun, told = 0, time.monotonic(), time.monotonic()
-        for step, (images, labels) in enumerate(self.loader, start=1):
+        for step, (images, labels, parameters) in enumerate(self.loader, start=1):
             targets = labels.to(device, non_blocking=True)
-            inputs = normalize(self.runtime.put(images), self.preprocessing.mean, self.preprocessing.std)
+            pictures = augment(images.to(device, non_blocking=True), parameters)
+            inputs = self.runtime.put(normalize(pictures, self.preprocessing.mean, self.preprocessing.std))
             with self.runtime.autocast():
                 logits = self.forward(inputs)
             logits = logits.float()
@@ -195,6 +202,7 @@ class Trainer:
         self.scaler.update()
 
     def _validate(self) -> dict[str, float]:
+        self.scoring_runtime.activate()
         predictions = predict_split(
             self.model,
             self.val_split,
@@ -294,6 +302,7 @@ _FREE_TO_CHANGE = {
     "pretrained",
     "patience",
     "num_workers",
+    "cache",
     "pin_memory",
     "device",
     "compile",

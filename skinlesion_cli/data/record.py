@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from skinlesion_cli.core.errors import SkinLesionError
-from skinlesion_cli.core.files import write_text
+from skinlesion_cli.core.files import user_cache_folder, write_text
 
 
 def remember_check(folder: Path, verdict: str) -> None:
@@ -39,9 +39,8 @@ def last_check(folder: Path) -> str:
 
 
 def _record_of(folder: Path) -> Path:
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:24]
-    return base / "skinlesion" / "checks" / f"{name}.json"
+    return user_cache_folder() / "checks" / f"{name}.json"
 
 
 def _state(folder: Path) -> str:

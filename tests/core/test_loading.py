@@ -63,10 +63,12 @@ def test_an_augmented_picture_depends_on_its_draw_alone(data: Path) -> None:
     images = TrainingImages(read_split(data, "train"), 64)
     torch.manual_seed(0)
     before = torch.get_rng_state()
-    first, label = images[3, 99]
-    again, _ = images[3, 99]
-    other, _ = images[3, 100]
+    first, label, parameters = images[3, 99]
+    again, _, same = images[3, 99]
+    other, _, others = images[3, 107]
     assert torch.equal(first, again)
+    assert torch.equal(parameters, same)
+    assert not torch.equal(parameters, others)
     assert not torch.equal(first, other)
     assert torch.equal(torch.get_rng_state(), before)
     assert first.dtype == torch.uint8
@@ -87,7 +89,7 @@ def test_workers_do_not_change_what_is_loaded(data: Path) -> None:
             pin_memory=False,
             runtime=choose_runtime("cpu", "fp32", training=True),
         )
-        batches.append([images for images, _ in loader])
+        batches.append([images for images, _, _ in loader])
     assert all(torch.equal(a, b) for a, b in zip(*batches, strict=True))
 
 
