@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from skinlesion_cli import __version__
-from skinlesion_cli.cli import console, data, demo, evaluate, gradcam, predict, train, weights
+from skinlesion_cli.cli import console, data, demo, evaluate, export, gradcam, predict, train, weights
 from skinlesion_cli.core.errors import SkinLesionError
 
 # What typer makes of Ctrl-C.
@@ -15,7 +15,7 @@ INTERRUPTED = 130
 app = typer.Typer(
     rich_markup_mode=None,
     name="skinlesion",
-    help="Train, evaluate and explain compact skin-lesion classifiers. "
+    help="Train, evaluate, explain and export compact skin-lesion classifiers. "
     "A research tool, not a medical device.",
     epilog="Every setting is also an environment variable (SKINLESION_EPOCHS), a line of .env, "
     "and a key of a --config file.",
@@ -28,6 +28,7 @@ app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
 app.command("predict")(predict.predict)
 app.command("gradcam")(gradcam.gradcam)
+app.command("export")(export.export)
 app.command("weights")(weights.weights)
 app.add_typer(data.app, name="data")
 app.command("demo")(demo.demo)

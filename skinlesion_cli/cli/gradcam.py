@@ -9,6 +9,7 @@ import typer
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import JsonOption, ModelChoice, with_settings
 from skinlesion_cli.cli.predict import DISCLAIMER
+from skinlesion_cli.core.description import NEEDS_GRADIENTS
 from skinlesion_cli.core.settings import Settings
 
 
@@ -50,6 +51,7 @@ def gradcam(
         raise InputError(f"--out {target}: the picture is a .png, .jpg, .pdf or .svg file")
     ensure_writable_file(target)
     model.require_file()
+    model.require_weights(NEEDS_GRADIENTS)
 
     from skinlesion_cli.core.gradcam import explain
     from skinlesion_cli.report.overlay import draw_overlay

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from skinlesion_cli.core import settings as core_settings
+from skinlesion_cli.core.description import EXPORTED
 from skinlesion_cli.core.errors import InputError
 from skinlesion_cli.core.run_folder import BEST_MODEL
 from skinlesion_cli.core.settings import Settings
 
 if TYPE_CHECKING:
+    from skinlesion_cli.core.checkpoint import Checkpoint
     from skinlesion_cli.core.predictor import Predictor
 
 _METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT", Path: "PATH"}
@@ -42,6 +44,26 @@ class ModelChoice:
             raise InputError(
                 f"there is no file {self.checkpoint}: train a model first, or name one with --checkpoint"
             )
+
+    def require_weights(self, reason: str) -> None:
+        """See that the checkpoint is no exported model.
+
+        Args:
+            reason: why the command cannot take one, and what to do.
+
+        Raises:
+            InputError: it is one.
+        """
+        if self.checkpoint.suffix.lower() in EXPORTED:
+            raise InputError(f"{self.checkpoint}: {reason}")
+
+    def load_checkpoint(self) -> "Checkpoint":
+        """Load the weights and what is known of them."""
+        from skinlesion_cli.core.checkpoint import load_checkpoint
+
+        return load_checkpoint(
+            self.checkpoint, arch=self.arch, classes=self._class_names(), img_size=self.img_size
+        )
 
     def load(self, settings: Settings) -> "Predictor":
         """Load it, to compute as the settings say."""

@@ -3,7 +3,7 @@
 import dataclasses
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,40 +11,34 @@ import torch
 from torch import nn
 
 from skinlesion_cli import __version__
+from skinlesion_cli.core.description import Description, describe
 from skinlesion_cli.core.errors import InputError
 from skinlesion_cli.core.files import written_whole
-from skinlesion_cli.core.inference import Preprocessing
 from skinlesion_cli.core.model import (
     StateDict,
     create_model,
     head_names,
-    normalization,
     plain_state_dict,
     read_tensors,
     require_known,
 )
-from skinlesion_cli.core.settings import FIELDS, RESIZE_RATIO, Settings
+from skinlesion_cli.core.settings import FIELDS, Settings
 
 FORMAT = "skinlesion-checkpoint-1"
 
 
-@dataclass(frozen=True)
-class Checkpoint:
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint(Description):
     """A trained classifier and what is known of it."""
 
-    arch: str
-    classes: tuple[str, ...]
-    preprocessing: Preprocessing
     state: StateDict
     """The model's plain state dict."""
-    class_counts: dict[str, int] = field(default_factory=dict)
-    """Training images of each class; empty where unknown."""
-    settings: dict[str, Any] = field(default_factory=dict)
-    """The run's settings; empty where unknown."""
-    metrics: dict[str, float] = field(default_factory=dict)
-    """Validation figures of the epoch that is kept."""
-    epoch: int = 0
-    """The epoch that is kept, from 1; 0 where unknown."""
+
+    @property
+    def description(self) -> Description:
+        """What is known of it, without the weights."""
+        names = [field.name for field in dataclasses.fields(Description)]
+        return Description(**{name: getattr(self, name) for name in names})
 
     def build(self) -> nn.Module:
         """Make the model and load its weights.
@@ -65,20 +59,10 @@ class Checkpoint:
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, **extra: Any) -> None:
     """Write a checkpoint, whole or not at all; `extra` entries (plain data and tensors) go beside it."""
-    preprocessing = dataclasses.asdict(checkpoint.preprocessing) | {"resize_ratio": RESIZE_RATIO}
     content = {
         "format": FORMAT,
         "model": checkpoint.state,
-        "arch": checkpoint.arch,
-        "classes": list(checkpoint.classes),
-        "img_size": checkpoint.preprocessing.img_size,
-        "preprocessing": {
-            key: list(value) if isinstance(value, tuple) else value for key, value in preprocessing.items()
-        },
-        "settings": checkpoint.settings,
-        "class_counts": checkpoint.class_counts,
-        "metrics": checkpoint.metrics,
-        "epoch": checkpoint.epoch,
+        **checkpoint.plain(),
         "versions": versions(),
     } | extra
     with written_whole(path) as part:
@@ -137,49 +121,11 @@ def load_checkpoint(
     state = plain_state_dict(content)
     if not state:
         raise InputError(f"{path} holds no model")
-    arch = _agreed(path, "--arch", _text(known.get("arch") or known.get("model_name")), arch)
-    named = known.get("classes")
-    known_classes = tuple(str(name) for name in named) if isinstance(named, list | tuple) and named else None
-    agreed: tuple[str, ...] = _agreed(path, "--classes", known_classes, tuple(classes) if classes else None)
-    require_known(arch)
-    checkpoint = Checkpoint(
-        arch=arch,
-        classes=agreed,
-        preprocessing=_preprocessing(path, known, arch, img_size),
-        state=state,
-        class_counts=_plain_dict(known.get("class_counts")),
-        settings=_plain_dict(known.get("settings")),
-        metrics=_plain_dict(known.get("metrics")),
-        epoch=known["epoch"] if isinstance(known.get("epoch"), int) else 0,
-    )
+    description = describe(path, known, arch=arch, classes=classes, img_size=img_size)
+    require_known(description.arch)
+    checkpoint = Checkpoint(**vars(description), state=state)
     _require_outputs(path, checkpoint)
     return checkpoint
-
-
-def _agreed(path: Path, option: str, known: Any, given: Any) -> Any:
-    if known is None and given is None:
-        raise InputError(f"{path} does not say it: give {option} as the model was trained")
-    if known is not None and given is not None and known != given:
-        raise InputError(f"{path} disagrees with {option}: it has {_short(known)} and not {_short(given)}")
-    return given if known is None else known
-
-
-def _short(value: Any) -> str:
-    return value if isinstance(value, str) else f"the {len(value)} classes {', '.join(value)}"
-
-
-def _preprocessing(path: Path, known: Mapping[str, Any], arch: str, img_size: int | None) -> Preprocessing:
-    stored = _plain_dict(known.get("preprocessing"))
-    mean, std = normalization(arch, "imagenet")
-    mean, std = stored.get("mean", mean), stored.get("std", std)
-    size = known.get("img_size", img_size or FIELDS["img_size"].default)
-    numbers = [size, *(mean if isinstance(mean, list | tuple) else [None])]
-    numbers += std if isinstance(std, list | tuple) else [None]
-    if len(numbers) != 7 or not all(isinstance(value, int | float) for value in numbers) or min(std) <= 0:
-        raise InputError(f"{path} describes a preprocessing that makes no sense")
-    if not 1 <= size <= 4096:
-        raise InputError(f"{path} says that the model takes images of {size} pixels")
-    return Preprocessing(int(size), tuple(mean), tuple(std))
 
 
 def _require_outputs(path: Path, checkpoint: Checkpoint) -> None:
@@ -208,11 +154,3 @@ def _safetensors_metadata(path: Path) -> dict[str, Any]:
         except ValueError:
             known[key] = text
     return known
-
-
-def _plain_dict(value: Any) -> dict[str, Any]:
-    return dict(value) if isinstance(value, dict) else {}
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None

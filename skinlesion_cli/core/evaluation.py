@@ -8,7 +8,7 @@ import numpy as np
 
 from skinlesion_cli.core.balance import ens_weights
 from skinlesion_cli.core.bootstrap import RESAMPLES, summary_intervals
-from skinlesion_cli.core.checkpoint import Checkpoint
+from skinlesion_cli.core.description import Description
 from skinlesion_cli.core.events import OnEvent, ignore
 from skinlesion_cli.core.folders import Split, require_classes
 from skinlesion_cli.core.inference import predict_split
@@ -32,11 +32,9 @@ def predict_and_evaluate(
     """
     require_classes(split, predictor.classes, "the checkpoint")
     predictions = predict_split(
-        predictor.model,
+        predictor.backend,
         split,
         predictor.classes,
-        predictor.checkpoint.preprocessing,
-        predictor.runtime,
         batch_size=predictor.batch_size,
         workers=predictor.workers,
         on_event=on_event,
@@ -91,7 +89,7 @@ def evaluate(
     return scores, document
 
 
-def _class_weights(checkpoint: Checkpoint) -> Floats | None:
+def _class_weights(checkpoint: Description) -> Floats | None:
     beta = checkpoint.settings.get("loss_beta")
     if beta is None or set(checkpoint.class_counts) != set(checkpoint.classes):
         return None

@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from skinlesion_cli.core.augment import normalize
+from skinlesion_cli.core.description import NEEDS_GRADIENTS
 from skinlesion_cli.core.errors import InputError, SkinLesionError
 from skinlesion_cli.core.images import Frame, centre_crop, centre_frame, read_image
 from skinlesion_cli.core.predictor import Predictor
 from skinlesion_cli.core.settings import nearest
+from skinlesion_cli.core.torch_backend import TorchBackend
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def explain(
         layer: name of the module whose output is mapped; `default_layer` where None.
 
     Raises:
-        InputError: unknown class or layer, or a layer whose output is not spatial.
+        InputError: unknown class or layer, a layer whose output is not spatial, or an exported model.
         UnreadableImageError: the photograph cannot be read.
         SkinLesionError: the class does not depend on the layer's output.
     """
@@ -61,14 +62,16 @@ def explain(
         raise InputError(
             f"the model has no class {label!r}{nearest(label, classes)}; it has {', '.join(classes)}"
         )
-    layer = layer or default_layer(predictor.model)
-    side = predictor.checkpoint.preprocessing.img_size
+    backend = predictor.backend
+    if not isinstance(backend, TorchBackend):
+        raise InputError(NEEDS_GRADIENTS)
+    layer = layer or default_layer(backend.model)
+    side = backend.img_size
     image = read_image(path)
     pixels = torch.from_numpy(np.array(centre_crop(image, side))).permute(2, 0, 1)[None]
-    preprocessing = predictor.checkpoint.preprocessing
-    inputs = normalize(predictor.runtime.put(pixels), preprocessing.mean, preprocessing.std)
+    inputs = backend.inputs(pixels)
     target = None if label is None else classes.index(label)
-    map_, logits = class_activation_map(predictor.model, inputs, layer, target)
+    map_, logits = class_activation_map(backend.model, inputs, layer, target)
     probabilities = torch.softmax(logits.double(), dim=0)
     chosen = int(logits.argmax()) if target is None else target
     heat = nn.functional.interpolate(

@@ -1,8 +1,9 @@
 """Reading photographs, and the exact pixels that the model sees of them.
 
-Only Pillow and numpy: these functions run in worker processes and, later, without torch.
+Only Pillow and numpy: these functions run in worker processes and threads, and without torch.
 """
 
+import threading
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -21,6 +22,9 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".t
 MIN_SIDE = 8
 MAX_PIXELS = 180_000_000
 MAX_ASPECT = 20
+
+# Filters of warnings belong to the whole process: threads that read must not restore each other's.
+_FILTERS = threading.Lock()
 
 
 def has_image_suffix(path: Path) -> bool:
@@ -103,7 +107,7 @@ def _named_faults(path: Path) -> Iterator[None]:
 
 
 def _opened(path: Path) -> Image.Image:
-    with warnings.catch_warnings():
+    with _FILTERS, warnings.catch_warnings():
         # Pillow warns of a decompression bomb and reads on; the size check below refuses it.
         warnings.simplefilter("ignore")
         image = Image.open(path)

@@ -1,33 +1,29 @@
-"""Forward passes over files: the one loop behind validation, evaluation and prediction."""
+"""Passes over files: the one loop behind validation, evaluation and prediction. No torch here."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
-from skinlesion_cli.core.augment import normalize
 from skinlesion_cli.core.errors import UnreadableImageError
 from skinlesion_cli.core.events import ImagesDone, OnEvent, ignore
 from skinlesion_cli.core.folders import Split
-from skinlesion_cli.core.loading import view_loader
 from skinlesion_cli.core.predictions import Predictions
-from skinlesion_cli.core.runtime import Runtime
+from skinlesion_cli.core.views import viewed_batches
 
 
-@dataclass(frozen=True)
-class Preprocessing:
-    """What turns a photograph into the model's input."""
+class Backend(Protocol):
+    """What computes a model's answers: torch, or the runtime of an exported model."""
 
-    img_size: int
-    """Side of the centre crop, in pixels."""
-    mean: tuple[float, ...]
-    """Of each channel, in [0, 1]."""
-    std: tuple[float, ...]
-    """Of each channel, above 0."""
+    @property
+    def img_size(self) -> int:
+        """Side of the images that the model takes, in pixels."""
+
+    def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Probabilities (n, classes) of a batch of bytes (n, 3, img_size, img_size); each row sums to 1."""
 
 
 @dataclass(frozen=True)
@@ -40,33 +36,18 @@ class Outcome:
 
 
 def probabilities_of(
-    model: nn.Module,
+    backend: Backend,
     paths: Sequence[Path],
-    preprocessing: Preprocessing,
-    runtime: Runtime,
     *,
     batch_size: int,
     workers: int,
     task: str = "",
     on_event: OnEvent = ignore,
 ) -> Iterator[Outcome]:
-    """Yield the outcome of each file, in their order; memory does not grow with their number.
-
-    The model is put into evaluation mode and left there.
-    """
-    model.eval()
-    loader = view_loader(
-        paths,
-        img_size=preprocessing.img_size,
-        batch_size=batch_size,
-        workers=workers,
-        pin_memory=runtime.device.type == "cuda",
-    )
+    """Yield the outcome of each file, in their order; memory does not grow with their number."""
     done = 0
-    for batch in loader:
-        logits = forward(model, batch.images, preprocessing, runtime)
-        # In float64 a very small probability does not become 0, whose loss would be infinite.
-        values = torch.softmax(logits.cpu().double(), dim=1).numpy()
+    for batch in viewed_batches(paths, img_size=backend.img_size, batch_size=batch_size, workers=workers):
+        values = backend.probabilities(batch.images)
         done += len(batch.faults)
         on_event(ImagesDone(task, done, len(paths)))
         for row, fault in zip(values, batch.faults, strict=True):
@@ -74,11 +55,9 @@ def probabilities_of(
 
 
 def predict_split(
-    model: nn.Module,
+    backend: Backend,
     split: Split,
     classes: Sequence[str],
-    preprocessing: Preprocessing,
-    runtime: Runtime,
     *,
     batch_size: int,
     workers: int,
@@ -87,13 +66,11 @@ def predict_split(
     """Predict every image of a split.
 
     Args:
-        model: on the runtime's device; it is left in evaluation mode.
+        backend: the model.
         split: its classes are those of the model, in any order.
         classes: the model's, in the order of its outputs.
-        preprocessing: the model's.
-        runtime: where to compute.
         batch_size: images a forward pass.
-        workers: processes that read images.
+        workers: threads that read images.
         on_event: is told of the progress.
 
     Raises:
@@ -101,10 +78,8 @@ def predict_split(
     """
     outcomes = list(
         probabilities_of(
-            model,
+            backend,
             split.paths,
-            preprocessing,
-            runtime,
             batch_size=batch_size,
             workers=workers,
             task=f"scoring {split.name}",
@@ -124,24 +99,3 @@ def predict_split(
         true=index[np.array(split.labels)],
         probabilities=probabilities,
     )
-
-
-@torch.inference_mode()
-def forward(
-    model: nn.Module, images: torch.Tensor, preprocessing: Preprocessing, runtime: Runtime
-) -> torch.Tensor:
-    """Logits of a batch of bytes.
-
-    Args:
-        model: in evaluation mode, on the runtime's device.
-        images: (n, 3, side, side), uint8.
-        preprocessing: the model's.
-        runtime: where to compute.
-
-    Returns:
-        (n, classes), float32, on the device.
-    """
-    inputs = normalize(runtime.put(images), preprocessing.mean, preprocessing.std)
-    with runtime.autocast():
-        logits: torch.Tensor = model(inputs)
-    return logits.float()

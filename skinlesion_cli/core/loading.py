@@ -1,24 +1,19 @@
-"""From files to batches: the dual-weighted draws, the data sets that read them, and their loaders.
+"""From files to training batches: the dual-weighted draws, the data set that reads them, and its loader.
 
 Workers hand over bytes; all that follows the crop happens on the device (`augment`).
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from skinlesion_cli.core.augment import crop, draw_crop, draw_parameters
 from skinlesion_cli.core.balance import sampling_probabilities
-from skinlesion_cli.core.errors import UnreadableImageError
 from skinlesion_cli.core.folders import Split
 from skinlesion_cli.core.image_cache import ImageCache, ShrunkPictures
-from skinlesion_cli.core.images import centre_crop, read_image
 from skinlesion_cli.core.runtime import Runtime
 
 Draw = tuple[int, int]
@@ -99,38 +94,6 @@ class TrainingImages(Dataset[tuple[torch.Tensor, int, torch.Tensor]]):
         return crop(picture, box, self._img_size), self._labels[index], parameters
 
 
-@dataclass(frozen=True)
-class ViewedBatch:
-    """Evaluation views of some files; `faults` tells of those that could not be read."""
-
-    images: torch.Tensor
-    """(n, 3, side, side), uint8; zeros where the file could not be read."""
-    faults: tuple[str, ...]
-    """(n,): empty text, or why the file could not be read."""
-
-    def pin_memory(self) -> "ViewedBatch":
-        """Called by the loader when memory is to be pinned."""
-        return ViewedBatch(self.images.pin_memory(), self.faults)
-
-
-class Views(Dataset[tuple[torch.Tensor, str]]):
-    """What the model sees of each file in evaluation: the bytes, and an empty text or the fault."""
-
-    def __init__(self, paths: Sequence[Path], img_size: int):
-        self._paths = paths
-        self._img_size = img_size
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, str]:
-        try:
-            image = read_image(self._paths[index])
-        except UnreadableImageError as error:
-            return torch.zeros(3, self._img_size, self._img_size, dtype=torch.uint8), str(error)
-        return _as_bytes(centre_crop(image, self._img_size)), ""
-
-
 def training_loader(
     split: Split,
     draws: WeightedDraws,
@@ -152,30 +115,7 @@ def training_loader(
     )
 
 
-def view_loader(
-    paths: Sequence[Path], *, img_size: int, batch_size: int, workers: int, pin_memory: bool = False
-) -> DataLoader[Any]:
-    """`ViewedBatch`es of the files, in their order."""
-    return DataLoader(
-        Views(paths, img_size),
-        batch_size=batch_size,
-        num_workers=min(workers, -(-len(paths) // batch_size)) if len(paths) > batch_size else 0,
-        pin_memory=pin_memory,
-        collate_fn=_collate_views,
-        generator=_generator(),
-    )
-
-
 def _generator() -> torch.Generator:
     # Loaders draw a seed for their workers. From the global generator that would change the model's own draws
     # (dropout) with the number of loaders made, and a resumed run would differ from one that never stopped.
     return torch.Generator().manual_seed(0)
-
-
-def _collate_views(items: list[tuple[torch.Tensor, str]]) -> ViewedBatch:
-    images, faults = zip(*items, strict=True)
-    return ViewedBatch(torch.stack(images), faults)
-
-
-def _as_bytes(image: Image.Image) -> torch.Tensor:
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1)

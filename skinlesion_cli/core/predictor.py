@@ -1,21 +1,22 @@
 """Predictions of single photographs: the public way into a trained model."""
 
-import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
-from torch import nn
 
-from skinlesion_cli.core.checkpoint import Checkpoint, load_checkpoint
-from skinlesion_cli.core.errors import UnreadableImageError
+from skinlesion_cli.core.description import Description
+from skinlesion_cli.core.errors import InputError, UnreadableImageError
 from skinlesion_cli.core.events import OnEvent, ignore
-from skinlesion_cli.core.inference import Outcome, probabilities_of
+from skinlesion_cli.core.inference import Backend, Outcome, probabilities_of
 from skinlesion_cli.core.predictions import Predictions
-from skinlesion_cli.core.runtime import Runtime, choose_runtime
 from skinlesion_cli.core.workers import worker_count
+
+PT2_IS_UNSAFE = (
+    "PyTorch's loader of .pt2 files can run code that the file holds, so no command loads one; "
+    "use the .pth, or an .onnx"
+)
 
 
 @dataclass(frozen=True)
@@ -58,12 +59,10 @@ def as_predictions(answers: Sequence[Prediction], classes: Sequence[str]) -> Pre
 class Predictor:
     """A trained model, ready to look at photographs. Make one with `load_predictor`."""
 
-    def __init__(self, checkpoint: Checkpoint, runtime: Runtime, *, batch_size: int, workers: int):
-        # What describes the model stays at hand; its weights live in the model alone.
-        self.checkpoint = dataclasses.replace(checkpoint, state={})
-        self.runtime = runtime
-        self.model: nn.Module = checkpoint.build().eval().to(runtime.device)
-        self.model = self.model.to(memory_format=torch.channels_last)
+    def __init__(self, checkpoint: Description, backend: Backend, *, batch_size: int, workers: int):
+        self.checkpoint = checkpoint
+        """What its file says of the model."""
+        self.backend = backend
         self.batch_size = batch_size
         self.workers = workers
 
@@ -100,10 +99,8 @@ class Predictor:
     def outcomes(self, paths: Sequence[Path], task: str, on_event: OnEvent = ignore) -> Iterator[Outcome]:
         """Probabilities or fault of each file, in their order."""
         return probabilities_of(
-            self.model,
+            self.backend,
             paths,
-            self.checkpoint.preprocessing,
-            self.runtime,
             batch_size=self.batch_size,
             workers=self.workers,
             task=task,
@@ -125,18 +122,34 @@ def load_predictor(
     """Load a checkpoint of any accepted kind, ready to predict.
 
     Args:
-        checkpoint: the file; it is never unpickled.
+        checkpoint: the file, a .onnx of `skinlesion export` included; it is never unpickled.
         arch: the backbone, where the file does not say.
         classes: the classes in the order of the outputs, where the file does not say.
         img_size: side of the input, where the file does not say.
-        device: auto, cpu, cuda or mps.
-        precision: auto (fp32), fp32, bf16 or fp16.
+        device: auto, cpu, cuda or mps; a .onnx is for the CPU.
+        precision: auto (fp32), fp32, bf16 or fp16; a .onnx has its own.
         batch_size: images a forward pass.
-        num_workers: processes that read images when there are more than `batch_size` of them.
+        num_workers: threads that read images.
 
     Raises:
         InputError: the file is missing, refused or damaged, or does not fit what is said of it.
     """
-    loaded = load_checkpoint(Path(checkpoint), arch=arch, classes=classes, img_size=img_size)
-    runtime = choose_runtime(device, precision, training=False)
-    return Predictor(loaded, runtime, batch_size=batch_size, workers=worker_count(num_workers))
+    path, workers = Path(checkpoint), worker_count(num_workers)
+    suffix = path.suffix.lower()
+    if suffix == ".pt2":
+        raise InputError(f"{path}: {PT2_IS_UNSAFE}")
+    if suffix == ".onnx":
+        # Here torch is not imported: that takes longer than the prediction.
+        from skinlesion_cli.core.onnx_backend import load_onnx
+
+        description, exported = load_onnx(
+            path, arch=arch, classes=classes, img_size=img_size, device=device, precision=precision
+        )
+        return Predictor(description, exported, batch_size=batch_size, workers=workers)
+    from skinlesion_cli.core.checkpoint import load_checkpoint
+    from skinlesion_cli.core.runtime import choose_runtime
+    from skinlesion_cli.core.torch_backend import backend_of
+
+    loaded = load_checkpoint(path, arch=arch, classes=classes, img_size=img_size)
+    backend = backend_of(loaded, choose_runtime(device, precision, training=False))
+    return Predictor(loaded.description, backend, batch_size=batch_size, workers=workers)

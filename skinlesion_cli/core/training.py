@@ -16,11 +16,12 @@ from torch.utils.data import DataLoader
 from skinlesion_cli.core.augment import augment, normalize
 from skinlesion_cli.core.balance import ens_weights
 from skinlesion_cli.core.checkpoint import FORMAT, Checkpoint, plain_settings, plain_state, save_checkpoint
+from skinlesion_cli.core.description import Preprocessing
 from skinlesion_cli.core.errors import InputError, TrainingError
 from skinlesion_cli.core.events import EpochDone, EpochRecord, Note, OnEvent, StepsDone, ignore
 from skinlesion_cli.core.folders import Split
 from skinlesion_cli.core.image_cache import open_cache
-from skinlesion_cli.core.inference import Preprocessing, predict_split
+from skinlesion_cli.core.inference import predict_split
 from skinlesion_cli.core.loading import WeightedDraws, training_loader
 from skinlesion_cli.core.metrics import score, weighted_loss
 from skinlesion_cli.core.model import (
@@ -34,6 +35,7 @@ from skinlesion_cli.core.model import (
 from skinlesion_cli.core.run_folder import RunFolder
 from skinlesion_cli.core.runtime import choose_runtime, seed_everything
 from skinlesion_cli.core.settings import Settings
+from skinlesion_cli.core.torch_backend import TorchBackend
 from skinlesion_cli.core.workers import worker_count
 
 SECONDS_BETWEEN_EVENTS = 0.25
@@ -202,13 +204,10 @@ class Trainer:
         self.scaler.update()
 
     def _validate(self) -> dict[str, float]:
-        self.scoring_runtime.activate()
         predictions = predict_split(
-            self.model,
+            TorchBackend(self.model, self.preprocessing, self.scoring_runtime),
             self.val_split,
             self.train_split.classes,
-            self.preprocessing,
-            self.scoring_runtime,
             batch_size=self.settings.batch_size,
             workers=self.workers,
         )

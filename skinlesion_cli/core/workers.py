@@ -1,4 +1,4 @@
-"""Processes that read images. No torch here: the audit of a data set needs none."""
+"""What reads images beside the main work. No torch here: the audit of a data set needs none."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -12,11 +12,13 @@ FILES_A_TURN = 8
 
 
 def worker_count(num_workers: int | None) -> int:
-    """Processes that read images: as asked for, or one a usable CPU core and 8 at most."""
-    if num_workers is not None:
-        return num_workers
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, 8)
+    """Threads or processes that read images: as asked for, or one a usable CPU core and 8 at most."""
+    return min(usable_cores(), 8) if num_workers is None else num_workers
+
+
+def usable_cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def map_files(function: Callable[[Path], Result], paths: Sequence[Path], workers: int) -> Iterator[Result]:

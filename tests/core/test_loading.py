@@ -6,7 +6,7 @@ import torch
 from scipy.stats import chisquare
 
 from skinlesion_cli.core.folders import read_split
-from skinlesion_cli.core.loading import TrainingImages, WeightedDraws, training_loader, view_loader
+from skinlesion_cli.core.loading import TrainingImages, WeightedDraws, training_loader
 from skinlesion_cli.core.runtime import choose_runtime
 
 COUNTS = (700, 200, 90, 10)
@@ -91,13 +91,3 @@ def test_workers_do_not_change_what_is_loaded(data: Path) -> None:
         )
         batches.append([images for images, _, _ in loader])
     assert all(torch.equal(a, b) for a, b in zip(*batches, strict=True))
-
-
-def test_an_unreadable_file_is_named_in_its_place(data: Path, tmp_path: Path) -> None:
-    broken = tmp_path / "broken.jpg"
-    broken.write_text("no image", encoding="utf-8")
-    good = read_split(data, "test").paths[0]
-    (batch,) = view_loader([good, broken, good], img_size=64, batch_size=8, workers=0)
-    assert [bool(fault) for fault in batch.faults] == [False, True, False]
-    assert str(broken) in batch.faults[1]
-    assert torch.equal(batch.images[0], batch.images[2])

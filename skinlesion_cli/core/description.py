@@ -1,0 +1,128 @@
+"""What is known of a trained classifier beside its weights. No torch here: an exported model needs none."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from skinlesion_cli.core.errors import InputError
+from skinlesion_cli.core.settings import FIELDS, IMAGENET_MEAN, IMAGENET_STD, RESIZE_RATIO
+
+EXPORTED = (".onnx", ".pt2")
+"""Suffixes of exported models."""
+NEEDS_GRADIENTS = "an exported model gives no gradients: name the .pth that it was made from"
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """What turns a photograph into the model's input."""
+
+    img_size: int
+    """Side of the centre crop, in pixels."""
+    mean: tuple[float, ...]
+    """Of each channel, in [0, 1]."""
+    std: tuple[float, ...]
+    """Of each channel, above 0."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Description:
+    """What a file says of the model that it holds."""
+
+    arch: str
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    class_counts: dict[str, int] = field(default_factory=dict)
+    """Training images of each class; empty where unknown."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """The run's settings; empty where unknown."""
+    metrics: dict[str, float] = field(default_factory=dict)
+    """Validation figures of the epoch that is kept."""
+    epoch: int = 0
+    """The epoch that is kept, from 1; 0 where unknown."""
+
+    def plain(self) -> dict[str, Any]:
+        """The same as plain data, under the keys that `describe` reads."""
+        preprocessing = dataclasses.asdict(self.preprocessing) | {"resize_ratio": RESIZE_RATIO}
+        return {
+            "arch": self.arch,
+            "classes": list(self.classes),
+            "img_size": self.preprocessing.img_size,
+            "preprocessing": {
+                key: list(value) if isinstance(value, tuple) else value
+                for key, value in preprocessing.items()
+            },
+            "settings": self.settings,
+            "class_counts": self.class_counts,
+            "metrics": self.metrics,
+            "epoch": self.epoch,
+        }
+
+
+def describe(
+    path: Path,
+    known: Mapping[str, Any],
+    *,
+    arch: str | None = None,
+    classes: Sequence[str] | None = None,
+    img_size: int | None = None,
+) -> Description:
+    """Bring together what a file says of its model and what the caller says.
+
+    Args:
+        path: the file, for the errors.
+        known: what it says, by key, as `Description.plain` writes it; any key may be missing.
+        arch: the backbone, where the file does not say; it must agree where it does.
+        classes: the classes in the order of the outputs, likewise.
+        img_size: side of the input in pixels, where the file does not say; 256 without either.
+
+    Raises:
+        InputError: something is not known, does not agree, or makes no sense.
+    """
+    agreed_arch: str = _agreed(path, "--arch", _text(known.get("arch") or known.get("model_name")), arch)
+    named = known.get("classes")
+    known_classes = tuple(str(name) for name in named) if isinstance(named, list | tuple) and named else None
+    agreed: tuple[str, ...] = _agreed(path, "--classes", known_classes, tuple(classes) if classes else None)
+    return Description(
+        arch=agreed_arch,
+        classes=agreed,
+        preprocessing=_preprocessing(path, known, img_size),
+        class_counts=_plain_dict(known.get("class_counts")),
+        settings=_plain_dict(known.get("settings")),
+        metrics=_plain_dict(known.get("metrics")),
+        epoch=known["epoch"] if isinstance(known.get("epoch"), int) else 0,
+    )
+
+
+def _agreed(path: Path, option: str, known: Any, given: Any) -> Any:
+    if known is None and given is None:
+        raise InputError(f"{path} does not say it: give {option} as the model was trained")
+    if known is not None and given is not None and known != given:
+        raise InputError(f"{path} disagrees with {option}: it has {_short(known)} and not {_short(given)}")
+    return given if known is None else known
+
+
+def _short(value: Any) -> str:
+    return value if isinstance(value, str) else f"the {len(value)} classes {', '.join(value)}"
+
+
+def _preprocessing(path: Path, known: Mapping[str, Any], img_size: int | None) -> Preprocessing:
+    stored = _plain_dict(known.get("preprocessing"))
+    mean, std = stored.get("mean", IMAGENET_MEAN), stored.get("std", IMAGENET_STD)
+    size = known.get("img_size", img_size or FIELDS["img_size"].default)
+    numbers = [size, *(mean if isinstance(mean, list | tuple) else [None])]
+    numbers += std if isinstance(std, list | tuple) else [None]
+    if len(numbers) != 7 or not all(isinstance(value, int | float) for value in numbers) or min(std) <= 0:
+        raise InputError(f"{path} describes a preprocessing that makes no sense")
+    if not 1 <= size <= 4096:
+        raise InputError(f"{path} says that the model takes images of {size} pixels")
+    return Preprocessing(int(size), tuple(mean), tuple(std))
+
+
+def _plain_dict(value: Any) -> dict[str, Any]:
+    return dict(value) if isinstance(value, dict) else {}
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None

@@ -1,0 +1,123 @@
+"""An exported model as what computes probabilities: onnxruntime and numpy, no torch."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from skinlesion_cli.core.description import Description, describe
+from skinlesion_cli.core.errors import InputError
+from skinlesion_cli.core.extras import require_modules
+from skinlesion_cli.core.settings import RESIZE_RATIO
+from skinlesion_cli.core.workers import usable_cores
+
+INPUT, OUTPUT = "image", "logits"
+FORMAT = "skinlesion-export-1"
+
+
+class OnnxBackend:
+    """A session of onnxruntime on the CPU. Make one with `load_onnx`."""
+
+    def __init__(self, session: Any, img_size: int):
+        self._session = session
+        self.img_size = img_size
+        """Side of the images that the model takes, in pixels."""
+
+    def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+        """Probabilities (n, classes) of a batch of bytes (n, 3, img_size, img_size); each row sums to 1."""
+        (logits,) = self._session.run([OUTPUT], {INPUT: images})
+        return softmax(logits)
+
+
+def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Probabilities of logits (n, classes), in float64, so that a very small one does not become 0."""
+    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
+    powers = np.exp(shifted)
+    values: NDArray[np.float64] = powers / powers.sum(axis=1, keepdims=True)
+    return values
+
+
+def load_onnx(
+    path: Path,
+    *,
+    arch: str | None = None,
+    classes: Sequence[str] | None = None,
+    img_size: int | None = None,
+    device: str = "auto",
+    precision: str = "auto",
+) -> tuple[Description, OnnxBackend]:
+    """Load a file that `skinlesion export` wrote.
+
+    Args:
+        path: the .onnx file.
+        arch: must agree with the file, where it is given.
+        classes: likewise.
+        img_size: likewise, in pixels.
+        device: auto or cpu.
+        precision: auto or fp32.
+
+    Raises:
+        InputError: onnxruntime is not installed; the file is missing, damaged or no export of this package;
+            it does not agree with what is said of it, or cannot compute as asked.
+    """
+    for option, value, can in (("--device", device, "cpu"), ("--precision", precision, "fp32")):
+        if value not in ("auto", can):
+            raise InputError(f"{option} {value}: an .onnx runs on {can} here; for {value}, use the .pth")
+    require_modules("onnxruntime", "to run an .onnx")
+    if not path.is_file():
+        raise InputError(f"there is no file {path}")
+    session = _session(path)
+    known = _metadata(session)
+    if known.get("format") != FORMAT:
+        raise InputError(f"{path} was not written by `skinlesion export`: it does not name its classes")
+    description = describe(path, known, arch=arch, classes=classes)
+    side = description.preprocessing.img_size
+    if img_size not in (None, side):
+        raise InputError(f"{path} disagrees with --img-size: it takes images of {side} pixels")
+    _require_fitting(path, session, known, description)
+    return description, OnnxBackend(session, side)
+
+
+def _session(path: Path) -> Any:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = usable_cores()
+    # Threads that wait by spinning would take the cores from those that read the next images.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Only errors: a warning of the runtime's optimiser is nothing that a user can act on.
+    options.log_severity_level = 3
+    try:
+        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    # onnxruntime raises a type for each of a dozen faults. All mean that the file is not to be had.
+    except Exception:
+        raise InputError(f"refused to load {path}: it is damaged, cut short, or no ONNX model") from None
+
+
+def _metadata(session: Any) -> dict[str, Any]:
+    """What the file says of itself: each entry is a JSON text; entries of other programs may be none."""
+    known: dict[str, Any] = {}
+    for key, text in session.get_modelmeta().custom_metadata_map.items():
+        try:
+            known[key] = json.loads(text)
+        except (ValueError, RecursionError):
+            continue
+    return known
+
+
+def _require_fitting(path: Path, session: Any, known: Mapping[str, Any], description: Description) -> None:
+    """Hold the graph and the pixels that it was made for against the description."""
+    side = description.preprocessing.img_size
+    takes = [(one.name, one.type, list(one.shape[1:])) for one in session.get_inputs()]
+    gives = [(one.name, one.type, list(one.shape[1:])) for one in session.get_outputs()]
+    if takes != [(INPUT, "tensor(uint8)", [3, side, side])] or gives != [
+        (OUTPUT, "tensor(float)", [len(description.classes)])
+    ]:
+        raise InputError(f"{path} does not compute what it says of itself; export it again")
+    stored = known.get("preprocessing")
+    ratio = stored.get("resize_ratio") if isinstance(stored, dict) else None
+    if ratio != RESIZE_RATIO:
+        raise InputError(f"{path} was made for another resize ratio ({ratio}) than {RESIZE_RATIO}")

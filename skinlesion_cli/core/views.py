@@ -1,0 +1,95 @@
+"""What the model sees of files in evaluation, as batches of bytes that are read ahead of the model.
+
+Only Pillow and numpy, in threads: Pillow lets other threads run while it decodes and resizes, so the next
+batches are read while the model works on one, without the cost of starting processes.
+"""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from skinlesion_cli.core.errors import UnreadableImageError
+from skinlesion_cli.core.images import centre_crop, read_image
+
+BATCHES_AHEAD = 2
+"""Batches that are read while the model works on one: enough to keep it fed, few enough to bound memory."""
+
+
+@dataclass(frozen=True)
+class ViewedBatch:
+    """Evaluation views of some files; `faults` tells of those that could not be read."""
+
+    images: NDArray[np.uint8]
+    """(n, 3, side, side); zeros where the file could not be read."""
+    faults: tuple[str, ...]
+    """(n,): empty text, or why the file could not be read."""
+
+
+def view(image: Image.Image, img_size: int) -> NDArray[np.uint8]:
+    """Evaluation's view of an RGB picture: the bytes of its centre crop, (3, img_size, img_size)."""
+    return np.asarray(centre_crop(image, img_size)).transpose(2, 0, 1)
+
+
+def viewed_batches(
+    paths: Sequence[Path], *, img_size: int, batch_size: int, workers: int
+) -> Iterator[ViewedBatch]:
+    """Yield the views of the files in their order; memory does not grow with their number.
+
+    Args:
+        paths: the files.
+        img_size: side of a view, in pixels.
+        batch_size: files a batch; the last one may be smaller.
+        workers: threads that read; with none, and for a single file, the calling thread reads.
+    """
+    starts = range(0, len(paths), batch_size)
+    if workers < 1 or len(paths) < 2:
+        for start in starts:
+            yield _read(paths[start : start + batch_size], img_size)
+        return
+    pool = ThreadPoolExecutor(min(workers, len(paths)), thread_name_prefix="views")
+    try:
+        ahead: deque[_Reading] = deque()
+        for start in starts:
+            ahead.append(_Reading(pool, paths[start : start + batch_size], img_size))
+            if len(ahead) > BATCHES_AHEAD:
+                yield ahead.popleft().finished()
+        while ahead:
+            yield ahead.popleft().finished()
+    finally:
+        # A reader that stops early, or Ctrl-C, does not wait for batches that nobody will take.
+        pool.shutdown(cancel_futures=True)
+
+
+class _Reading:
+    """A batch whose files are being read, each into its own row."""
+
+    def __init__(self, pool: ThreadPoolExecutor, paths: Sequence[Path], img_size: int):
+        self._images = np.zeros((len(paths), 3, img_size, img_size), np.uint8)
+        self._faults: list[Future[str]] = [
+            pool.submit(_fill, row, path) for row, path in zip(self._images, paths, strict=True)
+        ]
+
+    def finished(self) -> ViewedBatch:
+        """Wait for all files of the batch."""
+        faults = tuple(fault.result() for fault in self._faults)
+        return ViewedBatch(self._images, faults)
+
+
+def _read(paths: Sequence[Path], img_size: int) -> ViewedBatch:
+    images = np.zeros((len(paths), 3, img_size, img_size), np.uint8)
+    return ViewedBatch(images, tuple(_fill(row, path) for row, path in zip(images, paths, strict=True)))
+
+
+def _fill(row: NDArray[np.uint8], path: Path) -> str:
+    """Write the view of a file into `row`, (3, side, side); returns an empty text or the fault."""
+    try:
+        row[:] = view(read_image(path), row.shape[-1])
+    except UnreadableImageError as error:
+        return str(error)
+    return ""
