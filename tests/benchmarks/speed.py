@@ -10,7 +10,6 @@ the best of the repeats, taken in turns.
 import argparse
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
@@ -25,7 +24,6 @@ from torch.utils.data import DataLoader, WeightedRandomSampler
 from torchvision import datasets, transforms
 
 from skinlesion_cli.core.augment import augment, normalize
-from skinlesion_cli.core.checkpoint import load_checkpoint
 from skinlesion_cli.core.folders import read_split
 from skinlesion_cli.core.image_cache import open_cache
 from skinlesion_cli.core.loading import WeightedDraws, training_loader
@@ -169,20 +167,24 @@ with torch.no_grad():
 """
 
 
+# A small parent: a child's memory is counted from the moment that it is a copy of its parent.
+MEASURED = """
+import resource, subprocess, sys, time
+begun = time.perf_counter()
+subprocess.run(sys.argv[1:], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)
+print(time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024)
+"""
+
+
 def process_seconds(*command: str | Path, repeat: int) -> tuple[float, float]:
     """Least wall time and largest resident memory (MB) of a whole process."""
-    seconds, memory = [], 0.0
+    taken = []
     for _ in range(repeat):
-        begun = time.perf_counter()
-        process = subprocess.Popen(
-            [str(part) for part in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        told = subprocess.run(
+            [sys.executable, "-c", MEASURED, *map(str, command)], check=True, capture_output=True, text=True
         )
-        _, status, usage = os.wait4(process.pid, 0)
-        if status:
-            raise RuntimeError(f"{command} ended with {os.waitstatus_to_exitcode(status)}")
-        seconds.append(time.perf_counter() - begun)
-        memory = max(memory, usage.ru_maxrss / 1024)
-    return min(seconds), memory
+        taken.append([float(figure) for figure in told.stdout.split()])
+    return min(seconds for seconds, _ in taken), max(memory for _, memory in taken)
 
 
 def process_figures(folder: Path, arch: str, repeat: int) -> dict[str, tuple[float, float]]:
@@ -197,7 +199,6 @@ def process_figures(folder: Path, arch: str, repeat: int) -> dict[str, tuple[flo
     subprocess.run(
         [*program, "export", "--checkpoint", checkpoint, "--to", onnx], check=True, capture_output=True
     )
-    load_checkpoint(checkpoint)
     image = next((folder / "test").rglob("*.jpg"))
     evaluate = [*program, "evaluate", "--data", folder, "--out", folder / "scores", "--checkpoint"]
     return {
@@ -244,7 +245,6 @@ def main() -> None:
         table("whole processes, s", seconds, "evaluate, reference loop", more_is_better=False)
         print("\nresident memory, MB")
         print(json.dumps({name: round(memory) for name, (_, memory) in processes.items()}, indent=1))
-    print(f"\nthis process: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
 
 
 if __name__ == "__main__":
