@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from skinlesion_cli.data.synthetic import draw_lesion
@@ -132,3 +133,26 @@ def checkpoint(trained: Path) -> Path:
 def picture(data: Path) -> Path:
     """One drawn photograph. Read only."""
     return data / "test" / CLASSES[0] / "0.jpg"
+
+
+@pytest.fixture(scope="session")
+def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The best checkpoint as .onnx. Read only."""
+    return export_checkpoint(checkpoint, tmp_path_factory.mktemp("exported") / "model.onnx")
+
+
+@pytest.fixture(scope="session")
+def exported_pt2(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The best checkpoint as .pt2. Read only."""
+    return export_checkpoint(checkpoint, tmp_path_factory.mktemp("exported") / "model.pt2")
+
+
+def export_checkpoint(checkpoint: Path, target: Path) -> Path:
+    """Export a checkpoint in this process."""
+    from skinlesion_cli.core.checkpoint import load_checkpoint
+    from skinlesion_cli.core.export import export
+
+    loaded = load_checkpoint(checkpoint)
+    side = loaded.preprocessing.img_size
+    pixels = np.random.default_rng(0).integers(0, 256, (3, 3, side, side), np.uint8)
+    return export(loaded, target, pixels).path

@@ -45,6 +45,7 @@ def export(
 ) -> int:
     """Write a checkpoint as .onnx or .pt2, checked against torch."""
     from skinlesion_cli.core.errors import InputError
+    from skinlesion_cli.core.extras import require_writer
     from skinlesion_cli.core.files import ensure_writable_file
     from skinlesion_cli.core.folders import find_images, read_splits
 
@@ -58,10 +59,11 @@ def export(
     model.require_file()
     model.require_weights("it is exported already: name the .pth that it was made from")
 
-    from skinlesion_cli.core.export import export as write
-    from skinlesion_cli.core.export import require_writer
-
     require_writer(to.suffix)
+
+    # Only now the seconds that torch takes.
+    from skinlesion_cli.core.export import export as write
+
     checkpoint = model.load_checkpoint()
     pixels = _pixels(paths, checkpoint.preprocessing.img_size)
     if splits:

@@ -17,7 +17,7 @@ from torch import nn
 from skinlesion_cli.core.checkpoint import Checkpoint, versions
 from skinlesion_cli.core.description import Preprocessing
 from skinlesion_cli.core.errors import SkinLesionError
-from skinlesion_cli.core.extras import require_modules
+from skinlesion_cli.core.extras import require_writer
 from skinlesion_cli.core.files import written_whole
 from skinlesion_cli.core.onnx_backend import FORMAT, INPUT, OUTPUT, load_onnx, softmax
 from skinlesion_cli.core.runtime import choose_runtime
@@ -64,16 +64,6 @@ class BytesToLogits(nn.Module):
         """Logits (n, classes), float32, of pixels (n, 3, side, side), uint8."""
         logits: torch.Tensor = self.model((image.float() / 255.0 - self.mean) / self.std)
         return logits
-
-
-def require_writer(suffix: str) -> None:
-    """See that what writes files of this kind is installed.
-
-    Raises:
-        InputError: it is not; the message names the extra.
-    """
-    if suffix == ".onnx":
-        require_modules("onnx onnxscript onnxruntime", "to write an .onnx")
 
 
 def export(checkpoint: Checkpoint, target: Path, pixels: Pixels) -> Exported:
@@ -128,7 +118,7 @@ def _write_onnx(model: nn.Module, checkpoint: Checkpoint, path: Path) -> None:
         )
     assert program is not None
     proto = program.model_proto
-    # The exporter notes for each node where on this machine the code lies that made it.
+    # The exporter notes for each node the lines of code that made it, with their paths on this machine.
     for node in proto.graph.node:
         del node.metadata_props[:]
     for value in (*proto.graph.input, *proto.graph.output, *proto.graph.value_info):
@@ -142,8 +132,12 @@ def _write_pt2(model: nn.Module, checkpoint: Checkpoint, path: Path) -> None:
     with quiet():
         dynamic = {INPUT: {0: torch.export.Dim("n")}}
         program = torch.export.export(model, (_example(checkpoint),), dynamic_shapes=dynamic, strict=False)
+        for node in program.graph.nodes:
+            node.meta.pop("stack_trace", None)
         text = json.dumps(metadata(checkpoint, precision="fp32"))
-        torch.export.save(program, path, extra_files={PT2_METADATA: text})
+        # Given a path, torch would name the folder inside the archive after the passing file.
+        with path.open("wb") as file:
+            torch.export.save(program, file, extra_files={PT2_METADATA: text})
 
 
 def _example(checkpoint: Checkpoint) -> torch.Tensor:

@@ -20,3 +20,13 @@ def require_modules(names: str, purpose: str) -> None:
         raise InputError(
             f"{', '.join(missing)} is needed {purpose}: install it with pip install 'skinlesion-cli[export]'"
         )
+
+
+def require_writer(suffix: str) -> None:
+    """See that what writes exported models of this kind is installed: .pt2 needs torch alone.
+
+    Raises:
+        InputError: it is not; the message names the extra.
+    """
+    if suffix == ".onnx":
+        require_modules("onnx onnxscript onnxruntime", "to write an .onnx")

@@ -10,7 +10,7 @@ import pytest
 import skinlesion_cli
 from tests.conftest import Run
 
-COMMANDS = ("train", "evaluate", "predict", "gradcam", "weights", "demo")
+COMMANDS = ("train", "evaluate", "predict", "gradcam", "export", "weights", "demo")
 
 
 def test_help_names_every_command(cli_run: Run) -> None:

@@ -1,0 +1,91 @@
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Run
+
+HEAVY = {"torch", "torchvision", "timm"}
+HEAVY_FOR_PREDICT = HEAVY | {"sklearn", "scipy", "matplotlib", "cv2"}
+
+
+def test_the_difference_from_torch_is_told(run_in: Run, trained: Path, data: Path, tmp_path: Path) -> None:
+    to = tmp_path / "m.pt2"
+    done = run_in(trained, "export", "--to", to, "--data", data / "test")
+    assert done.stderr == ""
+    first, second = done.stdout.splitlines()
+    assert first == f"{to}: {to.stat().st_size / 1e6:.1f} MB"
+    assert second.endswith(", on 9 images")
+    assert 0 <= float(second.split("torch's: ")[1].split(",")[0]) < 1e-4
+
+
+def test_int8_tells_what_it_costs(run_in: Run, trained: Path, data: Path, tmp_path: Path) -> None:
+    done = run_in(trained, "export", "--to", tmp_path / "m.onnx", "--data", data, "--int8", "--json")
+    # Nothing of what the exporters have to say.
+    assert done.stderr == ""
+    document = done.json()
+    assert document["largest_difference"] < 1e-4
+    assert document["bytes"]["int8"] == (tmp_path / "m.onnx").stat().st_size < document["bytes"]["fp32"]
+    assert set(document["val"]) == {"fp32", "int8"}
+    model = ["--checkpoint", "m.onnx", "--json"]
+    scored = run_in(tmp_path, "evaluate", "--data", data, "--split", "val", *model).json()
+    for name, value in document["val"]["int8"].items():
+        assert scored[name] == value
+
+
+def imported(folder: Path, *arguments: object) -> set[str]:
+    """Top-level modules that a real process imports."""
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "skinlesion_cli", *map(str, arguments)],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines() if "|" in line}
+
+
+def test_an_onnx_is_run_without_torch(exported: Path, data: Path, tmp_path: Path) -> None:
+    model = ["--checkpoint", exported]
+    predicting = imported(tmp_path, "predict", data / "test", *model, "--csv", "p.csv")
+    assert "onnxruntime" in predicting
+    assert not predicting & HEAVY_FOR_PREDICT
+    evaluating = imported(tmp_path, "evaluate", "--data", data, *model)
+    assert "onnxruntime" in evaluating
+    assert not evaluating & HEAVY
+
+
+def test_an_onnx_gives_no_heat_map(refused: Callable[..., str], exported: Path, picture: Path) -> None:
+    line = refused("gradcam", picture, "--checkpoint", exported)
+    assert "an exported model gives no gradients: name the .pth" in line
+
+
+def test_wrong_usage_is_refused(
+    refused: Callable[..., str], exported: Path, checkpoint: Path, tmp_path: Path
+) -> None:
+    assert "Missing option '--to'" in refused("export")
+    assert "the file is a .onnx or a .pt2" in refused("export", "--to", "m.pth")
+    assert "there is no file checkpoints/best_model.pth" in refused("export", "--to", "m.onnx")
+    assert "exported already" in refused("export", "--checkpoint", exported, "--to", "m.onnx")
+    assert "--int8 needs --data" in refused("export", "--checkpoint", checkpoint, "--to", "m.onnx", "--int8")
+    assert "there is no file absent" in refused("export", "--to", "m.onnx", "--data", "absent")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("module", ["onnx", "onnxruntime"])
+def test_without_the_extra_one_line_names_it(
+    refused: Callable[..., str], exported: Path, checkpoint: Path, picture: Path, tmp_path: Path, module: str
+) -> None:
+    # To the import system, None means that there is no such module.
+    hidden = f"import sys\nsys.modules[{module!r}] = None\n"
+    (tmp_path / "sitecustomize.py").write_text(hidden, encoding="utf-8")
+    env = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])}
+    line = refused("export", "--checkpoint", checkpoint, "--to", "m.onnx", env=env)
+    assert f"{module} is needed" in line
+    assert "pip install 'skinlesion-cli[export]'" in line
+    if module == "onnxruntime":
+        line = refused("predict", picture, "--checkpoint", exported, env=env)
+        assert "pip install 'skinlesion-cli[export]'" in line
