@@ -66,10 +66,11 @@ def test_a_log_has_one_line_an_epoch(trained: Path) -> None:
     lines = (trained / "stderr.txt").read_text(encoding="utf-8").splitlines()
     assert lines[0].startswith("computing on ")
     assert lines[1] == "starting from random weights"
-    assert "was never checked for leaks: skinlesion data check" in lines[2]
-    assert [line[:9] for line in lines[3:]] == ["epoch 1/2", "epoch 2/2"]
+    assert lines[2].startswith("image cache: memory, ")
+    assert "was never checked for leaks: skinlesion data check" in lines[3]
+    assert [line[:9] for line in lines[4:]] == ["epoch 1/2", "epoch 2/2"]
     for figure in ("train loss", "val loss", "val accuracy", "val weighted F1", "lr 2.00e-03", "*"):
-        assert figure in lines[3]
+        assert figure in lines[4]
     stdout = (trained / "stdout.txt").read_text(encoding="utf-8")
     assert "Weighted F1" in stdout
     assert "checkpoints/best_model.pth" in stdout
