@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.table import Table
 
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import JsonOption, ModelChoice, with_settings
@@ -11,10 +12,11 @@ from skinlesion_cli.core.settings import Settings
 
 if TYPE_CHECKING:
     from skinlesion_cli.core.export import Exported, Pixels
-    from skinlesion_cli.core.folders import Split
+    from skinlesion_cli.core.quantize import Quantized
 
 CHECKED_IMAGES = 32
 DRAWN_IMAGES = 8
+FIGURES = {"accuracy": "Accuracy", "weighted_f1": "Weighted F1"}
 
 
 @with_settings("num_workers", model=True)
@@ -67,12 +69,31 @@ def export(
     checkpoint = model.load_checkpoint()
     pixels = _pixels(paths, checkpoint.preprocessing.img_size)
     if splits:
-        return _export_int8(checkpoint, to, pixels, splits, settings, json=json)
+        from skinlesion_cli.cli.progress import Display
+        from skinlesion_cli.core.quantize import export_int8
+        from skinlesion_cli.core.workers import worker_count
+
+        workers = worker_count(settings.num_workers)
+        with Display() as display:
+            quantized = export_int8(
+                checkpoint, to, pixels, splits["train"], splits["val"], workers=workers, on_event=display.show
+            )
+        if json:
+            console.print_json(_int8_document(quantized, to))
+        else:
+            console.out.print(_int8_table(quantized))
+            _say(f"{to}: calibrated on {quantized.calibrated} images of train, scored on val")
+        return 0
     exported = write(checkpoint, to, pixels)
     if json:
         console.print_json(_document(exported))
     else:
-        _say(exported, "images" if paths else "drawn images")
+        what = "images" if paths else "drawn images"
+        _say(f"{to}: {exported.size / 1e6:.1f} MB")
+        _say(
+            f"largest difference of a probability from torch's: {exported.largest_difference:.1e}, "
+            f"on {exported.images} {what}"
+        )
     return 0
 
 
@@ -91,55 +112,24 @@ def _pixels(paths: list[Path], side: int) -> "Pixels":
     return np.stack([view(draw_lesion(kind, seed), side) for seed, kind in enumerate(kinds)])
 
 
-def _export_int8(
-    checkpoint: Any,
-    to: Path,
-    pixels: "Pixels",
-    splits: "dict[str, Split]",
-    settings: Settings,
-    *,
-    json: bool,
-) -> int:
-    """Write the quantised model and score it beside the one that it was made from."""
-    import tempfile
+def _int8_document(quantized: "Quantized", to: Path) -> dict[str, Any]:
+    kept = {
+        name: {figure: document[figure] for figure in FIGURES} for name, document in quantized.scores.items()
+    }
+    sizes = {"fp32": quantized.full.size, "int8": quantized.size}
+    return {**_document(quantized.full), "file": str(to), "bytes": sizes, "val": kept}
 
-    from rich.table import Table
 
-    from skinlesion_cli.cli.progress import Display
-    from skinlesion_cli.core.evaluation import predict_and_evaluate
-    from skinlesion_cli.core.export import export as write
-    from skinlesion_cli.core.folders import require_classes
-    from skinlesion_cli.core.predictor import load_predictor
-    from skinlesion_cli.core.quantize import CALIBRATION_IMAGES, evenly, quantize
-    from skinlesion_cli.core.workers import worker_count
-
-    require_classes(splits["val"], checkpoint.classes, "the checkpoint")
-    calibration = evenly(splits["train"].paths, CALIBRATION_IMAGES)
-    with tempfile.TemporaryDirectory() as folder, Display() as display:
-        exported = write(checkpoint, Path(folder, "fp32.onnx"), pixels)
-        side, workers = checkpoint.preprocessing.img_size, worker_count(settings.num_workers)
-        quantize(exported.path, to, calibration, img_size=side, workers=workers)
-        scores = {}
-        for name, path in (("fp32", exported.path), ("int8", to)):
-            predictor = load_predictor(path, num_workers=settings.num_workers)
-            _, _, scores[name] = predict_and_evaluate(predictor, splits["val"], display.show)
-    sizes = {"fp32": exported.size, "int8": to.stat().st_size}
-    figures = ("accuracy", "weighted_f1")
-    if json:
-        kept = {name: {key: scores[name][key] for key in figures} for name in scores}
-        console.print_json({**_document(exported), "file": str(to), "val": kept, "bytes": sizes})
-        return 0
+def _int8_table(quantized: "Quantized") -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("", "fp32", "int8", "difference"):
         table.add_column(column, justify="right" if column else "left")
-    for name, label in zip(figures, ("Accuracy", "Weighted F1"), strict=True):
-        before, after = scores["fp32"][name], scores["int8"][name]
+    for figure, label in FIGURES.items():
+        before, after = (quantized.scores[name][figure] for name in ("fp32", "int8"))
         table.add_row(label, f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}")
-    table.add_row("Size (MB)", *(f"{sizes[name] / 1e6:.1f}" for name in ("fp32", "int8")))
-    console.out.print(table)
-    calibrated = f"calibrated on {len(calibration)} images of {splits['train'].root}"
-    console.out.print(f"{to}: {calibrated}, scored on {len(splits['val'].files)} of {splits['val'].root}")
-    return 0
+    sizes = (quantized.full.size, quantized.size)
+    table.add_row("Size (MB)", *(f"{size / 1e6:.1f}" for size in sizes))
+    return table
 
 
 def _document(exported: "Exported") -> dict[str, Any]:
@@ -151,11 +141,5 @@ def _document(exported: "Exported") -> dict[str, Any]:
     }
 
 
-def _say(exported: "Exported", what: str) -> None:
-    path = console.printable(str(exported.path))
-    console.out.print(f"{path}: {exported.size / 1e6:.1f} MB", markup=False, soft_wrap=True)
-    console.out.print(
-        f"largest difference of a probability from torch's: {exported.largest_difference:.1e}, "
-        f"on {exported.images} {what}",
-        soft_wrap=True,
-    )
+def _say(text: str) -> None:
+    console.out.print(console.printable(text), markup=False, soft_wrap=True)

@@ -3,15 +3,21 @@
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from skinlesion_cli.core.checkpoint import Checkpoint
 from skinlesion_cli.core.errors import SkinLesionError, UnreadableImageError
-from skinlesion_cli.core.export import quiet
+from skinlesion_cli.core.evaluation import predict_and_evaluate
+from skinlesion_cli.core.events import OnEvent, ignore
+from skinlesion_cli.core.export import Exported, Pixels, export, quiet
 from skinlesion_cli.core.files import written_whole
+from skinlesion_cli.core.folders import Split, require_classes
 from skinlesion_cli.core.onnx_backend import INPUT
+from skinlesion_cli.core.predictor import load_predictor
 from skinlesion_cli.core.views import viewed_batches
 
 CALIBRATION_IMAGES = 200
@@ -19,6 +25,59 @@ CALIBRATION_IMAGES = 200
 BATCH = 8
 OPERATORS = ["Conv", "Gemm", "MatMul"]
 """Where nearly all of the arithmetic is. The rest, softmax among it, keeps its precision."""
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A quantised model that was written, and what it costs."""
+
+    full: Exported
+    """The model that it was made from; its file is gone."""
+    size: int
+    """In bytes."""
+    calibrated: int
+    """Images that it was calibrated on."""
+    scores: dict[str, dict[str, Any]]
+    """The evaluation documents on validation, of `fp32` and of `int8`."""
+
+
+def export_int8(
+    checkpoint: Checkpoint,
+    target: Path,
+    pixels: Pixels,
+    train: Split,
+    val: Split,
+    *,
+    workers: int,
+    on_event: OnEvent = ignore,
+) -> Quantized:
+    """Write a checkpoint as a quantised .onnx, and score it beside the one in fp32.
+
+    Args:
+        checkpoint: the model.
+        target: the .onnx to write, whole or not at all.
+        pixels: (n, 3, side, side): images that the fp32 model is held against torch on.
+        train: the split to calibrate on.
+        val: the split to score on.
+        workers: threads that read images.
+        on_event: is told of the progress.
+
+    Raises:
+        InputError: the classes of a split are not the model's; see also `export`.
+        SkinLesionError: an image cannot be read, or the model cannot be written so.
+    """
+    for split in (train, val):
+        require_classes(split, checkpoint.classes, "the checkpoint")
+    side = checkpoint.preprocessing.img_size
+    images = evenly(train.paths, CALIBRATION_IMAGES)
+    with tempfile.TemporaryDirectory() as folder, written_whole(target) as part:
+        full = export(checkpoint, Path(folder, "fp32.onnx"), pixels)
+        quantize(full.path, part, images, img_size=side, workers=workers)
+        scores = {}
+        for name, path in (("fp32", full.path), ("int8", part)):
+            predictor = load_predictor(path, num_workers=workers)
+            _, _, scores[name] = predict_and_evaluate(predictor, val, on_event)
+    return Quantized(full, target.stat().st_size, len(images), scores)
 
 
 def quantize(source: Path, target: Path, images: Sequence[Path], *, img_size: int, workers: int) -> None:
