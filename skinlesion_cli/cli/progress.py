@@ -69,6 +69,8 @@ class Display:
             self._task, self._name = self._bar.add_task(name, total=total, figures=""), name
         self._bar.update(self._task, completed=done, figures=figures)
         if done >= total:
+            # Short work may end before the bar's own next refresh.
+            self._bar.refresh()
             self._end_task()
 
     def _end_task(self) -> None:

@@ -113,7 +113,11 @@ class Settings:
         1.5, "An epoch draws this many times the number of training images.", above=0.0, high=1000.0
     )
     num_workers: int | None = _setting(
-        None, "Processes that read images.", low=0, high=256, automatic="one a CPU core, 8 at most"
+        None,
+        "Processes (threads, for scores) that read images.",
+        low=0,
+        high=256,
+        automatic="one a CPU core, 8 at most",
     )
     pin_memory: bool = _setting(True, "Pin host memory for faster copies to a CUDA device.")
     cache: str = _setting(
