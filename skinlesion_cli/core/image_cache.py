@@ -32,7 +32,7 @@ class ShrunkPictures:
 
     def __init__(self, paths: Sequence[Path], img_size: int, cache: "ImageCache | None"):
         self._paths = paths
-        self._shorter = round(SHRINK_RATIO * img_size)
+        self._shorter = shorter_side(img_size)
         self._cache = cache
 
     def __getitem__(self, index: int) -> torch.Tensor:
@@ -55,12 +55,22 @@ class ShrunkPictures:
         return small.permute(1, 2, 0).contiguous()
 
 
+def shorter_side(img_size: int) -> int:
+    """Length that the shorter side of a large picture is brought down to, in pixels."""
+    return round(SHRINK_RATIO * img_size)
+
+
 def shrunk_size(width: int, height: int, shorter: int) -> tuple[int, int]:
     """Width and height of a picture whose shorter side is brought down to `shorter`; small ones stay."""
     scale = shorter / min(width, height)
     if scale >= 1:
         return width, height
     return (shorter, round(height * scale)) if width <= height else (round(width * scale), shorter)
+
+
+def needed_bytes(sizes: Sequence[tuple[int, int]]) -> int:
+    """Size of the cache of pictures of these (width, height)."""
+    return len(sizes) + sum(3 * width * height for width, height in sizes)
 
 
 class ImageCache:
@@ -79,10 +89,10 @@ class ImageCache:
         self.path = path
         self._sizes = sizes
         self._starts = len(sizes) + np.concatenate([[0], np.cumsum([3 * w * h for w, h in sizes])])
-        self._buffer = self._mapped() if path is not None else _shared(self.bytes)
+        self._buffer = self._mapped() if path is not None else _shared(needed_bytes(sizes))
 
     def _mapped(self) -> torch.Tensor:
-        return torch.from_file(str(self.path), shared=True, size=self.bytes, dtype=torch.uint8)
+        return torch.from_file(str(self.path), shared=True, size=needed_bytes(self._sizes), dtype=torch.uint8)
 
     def __getstate__(self) -> dict[str, Any]:
         # A worker that was not forked maps the file itself; torch would copy it into shared memory.
@@ -93,24 +103,20 @@ class ImageCache:
         if self.path is not None:
             self._buffer = self._mapped()
 
-    @property
-    def bytes(self) -> int:
-        """Size of the whole."""
-        return int(self._starts[-1])
-
     def get(self, index: int) -> torch.Tensor | None:
         """A picture (height, width, 3), or None where it is not kept yet. Not to be changed."""
-        if not self._buffer[index]:
-            return None
-        width, height = self._sizes[index]
-        return self._buffer[self._starts[index] : self._starts[index + 1]].view(height, width, 3)
+        return self._place(index) if self._buffer[index] else None
 
     def put(self, index: int, picture: torch.Tensor) -> None:
         """Keep a picture; one whose file has changed its size since the cache was laid out is not kept."""
-        width, height = self._sizes[index]
-        if picture.shape == (height, width, 3):
-            self._buffer[self._starts[index] : self._starts[index + 1]].view(height, width, 3).copy_(picture)
+        place = self._place(index)
+        if picture.shape == place.shape:
+            place.copy_(picture)
             self._buffer[index] = 1
+
+    def _place(self, index: int) -> torch.Tensor:
+        width, height = self._sizes[index]
+        return self._buffer[self._starts[index] : self._starts[index + 1]].view(height, width, 3)
 
 
 def open_cache(kind: str, paths: Sequence[Path], img_size: int) -> tuple[ImageCache | None, str]:
@@ -131,9 +137,9 @@ def open_cache(kind: str, paths: Sequence[Path], img_size: int) -> tuple[ImageCa
     """
     if kind == "off":
         return None, "image cache: off"
-    shorter = round(SHRINK_RATIO * img_size)
+    shorter = shorter_side(img_size)
     sizes = [shrunk_size(*upright_size(path, shorter=shorter), shorter) for path in paths]
-    needed = len(sizes) + sum(3 * width * height for width, height in sizes)
+    needed = needed_bytes(sizes)
     folder = user_cache_folder() / "images"
     if kind == "auto":
         kind = _best_kind(needed, folder)
