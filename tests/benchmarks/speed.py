@@ -8,13 +8,14 @@ the best of the repeats, taken in turns.
 """
 
 import argparse
+import itertools
 import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import torch
@@ -104,52 +105,56 @@ def loader_speeds(folder: Path, repeat: int) -> dict[str, float]:
     return {name: max(values) for name, values in speeds.items()}
 
 
+def train(
+    batches: Iterable[Sequence[torch.Tensor]],
+    answer: Callable[[Sequence[torch.Tensor]], torch.Tensor],
+    optimizer: torch.optim.Optimizer,
+    steps: int,
+) -> int:
+    """Take some steps: `answer` gives the logits of a batch, whose second part is its labels."""
+    done = 0
+    for batch in itertools.islice(batches, steps):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(answer(batch), batch[1]).backward()
+        nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], 1.0)
+        optimizer.step()
+        done += len(batch[1])
+    return done
+
+
 def training_speeds(folder: Path, arch: str, steps: int) -> dict[str, float]:
     """Images a second of training from files, the loader included."""
-    reference, model = reference_loader(folder), create_model(arch, 2, SIDE)
-    optimizer = torch.optim.AdamW(model.parameters())
-
-    def published() -> int:
-        done = 0
-        for images, labels in reference:
-            optimizer.zero_grad()
-            nn.functional.cross_entropy(model(images), labels).backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            optimizer.step()
-            done += len(labels)
-            if done >= steps * BATCH:
-                break
-        return done
-
-    speeds = {"reference, fp32": images_per_second(published)}
-    split = read_split(folder, "train")
-    for precision in ("fp32", "bf16"):
-        runtime = choose_runtime("cpu", precision, training=True)
-        ours = create_model(arch, 2, SIDE).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        fused = torch.optim.AdamW(ours.parameters(), fused=True)
-        draws = WeightedDraws(split.labels, alpha=0.5, epoch_size_mult=1.5, batch_size=BATCH, seed=0)
-        cache, _ = open_cache("ram", split.paths, SIDE)
-        loader = training_loader(
-            split, draws, img_size=SIDE, workers=WORKERS, pin_memory=False, runtime=runtime, cache=cache
+    published = create_model(arch, 2, SIDE)
+    adamw = torch.optim.AdamW(published.parameters())
+    loader = reference_loader(folder)
+    speeds = {
+        "reference, fp32": images_per_second(
+            lambda: train(loader, lambda batch: published(batch[0]), adamw, steps)
         )
-
-        def this(loader=loader, runtime=runtime, ours=ours, fused=fused) -> int:  # type: ignore[no-untyped-def]
-            done = 0
-            for images, labels, parameters in loader:
-                inputs = runtime.put(normalize(augment(images, parameters), MEAN, STD))
-                fused.zero_grad()
-                with runtime.autocast():
-                    logits = ours(inputs)
-                nn.functional.cross_entropy(logits.float(), labels).backward()
-                nn.utils.clip_grad_norm_(ours.parameters(), 1.0)
-                fused.step()
-                done += len(labels)
-                if done >= steps * BATCH:
-                    break
-            return done
-
-        speeds[f"skinlesion, {precision}"] = images_per_second(this)
+    }
+    for precision in ("fp32", "bf16"):
+        speeds[f"skinlesion, {precision}"] = own_training_speed(folder, arch, precision, steps)
     return speeds
+
+
+def own_training_speed(folder: Path, arch: str, precision: str, steps: int) -> float:
+    """Images a second of this tool's step, with the cache in memory."""
+    split, runtime = read_split(folder, "train"), choose_runtime("cpu", precision, training=True)
+    model = create_model(arch, 2, SIDE).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    adamw = torch.optim.AdamW(model.parameters(), fused=True)
+    draws = WeightedDraws(split.labels, alpha=0.5, epoch_size_mult=1.5, batch_size=BATCH, seed=0)
+    cache, _ = open_cache("ram", split.paths, SIDE)
+    loader = training_loader(
+        split, draws, img_size=SIDE, workers=WORKERS, pin_memory=False, runtime=runtime, cache=cache
+    )
+
+    def answer(batch: Sequence[torch.Tensor]) -> torch.Tensor:
+        inputs = runtime.put(normalize(augment(batch[0], batch[2]), MEAN, STD))
+        with runtime.autocast():
+            logits: torch.Tensor = model(inputs)
+        return logits.float()
+
+    return images_per_second(lambda: train(loader, answer, adamw, steps))
 
 
 REFERENCE_EVALUATION = """
