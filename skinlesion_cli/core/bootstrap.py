@@ -34,12 +34,28 @@ def summary_intervals(
 ) -> dict[str, tuple[float, float]]:
     """95 % interval of every summary figure; (NaN, NaN) where the figure is undefined.
 
+    Its arguments are those of `resampled_summary`.
+    """
+    drawn = resampled_summary(predictions, groups, resamples=resamples, seed=seed)
+    return {name: interval(values) for name, values in drawn.items()}
+
+
+def resampled_summary(
+    predictions: Predictions,
+    groups: Sequence[str] | None = None,
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> dict[str, Floats]:
+    """Every summary figure of every resample: (resamples,), NaN where it is undefined.
+
     Args:
         predictions: with known truth.
         groups: lesion or patient of each image. Whole groups are then resampled, because images of one group
             err together; None takes the images as independent.
         resamples: number of resamples.
-        seed: of the resampling; the same seed gives the same intervals.
+        seed: of the resampling; the same seed draws the same resamples of as many images or groups, so that
+            two models' figures can be paired.
     """
     assert predictions.true is not None
     drawn: dict[str, list[Floats]] = {name: [] for name in SUMMARY}
@@ -58,10 +74,11 @@ def summary_intervals(
             figures["weighted_auc"] = weighted_mean(areas, confusions.sum(axis=-1))
         for name in SUMMARY:
             drawn[name].append(figures[name])
-    return {name: _interval(np.concatenate(values)) for name, values in drawn.items()}
+    return {name: np.concatenate(values) for name, values in drawn.items()}
 
 
-def _interval(values: Floats) -> tuple[float, float]:
+def interval(values: Floats) -> tuple[float, float]:
+    """The middle 95 % of the values that are defined; (NaN, NaN) where none is."""
     defined = values[~np.isnan(values)]
     if not len(defined):
         return float("nan"), float("nan")
