@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import textwrap
 from typing import Any
 
 from rich.console import Console
@@ -45,6 +46,26 @@ def fail(text: str) -> None:
 
 def print_json(document: Any) -> None:
     """The one JSON document of a `--json` command."""
-    text = json.dumps(document, indent=2, ensure_ascii=True, allow_nan=False)
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(_json(document) + "\n")
     sys.stdout.flush()
+
+
+class JsonList:
+    """The one JSON document of a `--json` command whose list is too long to be kept: printed as it grows."""
+
+    def __init__(self) -> None:
+        self._lead = "[\n"
+
+    def add(self, item: Any) -> None:
+        """Print one item."""
+        sys.stdout.write(self._lead + textwrap.indent(_json(item), "  "))
+        self._lead = ",\n"
+
+    def end(self) -> None:
+        """Close the list."""
+        sys.stdout.write("[]\n" if self._lead == "[\n" else "\n]\n")
+        sys.stdout.flush()
+
+
+def _json(document: Any) -> str:
+    return json.dumps(document, indent=2, ensure_ascii=True, allow_nan=False)

@@ -1,7 +1,9 @@
 """`skinlesion predict`."""
 
+from collections import deque
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -11,7 +13,12 @@ from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import JsonOption, ModelChoice, with_settings
 from skinlesion_cli.core.settings import Settings
 
+if TYPE_CHECKING:
+    from skinlesion_cli.cli.progress import Display
+
 BAR_WIDTH = 24
+PAGE = 500
+"""Images a table."""
 DISCLAIMER = "a research tool, not a medical device: do not diagnose with it"
 
 
@@ -39,26 +46,74 @@ def predict(
     model.require_file()
 
     from skinlesion_cli.cli.progress import Display
-    from skinlesion_cli.core.predictor import Failure, Prediction, as_predictions
 
     predictor = model.load(settings)
     with Display() as display:
-        results = list(predictor.predict_many(paths, on_event=display.show))
-    answers = [result for result in results if isinstance(result, Prediction)]
-    failures = [result for result in results if isinstance(result, Failure)]
-    for failure in failures:
-        console.warn(failure.error)
-    if csv is not None:
-        from skinlesion_cli.core.predictions import write_predictions
+        shown = _Json() if json else _Tables(top, display)
+        answers = _told(predictor.predict_many(paths, on_event=display.show), shown)
+        if csv is not None:
+            from skinlesion_cli.core.predictions import write_rows
 
-        write_predictions(csv, as_predictions(answers, predictor.classes))
-        console.note(f"{len(answers)} predictions: {csv}")
-    if json:
-        console.print_json([_document(result) for result in results])
-    elif answers:
-        console.out.print(_table(answers, top))
+            write_rows(csv, predictor.classes, _rows(answers))
+        else:
+            deque(answers, maxlen=0)
+        shown.end()
+    if csv is not None:
+        console.note(f"{len(paths) - shown.failures} predictions: {csv}")
     console.note(DISCLAIMER)
-    return 1 if failures else 0
+    return 1 if shown.failures else 0
+
+
+def _told(results: Iterable[Any], shown: "_Json | _Tables") -> Iterator[Any]:
+    """Pass the answers on as they come; each result is shown, and none is kept."""
+    for result in results:
+        shown.add(result)
+        if hasattr(result, "error"):
+            shown.failures += 1
+            console.warn(result.error)
+        else:
+            yield result
+
+
+def _rows(answers: Iterable[Any]) -> Iterator[tuple[str, str, str, list[float]]]:
+    for answer in answers:
+        yield answer.image, "", answer.label, list(answer.probabilities.values())
+
+
+class _Json:
+    """Results as one JSON list."""
+
+    def __init__(self) -> None:
+        self.failures = 0
+        self._list = console.JsonList()
+
+    def add(self, result: Any) -> None:
+        self._list.add(_document(result))
+
+    def end(self) -> None:
+        self._list.end()
+
+
+class _Tables:
+    """Answers as tables of some hundred rows, so that memory does not grow with the number of images."""
+
+    def __init__(self, top: int, display: "Display"):
+        self.failures = 0
+        self._top, self._display = top, display
+        self._page: list[Any] = []
+        self._header = True
+
+    def add(self, result: Any) -> None:
+        if not hasattr(result, "error"):
+            self._page.append(result)
+        if len(self._page) == PAGE:
+            self.end()
+
+    def end(self) -> None:
+        if self._page:
+            with self._display.aside():
+                console.out.print(_table(self._page, self._top, header=self._header))
+            self._page, self._header = [], False
 
 
 def _document(result: Any) -> dict[str, Any]:
@@ -73,8 +128,8 @@ def _document(result: Any) -> dict[str, Any]:
     }
 
 
-def _table(answers: list[Any], top: int) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
+def _table(answers: list[Any], top: int, *, header: bool) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False, show_header=header)
     table.add_column("Image", overflow="fold")
     table.add_column("Class")
     table.add_column("Probability", justify="right")

@@ -1,5 +1,7 @@
 """What the core's events look like: a live bar on a terminal, plain lines in a log."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import TracebackType
 
 from rich.progress import (
@@ -29,6 +31,8 @@ class Display:
             TimeRemainingColumn(),
             console=console.err,
             transient=True,
+            # Results belong on stdout, whatever the bar is drawn on.
+            redirect_stdout=False,
             disable=not self._live,
         )
         self._task: TaskID | None = None
@@ -42,6 +46,18 @@ class Display:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.stop()
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """Take the bar off the screen while results are printed on the same terminal."""
+        if not (self._live and console.out.is_terminal):
+            yield
+            return
+        self._bar.stop()
+        try:
+            yield
+        finally:
+            self._bar.start()
 
     def show(self, event: Event) -> None:
         """Draw one event."""

@@ -1,4 +1,4 @@
-"""Training images, shrunken once: decoding a photograph at full size is left to the first epoch.
+"""Images of a run, shrunken once: decoding a photograph at full size is left to the first epoch.
 
 An image is the same with and without a cache, so a cache changes the speed of a run and nothing else.
 """
@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.nn import functional
 
 from skinlesion_cli.core.errors import InputError
@@ -119,8 +120,30 @@ class ImageCache:
         return self._buffer[self._starts[index] : self._starts[index + 1]].view(height, width, 3)
 
 
+class CachedViews:
+    """Evaluation views in an `ImageCache`: what `viewed_batches` takes as `kept`."""
+
+    def __init__(self, cache: ImageCache):
+        self._cache = cache
+
+    def get(self, index: int) -> NDArray[np.uint8] | None:
+        """A view (3, side, side), or None where it is not kept yet. Not to be changed."""
+        kept = self._cache.get(index)
+        return None if kept is None else kept.permute(2, 0, 1).numpy()
+
+    def put(self, index: int, view: NDArray[np.uint8]) -> None:
+        """Keep a view (3, side, side)."""
+        self._cache.put(index, torch.from_numpy(view).permute(1, 2, 0))
+
+
+def open_views(kind: str, paths: Sequence[Path], img_size: int) -> tuple[CachedViews | None, str]:
+    """Make or find the cache of a split's evaluation views; like `open_cache`."""
+    cache, place = _opened(kind, paths, [(img_size, img_size)] * len(paths), f"views-{img_size}")
+    return (None if cache is None else CachedViews(cache)), place
+
+
 def open_cache(kind: str, paths: Sequence[Path], img_size: int) -> tuple[ImageCache | None, str]:
-    """Make or find the cache of a split.
+    """Make or find the cache of a split's shrunken pictures.
 
     Args:
         kind: off, disk, ram, or auto: memory where a quarter of what is free is enough, else a file where
@@ -129,29 +152,37 @@ def open_cache(kind: str, paths: Sequence[Path], img_size: int) -> tuple[ImageCa
         img_size: side of the model's input.
 
     Returns:
-        The cache, and what is to be said of it: its place and size.
+        The cache, and its place and size, for people.
 
     Raises:
         InputError: there is no room for what was asked.
         UnreadableImageError: an image's head cannot be read.
     """
     if kind == "off":
-        return None, "image cache: off"
+        return None, "off"
     shorter = shorter_side(img_size)
     sizes = [shrunk_size(*upright_size(path, shorter=shorter), shorter) for path in paths]
+    return _opened(kind, paths, sizes, str(img_size))
+
+
+def _opened(
+    kind: str, paths: Sequence[Path], sizes: Sequence[tuple[int, int]], what: str
+) -> tuple[ImageCache | None, str]:
+    if kind == "off":
+        return None, "off"
     needed = needed_bytes(sizes)
     folder = user_cache_folder() / "images"
     if kind == "auto":
         kind = _best_kind(needed, folder)
     text = f"{needed / 1e9:.1f} GB" if needed >= 1e8 else f"{needed / 1e6:.0f} MB"
     if kind == "off":
-        return None, f"image cache: off, there is no room for {text}"
+        return None, f"off, there is no room for {text}"
     if kind == "ram":
         if needed > _free_memory():
             raise InputError(f"--cache ram needs {text} of shared memory; use --cache disk or --cache off")
-        return ImageCache(sizes, None), f"image cache: memory, {text}"
-    path = _reserved(folder, paths, img_size, needed, text)
-    return ImageCache(sizes, path), f"image cache: {path}, {text}"
+        return ImageCache(sizes, None), f"memory, {text}"
+    path = _reserved(folder, paths, what, needed, text)
+    return ImageCache(sizes, path), f"{path}, {text}"
 
 
 def _best_kind(needed: int, folder: Path) -> str:
@@ -181,21 +212,21 @@ def _shared(size: int) -> torch.Tensor:
     return torch.empty(0, dtype=torch.uint8).set_(storage, 0, (size,))  # type: ignore[call-overload, no-any-return, unused-ignore]
 
 
-def _reserved(folder: Path, paths: Sequence[Path], img_size: int, needed: int, text: str) -> Path:
+def _reserved(folder: Path, paths: Sequence[Path], what: str, needed: int, text: str) -> Path:
     """The cache file of these images, of its full size; those of an earlier state of them are removed."""
-    state = hashlib.sha256(f"{RULE} {img_size}\n".encode())
+    state = hashlib.sha256(f"{RULE} {what}\n".encode())
     for path in paths:
         stat = path.stat()
         state.update(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}\n".encode(errors="surrogateescape"))
     home = hashlib.sha256(os.fsencode(os.path.commonpath([path.resolve() for path in paths]))).hexdigest()[
         :16
     ]
-    path = folder / f"{home}-{img_size}-{state.hexdigest()[:16]}.bin"
+    path = folder / f"{home}-{what}-{state.hexdigest()[:16]}.bin"
     if path.is_file() and path.stat().st_size == needed:
         return path
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob(f"{home}-{img_size}-*.bin"):
+        for old in folder.glob(f"{home}-{what}-*.bin"):
             old.unlink()
         if needed > _free_disk(folder):
             raise OSError("the disk has no room")

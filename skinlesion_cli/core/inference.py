@@ -12,7 +12,7 @@ from skinlesion_cli.core.errors import UnreadableImageError
 from skinlesion_cli.core.events import ImagesDone, OnEvent, ignore
 from skinlesion_cli.core.folders import Split
 from skinlesion_cli.core.predictions import Predictions
-from skinlesion_cli.core.views import viewed_batches
+from skinlesion_cli.core.views import KeptViews, viewed_batches
 
 
 class Backend(Protocol):
@@ -43,10 +43,13 @@ def probabilities_of(
     workers: int,
     task: str = "",
     on_event: OnEvent = ignore,
+    kept: KeptViews | None = None,
 ) -> Iterator[Outcome]:
     """Yield the outcome of each file, in their order; memory does not grow with their number."""
     done = 0
-    for batch in viewed_batches(paths, img_size=backend.img_size, batch_size=batch_size, workers=workers):
+    for batch in viewed_batches(
+        paths, img_size=backend.img_size, batch_size=batch_size, workers=workers, kept=kept
+    ):
         values = backend.probabilities(batch.images)
         done += len(batch.faults)
         on_event(ImagesDone(task, done, len(paths)))
@@ -62,6 +65,7 @@ def predict_split(
     batch_size: int,
     workers: int,
     on_event: OnEvent = ignore,
+    kept: KeptViews | None = None,
 ) -> Predictions:
     """Predict every image of a split.
 
@@ -72,6 +76,7 @@ def predict_split(
         batch_size: images a forward pass.
         workers: threads that read images.
         on_event: is told of the progress.
+        kept: views of the split from an earlier pass, and where to keep those of this one.
 
     Raises:
         UnreadableImageError: some images cannot be read; scores without them would be another split's.
@@ -84,6 +89,7 @@ def predict_split(
             workers=workers,
             task=f"scoring {split.name}",
             on_event=on_event,
+            kept=kept,
         )
     )
     faults = [outcome.fault for outcome in outcomes if outcome.fault]

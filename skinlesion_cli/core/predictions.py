@@ -2,7 +2,7 @@
 
 import csv
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,18 +33,36 @@ class Predictions:
         return len(self.images)
 
 
+Row = tuple[str, str, str, Sequence[float]]
+"""Image, true class (empty where unknown), predicted class, and the probability of each class, if known."""
+
+
 def write_predictions(path: Path, predictions: Predictions) -> None:
     """Write the CSV file, whole or not at all. An unknown truth is an empty cell."""
-    probabilities = predictions.probabilities
-    columns = predictions.classes if probabilities is not None else ()
+    classes, probabilities = predictions.classes, predictions.probabilities
 
-    def rows() -> Iterator[list[str]]:
+    def rows() -> Iterator[Row]:
         for row, image in enumerate(predictions.images):
-            true = "" if predictions.true is None else predictions.classes[predictions.true[row]]
-            cells = [] if probabilities is None else [f"{value:.9g}" for value in probabilities[row]]
-            yield [image, true, predictions.classes[predictions.predicted[row]], *cells]
+            true = "" if predictions.true is None else classes[predictions.true[row]]
+            values = () if probabilities is None else probabilities[row]
+            yield image, true, classes[predictions.predicted[row]], values
 
-    write_csv(path, [IMAGE, TRUE, PREDICTED, *columns], rows())
+    write_rows(path, classes if probabilities is not None else (), rows())
+
+
+def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
+    """Write the CSV file from rows as they come, whole or not at all; none is kept.
+
+    Args:
+        path: the file.
+        columns: classes whose probabilities each row has.
+        rows: of the file.
+    """
+    cells = (
+        [image, true, predicted, *(f"{value:.9g}" for value in values)]
+        for image, true, predicted, values in rows
+    )
+    write_csv(path, [IMAGE, TRUE, PREDICTED, *columns], cells)
 
 
 def read_predictions(path: Path) -> Predictions:

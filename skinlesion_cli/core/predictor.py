@@ -10,7 +10,6 @@ from skinlesion_cli.core.description import Description
 from skinlesion_cli.core.errors import InputError, UnreadableImageError
 from skinlesion_cli.core.events import OnEvent, ignore
 from skinlesion_cli.core.inference import Backend, Outcome, probabilities_of
-from skinlesion_cli.core.predictions import Predictions
 from skinlesion_cli.core.workers import worker_count
 
 PT2_IS_UNSAFE = (
@@ -43,17 +42,6 @@ class Failure:
 
     image: str
     error: str
-
-
-def as_predictions(answers: Sequence[Prediction], classes: Sequence[str]) -> Predictions:
-    """Answers as a table of predictions whose truth is unknown."""
-    index = {name: position for position, name in enumerate(classes)}
-    return Predictions(
-        images=tuple(answer.image for answer in answers),
-        classes=tuple(classes),
-        predicted=np.array([index[answer.label] for answer in answers], dtype=np.int64),
-        probabilities=np.array([list(answer.probabilities.values()) for answer in answers]),
-    )
 
 
 class Predictor:

@@ -20,7 +20,7 @@ from skinlesion_cli.core.description import Preprocessing
 from skinlesion_cli.core.errors import InputError, TrainingError
 from skinlesion_cli.core.events import EpochDone, EpochRecord, Note, OnEvent, StepsDone, ignore
 from skinlesion_cli.core.folders import Split
-from skinlesion_cli.core.image_cache import open_cache
+from skinlesion_cli.core.image_cache import open_cache, open_views
 from skinlesion_cli.core.inference import predict_split
 from skinlesion_cli.core.loading import WeightedDraws, training_loader
 from skinlesion_cli.core.metrics import score, weighted_loss
@@ -116,7 +116,8 @@ class Trainer:
             seed=settings.seed,
         )
         cache, place = open_cache(settings.cache, train.paths, settings.img_size)
-        on_event(Note(place))
+        self.val_views, val_place = open_views(settings.cache, val.paths, settings.img_size)
+        on_event(Note(f"image cache: {place}; of validation: {val_place}"))
         self.loader: DataLoader[Any] = training_loader(
             train,
             self.draws,
@@ -210,6 +211,7 @@ class Trainer:
             self.train_split.classes,
             batch_size=self.settings.batch_size,
             workers=self.workers,
+            kept=self.val_views,
         )
         summary = score(predictions).summary
         return {

@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +20,8 @@ from skinlesion_cli.core.images import centre_crop, read_image
 
 BATCHES_AHEAD = 2
 """Batches that are read while the model works on one: enough to keep it fed, few enough to bound memory."""
+
+_File = tuple[int, Path]
 
 
 @dataclass(frozen=True)
@@ -31,13 +34,28 @@ class ViewedBatch:
     """(n,): empty text, or why the file could not be read."""
 
 
+class KeptViews(Protocol):
+    """Views that were read before, by the index of their file."""
+
+    def get(self, index: int) -> NDArray[np.uint8] | None:
+        """A view (3, side, side), or None where it is not kept yet."""
+
+    def put(self, index: int, view: NDArray[np.uint8]) -> None:
+        """Keep a view (3, side, side)."""
+
+
 def view(image: Image.Image, img_size: int) -> NDArray[np.uint8]:
     """Evaluation's view of an RGB picture: the bytes of its centre crop, (3, img_size, img_size)."""
     return np.asarray(centre_crop(image, img_size)).transpose(2, 0, 1)
 
 
 def viewed_batches(
-    paths: Sequence[Path], *, img_size: int, batch_size: int, workers: int
+    paths: Sequence[Path],
+    *,
+    img_size: int,
+    batch_size: int,
+    workers: int,
+    kept: KeptViews | None = None,
 ) -> Iterator[ViewedBatch]:
     """Yield the views of the files in their order; memory does not grow with their number.
 
@@ -46,17 +64,22 @@ def viewed_batches(
         img_size: side of a view, in pixels.
         batch_size: files a batch; the last one may be smaller.
         workers: threads that read; with none, and for a single file, the calling thread reads.
+        kept: views of these files from an earlier pass, and where to keep those of this one.
     """
     starts = range(0, len(paths), batch_size)
+    files = list(enumerate(paths))
     if workers < 1 or len(paths) < 2:
         for start in starts:
-            yield _read(paths[start : start + batch_size], img_size)
+            some = files[start : start + batch_size]
+            images = _rows(len(some), img_size)
+            faults = [_fill(row, file, kept) for row, file in zip(images, some, strict=True)]
+            yield ViewedBatch(images, tuple(faults))
         return
     pool = ThreadPoolExecutor(min(workers, len(paths)), thread_name_prefix="views")
     try:
         ahead: deque[_Reading] = deque()
         for start in starts:
-            ahead.append(_Reading(pool, paths[start : start + batch_size], img_size))
+            ahead.append(_Reading(pool, files[start : start + batch_size], img_size, kept))
             if len(ahead) > BATCHES_AHEAD:
                 yield ahead.popleft().finished()
         while ahead:
@@ -69,10 +92,12 @@ def viewed_batches(
 class _Reading:
     """A batch whose files are being read, each into its own row."""
 
-    def __init__(self, pool: ThreadPoolExecutor, paths: Sequence[Path], img_size: int):
-        self._images = np.zeros((len(paths), 3, img_size, img_size), np.uint8)
+    def __init__(
+        self, pool: ThreadPoolExecutor, files: Sequence[_File], img_size: int, kept: KeptViews | None
+    ):
+        self._images = _rows(len(files), img_size)
         self._faults: list[Future[str]] = [
-            pool.submit(_fill, row, path) for row, path in zip(self._images, paths, strict=True)
+            pool.submit(_fill, row, file, kept) for row, file in zip(self._images, files, strict=True)
         ]
 
     def finished(self) -> ViewedBatch:
@@ -81,15 +106,18 @@ class _Reading:
         return ViewedBatch(self._images, faults)
 
 
-def _read(paths: Sequence[Path], img_size: int) -> ViewedBatch:
-    images = np.zeros((len(paths), 3, img_size, img_size), np.uint8)
-    return ViewedBatch(images, tuple(_fill(row, path) for row, path in zip(images, paths, strict=True)))
+def _rows(count: int, img_size: int) -> NDArray[np.uint8]:
+    return np.zeros((count, 3, img_size, img_size), np.uint8)
 
 
-def _fill(row: NDArray[np.uint8], path: Path) -> str:
+def _fill(row: NDArray[np.uint8], file: _File, kept: KeptViews | None) -> str:
     """Write the view of a file into `row`, (3, side, side); returns an empty text or the fault."""
+    index, path = file
+    known = kept.get(index) if kept is not None else None
     try:
-        row[:] = view(read_image(path), row.shape[-1])
+        row[:] = view(read_image(path), row.shape[-1]) if known is None else known
     except UnreadableImageError as error:
         return str(error)
+    if kept is not None and known is None:
+        kept.put(index, row)
     return ""

@@ -1,10 +1,11 @@
 """How fast this tool is against the pipeline as it was published, in one run on one machine.
 
-    python tests/benchmarks/speed.py [--images 600] [--arch mobilevitv2_100] [--repeat 3]
+    python tests/benchmarks/speed.py [--images 600] [--test-images 1000] [--arch mobilevitv2_100] [--repeat 3]
 
 The reference: ImageFolder, PIL transforms, ToTensor and Normalize, float32 batches, contiguous layout, AdamW.
-(Its autocast is for CUDA and does nothing on a CPU.) All images are drawn: JPEGs of 600 × 450. Each figure is
-the best of the repeats, taken in turns.
+(Its autocast is for CUDA and does nothing on a CPU.) Beside it, timm's own loader and step, fp32, contiguous.
+All images are drawn: JPEGs of 600 × 450. Each figure is the best of the repeats, taken in turns.
+`--compile` adds the compiled step, after the minutes that compiling takes; `--only` leaves parts out.
 """
 
 import argparse
@@ -17,12 +18,22 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from PIL import Image
+from pipelines import (
+    BATCH,
+    MEAN,
+    SIDE,
+    STD,
+    WORKERS,
+    draw_images,
+    published_loader,
+    timm_loader,
+    timm_optimizer,
+    without_end,
+)
 from torch import nn
-from torch.utils.data import DataLoader, WeightedRandomSampler
-from torchvision import datasets, transforms
 
 from skinlesion_cli.core.augment import augment, normalize
 from skinlesion_cli.core.folders import read_split
@@ -30,39 +41,6 @@ from skinlesion_cli.core.image_cache import open_cache
 from skinlesion_cli.core.loading import WeightedDraws, training_loader
 from skinlesion_cli.core.model import create_model
 from skinlesion_cli.core.runtime import choose_runtime
-from skinlesion_cli.data.synthetic import KINDS, draw_lesion
-
-SIDE, BATCH, WORKERS = 256, 32, 2
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-
-
-def draw_images(folder: Path, count: int) -> None:
-    """`count` drawn JPEGs of 600 × 450 in two classes, as train, val and test."""
-    for name, number in (("train", count), ("val", 40), ("test", min(count, 200))):
-        for index in range(number):
-            target = folder / name / f"class {index % 2}"
-            target.mkdir(parents=True, exist_ok=True)
-            kind = list(KINDS)[index % len(KINDS)]
-            image = draw_lesion(kind, index).resize((600, 450), Image.Resampling.BICUBIC)
-            image.save(target / f"{index}.jpg", quality=90)
-
-
-def reference_loader(folder: Path) -> DataLoader[tuple[torch.Tensor, torch.Tensor]]:
-    """The published training pipeline."""
-    transform = transforms.Compose(
-        [
-            transforms.RandomResizedCrop(SIDE, scale=(0.7, 1.0), ratio=(0.9, 1.1)),
-            transforms.RandomHorizontalFlip(0.5),
-            transforms.RandomVerticalFlip(0.2),
-            transforms.ColorJitter(0.1, 0.1, 0.1, 0.05),
-            transforms.RandomRotation(15),
-            transforms.ToTensor(),
-            transforms.Normalize(MEAN, STD),
-        ]
-    )
-    images = datasets.ImageFolder(str(folder / "train"), transform)
-    draws = WeightedRandomSampler([1.0] * len(images), round(1.5 * len(images)))
-    return DataLoader(images, BATCH, sampler=draws, num_workers=WORKERS, persistent_workers=True)
 
 
 def images_per_second(batches: Callable[[], int]) -> float:
@@ -74,12 +52,12 @@ def images_per_second(batches: Callable[[], int]) -> float:
 def loader_speeds(folder: Path, repeat: int) -> dict[str, float]:
     """Images a second that arrive, nothing being done with them."""
     speeds: dict[str, list[float]] = {}
-    reference = reference_loader(folder)
+    others = {"reference": published_loader(folder), "timm": timm_loader(folder)}
     split = read_split(folder, "train")
     for turn in range(repeat):
-        speeds.setdefault("reference", []).append(
-            images_per_second(lambda: sum(len(labels) for _, labels in reference))
-        )
+        for name, loader in others.items():
+            speed = images_per_second(lambda loader=loader: sum(len(labels) for _, labels in loader))
+            speeds.setdefault(name, []).append(speed)
         for kind in ("off", "ram", "disk"):
             with tempfile.TemporaryDirectory() as cache_folder:
                 os.environ["XDG_CACHE_HOME"] = cache_folder
@@ -122,25 +100,46 @@ def train(
     return done
 
 
-def training_speeds(folder: Path, arch: str, steps: int) -> dict[str, float]:
-    """Images a second of training from files, the loader included."""
-    published = create_model(arch, 2, SIDE)
-    adamw = torch.optim.AdamW(published.parameters())
-    loader = reference_loader(folder)
-    speeds = {
-        "reference, fp32": images_per_second(
-            lambda: train(loader, lambda batch: published(batch[0]), adamw, steps)
-        )
+def training_speeds(folder: Path, arch: str, steps: int, repeat: int, compiled: bool) -> dict[str, float]:
+    """Images a second of training from files, the loader included; each kind once, then all again."""
+    kinds: dict[str, Callable[[], float]] = {
+        "reference, fp32": training_of(folder, arch, steps, published_loader, adamw),
+        "timm, fp32": training_of(folder, arch, steps, timm_loader, timm_optimizer),
     }
     for precision in ("fp32", "bf16"):
-        speeds[f"skinlesion, {precision}"] = own_training_speed(folder, arch, precision, steps)
-    return speeds
+        for how in (False, True) if compiled else (False,):
+            name = f"skinlesion, {precision}{', compiled' if how else ''}"
+            kinds[name] = own_training(folder, arch, precision, steps, how)
+    speeds: dict[str, list[float]] = {}
+    for _ in range(repeat):
+        for name, speed in kinds.items():
+            speeds.setdefault(name, []).append(speed())
+    return {name: max(values) for name, values in speeds.items()}
 
 
-def own_training_speed(folder: Path, arch: str, precision: str, steps: int) -> float:
-    """Images a second of this tool's step, with the cache in memory."""
+def adamw(model: nn.Module) -> torch.optim.Optimizer:
+    """The published optimiser."""
+    return torch.optim.AdamW(model.parameters(), lr=3e-4, weight_decay=0.05)
+
+
+def training_of(
+    folder: Path,
+    arch: str,
+    steps: int,
+    make_loader: Callable[[Path], Any],
+    make_optimizer: Callable[[nn.Module], torch.optim.Optimizer],
+) -> Callable[[], float]:
+    """Training by somebody else's loader and optimiser: float32, contiguous."""
+    model = create_model(arch, 2, SIDE)
+    optimizer, batches = make_optimizer(model), without_end(make_loader(folder))
+    return lambda: images_per_second(lambda: train(batches, lambda batch: model(batch[0]), optimizer, steps))
+
+
+def own_training(folder: Path, arch: str, precision: str, steps: int, compiled: bool) -> Callable[[], float]:
+    """Training by this tool's step, with the cache in memory; compiled, the time to compile is printed."""
     split, runtime = read_split(folder, "train"), choose_runtime("cpu", precision, training=True)
     model = create_model(arch, 2, SIDE).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    forward = torch.compile(model) if compiled else model
     adamw = torch.optim.AdamW(model.parameters(), fused=True)
     draws = WeightedDraws(split.labels, alpha=0.5, epoch_size_mult=1.5, batch_size=BATCH, seed=0)
     cache, _ = open_cache("ram", split.paths, SIDE)
@@ -151,10 +150,15 @@ def own_training_speed(folder: Path, arch: str, precision: str, steps: int) -> f
     def answer(batch: Sequence[torch.Tensor]) -> torch.Tensor:
         inputs = runtime.put(normalize(augment(batch[0], batch[2]), MEAN, STD))
         with runtime.autocast():
-            logits: torch.Tensor = model(inputs)
+            logits: torch.Tensor = forward(inputs)
         return logits.float()
 
-    return images_per_second(lambda: train(loader, answer, adamw, steps))
+    batches = without_end(loader)
+    if compiled:
+        begun = time.perf_counter()
+        train(batches, answer, adamw, 2)
+        print(f"compiling {arch}, {precision}: {time.perf_counter() - begun:.0f} s", flush=True)
+    return lambda: images_per_second(lambda: train(batches, answer, adamw, steps))
 
 
 REFERENCE_EVALUATION = """
@@ -218,6 +222,7 @@ def process_figures(folder: Path, arch: str, repeat: int) -> dict[str, tuple[flo
             sys.executable, "-c", REFERENCE_EVALUATION, checkpoint, folder / "test", repeat=1
         ),
         "evaluate, .pth": process_seconds(*evaluate, checkpoint, repeat=1),
+        "evaluate, .pth, bf16": process_seconds(*evaluate, checkpoint, "--precision", "bf16", repeat=1),
         "evaluate, .onnx": process_seconds(*evaluate, onnx, repeat=1),
     }
 
@@ -237,19 +242,26 @@ def main() -> None:
     parser.add_argument("--arch", default="mobilevitv2_100")
     parser.add_argument("--steps", type=int, default=4, help="training steps of each kind")
     parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--test-images", type=int, default=1000, help="images to evaluate")
+    parser.add_argument("--compile", action="store_true", help="measure the compiled step, too")
+    parts = ["loader", "training", "processes"]
+    parser.add_argument("--only", nargs="+", choices=parts, default=parts)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        draw_images(folder, options.images)
-        loaders = loader_speeds(folder, options.repeat)
-        table("loader alone, images/s", loaders, "reference", more_is_better=True)
-        training = training_speeds(folder, options.arch, options.steps)
-        table(f"training {options.arch}, images/s", training, "reference, fp32", more_is_better=True)
-        processes = process_figures(folder, options.arch, options.repeat)
-        seconds = {name: value for name, (value, _) in processes.items()}
-        table("whole processes, s", seconds, "evaluate, reference loop", more_is_better=False)
-        print("\nresident memory, MB")
-        print(json.dumps({name: round(memory) for name, (_, memory) in processes.items()}, indent=1))
+        draw_images(folder, options.images, options.test_images)
+        if "loader" in options.only:
+            loaders = loader_speeds(folder, options.repeat)
+            table("loader alone, images/s", loaders, "reference", more_is_better=True)
+        if "training" in options.only:
+            training = training_speeds(folder, options.arch, options.steps, options.repeat, options.compile)
+            table(f"training {options.arch}, images/s", training, "reference, fp32", more_is_better=True)
+        if "processes" in options.only:
+            processes = process_figures(folder, options.arch, options.repeat)
+            seconds = {name: value for name, (value, _) in processes.items()}
+            table("whole processes, s", seconds, "evaluate, reference loop", more_is_better=False)
+            print("\nresident memory, MB")
+            print(json.dumps({name: round(memory) for name, (_, memory) in processes.items()}, indent=1))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 import csv
 import json
 import pickle
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -94,3 +95,25 @@ def test_json_is_one_document_for_any_name(run_in: Run, trained: Path, picture: 
     name = tmp_path / 'quote " and \\ back.jpg'
     name.write_bytes(picture.read_bytes())
     assert json.loads(run_in(trained, "predict", name, "--json").stdout)[0]["image"] == str(name)
+
+
+def test_answers_are_passed_on_and_not_kept(exported: Path, picture: Path) -> None:
+    # In one process, so that the number of answers that live at once can be counted.
+    from skinlesion_cli.cli import predict as command
+    from skinlesion_cli.core.predictor import load_predictor
+
+    predictor = load_predictor(exported, batch_size=4, num_workers=0)
+    shown = command._Json()
+    alive: list[weakref.ref[object]] = []
+    most = 0
+    for answer in command._told(predictor.predict_many([picture] * 40), shown):
+        alive = [one for one in alive if one() is not None] + [weakref.ref(answer)]
+        most = max(most, len(alive))
+    assert most <= 2
+
+
+def test_many_images_are_one_table_with_one_header(run_in: Run, exported: Path, picture: Path) -> None:
+    done = run_in(picture.parent, "predict", *[picture.name] * 501, "--checkpoint", exported, "--top", 1)
+    lines = done.stdout.splitlines()
+    assert len(lines) == 502
+    assert [line for line in lines if line.startswith("Image")] == lines[:1]

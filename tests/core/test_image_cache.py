@@ -5,12 +5,21 @@ import pickle
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from skinlesion_cli.core.errors import InputError, UnreadableImageError
-from skinlesion_cli.core.image_cache import ImageCache, ShrunkPictures, open_cache, shrunk_size
+from skinlesion_cli.core.image_cache import (
+    CachedViews,
+    ImageCache,
+    ShrunkPictures,
+    open_cache,
+    open_views,
+    shrunk_size,
+)
+from skinlesion_cli.core.views import viewed_batches
 from skinlesion_cli.data.synthetic import KINDS, draw_lesion
 
 
@@ -107,7 +116,7 @@ def test_another_process_may_map_the_file_itself(paths: list[Path]) -> None:
 
 
 def test_no_room_is_told(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    assert open_cache("off", paths, 64) == (None, "image cache: off")
+    assert open_cache("off", paths, 64) == (None, "off")
     monkeypatch.setattr("skinlesion_cli.core.image_cache._free_memory", lambda: 1000)
     with pytest.raises(InputError, match="--cache ram needs"):
         open_cache("ram", paths, 64)
@@ -117,3 +126,33 @@ def test_no_room_is_told(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr("skinlesion_cli.core.image_cache.RULE", "another")
     with pytest.raises(InputError, match="--cache disk needs"):
         open_cache("disk", paths, 64)
+
+
+@pytest.mark.parametrize("kind", ["ram", "disk"])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_evaluation_views_are_kept_and_the_files_not_read_again(
+    paths: list[Path], kind: str, workers: int
+) -> None:
+    def views(kept: CachedViews | None) -> np.ndarray:
+        batches = viewed_batches(paths, img_size=64, batch_size=3, workers=workers, kept=kept)
+        return np.concatenate([batch.images for batch in batches])
+
+    plain = views(None)
+    kept, _ = open_views(kind, paths, 64)
+    assert kept is not None
+    assert kept.get(0) is None
+    assert np.array_equal(views(kept), plain)
+    for path in paths:
+        path.unlink()
+    assert np.array_equal(views(kept), plain)
+    assert not np.array_equal(views(None), plain)
+
+
+def test_a_file_that_cannot_be_read_is_not_kept(paths: list[Path]) -> None:
+    paths[0].write_bytes(b"no image")
+    kept, _ = open_views("ram", paths, 64)
+    (batch,) = viewed_batches(paths, img_size=64, batch_size=8, workers=0, kept=kept)
+    assert batch.faults[0]
+    assert kept is not None
+    assert kept.get(0) is None
+    assert kept.get(1) is not None

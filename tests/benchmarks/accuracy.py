@@ -1,0 +1,100 @@
+"""Whether speed costs accuracy: the published PIL pipeline against the batched one, same draws, same seeds.
+
+    python tests/benchmarks/accuracy.py DATA --init-weights FILE [--arch …] [--seeds 3] [--epochs 4]
+
+Both are trained by the same loop from the same weights on the same draws; only what turns a file into a
+training input differs. Prints the scores on DATA/test of each seed, and their means.
+"""
+
+import argparse
+import statistics
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pipelines import published_transform
+from torch.utils.data import DataLoader, Dataset
+
+from skinlesion_cli.core import training
+from skinlesion_cli.core.evaluation import predict_and_evaluate
+from skinlesion_cli.core.folders import Split, read_split
+from skinlesion_cli.core.images import read_image
+from skinlesion_cli.core.predictor import load_predictor
+from skinlesion_cli.core.run_folder import RunFolder
+from skinlesion_cli.core.settings import Settings
+
+FIGURES = ("weighted_f1", "macro_f1", "balanced_accuracy", "weighted_auc", "loss")
+
+
+class PublishedImages(Dataset[Any]):
+    """Images as the published pipeline augments them; an item's key is a draw, as in training."""
+
+    def __init__(self, split: Split, side: int):
+        self._paths, self._labels = split.paths, split.labels
+        self._transform = published_transform(side)
+
+    def __getitem__(self, key: tuple[int, int]) -> tuple[torch.Tensor, int, torch.Tensor]:
+        index, seed = key
+        torch.manual_seed(seed)
+        pixels = np.array(self._transform(read_image(self._paths[index])))
+        return torch.from_numpy(pixels).permute(2, 0, 1), self._labels[index], torch.zeros(1)
+
+
+def scores(settings: Settings, *, published: bool) -> dict[str, float]:
+    """Train once and score on test."""
+    splits = {name: read_split(settings.data_root, name) for name in ("train", "val", "test")}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = RunFolder(Path(scratch))
+        folder.claim(resume=False, overwrite=False)
+        run = training.Trainer(settings, splits["train"], splits["val"], folder)
+        augment = training.augment
+        if published:
+            images = PublishedImages(splits["train"], settings.img_size)
+            run.loader = DataLoader(images, batch_sampler=run.draws, num_workers=2, persistent_workers=True)
+            training.augment = lambda batch, _: batch.float() / 255
+        try:
+            run.run()
+        finally:
+            training.augment = augment
+        predictor = load_predictor(folder.best, batch_size=64)
+        _, _, document = predict_and_evaluate(predictor, splits["test"])
+    return {name: document[name] for name in FIGURES}
+
+
+def main() -> None:
+    """Train every seed twice and print the scores."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--init-weights", type=Path, required=True)
+    parser.add_argument("--arch", default="tf_efficientnet_lite0")
+    parser.add_argument("--img-size", type=int, default=128)
+    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--seeds", type=int, default=3)
+    options = parser.parse_args()
+    found: dict[str, list[dict[str, float]]] = {"published": [], "batched": []}
+    for seed in range(options.seeds):
+        for name, rows in found.items():
+            settings = Settings(
+                data_root=options.data,
+                model_arch=options.arch,
+                init_weights=options.init_weights,
+                normalization="backbone",
+                img_size=options.img_size,
+                epochs=options.epochs,
+                seed=seed,
+                num_workers=2,
+            )
+            rows.append(scores(settings, published=name == "published"))
+            print(seed, name, {key: round(value, 4) for key, value in rows[-1].items()}, flush=True)
+    for figure in FIGURES:
+        line = figure
+        for name, rows in found.items():
+            values = [row[figure] for row in rows]
+            line += f"   {name} {statistics.mean(values):.4f} (sd {statistics.stdev(values):.4f})"
+        print(line)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+"""Whether memory and open files stay flat: over the epochs of a run, and over thousands of predicted images.
+
+    python tests/benchmarks/memory.py [--epochs 30] [--images 4000]
+
+All images are drawn. Linux only: it reads /proc.
+"""
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+
+from pipelines import draw_images
+
+from skinlesion_cli.core.checkpoint import load_checkpoint
+from skinlesion_cli.core.events import EpochDone, Event
+from skinlesion_cli.core.export import export
+from skinlesion_cli.core.folders import read_split
+from skinlesion_cli.core.predictor import load_predictor
+from skinlesion_cli.core.run_folder import RunFolder
+from skinlesion_cli.core.settings import Settings
+from skinlesion_cli.core.training import Trainer
+from skinlesion_cli.core.views import viewed_batches
+
+
+def resident_mb() -> float:
+    """Resident memory of this process."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def open_files() -> int:
+    """File descriptors of this process."""
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def main() -> None:
+    """Train, then predict, and print the memory on the way."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--epochs", type=int, default=30)
+    parser.add_argument("--images", type=int, default=4000)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        data, root = Path(scratch, "data"), Path(scratch, "run")
+        draw_images(data, 64, 50)
+
+        def told(event: Event) -> None:
+            if isinstance(event, EpochDone) and event.record.epoch in (
+                1,
+                2,
+                options.epochs // 2,
+                options.epochs,
+            ):
+                print(f"epoch {event.record.epoch}: {resident_mb():.0f} MB, {open_files()} files", flush=True)
+
+        settings = Settings(
+            model_arch="mobilevitv2_050",
+            img_size=64,
+            pretrained=False,
+            batch_size=16,
+            epochs=options.epochs,
+            patience=0,
+            num_workers=2,
+        )
+        folder = RunFolder(root)
+        folder.claim(resume=False, overwrite=False)
+        train, val = read_split(data, "train"), read_split(data, "val")
+        Trainer(settings, train, val, folder, on_event=told).run()
+
+        onnx = Path(scratch, "model.onnx")
+        paths = read_split(data, "test").paths
+        pixels = next(viewed_batches(paths, img_size=64, batch_size=4, workers=0)).images
+        export(load_checkpoint(folder.best), onnx, pixels)
+        for file in (folder.best, onnx):
+            predictor = load_predictor(file)
+            many = (paths * (options.images // len(paths) + 1))[: options.images]
+            for number, _ in enumerate(predictor.predict_many(many), start=1):
+                if number in (200, 1000, options.images):
+                    print(f"{file.suffix}, {number} images: {resident_mb():.0f} MB, {open_files()} files")
+
+
+if __name__ == "__main__":
+    main()

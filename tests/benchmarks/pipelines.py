@@ -1,0 +1,81 @@
+"""The pipelines that this tool is measured against, and the drawn images they all read."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import timm.data
+import torch
+from PIL import Image
+from torch import nn
+from torch.utils.data import DataLoader, WeightedRandomSampler
+from torchvision import datasets, transforms
+
+from skinlesion_cli.data.synthetic import KINDS, draw_lesion
+
+SIDE, BATCH, WORKERS = 256, 32, 2
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+Batches = DataLoader[tuple[torch.Tensor, torch.Tensor]]
+
+
+def draw_images(folder: Path, train: int, test: int) -> None:
+    """Drawn JPEGs of 600 × 450 in two classes, as train, val and test."""
+    for name, number in (("train", train), ("val", 40), ("test", test)):
+        for index in range(number):
+            target = folder / name / f"class {index % 2}"
+            target.mkdir(parents=True, exist_ok=True)
+            kind = list(KINDS)[index % len(KINDS)]
+            image = draw_lesion(kind, index).resize((600, 450), Image.Resampling.BICUBIC)
+            image.save(target / f"{index}.jpg", quality=90)
+
+
+def published_transform(side: int = SIDE) -> transforms.Compose:
+    """The published augmentation, up to the bytes."""
+    return transforms.Compose(
+        [
+            transforms.RandomResizedCrop(side, scale=(0.7, 1.0), ratio=(0.9, 1.1)),
+            transforms.RandomHorizontalFlip(0.5),
+            transforms.RandomVerticalFlip(0.2),
+            transforms.ColorJitter(0.1, 0.1, 0.1, 0.05),
+            transforms.RandomRotation(15),
+        ]
+    )
+
+
+def published_loader(folder: Path) -> Batches:
+    """The published training pipeline: ImageFolder, PIL transforms, ToTensor, float32 batches."""
+    steps = [published_transform(), transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
+    images = datasets.ImageFolder(str(folder / "train"), transforms.Compose(steps))
+    draws = WeightedRandomSampler([1.0] * len(images), round(1.5 * len(images)))
+    return DataLoader(images, BATCH, sampler=draws, num_workers=WORKERS, persistent_workers=True)
+
+
+def timm_loader(folder: Path) -> Batches:
+    """timm's own training pipeline, with its defaults; its prefetcher is for CUDA alone."""
+    images = timm.data.create_dataset("", root=str(folder), split="train", is_training=True)
+    loader: Batches = timm.data.create_loader(
+        images,
+        (3, SIDE, SIDE),
+        BATCH,
+        is_training=True,
+        use_prefetcher=False,
+        num_workers=WORKERS,
+        persistent_workers=True,
+        mean=MEAN,
+        std=STD,
+    )
+    return loader
+
+
+def without_end(loader: Batches) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """Batches of one epoch after another."""
+    while True:
+        yield from loader
+
+
+def timm_optimizer(model: nn.Module) -> torch.optim.Optimizer:
+    """What timm's training makes of `--opt adamw`."""
+    import timm.optim
+
+    optimizer: torch.optim.Optimizer = timm.optim.create_optimizer_v2(model, "adamw", lr=3e-4)
+    return optimizer
