@@ -7,6 +7,7 @@ import typer
 
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import JsonOption, ModelChoice, with_settings
+from skinlesion_cli.core.errors import InputError
 from skinlesion_cli.core.settings import Settings
 
 
@@ -20,6 +21,24 @@ def evaluate(
         Path | None,
         typer.Option(
             "--predictions", metavar="FILE.csv", help="Score these predictions, made anywhere, and no model."
+        ),
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(
+            "--manifest",
+            metavar="FILE.csv",
+            help="With --predictions: the manifest that knows lesion and source of each image, "
+            "which are called class/file in the split named by --split.",
+        ),
+    ] = None,
+    malignant: Annotated[
+        str | None,
+        typer.Option(
+            "--malignant",
+            metavar="A,B,…",
+            help="The malignant classes. Default: Melanoma, Basal cell carcinoma, Squamous cell carcinoma, "
+            "as far as the model has them.",
         ),
     ] = None,
     out: Annotated[
@@ -36,14 +55,21 @@ def evaluate(
     """Score a checkpoint on a split, or a CSV file of predictions."""
     from skinlesion_cli.core.files import ensure_writable_folder
 
+    dangerous = None if malignant is None else [name.strip() for name in malignant.split(",") if name.strip()]
+    if manifest is not None and predictions is None:
+        raise InputError(
+            "--manifest goes with --predictions; --data has its manifest beside the split folders"
+        )
     folder = out or Path("results/evaluation", "predictions" if predictions else split)
     if predictions is not None:
         from skinlesion_cli.core import evaluation
+        from skinlesion_cli.core.manifest import origins_in
         from skinlesion_cli.core.predictions import read_predictions
 
         scored = read_predictions(predictions)
+        origins = None if manifest is None else origins_in(manifest, split, scored.images)
+        scores, document = evaluation.evaluate(scored, origins=origins, malignant=dangerous)
         ensure_writable_folder(folder)
-        scores, document = evaluation.evaluate(scored)
     else:
         from skinlesion_cli.core.folders import read_split
 
@@ -56,21 +82,27 @@ def evaluate(
 
         predictor = model.load(settings)
         with Display() as display:
-            scored, scores, document = predict_and_evaluate(predictor, images, display.show)
+            scored, scores, document = predict_and_evaluate(
+                predictor, images, display.show, malignant=dangerous
+            )
 
     from skinlesion_cli.report import results
 
     results.write_evaluation(folder, scored, scores, document)
-    for text in scores.warnings:
+    for text in document["warnings"]:
         console.warn(text)
     if json:
         console.print_json(document)
     else:
-        from skinlesion_cli.cli.tables import class_table, summary_table
+        from skinlesion_cli.cli.tables import block_table, class_table, malignant_table, summary_table
 
         console.out.print(class_table(scores))
         console.out.print()
         console.out.print(summary_table({split if predictions is None else predictions.name: document}))
+        for section, table in (("malignant", malignant_table), ("blocks", block_table)):
+            if document[section]:
+                console.out.print()
+                console.out.print(table(document[section]))
         console.out.print(f"95 % intervals: {document['ci95_method']}")
     console.note(f"scores, predictions and confusion matrix: {folder}")
     return 0

@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
@@ -18,6 +19,12 @@ LABELS = {
     "weighted_auc": "Weighted AUC",
     "loss": "Loss (cross-entropy)",
 }
+OPERATING_POINTS = {
+    "decision": "as decided",
+    "specificity_95": "at 95 % specificity",
+    "sensitivity_90": "at 90 % sensitivity",
+    "youden": "at Youden's index",
+}
 
 
 def figure(value: float | None, digits: int = 4) -> str:
@@ -26,13 +33,14 @@ def figure(value: float | None, digits: int = 4) -> str:
 
 
 def class_table(scores: Scores) -> Table:
-    """A row a class: precision, recall, F1, AUC, support."""
+    """A row a class: the figures of the class against the rest, and its images."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("Class")
-    for name in ("Precision", "Recall", "F1", "AUC", "Images"):
-        table.add_column(name, justify="right")
+    for title in ("Precision", "Recall", "F1", "AUC", "AP", "Sens@95", "Images"):
+        table.add_column(title, justify="right")
     for name, one in scores.per_class.items():
-        cells = [figure(value) for value in (one.precision, one.recall, one.f1, one.auc)]
+        ranking = (one.auc, one.average_precision, one.sensitivity_at_95_specificity)
+        cells = [figure(value) for value in (one.precision, one.recall, one.f1, *ranking)]
         table.add_row(Text(printable(name)), *cells, str(one.support))
     return table
 
@@ -45,6 +53,43 @@ def summary_table(documents: Mapping[str, Mapping[str, Any]]) -> Table:
         table.add_column(f"{split} (n = {document['n']})", justify="right")
     for name, label in LABELS.items():
         table.add_row(label, *(_with_interval(document, name) for document in documents.values()))
+    return table
+
+
+def malignant_table(section: Mapping[str, Any]) -> Group:
+    """Malignant against benign: how well the score ranks, and a row an operating point."""
+    names = printable(", ".join(section["classes"]))
+    ranking = {"AUC": "auc", "AP": "average_precision", "partial AUC": "partial_auc"}
+    figures = "   ".join(f"{label} {_with_interval(section, name)}" for label, name in ranking.items())
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("Called malignant")
+    for title in ("Threshold", "Sensitivity", "Specificity", "PPV", "NPV"):
+        table.add_column(title, justify="right")
+    for point in section["operating_points"]:
+        rates = [_with_interval(point, name) for name in ("sensitivity", "specificity")]
+        table.add_row(
+            OPERATING_POINTS[point["name"]],
+            figure(point["threshold"]),
+            *rates,
+            figure(point["ppv"]),
+            figure(point["npv"]),
+        )
+    n = section["n_malignant"] + section["n_benign"]
+    return Group(Text(f"Malignant: {section['n_malignant']} of {n} ({names})"), Text(figures), table)
+
+
+def block_table(blocks: Mapping[str, Mapping[str, Any]]) -> Table:
+    """A row a source, with the figures within it."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("Within the source")
+    table.add_column("Images", justify="right")
+    names = ("balanced_accuracy", "weighted_f1", "weighted_auc")
+    for name in names:
+        table.add_column(LABELS[name], justify="right")
+    for source, block in blocks.items():
+        table.add_row(
+            Text(printable(source)), str(block["n"]), *(_with_interval(block, name) for name in names)
+        )
     return table
 
 

@@ -25,8 +25,18 @@ class ManifestRow:
     source: str
 
 
-def groups_of(data_root: Path, split: str, files: Sequence[Path]) -> list[str] | None:
-    """Group of each image of a split, by the manifest; None where there is none, or an image is not in it.
+@dataclass(frozen=True)
+class Origins:
+    """Where the images of a split come from, in their order."""
+
+    groups: list[str] | None
+    """Lesion or patient of each image; None unless it is known of all."""
+    sources: list[str] | None
+    """Data set of each image, an empty text where it is not known; None where it is known of none."""
+
+
+def origins_of(data_root: Path, split: str, files: Sequence[Path]) -> Origins:
+    """Group and source of each image of a split, by the manifest of the data set.
 
     Args:
         data_root: the data set's folder.
@@ -38,13 +48,44 @@ def groups_of(data_root: Path, split: str, files: Sequence[Path]) -> list[str] |
     """
     path = data_root / MANIFEST
     if not path.is_file():
-        return None
+        return Origins(None, None)
+    rows = _rows_by_image(path, split)
+    return _origins([rows.get(file.as_posix(), {}) for file in files])
+
+
+def origins_in(manifest: Path, split: str, images: Sequence[str]) -> Origins:
+    """Group and source of each image of a predictions file, by a manifest that must name all of them.
+
+    Args:
+        manifest: the file.
+        split: the split whose images are meant.
+        images: `class/file` each, as `evaluate` writes them, or `split/class/file`.
+
+    Raises:
+        InputError: the manifest cannot be read, or an image is not in it.
+    """
+    rows = _rows_by_image(manifest, split)
+    found = [rows.get(image) or rows.get(image.removeprefix(f"{split}/")) for image in images]
+    for image, row in zip(images, found, strict=True):
+        if row is None:
+            raise InputError(
+                f"{manifest} has no image {image} in the split {split}; name another split with --split, "
+                "or predictions whose images are called class/file"
+            )
+    return _origins([row for row in found if row is not None])
+
+
+def _rows_by_image(path: Path, split: str) -> dict[str, dict[str, str]]:
     columns, rows = read_table(path)
     if not {"split", "class", "file", "group"} <= set(columns):
         raise InputError(f"{path} needs the columns split,class,file,group")
-    known = {f"{row['class']}/{row['file']}": row["group"] for row in rows if row["split"] == split}
-    found = [known.get(file.as_posix(), "") for file in files]
-    return found if all(found) else None
+    return {f"{row['class']}/{row['file']}": row for row in rows if row["split"] == split}
+
+
+def _origins(rows: Sequence[dict[str, str]]) -> Origins:
+    groups = [row.get("group", "") for row in rows]
+    sources = [row.get("source", "") for row in rows]
+    return Origins(groups if all(groups) else None, sources if any(sources) else None)
 
 
 def write_manifest(folder: Path, rows: Sequence[ManifestRow]) -> Path:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from skinlesion_cli.core.errors import InputError
 from skinlesion_cli.core.files import write_csv
+from skinlesion_cli.core.settings import nearest
 
 IMAGE, TRUE, PREDICTED = "image", "y_true", "y_pred"
 SUM_TOLERANCE = 0.01
@@ -31,6 +32,16 @@ class Predictions:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def take(self, rows: Sequence[int]) -> "Predictions":
+        """The predictions of some images, by their places; the classes stay as they are."""
+        return Predictions(
+            images=tuple(self.images[row] for row in rows),
+            classes=self.classes,
+            predicted=self.predicted[list(rows)],
+            true=None if self.true is None else self.true[list(rows)],
+            probabilities=None if self.probabilities is None else self.probabilities[list(rows)],
+        )
 
 
 Row = tuple[str, str, str, Sequence[float]]
@@ -73,8 +84,8 @@ def read_predictions(path: Path) -> Predictions:
     classes are those that occur.
 
     Raises:
-        InputError: a missing or doubled column, an unknown class, a missing cell, a probability that is no
-            number in [0, 1]; the message names the line.
+        InputError: a missing or doubled column, an unknown class, a missing cell, an image that stands twice,
+            a probability that is no number in [0, 1]; the message names the line.
     """
     header, rows = _read_rows(path)
     columns = tuple(name for name in header if name not in (IMAGE, TRUE, PREDICTED))
@@ -82,11 +93,14 @@ def read_predictions(path: Path) -> Predictions:
         raise InputError(f"{path} needs the column {PREDICTED} or a column of probabilities for each class")
     names = [name for name in (TRUE, PREDICTED) if name in header]
     classes = columns or tuple(sorted({row[name] for row in rows.values() for name in names} - {""}))
+    _check_images(path, rows)
     index = {name: position for position, name in enumerate(classes)}
     for line, row in rows.items():
         for name in names:
             if row[name] not in index:
-                what = f"the class {row[name]!r}, which has no column" if row[name] else "an empty cell"
+                what = "an empty cell"
+                if row[name]:
+                    what = f"the class {row[name]!r}, which has no column{nearest(row[name], classes)}"
                 raise InputError(f"{path}, line {line}: {name} is {what}")
     probabilities = _probabilities(path, rows, columns) if columns else None
     if PREDICTED in header:
@@ -135,6 +149,19 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
         raise InputError(f"{path} has more than one column {', '.join(doubled)}")
     if "" in header:
         raise InputError(f"{path} has a column without a name")
+
+
+def _check_images(path: Path, rows: dict[int, dict[str, str]]) -> None:
+    lines: dict[str, int] = {}
+    for line, row in rows.items():
+        if not row[IMAGE]:
+            raise InputError(f"{path}, line {line}: {IMAGE} is an empty cell")
+        first = lines.setdefault(row[IMAGE], line)
+        if first != line:
+            raise InputError(
+                f"{path}, line {line}: the image {row[IMAGE]} stands on line {first} already; "
+                "leave one line for each image"
+            )
 
 
 def _probabilities(

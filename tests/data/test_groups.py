@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from skinlesion_cli.core.errors import InputError
-from skinlesion_cli.core.manifest import ManifestRow, groups_of, write_manifest
+from skinlesion_cli.core.manifest import ManifestRow, Origins, origins_in, origins_of, write_manifest
 from skinlesion_cli.data.groups import group_of, read_groups
 
 
@@ -39,13 +39,26 @@ def test_other_tables_are_refused(tmp_path: Path, text: str, reason: str) -> Non
         read_groups(path)
 
 
-def test_a_splits_groups_come_from_the_manifest(tmp_path: Path) -> None:
+def test_a_splits_origins_come_from_the_manifest(tmp_path: Path) -> None:
     files = [Path("x/a.jpg"), Path("y/b.jpg")]
-    assert groups_of(tmp_path, "test", files) is None
-    rows = [ManifestRow("test", "x", "a.jpg", "L1", "s"), ManifestRow("test", "y", "b.jpg", "L2", "s")]
-    write_manifest(tmp_path, [*rows, ManifestRow("train", "x", "a.jpg", "L9", "s")])
-    assert groups_of(tmp_path, "test", files) == ["L1", "L2"]
-    assert groups_of(tmp_path, "test", [*files, Path("x/new.jpg")]) is None
-    (tmp_path / "manifest.csv").write_text("split,file\n", encoding="utf-8")
+    assert origins_of(tmp_path, "test", files) == Origins(None, None)
+    rows = [ManifestRow("test", "x", "a.jpg", "L1", "s"), ManifestRow("test", "y", "b.jpg", "L2", "t")]
+    path = write_manifest(tmp_path, [*rows, ManifestRow("train", "x", "a.jpg", "L9", "u")])
+    assert origins_of(tmp_path, "test", files) == Origins(["L1", "L2"], ["s", "t"])
+    # With an image that is not in it, groups are of no use; the sources of the others are.
+    assert origins_of(tmp_path, "test", [*files, Path("x/new.jpg")]) == Origins(None, ["s", "t", ""])
+    path.write_text("split,class,file,group\ntest,x,a.jpg,L1\ntest,y,b.jpg,L2\n", encoding="utf-8")
+    assert origins_of(tmp_path, "test", files) == Origins(["L1", "L2"], None)
+    path.write_text("split,file\n", encoding="utf-8")
     with pytest.raises(InputError, match="needs the columns"):
-        groups_of(tmp_path, "test", files)
+        origins_of(tmp_path, "test", files)
+
+
+def test_predictions_name_their_images_as_the_manifest_does(tmp_path: Path) -> None:
+    rows = [ManifestRow(split, "x", "a.jpg", f"L-{split}", "s") for split in ("train", "test")]
+    path = write_manifest(tmp_path, rows)
+    assert origins_in(path, "test", ["x/a.jpg"]) == Origins(["L-test"], ["s"])
+    assert origins_in(path, "train", ["train/x/a.jpg"]) == Origins(["L-train"], ["s"])
+    for image in ("a.jpg", "train/x/a.jpg"):
+        with pytest.raises(InputError, match=f"has no image {image} in the split test; name another"):
+            origins_in(path, "test", [image])
