@@ -102,7 +102,7 @@ def _pixels(paths: list[Path], side: int) -> "Pixels":
     import numpy as np
 
     from skinlesion_cli.core.images import read_image
-    from skinlesion_cli.core.quantize import evenly
+    from skinlesion_cli.core.folders import evenly
     from skinlesion_cli.core.views import view
     from skinlesion_cli.data.synthetic import KINDS, draw_lesion
 

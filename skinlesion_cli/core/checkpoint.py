@@ -1,12 +1,14 @@
 """The checkpoint: one file that explains itself, loadable with `torch.load(weights_only=True)`."""
 
 import dataclasses
+import math
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -22,6 +24,7 @@ from skinlesion_cli.core.model import (
     read_tensors,
     require_known,
 )
+from skinlesion_cli.core.novelty import Novelty
 from skinlesion_cli.core.settings import FIELDS, Settings
 
 FORMAT = "skinlesion-checkpoint-1"
@@ -33,6 +36,8 @@ class Checkpoint(Description):
 
     state: StateDict
     """The model's plain state dict."""
+    novelty: Novelty | None = None
+    """Tells how far a picture lies from the training images; None where it was never fitted."""
 
     @property
     def description(self) -> Description:
@@ -63,6 +68,7 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, **extra: Any) -> None:
         "format": FORMAT,
         "model": checkpoint.state,
         **checkpoint.plain(),
+        "novelty": None if checkpoint.novelty is None else _plain_novelty(checkpoint.novelty),
         "versions": versions(),
     } | extra
     with written_whole(path) as part:
@@ -123,7 +129,9 @@ def load_checkpoint(
         raise InputError(f"{path} holds no model")
     description = describe(path, known, arch=arch, classes=classes, img_size=img_size)
     require_known(description.arch)
-    checkpoint = Checkpoint(**vars(description), state=state)
+    novelty = _novelty(path, known)
+    limit = None if novelty is None else novelty.limit
+    checkpoint = Checkpoint(**vars(description) | {"distance_limit": limit}, state=state, novelty=novelty)
     _require_outputs(path, checkpoint)
     return checkpoint
 
@@ -137,6 +145,30 @@ def _require_outputs(path: Path, checkpoint: Checkpoint) -> None:
                 f"{path} has a head for {len(bias)} classes and {len(checkpoint.classes)} are named: "
                 f"{', '.join(checkpoint.classes)}"
             )
+
+
+def _plain_novelty(novelty: Novelty) -> dict[str, Any]:
+    """As tensors and numbers: what `torch.load(weights_only=True)` reads."""
+    values = dataclasses.asdict(novelty)
+    return {
+        name: torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+        for name, value in values.items()
+    }
+
+
+def _novelty(path: Path, known: Mapping[str, Any]) -> Novelty | None:
+    stored = known.get("novelty")
+    if stored is None:
+        return None
+    try:
+        mean, directions = stored["mean"].float().numpy(), stored["directions"].float().numpy()
+        noise, limit = float(stored["noise"]), float(stored["limit"])
+        sane = mean.ndim == 1 and directions.ndim == 2 and len(directions) == len(mean)
+        if not (sane and 0 < noise < math.inf and 0 < limit < math.inf):
+            raise ValueError
+    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError):
+        raise InputError(f"{path} describes the distance from its training images in a way that makes no sense") from None
+    return Novelty(mean, directions, noise, limit)
 
 
 def _safetensors_metadata(path: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What is known of a trained classifier beside its weights. No torch here: an exported model needs none."""
 
 import dataclasses
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -41,6 +42,10 @@ class Description:
     """Validation figures of the epoch that is kept."""
     epoch: int = 0
     """The epoch that is kept, from 1; 0 where unknown."""
+    temperature: float = 1.0
+    """What the logits are divided by before the softmax; fitted on validation, 1 where it never was."""
+    distance_limit: float | None = None
+    """Distance from the training images up to which a picture is familiar; None where it is not known."""
 
     def plain(self) -> dict[str, Any]:
         """The same as plain data, under the keys that `describe` reads."""
@@ -57,6 +62,8 @@ class Description:
             "class_counts": self.class_counts,
             "metrics": self.metrics,
             "epoch": self.epoch,
+            "temperature": self.temperature,
+            "distance_limit": self.distance_limit,
         }
 
 
@@ -92,7 +99,18 @@ def describe(
         settings=_plain_dict(known.get("settings")),
         metrics=_plain_dict(known.get("metrics")),
         epoch=known["epoch"] if isinstance(known.get("epoch"), int) else 0,
+        temperature=_positive(path, known, "temperature") or 1.0,
+        distance_limit=_positive(path, known, "distance_limit"),
     )
+
+
+def _positive(path: Path, known: Mapping[str, Any], key: str) -> float | None:
+    value = known.get(key)
+    if value is None:
+        return None
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
+        raise InputError(f"{path} has a {key} that makes no sense: {value!r}")
+    return float(value)
 
 
 def _agreed(path: Path, option: str, known: Any, given: Any) -> Any:

@@ -19,7 +19,10 @@ from skinlesion_cli.core.description import Preprocessing
 from skinlesion_cli.core.errors import SkinLesionError
 from skinlesion_cli.core.extras import require_writer
 from skinlesion_cli.core.files import written_whole
-from skinlesion_cli.core.onnx_backend import FORMAT, INPUT, OUTPUT, load_onnx, softmax
+from skinlesion_cli.core.inference import Backend
+from skinlesion_cli.core.model import features_of
+from skinlesion_cli.core.novelty import Novelty
+from skinlesion_cli.core.onnx_backend import DISTANCE, FORMAT, INPUT, OUTPUT, load_onnx, softmax
 from skinlesion_cli.core.runtime import choose_runtime
 from skinlesion_cli.core.torch_backend import TorchBackend
 
@@ -54,20 +57,48 @@ class BytesToLogits(nn.Module):
     mean: torch.Tensor
     std: torch.Tensor
 
-    def __init__(self, model: nn.Module, preprocessing: Preprocessing):
+    def __init__(self, model: nn.Module, preprocessing: Preprocessing, temperature: float):
         super().__init__()
         self.model = model
+        self.temperature = temperature
         self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1))
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Logits (n, classes), float32, of pixels (n, 3, side, side), uint8."""
-        logits: torch.Tensor = self.model((image.float() / 255.0 - self.mean) / self.std)
+        """Calibrated logits (n, classes), float32, of pixels (n, 3, side, side), uint8."""
+        logits: torch.Tensor = self.model(self.inputs(image)) / self.temperature
         return logits
+
+    def inputs(self, image: torch.Tensor) -> torch.Tensor:
+        """The model's input, float32, of pixels (n, 3, side, side), uint8."""
+        return (image.float() / 255.0 - self.mean) / self.std
+
+
+class BytesToLogitsAndDistance(BytesToLogits):
+    """The same, with the distance from the training images as a second output."""
+
+    centre: torch.Tensor
+    directions: torch.Tensor
+
+    def __init__(self, model: nn.Module, preprocessing: Preprocessing, temperature: float, novelty: Novelty):
+        super().__init__(model, preprocessing, temperature)
+        self.register_buffer("centre", torch.from_numpy(novelty.mean))
+        self.register_buffer("directions", torch.from_numpy(novelty.directions))
+        self.noise = novelty.noise
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
+        """Logits (n, classes) and distances (n,) as `Novelty.distances` defines them, float32."""
+        features, logits = features_of(self.model, self.inputs(image))
+        centred = features - self.centre
+        along = (centred @ self.directions).square().sum(dim=1)
+        squared = centred.square().sum(dim=1) / self.noise - along
+        return logits / self.temperature, (squared.clamp_min(0.0) / len(self.centre)).sqrt()
 
 
 def export(checkpoint: Checkpoint, target: Path, pixels: Pixels) -> Exported:
     """Write a checkpoint as .onnx or .pt2 and hold the file's answers against torch's.
+
+    An .onnx also gives the distance from the training images, where the checkpoint knows it.
 
     Args:
         checkpoint: the model.
@@ -83,11 +114,13 @@ def export(checkpoint: Checkpoint, target: Path, pixels: Pixels) -> Exported:
     write, load = (_write_onnx, _load_onnx) if target.suffix == ".onnx" else (_write_pt2, _load_pt2)
     with written_whole(target) as part:
         with _named_faults(checkpoint.arch, target.suffix):
-            write(BytesToLogits(model, checkpoint.preprocessing).eval(), checkpoint, part)
+            write(model, checkpoint, part)
             answers = _answers(load(part), pixels)
         runtime = choose_runtime("cpu", "fp32", training=False)
-        torch_backend = TorchBackend(model, checkpoint.preprocessing, runtime)
-        difference = float(np.abs(answers - _answers(torch_backend.probabilities, pixels)).max())
+        torch_backend = TorchBackend(
+            model, checkpoint.preprocessing, runtime, temperature=checkpoint.temperature
+        )
+        difference = float(np.abs(answers - _answers(_probabilities(torch_backend), pixels)).max())
         # Written so that a NaN is refused, too.
         if not difference <= TOLERANCE:
             raise SkinLesionError(
@@ -105,12 +138,14 @@ def metadata(checkpoint: Checkpoint, **extra: Any) -> dict[str, Any]:
 def _write_onnx(model: nn.Module, checkpoint: Checkpoint, path: Path) -> None:
     import onnx
 
+    novelty, common = checkpoint.novelty, (model, checkpoint.preprocessing, checkpoint.temperature)
+    graph = BytesToLogits(*common) if novelty is None else BytesToLogitsAndDistance(*common, novelty)
     with quiet():
         program = torch.onnx.export(
-            model,
+            graph.eval(),
             (_example(checkpoint),),
             input_names=[INPUT],
-            output_names=[OUTPUT],
+            output_names=[OUTPUT] if novelty is None else [OUTPUT, DISTANCE],
             dynamic_shapes={INPUT: {0: torch.export.Dim("n")}},
             opset_version=OPSET,
             dynamo=True,
@@ -131,7 +166,8 @@ def _write_onnx(model: nn.Module, checkpoint: Checkpoint, path: Path) -> None:
 def _write_pt2(model: nn.Module, checkpoint: Checkpoint, path: Path) -> None:
     with quiet():
         dynamic = {INPUT: {0: torch.export.Dim("n")}}
-        program = torch.export.export(model, (_example(checkpoint),), dynamic_shapes=dynamic, strict=False)
+        graph = BytesToLogits(model, checkpoint.preprocessing, checkpoint.temperature).eval()
+        program = torch.export.export(graph, (_example(checkpoint),), dynamic_shapes=dynamic, strict=False)
         for node in program.graph.nodes:
             node.meta.pop("stack_trace", None)
         text = json.dumps(metadata(checkpoint, precision="fp32"))
@@ -147,7 +183,11 @@ def _example(checkpoint: Checkpoint) -> torch.Tensor:
 
 
 def _load_onnx(path: Path) -> Callable[[Pixels], Probabilities]:
-    return load_onnx(path)[1].probabilities
+    return _probabilities(load_onnx(path)[1])
+
+
+def _probabilities(backend: Backend) -> Callable[[Pixels], Probabilities]:
+    return lambda pixels: backend.answers(pixels).probabilities
 
 
 def _load_pt2(path: Path) -> Callable[[Pixels], Probabilities]:

@@ -15,6 +15,16 @@ from skinlesion_cli.core.predictions import Predictions
 from skinlesion_cli.core.views import KeptViews, viewed_batches
 
 
+@dataclass(frozen=True)
+class Answers:
+    """What a model says of a batch."""
+
+    probabilities: NDArray[np.float64]
+    """(n, classes); each row sums to 1."""
+    distances: NDArray[np.float64] | None = None
+    """(n,): from the training images; None where the model does not know them."""
+
+
 class Backend(Protocol):
     """What computes a model's answers: torch, or the runtime of an exported model."""
 
@@ -22,8 +32,8 @@ class Backend(Protocol):
     def img_size(self) -> int:
         """Side of the images that the model takes, in pixels."""
 
-    def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Probabilities (n, classes) of a batch of bytes (n, 3, img_size, img_size); each row sums to 1."""
+    def answers(self, images: NDArray[np.uint8]) -> Answers:
+        """What the model says of a batch of bytes (n, 3, img_size, img_size)."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +43,8 @@ class Outcome:
     probabilities: NDArray[np.float64] | None
     """(classes,), sums to 1."""
     fault: str
+    distance: float | None = None
+    """From the training images; None where the model does not know them."""
 
 
 def probabilities_of(
@@ -50,11 +62,12 @@ def probabilities_of(
     for batch in viewed_batches(
         paths, img_size=backend.img_size, batch_size=batch_size, workers=workers, kept=kept
     ):
-        values = backend.probabilities(batch.images)
+        answers = backend.answers(batch.images)
         done += len(batch.faults)
         on_event(ImagesDone(task, done, len(paths)))
-        for row, fault in zip(values, batch.faults, strict=True):
-            yield Outcome(None if fault else row, fault)
+        for row, fault in enumerate(batch.faults):
+            distance = None if answers.distances is None else float(answers.distances[row])
+            yield Outcome(None, fault) if fault else Outcome(answers.probabilities[row], "", distance)
 
 
 def predict_split(

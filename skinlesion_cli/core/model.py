@@ -153,6 +153,39 @@ def head_names(arch: str) -> tuple[str, ...]:
     return (found,) if isinstance(found, str) else tuple(found)
 
 
+def features_of(model: nn.Module, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """What the backbone's head sees, and the logits that it makes of it.
+
+    Args:
+        model: of timm, with a single linear head (see `has_linear_head`).
+        inputs: (n, 3, height, width), normalised.
+
+    Returns:
+        Features (n, d) and logits (n, classes).
+    """
+    seen = model.forward_head(model.forward_features(inputs), pre_logits=True)  # type: ignore[operator]
+    logits: torch.Tensor = model.get_classifier()(seen)  # type: ignore[operator]
+    return seen, logits
+
+
+@torch.inference_mode()
+def has_linear_head(model: nn.Module, img_size: int) -> bool:
+    """Whether the classes are a linear map of one vector of features, as in nearly all of timm's backbones.
+
+    Args:
+        model: in evaluation mode.
+        img_size: side of its input in pixels.
+    """
+    device = next(model.parameters()).device
+    # Tried rather than looked up: some heads do more than their last layer.
+    probe = torch.linspace(-1, 1, 3 * img_size * img_size, device=device).view(1, 3, img_size, img_size)
+    try:
+        features, logits = features_of(model, probe)
+    except (AttributeError, RuntimeError, TypeError, AssertionError):
+        return False
+    return features.ndim == 2 and torch.allclose(logits, model(probe), atol=1e-4)
+
+
 def _without_prefixes(name: str) -> str:
     while name.startswith(_WRAPPER_PREFIXES):
         name = name.split(".", 1)[1]

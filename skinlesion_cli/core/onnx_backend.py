@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from skinlesion_cli.core.description import Description, describe
 from skinlesion_cli.core.errors import InputError
 from skinlesion_cli.core.extras import require_modules
+from skinlesion_cli.core.inference import Answers
 from skinlesion_cli.core.settings import RESIZE_RATIO
 from skinlesion_cli.core.workers import usable_cores
 
-INPUT, OUTPUT = "image", "logits"
+INPUT, OUTPUT, DISTANCE = "image", "logits", "distance"
 FORMAT = "skinlesion-export-1"
 IMAGES_AT_ONCE = 8
 """At most, however many cores there are: memory grows with it."""
@@ -25,16 +26,22 @@ class OnnxBackend:
 
     def __init__(self, session: Any, img_size: int):
         self._session = session
+        self._outputs = [one.name for one in session.get_outputs()]
         self.img_size = img_size
         """Side of the images that the model takes, in pixels."""
 
-    def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Probabilities (n, classes) of a batch of bytes (n, 3, img_size, img_size); each row sums to 1."""
+    def answers(self, images: NDArray[np.uint8]) -> Answers:
+        """What the model says of a batch of bytes (n, 3, img_size, img_size)."""
         # An image a core at a time. All 32 of a batch do not fit into the caches: on two cores that made
         # 36 images/s of 54, and took 1.8 GB instead of 0.2.
         step = min(usable_cores(), IMAGES_AT_ONCE)
         parts = [images[start : start + step] for start in range(0, len(images), step)]
-        return softmax(np.concatenate([self._session.run([OUTPUT], {INPUT: part})[0] for part in parts]))
+        runs = [self._session.run(self._outputs, {INPUT: part}) for part in parts]
+        found = {name: np.concatenate(values) for name, values in zip(self._outputs, zip(*runs, strict=True), strict=True)}
+        distances = found.get(DISTANCE)
+        return Answers(
+            softmax(found[OUTPUT]), None if distances is None else distances.astype(np.float64)
+        )
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -118,9 +125,10 @@ def _require_fitting(path: Path, session: Any, known: Mapping[str, Any], descrip
     side = description.preprocessing.img_size
     takes = [(one.name, one.type, list(one.shape[1:])) for one in session.get_inputs()]
     gives = [(one.name, one.type, list(one.shape[1:])) for one in session.get_outputs()]
-    if takes != [(INPUT, "tensor(uint8)", [3, side, side])] or gives != [
-        (OUTPUT, "tensor(float)", [len(description.classes)])
-    ]:
+    expected = [(OUTPUT, "tensor(float)", [len(description.classes)])]
+    if description.distance_limit is not None:
+        expected.append((DISTANCE, "tensor(float)", []))
+    if takes != [(INPUT, "tensor(uint8)", [3, side, side])] or gives != expected:
         raise InputError(f"{path} does not compute what it says of itself; export it again")
     stored = known.get("preprocessing")
     ratio = stored.get("resize_ratio") if isinstance(stored, dict) else None

@@ -30,6 +30,14 @@ class Prediction:
     """Its probability, in [0, 1]."""
     probabilities: dict[str, float]
     """Probability of every class, in the model's order; they sum to 1."""
+    distance: float | None = None
+    """From the training images, as a multiple of the farthest that counts as familiar; None where the model
+    does not know it."""
+
+    @property
+    def unfamiliar(self) -> bool:
+        """Whether the picture is unlike the training images: the answer then means little."""
+        return self.distance is not None and self.distance > 1
 
     def top(self, k: int) -> list[tuple[str, float]]:
         """The `k` most probable classes with their probabilities, best first."""
@@ -82,7 +90,9 @@ class Predictor:
                 best = int(np.argmax(outcome.probabilities))
                 values = outcome.probabilities.tolist()
                 by_class = dict(zip(self.classes, values, strict=True))
-                yield Prediction(str(image), self.classes[best], values[best], by_class)
+                limit, distance = self.checkpoint.distance_limit, outcome.distance
+                relative = None if limit is None or distance is None else distance / limit
+                yield Prediction(str(image), self.classes[best], values[best], by_class, relative)
 
     def outcomes(self, paths: Sequence[Path], task: str, on_event: OnEvent = ignore) -> Iterator[Outcome]:
         """Probabilities or fault of each file, in their order."""

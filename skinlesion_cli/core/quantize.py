@@ -1,5 +1,6 @@
 """Static 8-bit quantisation of an exported model, calibrated on training images."""
 
+import dataclasses
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -15,7 +16,7 @@ from skinlesion_cli.core.evaluation import predict_and_evaluate
 from skinlesion_cli.core.events import OnEvent, ignore
 from skinlesion_cli.core.export import Exported, Pixels, export, quiet
 from skinlesion_cli.core.files import written_whole
-from skinlesion_cli.core.folders import Split, require_classes
+from skinlesion_cli.core.folders import Split, evenly, require_classes
 from skinlesion_cli.core.onnx_backend import INPUT
 from skinlesion_cli.core.predictor import load_predictor
 from skinlesion_cli.core.views import viewed_batches
@@ -71,7 +72,9 @@ def export_int8(
     side = checkpoint.preprocessing.img_size
     images = evenly(train.paths, CALIBRATION_IMAGES)
     with tempfile.TemporaryDirectory() as folder, written_whole(target) as part:
-        full = export(checkpoint, Path(folder, "fp32.onnx"), pixels)
+        # 8 bits are too few for a distance: small differences of large numbers.
+        plain = dataclasses.replace(checkpoint, novelty=None, distance_limit=None)
+        full = export(plain, Path(folder, "fp32.onnx"), pixels)
         quantize(full.path, part, images, img_size=side, workers=workers)
         scores = {}
         for name, path in (("fp32", full.path), ("int8", part)):
@@ -142,13 +145,6 @@ class _Calibration:
             if fault:
                 raise UnreadableImageError(fault)
             yield {INPUT: batch.images}
-
-
-def evenly(paths: Sequence[Path], most: int) -> list[Path]:
-    """At most `most` of the paths, spread evenly over all of them."""
-    if len(paths) <= most:
-        return list(paths)
-    return [paths[index] for index in np.linspace(0, len(paths) - 1, most).round().astype(int)]
 
 
 def _copy_metadata(source: Path, target: Path) -> None:

@@ -8,13 +8,24 @@ from torch import nn
 from skinlesion_cli.core.augment import normalize
 from skinlesion_cli.core.checkpoint import Checkpoint
 from skinlesion_cli.core.description import Preprocessing
+from skinlesion_cli.core.inference import Answers
+from skinlesion_cli.core.model import features_of
+from skinlesion_cli.core.novelty import Novelty
 from skinlesion_cli.core.runtime import Runtime
 
 
 class TorchBackend:
     """A model in evaluation mode on the runtime's device."""
 
-    def __init__(self, model: nn.Module, preprocessing: Preprocessing, runtime: Runtime):
+    def __init__(
+        self,
+        model: nn.Module,
+        preprocessing: Preprocessing,
+        runtime: Runtime,
+        *,
+        temperature: float = 1.0,
+        novelty: Novelty | None = None,
+    ):
         """Take a model that lies on the runtime's device.
 
         It is put into evaluation mode, and left there.
@@ -22,17 +33,26 @@ class TorchBackend:
         self.model = model.eval()
         self.preprocessing = preprocessing
         self.runtime = runtime
+        self.temperature = temperature
+        self.novelty = novelty
 
     @property
     def img_size(self) -> int:
         """Side of the images that the model takes, in pixels."""
         return self.preprocessing.img_size
 
-    def probabilities(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
-        """Probabilities (n, classes) of a batch of bytes (n, 3, img_size, img_size); each row sums to 1."""
-        logits = self.logits(torch.from_numpy(images))
+    def answers(self, images: NDArray[np.uint8]) -> Answers:
+        """What the model says of a batch of bytes (n, 3, img_size, img_size)."""
+        pixels = torch.from_numpy(images)
+        if self.novelty is None:
+            return Answers(self.probabilities_of(self.logits(pixels)))
+        features, logits = self.features(pixels)
+        return Answers(self.probabilities_of(logits), self.novelty.distances(features.cpu().numpy()))
+
+    def probabilities_of(self, logits: torch.Tensor) -> NDArray[np.float64]:
         # In float64 a very small probability does not become 0, whose loss would be infinite.
-        values: NDArray[np.float64] = torch.softmax(logits.cpu().double(), dim=1).numpy()
+        scaled = logits.cpu().double() / self.temperature
+        values: NDArray[np.float64] = torch.softmax(scaled, dim=1).numpy()
         return values
 
     def inputs(self, images: torch.Tensor) -> torch.Tensor:
@@ -55,6 +75,14 @@ class TorchBackend:
             logits: torch.Tensor = self.model(inputs)
         return logits.float()
 
+    @torch.inference_mode()
+    def features(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features (n, d) that the head sees, and logits (n, classes), of a batch as in `logits`."""
+        inputs = self.inputs(images)
+        with self.runtime.autocast():
+            seen, logits = features_of(self.model, inputs)
+        return seen.float(), logits.float()
+
 
 def backend_of(checkpoint: Checkpoint, runtime: Runtime) -> TorchBackend:
     """Build a checkpoint's model on the runtime's device.
@@ -63,4 +91,10 @@ def backend_of(checkpoint: Checkpoint, runtime: Runtime) -> TorchBackend:
         InputError: the weights do not fit the architecture and the number of classes.
     """
     model = checkpoint.build().to(runtime.device)
-    return TorchBackend(model.to(memory_format=torch.channels_last), checkpoint.preprocessing, runtime)
+    return TorchBackend(
+        model.to(memory_format=torch.channels_last),
+        checkpoint.preprocessing,
+        runtime,
+        temperature=checkpoint.temperature,
+        novelty=checkpoint.novelty,
+    )

@@ -63,7 +63,7 @@ def test_a_pt2_answers_like_torch_and_explains_itself(exported_pt2: Path, checkp
     extra = {exporting.PT2_METADATA: ""}
     with exporting.quiet():
         model = torch.export.load(exported_pt2, extra_files=extra).module()
-    expected = load_predictor(checkpoint).backend.probabilities(PIXELS)
+    expected = load_predictor(checkpoint).backend.answers(PIXELS).probabilities
     with torch.inference_mode():
         for count in (1, 3):
             answers = model(torch.from_numpy(PIXELS[:count])).double().softmax(dim=1).numpy()
