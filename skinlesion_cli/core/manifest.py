@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
-from skinlesion_cli.core.errors import InputError
+from skinlesion_cli.core.errors import InputError, first_few
 from skinlesion_cli.core.files import read_table, write_csv
 
 MANIFEST = "manifest.csv"
@@ -39,12 +39,37 @@ def groups_of(data_root: Path, split: str, files: Sequence[Path]) -> list[str] |
     path = data_root / MANIFEST
     if not path.is_file():
         return None
+    known = _known_groups(path, split)
+    found = [known.get(file.as_posix(), "") for file in files]
+    return found if all(found) else None
+
+
+def read_image_groups(path: Path, split: str, images: Sequence[str]) -> list[str]:
+    """Group of each image of a split, by the manifest that the user names: every image has to be in it.
+
+    Args:
+        path: the manifest.
+        split: name of the split.
+        images: `class/file`.
+
+    Raises:
+        InputError: the manifest cannot be read, or it gives no group for an image.
+    """
+    known = _known_groups(path, split)
+    missing = [image for image in images if not known.get(image)]
+    if missing:
+        raise InputError(
+            f"{path} gives no group for {first_few(missing)} in the split {split}; "
+            "there, images are named class/file"
+        )
+    return [known[image] for image in images]
+
+
+def _known_groups(path: Path, split: str) -> dict[str, str]:
     columns, rows = read_table(path)
     if not {"split", "class", "file", "group"} <= set(columns):
         raise InputError(f"{path} needs the columns split,class,file,group")
-    known = {f"{row['class']}/{row['file']}": row["group"] for row in rows if row["split"] == split}
-    found = [known.get(file.as_posix(), "") for file in files]
-    return found if all(found) else None
+    return {f"{row['class']}/{row['file']}": row["group"] for row in rows if row["split"] == split}
 
 
 def write_manifest(folder: Path, rows: Sequence[ManifestRow]) -> Path:
