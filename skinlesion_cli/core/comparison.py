@@ -97,9 +97,7 @@ def compare(
         "mcnemar": {"only_a_right": only_a, "only_b_right": only_b},
         "per_class": _per_class(pair, right_a, right_b, groups, resamples, seed),
         "ci95_method": f"paired percentile bootstrap, {resamples} resamples of {unit}",
-        "warnings": [
-            f"{name}: {text}" for name, one in zip("AB", scores, strict=True) for text in one.warnings
-        ],
+        "warnings": _warnings(scores[0].warnings, scores[1].warnings),
     }
 
 
@@ -133,6 +131,11 @@ def _difference(a: float, b: float, ci95: tuple[float, float]) -> dict[str, Any]
         "difference": difference,
         "ci95": None if difference is None else bounds(ci95),
     }
+
+
+def _warnings(of_a: Sequence[str], of_b: Sequence[str]) -> list[str]:
+    whose = {text: "A and B" if text in of_b else "A" for text in of_a}
+    return [f"{whose.get(text, 'B')}: {text}" for text in dict.fromkeys((*of_a, *of_b))]
 
 
 def _per_class(

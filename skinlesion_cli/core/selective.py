@@ -173,15 +173,15 @@ def target_document(
         `answered`. Figures without a threshold are None, and so is the interval of an accuracy of 0 or 1,
         which every resample would repeat however few the images.
     """
-    names = (
-        "threshold",
-        "validation_coverage",
-        "validation_accuracy",
-        "coverage",
-        "accuracy_reached",
-    )
     if threshold is None:
-        return {"accuracy": target, **dict.fromkeys(names), "answered": 0, "ci95": None}
+        undefined = (
+            "threshold",
+            "validation_coverage",
+            "validation_accuracy",
+            "coverage",
+            "accuracy_reached",
+        )
+        return {"accuracy": target, **dict.fromkeys((*undefined, "answered", "ci95"))}
     confidence, hits = confidence_and_hits(predictions)
     coverage, accuracy, n = at_threshold(confidence, hits, threshold.confidence)
     answered = (confidence >= threshold.confidence).astype(np.float64)
