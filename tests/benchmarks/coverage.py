@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skinlesion_cli.core.bootstrap import interval, resampled_summary, summary_intervals
+from skinlesion_cli.core.bootstrap import interval, resampled_summary
 from skinlesion_cli.core.calibration import (
     FIGURES,
     calibration_document,
@@ -95,7 +95,8 @@ def scores_coverage(
     def intervals(random: np.random.Generator) -> Intervals:
         predictions, groups = source.draw(n, random)
         seed = int(random.integers(2**32))
-        return summary_intervals(predictions, groups if by_group else None, resamples=resamples, seed=seed)
+        drawn = resampled_summary(predictions, groups if by_group else None, resamples=resamples, seed=seed)
+        return {name: interval(values) for name, values in drawn.items()}
 
     return coverage_of(truth, simulations, intervals)
 
