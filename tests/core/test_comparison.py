@@ -171,11 +171,10 @@ def test_decisions_alone_are_compared_too() -> None:
     assert document["per_class"]["c"]["difference"] is None
     assert document["per_class"]["a"]["gained"] == 1
     assert document["per_class"]["b"]["lost"] == 1
-    assert document["warnings"] == [
-        "A and B: no images of c: recall and AUC of these are undefined",
-        "A: never predicted: c; precision of these is undefined",
-        "A and B: there are no probabilities: AUC and loss are undefined",
-    ]
+    assert [text.split(":")[0] for text in document["warnings"]] == ["A and B", "A", "A and B"]
+    assert "no images of c" in document["warnings"][0]
+    assert "never predicted: c" in document["warnings"][1]
+    assert "no probabilities" in document["warnings"][2]
 
 
 def test_what_cannot_be_paired_is_refused() -> None:
