@@ -6,7 +6,18 @@ from typing import Annotated
 import typer
 
 from skinlesion_cli import __version__
-from skinlesion_cli.cli import console, data, demo, evaluate, export, gradcam, predict, train, weights
+from skinlesion_cli.cli import (
+    compare,
+    console,
+    data,
+    demo,
+    evaluate,
+    export,
+    gradcam,
+    predict,
+    train,
+    weights,
+)
 from skinlesion_cli.core.errors import SkinLesionError
 
 # What typer makes of Ctrl-C.
@@ -26,6 +37,7 @@ app = typer.Typer(
 )
 app.command("train")(train.train)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
 app.command("predict")(predict.predict)
 app.command("gradcam")(gradcam.gradcam)
 app.command("export")(export.export)

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from skinlesion_cli.cli import console
-from skinlesion_cli.cli.options import JsonOption, ModelChoice, with_settings
+from skinlesion_cli.cli.options import JsonOption, ModelChoice, TtaOption, with_settings
 from skinlesion_cli.core.errors import InputError
 from skinlesion_cli.core.settings import Settings
 
@@ -41,12 +41,31 @@ def evaluate(
             "as far as the model has them.",
         ),
     ] = None,
+    target_accuracy: Annotated[
+        float | None,
+        typer.Option(
+            "--target-accuracy",
+            metavar="NUMBER",
+            min=0.0,
+            max=1.0,
+            help="Find on validation the confidence above which answers are this accurate, and try it here.",
+        ),
+    ] = None,
+    validation: Annotated[
+        Path | None,
+        typer.Option(
+            "--validation",
+            metavar="FILE.csv",
+            help="With --predictions and --target-accuracy: the same model's predictions on validation.",
+        ),
+    ] = None,
+    tta: TtaOption = False,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out",
             metavar="DIR",
-            help="Where metrics.json, predictions.csv and the confusion matrix go. "
+            help="Where metrics.json, predictions.csv and the pictures go. "
             "Default: results/evaluation/SPLIT.",
         ),
     ] = None,
@@ -60,6 +79,12 @@ def evaluate(
         raise InputError(
             "--manifest goes with --predictions; --data has its manifest beside the split folders"
         )
+    if predictions is None and validation is not None:
+        raise InputError("--validation goes with --predictions; a checkpoint's are made from DATA/val")
+    if predictions is not None and (validation is None) != (target_accuracy is None):
+        raise InputError("--predictions takes --target-accuracy and --validation together, or neither")
+    if predictions is not None and tta:
+        raise InputError("--tta needs the model: it goes with --checkpoint and not with --predictions")
     folder = out or Path("results/evaluation", "predictions" if predictions else split)
     if predictions is not None:
         from skinlesion_cli.core import evaluation
@@ -68,7 +93,13 @@ def evaluate(
 
         scored = read_predictions(predictions)
         origins = None if manifest is None else origins_in(manifest, split, scored.images)
-        scores, document = evaluation.evaluate(scored, origins=origins, malignant=dangerous)
+        scores, document = evaluation.evaluate(
+            scored,
+            origins=origins,
+            malignant=dangerous,
+            target_accuracy=target_accuracy,
+            validation=None if validation is None else read_predictions(validation),
+        )
         ensure_writable_folder(folder)
     else:
         from skinlesion_cli.core.folders import read_split
@@ -83,7 +114,12 @@ def evaluate(
         predictor = model.load(settings)
         with Display() as display:
             scored, scores, document = predict_and_evaluate(
-                predictor, images, display.show, malignant=dangerous
+                predictor,
+                images,
+                display.show,
+                malignant=dangerous,
+                target_accuracy=target_accuracy,
+                flips=tta,
             )
 
     from skinlesion_cli.report import results
@@ -94,15 +130,16 @@ def evaluate(
     if json:
         console.print_json(document)
     else:
-        from skinlesion_cli.cli.tables import block_table, class_table, malignant_table, summary_table
+        from skinlesion_cli.cli import tables
 
-        console.out.print(class_table(scores))
+        console.out.print(tables.class_table(scores))
         console.out.print()
-        console.out.print(summary_table({split if predictions is None else predictions.name: document}))
-        for section, table in (("malignant", malignant_table), ("blocks", block_table)):
+        name = split if predictions is None else predictions.name
+        console.out.print(tables.summary_table({name: document}))
+        for section, table in tables.SECTIONS.items():
             if document[section]:
                 console.out.print()
                 console.out.print(table(document[section]))
-        console.out.print(f"95 % intervals: {document['ci95_method']}")
-    console.note(f"scores, predictions and confusion matrix: {folder}")
+        console.out.print(f"\n95 % intervals: {document['ci95_method']}")
+    console.note(f"scores, predictions and pictures: {folder}")
     return 0

@@ -101,8 +101,8 @@ def _pixels(paths: list[Path], side: int) -> "Pixels":
     """Some of the images as the model sees them; drawn ones where there are none."""
     import numpy as np
 
-    from skinlesion_cli.core.images import read_image
     from skinlesion_cli.core.folders import evenly
+    from skinlesion_cli.core.images import read_image
     from skinlesion_cli.core.views import view
     from skinlesion_cli.data.synthetic import KINDS, draw_lesion
 

@@ -23,6 +23,10 @@ _METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT", Path: "PATH"}
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document instead.")]
 
+TtaOption = Annotated[
+    bool, typer.Option("--tta", help="Average each answer over four flipped views, at four times the time.")
+]
+
 
 @dataclass(frozen=True)
 class ModelChoice:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from skinlesion_cli.cli import console
-from skinlesion_cli.cli.options import JsonOption, ModelChoice, with_settings
+from skinlesion_cli.cli.options import JsonOption, ModelChoice, TtaOption, with_settings
 from skinlesion_cli.core.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,6 +31,18 @@ def predict(
     top: Annotated[
         int, typer.Option("--top", min=1, metavar="K", help="Classes to show for each image.")
     ] = 3,
+    min_confidence: Annotated[
+        float,
+        typer.Option(
+            "--min-confidence",
+            metavar="NUMBER",
+            min=0.0,
+            max=1.0,
+            help="Call answers of a lower probability uncertain. Default: none.",
+            show_default=False,
+        ),
+    ] = 0.0,
+    tta: TtaOption = False,
     json: JsonOption = False,
     csv: Annotated[
         Path | None, typer.Option("--csv", metavar="FILE", help="Also write a predictions CSV.")
@@ -49,8 +61,9 @@ def predict(
 
     predictor = model.load(settings)
     with Display() as display:
-        shown = _Json() if json else _Tables(top, display)
-        answers = _told(predictor.predict_many(paths, on_event=display.show), shown)
+        shown = _Json(min_confidence) if json else _Tables(top, min_confidence, display)
+        results = predictor.predict_many(paths, flips=tta, on_event=display.show)
+        answers = _told(results, shown)
         if csv is not None:
             from skinlesion_cli.core.predictions import write_rows
 
@@ -72,6 +85,8 @@ def _told(results: Iterable[Any], shown: "_Json | _Tables") -> Iterator[Any]:
             shown.failures += 1
             console.warn(result.error)
         else:
+            if result.unfamiliar:
+                console.warn(f"{result.image} is unlike the training images: its answer may mean nothing")
             yield result
 
 
@@ -83,12 +98,13 @@ def _rows(answers: Iterable[Any]) -> Iterator[tuple[str, str, str, list[float]]]
 class _Json:
     """Results as one JSON list."""
 
-    def __init__(self) -> None:
+    def __init__(self, min_confidence: float) -> None:
         self.failures = 0
+        self._min_confidence = min_confidence
         self._list = console.JsonList()
 
     def add(self, result: Any) -> None:
-        self._list.add(_document(result))
+        self._list.add(_document(result, self._min_confidence))
 
     def end(self) -> None:
         self._list.end()
@@ -97,9 +113,9 @@ class _Json:
 class _Tables:
     """Answers as tables of some hundred rows, so that memory does not grow with the number of images."""
 
-    def __init__(self, top: int, display: "Display"):
+    def __init__(self, top: int, min_confidence: float, display: "Display"):
         self.failures = 0
-        self._top, self._display = top, display
+        self._top, self._min_confidence, self._display = top, min_confidence, display
         self._page: list[Any] = []
         self._header = True
 
@@ -112,23 +128,30 @@ class _Tables:
     def end(self) -> None:
         if self._page:
             with self._display.aside():
-                console.out.print(_table(self._page, self._top, header=self._header))
+                table = _table(self._page, self._top, self._min_confidence, header=self._header)
+                console.out.print(table)
             self._page, self._header = [], False
 
 
-def _document(result: Any) -> dict[str, Any]:
+def _document(result: Any, min_confidence: float) -> dict[str, Any]:
     error = getattr(result, "error", None)
     if error is not None:
         return {"image": result.image, "error": error}
-    return {
+    document = {
         "image": result.image,
         "class": result.label,
         "confidence": result.confidence,
         "probabilities": result.probabilities,
     }
+    # Only where there is something to say: most readers of this list know the four keys above.
+    if min_confidence > 0:
+        document["uncertain"] = result.confidence < min_confidence
+    if result.unfamiliar:
+        document["unfamiliar"] = True
+    return document
 
 
-def _table(answers: list[Any], top: int, *, header: bool) -> Table:
+def _table(answers: list[Any], top: int, min_confidence: float, *, header: bool) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False, show_header=header)
     table.add_column("Image", overflow="fold")
     table.add_column("Class")
@@ -139,5 +162,8 @@ def _table(answers: list[Any], top: int, *, header: bool) -> Table:
             style = "bold" if rank == 0 else "dim"
             image = Text(console.printable(answer.image) if rank == 0 else "")
             bar = Text("█" * round(probability * BAR_WIDTH), style="cyan" if rank == 0 else "dim")
-            table.add_row(image, Text(console.printable(name), style=style), f"{probability:.1%}", bar)
+            label = Text(console.printable(name), style=style)
+            if rank == 0 and answer.confidence < min_confidence:
+                label.append(" (uncertain)", style="yellow")
+            table.add_row(image, label, f"{probability:.1%}", bar)
     return table

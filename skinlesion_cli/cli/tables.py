@@ -1,10 +1,10 @@
 """Scores as rich tables."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from rich.console import Group
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -24,6 +24,13 @@ OPERATING_POINTS = {
     "specificity_95": "at 95 % specificity",
     "sensitivity_90": "at 90 % sensitivity",
     "youden": "at Youden's index",
+}
+
+CALIBRATION = {
+    "nll": "Negative log-likelihood",
+    "brier": "Brier score",
+    "ece": "Calibration error, equal widths",
+    "ece_equal_mass": "Calibration error, equal numbers",
 }
 
 
@@ -93,8 +100,63 @@ def block_table(blocks: Mapping[str, Mapping[str, Any]]) -> Table:
     return table
 
 
+def calibration_table(section: Mapping[str, Any]) -> Table:
+    """A row a figure; with a temperature, before and after it."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("Calibration")
+    stages = [("before", "as computed")] + ([("after", "calibrated")] if section["after"] else [])
+    for stage, title in stages:
+        label = f"{title} (T = {section['temperature']:.2f})" if stage == "after" else title
+        table.add_column(label, justify="right")
+    for name, label in CALIBRATION.items():
+        table.add_row(label, *(_with_interval(section[stage], name) for stage, _ in stages))
+    return table
+
+
+def selective_text(section: Mapping[str, Any]) -> Text:
+    """The area under the risk–coverage curve, and what a threshold on the confidence does."""
+    lines = [f"Area under the risk–coverage curve: {_with_interval(section, 'aurc')}"]
+    if target := section["target"]:
+        goal = f"To be right in {target['accuracy']:.0%} of the answers"
+        if target["threshold"] is None:
+            lines.append(f"{goal}: no confidence threshold does that on validation")
+        else:
+            lines.append(
+                f"{goal}: answer from confidence {target['threshold']:.4f} on (found on validation, which "
+                f"it answers by {target['validation_coverage']:.1%})"
+            )
+            lines.append(
+                f"Here that answers {_with_interval(target, 'coverage')} of the images, "
+                f"with accuracy {_with_interval(target, 'accuracy_reached')}"
+            )
+    return Text("\n".join(lines))
+
+
+def flips_table(section: Mapping[str, Any]) -> Table:
+    """A row a figure: without flips, with them, and the paired difference."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column(f"Mean over {section['views']} flipped views")
+    for title in ("without", "with", "difference"):
+        table.add_column(title, justify="right")
+    for name, label in LABELS.items():
+        one = section["differences"][name]
+        paired = {"difference": one["difference"], "ci95": {"difference": one["ci95"]}}
+        table.add_row(label, figure(one["a"]), figure(one["b"]), _with_interval(paired, "difference"))
+    return table
+
+
 def _with_interval(document: Mapping[str, Any], name: str) -> str:
-    interval = document["ci95"][name]
+    interval = None if document["ci95"] is None else document["ci95"][name]
     if document[name] is None or interval is None:
         return figure(document[name])
     return f"{figure(document[name])}  [{figure(interval[0], 3)}, {figure(interval[1], 3)}]"
+
+
+SECTIONS: dict[str, Callable[[Mapping[str, Any]], RenderableType]] = {
+    "malignant": malignant_table,
+    "blocks": block_table,
+    "calibration": calibration_table,
+    "selective": selective_text,
+    "tta": flips_table,
+}
+"""What is printed of each section of an evaluation's document, in this order."""

@@ -45,6 +45,7 @@ def train(
 
     # Only now the seconds that torch takes: a wrong path is told at once.
     from skinlesion_cli.core.evaluation import predict_and_evaluate
+    from skinlesion_cli.core.finishing import finish
     from skinlesion_cli.core.predictor import load_predictor
     from skinlesion_cli.core.training import Trainer
     from skinlesion_cli.report import results
@@ -61,6 +62,15 @@ def train(
         except KeyboardInterrupt:
             console.note("--resume goes on after the last finished epoch")
             raise
+        finish(
+            folder.best,
+            splits["train"],
+            splits["val"],
+            runtime=trainer.scoring_runtime,
+            batch_size=settings.batch_size,
+            workers=trainer.workers,
+            on_event=display.show,
+        )
         predictor = load_predictor(
             folder.best,
             device=settings.device,
@@ -70,8 +80,8 @@ def train(
         )
         documents: dict[str, dict[str, Any]] = {}
         for name, split in splits.items():
-            _, scores, documents[name] = predict_and_evaluate(predictor, split, display.show)
-            results.write_confusion(folder.results, name, scores)
+            predictions, scores, documents[name] = predict_and_evaluate(predictor, split, display.show)
+            results.write_split(folder.results, name, predictions, scores)
         results.write_run(folder.results, history, predictor.checkpoint.epoch, documents)
     console.out.print(summary_table(documents))
     console.out.print(f"95 % intervals: {documents['val']['ci95_method']}")

@@ -167,7 +167,9 @@ def _novelty(path: Path, known: Mapping[str, Any]) -> Novelty | None:
         if not (sane and 0 < noise < math.inf and 0 < limit < math.inf):
             raise ValueError
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError):
-        raise InputError(f"{path} describes the distance from its training images in a way that makes no sense") from None
+        raise InputError(
+            f"{path} describes the distance from its training images in a way that makes no sense"
+        ) from None
     return Novelty(mean, directions, noise, limit)
 
 

@@ -4,6 +4,8 @@ Each message is one line: what is wrong, where, and what to do. The command line
 `exit_code`; a caller from Python catches `SkinLesionError`.
 """
 
+from collections.abc import Sequence
+
 
 class SkinLesionError(Exception):
     """The work was begun and could not be finished, or it found faults."""
@@ -23,3 +25,9 @@ class UnreadableImageError(SkinLesionError):
 
 class TrainingError(SkinLesionError):
     """Training cannot go on: a non-finite loss, for example."""
+
+
+def first_few(names: Sequence[str], most: int = 3) -> str:
+    """The first names of many, for a message of one line: `a, b, c and 4 more`."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more

@@ -9,16 +9,22 @@ import numpy as np
 from skinlesion_cli.core.balance import ens_weights
 from skinlesion_cli.core.blocks import block_section, block_warnings
 from skinlesion_cli.core.bootstrap import RESAMPLES, interval, resampled_figures
+from skinlesion_cli.core.calibration import calibrated, calibration_document
 from skinlesion_cli.core.description import Description
 from skinlesion_cli.core.documents import bounds, number
 from skinlesion_cli.core.events import OnEvent, ignore
-from skinlesion_cli.core.folders import Split, require_classes
-from skinlesion_cli.core.inference import predict_split
+from skinlesion_cli.core.flips import FlipAveraged, flips_section
+from skinlesion_cli.core.folders import Split, read_split, require_classes
+from skinlesion_cli.core.inference import Backend, predict_split
 from skinlesion_cli.core.malignancy import malignant_classes, malignant_section, malignant_warnings
 from skinlesion_cli.core.manifest import Origins, origins_of
 from skinlesion_cli.core.metrics import PER_CLASS, SUMMARY, Floats, Scores, score, weighted_loss
 from skinlesion_cli.core.predictions import Predictions
 from skinlesion_cli.core.predictor import Predictor
+from skinlesion_cli.core.selective import selective_document
+
+VALIDATION = "val"
+"""The split that thresholds are chosen on."""
 
 
 def predict_and_evaluate(
@@ -27,6 +33,8 @@ def predict_and_evaluate(
     on_event: OnEvent = ignore,
     *,
     malignant: Sequence[str] | None = None,
+    target_accuracy: float | None = None,
+    flips: bool = False,
 ) -> tuple[Predictions, Scores, dict[str, Any]]:
     """Predict every image of a split and score the answers.
 
@@ -35,6 +43,8 @@ def predict_and_evaluate(
         split: its classes are the model's.
         on_event: is told of the progress.
         malignant: the malignant classes; None takes the usual ones (see `malignant_classes`).
+        target_accuracy: the accuracy for which a confidence threshold is sought on the data set's `val`.
+        flips: whether the answers are means over flipped views.
 
     Returns:
         The predictions, their scores, and the document (see `evaluate`).
@@ -46,16 +56,33 @@ def predict_and_evaluate(
     require_classes(split, predictor.classes, "the checkpoint")
     malignant_classes(predictor.classes, malignant)
     origins = origins_of(split.root.parent, split.name, split.files)
-    predictions = predict_split(
-        predictor.backend,
-        split,
-        predictor.classes,
-        batch_size=predictor.batch_size,
-        workers=predictor.workers,
-        on_event=on_event,
-    )
+    others = None
+    if target_accuracy is not None and split.name != VALIDATION:
+        others = read_split(split.root.parent, VALIDATION)
+        require_classes(others, predictor.classes, "the checkpoint")
+
+    def predicted(images: Split, backend: Backend) -> Predictions:
+        return predict_split(
+            backend,
+            images,
+            predictor.classes,
+            batch_size=predictor.batch_size,
+            workers=predictor.workers,
+            on_event=on_event,
+        )
+
+    backend = FlipAveraged(predictor.backend) if flips else predictor.backend
+    predictions = predicted(split, backend)
     scores, document = evaluate(
-        predictions, split.name, _class_weights(predictor.checkpoint), origins=origins, malignant=malignant
+        predictions,
+        split.name,
+        _class_weights(predictor.checkpoint),
+        origins=origins,
+        malignant=malignant,
+        temperature=None if predictor.checkpoint.temperature == 1.0 else predictor.checkpoint.temperature,
+        target_accuracy=target_accuracy,
+        validation=predictions if others is None else predicted(others, backend),
+        plain=predicted(split, predictor.backend) if flips else None,
     )
     return predictions, scores, document
 
@@ -67,6 +94,10 @@ def evaluate(
     *,
     origins: Origins | None = None,
     malignant: Sequence[str] | None = None,
+    temperature: float | None = None,
+    target_accuracy: float | None = None,
+    validation: Predictions | None = None,
+    plain: Predictions | None = None,
 ) -> tuple[Scores, dict[str, Any]]:
     """Score predictions and put the scores into the document that `--json` and metrics.json hold.
 
@@ -76,6 +107,10 @@ def evaluate(
         class_weights: (classes,), the weights of the training loss; None where unknown.
         origins: group and source of each image; None where unknown.
         malignant: the malignant classes; None takes the usual ones (see `malignant_classes`).
+        temperature: what the probabilities were softened by; None where they never were.
+        target_accuracy: the accuracy for which a confidence threshold is sought on `validation`.
+        validation: the same model's predictions on validation.
+        plain: the same model's predictions without flips, where these are means over flipped views.
 
     Returns:
         The scores, and the document. A figure that cannot be computed is None in it.
@@ -103,10 +138,24 @@ def evaluate(
         "ci95_method": f"percentile bootstrap, {RESAMPLES} resamples of {unit}",
         "malignant": dangerous,
         "blocks": blocks,
-        # Further sections come here, a call each; each has its file in core/.
+        "calibration": _calibration_section(predictions, temperature, plain, groups),
+        "selective": selective_document(predictions, target_accuracy, validation, groups),
+        "tta": None if plain is None else flips_section(plain, predictions, groups),
         "warnings": warnings,
     }
     return scores, document
+
+
+def _calibration_section(
+    predictions: Predictions,
+    temperature: float | None,
+    plain: Predictions | None,
+    groups: Sequence[str] | None,
+) -> dict[str, Any]:
+    # A mean over flipped views has no temperature of its own, so there is nothing to compare it with.
+    if temperature is None or plain is not None:
+        return calibration_document(predictions, None, groups)
+    return calibration_document(calibrated(predictions, 1.0 / temperature), temperature, groups)
 
 
 def _class_section(scores: Scores, drawn: Mapping[str, Floats]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """After the last epoch: what the best checkpoint is told of its own confidence.
 
-A temperature is fitted on validation, and a Gaussian to the features of training images, so that a prediction
-carries a calibrated probability and a warning where the picture is unlike all that the model has seen. Neither
-changes a decision.
+A temperature is fitted on validation, and a Gaussian to the features of training images, so that a
+prediction carries a calibrated probability, and a warning where the picture is unlike all that the model has
+seen. Neither changes a decision.
 """
 
 import dataclasses
@@ -57,7 +57,13 @@ def finish(
 
     def looked_at(paths: Sequence[Path], task: str) -> tuple[Features, NDArray[np.float64]]:
         return _features_and_probabilities(
-            backend, paths, linear=linear, batch_size=batch_size, workers=workers, task=task, on_event=on_event
+            backend,
+            paths,
+            linear=linear,
+            batch_size=batch_size,
+            workers=workers,
+            task=task,
+            on_event=on_event,
         )
 
     of_val, probabilities = looked_at(val.paths, "calibrating")
@@ -68,12 +74,14 @@ def finish(
         of_train, _ = looked_at(evenly(train.paths, IMAGES), "learning what is familiar")
         novelty = fit_novelty(of_train, of_val)
     limit = None if novelty is None else novelty.limit
-    finished = dataclasses.replace(
-        checkpoint, temperature=temperature, novelty=novelty, distance_limit=limit
-    )
+    finished = dataclasses.replace(checkpoint, temperature=temperature, novelty=novelty, distance_limit=limit)
     save_checkpoint(path, finished)
     known = "with" if novelty is not None else "without"
-    on_event(Note(f"temperature {temperature:.3f}, fitted on validation; {known} the distance from training images"))
+    on_event(
+        Note(
+            f"temperature {temperature:.3f}, fitted on validation; {known} the distance from training images"
+        )
+    )
 
 
 def _features_and_probabilities(
@@ -93,7 +101,9 @@ def _features_and_probabilities(
         if fault:
             raise UnreadableImageError(f"{fault}; mend or remove it, then --resume")
         pixels = torch.from_numpy(batch.images)
-        seen, logits = backend.features(pixels) if linear else (torch.empty(len(pixels), 0), backend.logits(pixels))
+        seen, logits = (
+            backend.features(pixels) if linear else (torch.empty(len(pixels), 0), backend.logits(pixels))
+        )
         features.append(seen.cpu().numpy())
         probabilities.append(backend.probabilities_of(logits))
         done += len(pixels)

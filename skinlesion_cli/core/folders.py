@@ -138,8 +138,9 @@ def evenly(paths: Sequence[Path], most: int) -> list[Path]:
     """At most `most` of the paths, spread evenly over all of them."""
     if len(paths) <= most:
         return list(paths)
-    # Not rounded to the even neighbour, and without numpy, which the prompt does not pay for.
-    return [paths[(2 * index * (len(paths) - 1) + most - 1) // (2 * (most - 1))] for index in range(most)]
+    return [
+        paths[(2 * index * (len(paths) - 1) + most - 1) // (2 * max(most - 1, 1))] for index in range(most)
+    ]
 
 
 def _images_below(root: Path, folder: str) -> tuple[list[Path], int]:

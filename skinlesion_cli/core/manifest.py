@@ -75,6 +75,22 @@ def origins_in(manifest: Path, split: str, images: Sequence[str]) -> Origins:
     return _origins([row for row in found if row is not None])
 
 
+def groups_in(manifest: Path, split: str, images: Sequence[str]) -> list[str]:
+    """Group of each image, by a manifest that must give one for all of them.
+
+    Its arguments are those of `origins_in`.
+
+    Raises:
+        InputError: the manifest cannot be read, or it gives no group for an image.
+    """
+    groups = origins_in(manifest, split, images).groups
+    if groups is None:
+        raise InputError(
+            f"{manifest} gives no group for some images of the split {split}; fill in its group column"
+        )
+    return groups
+
+
 def _rows_by_image(path: Path, split: str) -> dict[str, dict[str, str]]:
     columns, rows = read_table(path)
     if not {"split", "class", "file", "group"} <= set(columns):

@@ -1,10 +1,10 @@
 """How far a picture lies from the training images: a Gaussian of the features that the model's head sees.
 
-The Gaussian is that of probabilistic principal component analysis (Tipping and Bishop, *Probabilistic Principal
-Component Analysis*, JRSS B 61, 1999, section 3): full covariance along the leading directions, one variance for
-all others. The distance is the Mahalanobis distance under it (Lee et al., *A Simple Unified Framework for
-Detecting Out-of-Distribution Samples and Adversarial Attacks*, NeurIPS 2018, with one Gaussian for all
-classes: that a lesion has none of the classes must not make it strange).
+The Gaussian is that of probabilistic principal component analysis (Tipping and Bishop, *Probabilistic
+Principal Component Analysis*, JRSS B 61, 1999, section 3): full covariance along the leading directions, one
+variance for all others. The distance is the Mahalanobis distance under it (Lee et al., *A Simple Unified
+Framework for Detecting Out-of-Distribution Samples and Adversarial Attacks*, NeurIPS 2018), with one Gaussian
+for all classes: that a lesion is of none of them must not make it strange.
 """
 
 from dataclasses import dataclass

@@ -37,11 +37,12 @@ class OnnxBackend:
         step = min(usable_cores(), IMAGES_AT_ONCE)
         parts = [images[start : start + step] for start in range(0, len(images), step)]
         runs = [self._session.run(self._outputs, {INPUT: part}) for part in parts]
-        found = {name: np.concatenate(values) for name, values in zip(self._outputs, zip(*runs, strict=True), strict=True)}
+        found = {
+            name: np.concatenate(values)
+            for name, values in zip(self._outputs, zip(*runs, strict=True), strict=True)
+        }
         distances = found.get(DISTANCE)
-        return Answers(
-            softmax(found[OUTPUT]), None if distances is None else distances.astype(np.float64)
-        )
+        return Answers(softmax(found[OUTPUT]), None if distances is None else distances.astype(np.float64))
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -9,7 +9,8 @@ import numpy as np
 from skinlesion_cli.core.description import Description
 from skinlesion_cli.core.errors import InputError, UnreadableImageError
 from skinlesion_cli.core.events import OnEvent, ignore
-from skinlesion_cli.core.inference import Backend, Outcome, probabilities_of
+from skinlesion_cli.core.flips import FlipAveraged
+from skinlesion_cli.core.inference import Backend, probabilities_of
 from skinlesion_cli.core.workers import worker_count
 
 PT2_IS_UNSAFE = (
@@ -79,11 +80,25 @@ class Predictor:
         return result
 
     def predict_many(
-        self, images: Sequence[str | Path], *, on_event: OnEvent = ignore
+        self, images: Sequence[str | Path], *, flips: bool = False, on_event: OnEvent = ignore
     ) -> Iterator[Prediction | Failure]:
-        """Look at many photographs; yields an answer or a failure for each, in their order."""
+        """Look at many photographs; yields an answer or a failure for each, in their order.
+
+        Args:
+            images: their paths.
+            flips: whether each answer is the mean over flipped views (test-time augmentation).
+            on_event: is told of the progress.
+        """
         paths = [Path(image) for image in images]
-        for image, outcome in zip(images, self.outcomes(paths, "predicting", on_event), strict=True):
+        outcomes = probabilities_of(
+            FlipAveraged(self.backend) if flips else self.backend,
+            paths,
+            batch_size=self.batch_size,
+            workers=self.workers,
+            task="predicting",
+            on_event=on_event,
+        )
+        for image, outcome in zip(images, outcomes, strict=True):
             if outcome.probabilities is None:
                 yield Failure(str(image), outcome.fault)
             else:
@@ -93,17 +108,6 @@ class Predictor:
                 limit, distance = self.checkpoint.distance_limit, outcome.distance
                 relative = None if limit is None or distance is None else distance / limit
                 yield Prediction(str(image), self.classes[best], values[best], by_class, relative)
-
-    def outcomes(self, paths: Sequence[Path], task: str, on_event: OnEvent = ignore) -> Iterator[Outcome]:
-        """Probabilities or fault of each file, in their order."""
-        return probabilities_of(
-            self.backend,
-            paths,
-            batch_size=self.batch_size,
-            workers=self.workers,
-            task=task,
-            on_event=on_event,
-        )
 
 
 def load_predictor(

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from skinlesion_cli.core.checkpoint import Checkpoint
 from skinlesion_cli.core.errors import SkinLesionError, UnreadableImageError
 from skinlesion_cli.core.evaluation import predict_and_evaluate

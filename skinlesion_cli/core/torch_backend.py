@@ -50,6 +50,7 @@ class TorchBackend:
         return Answers(self.probabilities_of(logits), self.novelty.distances(features.cpu().numpy()))
 
     def probabilities_of(self, logits: torch.Tensor) -> NDArray[np.float64]:
+        """Calibrated probabilities (n, classes) of logits; each row sums to 1."""
         # In float64 a very small probability does not become 0, whose loss would be infinite.
         scaled = logits.cpu().double() / self.temperature
         values: NDArray[np.float64] = torch.softmax(scaled, dim=1).numpy()

@@ -4,7 +4,7 @@ Figures are made without pyplot, whose global state would keep every one of them
 the Okabe–Ito set, which colour-blind readers can tell apart.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,46 @@ def learning_curves(history: Sequence[EpochRecord], path: Path) -> None:
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
         axes.legend(frameon=False)
+    save_figure(figure, path)
+
+
+def reliability(section: Mapping[str, Any], path: Path) -> None:
+    """Draw accuracy against confidence, bin by bin, over the number of images in each bin.
+
+    Args:
+        section: `calibration` of an evaluation's document.
+        path: the picture.
+    """
+    bins = [one for one in section["reliability"] if one["count"]]
+    final = section["after"] or section["before"]
+    figure = Figure(figsize=(5.2, 6.2), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    upper.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="perfectly calibrated")
+    places = {"x": [one["confidence"] for one in bins], "y": [one["accuracy"] for one in bins]}
+    upper.plot(
+        places["x"], places["y"], color=BLUE, linewidth=1.4, marker="o", markersize=5, label="the model"
+    )
+    upper.set_ylabel("Accuracy of the answers")
+    upper.set_ylim(-0.02, 1.02)
+    upper.legend(frameon=False, loc="upper left")
+    temperature = section["temperature"]
+    at = "" if temperature is None else f", temperature {temperature:.2f}"
+    error = "" if final["ece"] is None else f"Expected calibration error {final['ece']:.3f}"
+    upper.set_title(f"{error}{at}", fontsize=10)
+    widths = [one["high"] - one["low"] for one in section["reliability"]]
+    lower.bar(
+        [one["low"] for one in section["reliability"]],
+        [one["count"] for one in section["reliability"]],
+        width=widths,
+        align="edge",
+        color=GREY,
+        edgecolor="white",
+    )
+    lower.set_ylabel("Images")
+    lower.set_xlabel("Confidence")
+    lower.set_xlim(0, 1)
+    for axes in (upper, lower):
+        axes.spines[["top", "right"]].set_visible(False)
     save_figure(figure, path)
 
 

@@ -24,8 +24,9 @@ def write_class_weights(folder: Path, counts: dict[str, int], settings: Settings
     )
 
 
-def write_confusion(folder: Path, split: str, scores: Scores) -> None:
-    """Draw training_confusion.png, validation_confusion.png or test_confusion.png."""
+def write_split(folder: Path, split: str, predictions: Predictions, scores: Scores) -> None:
+    """Write SPLIT_predictions.csv; draw training_, validation_ or test_confusion.png."""
+    write_predictions(folder / f"{split}_predictions.csv", predictions)
     title = SPLIT_TITLES.get(split, split)
     path = folder / f"{title}_confusion.png"
     plots.confusion_matrix(scores.confusion, scores.classes, f"{title.capitalize()} split", path)
@@ -49,11 +50,16 @@ def write_run(
 def write_evaluation(
     folder: Path, predictions: Predictions, scores: Scores, document: Mapping[str, Any]
 ) -> None:
-    """Write metrics.json, predictions.csv and confusion_matrix.png."""
+    """Write metrics.json and predictions.csv; draw confusion_matrix.png and reliability.png.
+
+    Without probabilities there is no reliability to draw.
+    """
     write_predictions(folder / "predictions.csv", predictions)
     title = SPLIT_TITLES.get(str(document["split"]), str(document["split"] or "predictions"))
     path = folder / "confusion_matrix.png"
     plots.confusion_matrix(scores.confusion, scores.classes, title.capitalize(), path)
+    if document["calibration"]["reliability"]:
+        plots.reliability(document["calibration"], folder / "reliability.png")
     write_json(folder / "metrics.json", document)
 
 

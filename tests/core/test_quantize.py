@@ -4,9 +4,9 @@ import onnx
 import pytest
 
 from skinlesion_cli.core.errors import UnreadableImageError
-from skinlesion_cli.core.folders import read_split
+from skinlesion_cli.core.folders import evenly, read_split
 from skinlesion_cli.core.predictor import load_predictor
-from skinlesion_cli.core.quantize import evenly, quantize
+from skinlesion_cli.core.quantize import quantize
 
 
 def test_a_quantised_model_is_small_and_still_itself(exported: Path, data: Path, tmp_path: Path) -> None:

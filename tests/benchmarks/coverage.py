@@ -1,0 +1,191 @@
+"""How often the 95 % intervals hold the true value, on simulated classifiers whose true figures are known.
+
+    python tests/benchmarks/coverage.py [--simulations 1000] [--resamples 500] [--images 500]
+
+A true figure is that of two million simulated images. Each simulation draws a small test set from the same
+source, and counts whether its interval holds that figure. Exact intervals do so in 95 %, give or take 1.4
+points in 1,000 simulations. Grouped images come in fives that share class and most of their noise, as
+photographs of one lesion do.
+"""
+
+import argparse
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from skinlesion_cli.core.bootstrap import interval, resampled_summary
+from skinlesion_cli.core.calibration import (
+    FIGURES,
+    calibration_document,
+    confidence_and_hits,
+    reliability,
+)
+from skinlesion_cli.core.comparison import Pair, compare
+from skinlesion_cli.core.metrics import SUMMARY, score
+from skinlesion_cli.core.predictions import Predictions
+from skinlesion_cli.core.resampling import resampled_means
+from skinlesion_cli.core.selective import area_under_risk_coverage, risk_coverage, selective_document
+
+CLASSES = ("a", "b", "c", "d")
+SHARES = np.array([0.4, 0.3, 0.2, 0.1])
+MANY = 2_000_000
+
+Intervals = dict[str, tuple[float, float]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where simulated images and a classifier's answers come from."""
+
+    signal: float = 1.5
+    """How far the true class's score stands above noise of spread 1."""
+    sureness: float = 1.0
+    """1 is calibrated; more is too sure."""
+    group_size: int = 1
+    shared: float = 0.8
+    """Share of the noise's variance that the images of a group have in common."""
+
+    def draw(self, n: int, random: np.random.Generator, own: float = 0.0) -> tuple[Predictions, list[str]]:
+        """About n images and the group of each; a share `own` of the noise's variance is drawn last."""
+        groups = np.repeat(np.arange(math.ceil(n / self.group_size)), self.group_size)
+        true = random.choice(len(CLASSES), size=groups.max() + 1, p=SHARES)[groups]
+        shape = (len(groups), len(CLASSES))
+        noise = random.normal(size=shape)
+        if self.group_size > 1:
+            common = random.normal(size=(groups.max() + 1, len(CLASSES)))[groups]
+            noise = math.sqrt(self.shared) * common + math.sqrt(1 - self.shared) * noise
+        if own:
+            noise = math.sqrt(1 - own) * noise + math.sqrt(own) * random.normal(size=shape)
+        return self._answers(true, noise), [str(group) for group in groups]
+
+    def _answers(self, true: np.ndarray, noise: np.ndarray) -> Predictions:
+        scores = noise + self.signal * np.eye(len(CLASSES))[true]
+        # Bayes' rule for normal scores: the probabilities are exactly calibrated at a sureness of 1.
+        logits = self.sureness * (self.signal * scores + np.log(SHARES))
+        probabilities = np.exp(logits - logits.max(axis=1, keepdims=True))
+        probabilities /= probabilities.sum(axis=1, keepdims=True)
+        images = tuple(map(str, range(len(true))))
+        return Predictions(images, CLASSES, probabilities.argmax(axis=1), true, probabilities)
+
+
+def coverage_of(
+    truth: dict[str, float], simulations: int, intervals: Callable[[np.random.Generator], Intervals]
+) -> dict[str, float]:
+    """The share of simulations whose interval holds the true figure, for each figure."""
+    held: dict[str, int] = defaultdict(int)
+    for seed in range(simulations):
+        for name, (low, high) in intervals(np.random.default_rng(seed)).items():
+            held[name] += low <= truth[name.split(",")[0]] <= high
+    return {name: count / simulations for name, count in held.items()}
+
+
+def true_scores(source: Source, n: int = MANY) -> dict[str, float]:
+    """The summary figures of very many images."""
+    return score(source.draw(n, np.random.default_rng(10**6))[0]).summary
+
+
+def scores_coverage(
+    source: Source, truth: dict[str, float], n: int, simulations: int, resamples: int, *, by_group: bool
+) -> dict[str, float]:
+    """Coverage of the summary figures' intervals."""
+
+    def intervals(random: np.random.Generator) -> Intervals:
+        predictions, groups = source.draw(n, random)
+        seed = int(random.integers(2**32))
+        drawn = resampled_summary(predictions, groups if by_group else None, resamples=resamples, seed=seed)
+        return {name: interval(values) for name, values in drawn.items()}
+
+    return coverage_of(truth, simulations, intervals)
+
+
+def calibration_coverage(source: Source, n: int, simulations: int, resamples: int) -> dict[str, float]:
+    """Coverage of the calibration figures and of AURC, and of the plain percentile interval of the error."""
+    many, _ = source.draw(MANY, np.random.default_rng(10**6))
+    found = calibration_document(many, None, resamples=1)["before"]
+    area = area_under_risk_coverage(*risk_coverage(*confidence_and_hits(many)))
+
+    def intervals(random: np.random.Generator) -> Intervals:
+        predictions, _ = source.draw(n, random)
+        seed = int(random.integers(2**32))
+        ci95 = calibration_document(predictions, None, resamples=resamples, seed=seed)["before"]["ci95"]
+        ci95["ece, percentile"] = _percentile_of_error(predictions, resamples, seed)
+        return ci95 | selective_document(predictions, resamples=resamples, seed=seed)["ci95"]
+
+    truth = {name: found[name] for name in FIGURES} | {"aurc": area}
+    return coverage_of(truth, simulations, intervals)
+
+
+def _percentile_of_error(predictions: Predictions, resamples: int, seed: int) -> tuple[float, float]:
+    confidence, hits = confidence_and_hits(predictions)
+    bins = [(confidence > one.low) & (confidence <= one.high) for one in reliability(confidence, hits)]
+    gaps = np.stack(bins, axis=1) * (hits - confidence)[:, None]
+    return interval(np.abs(resampled_means(gaps, resamples=resamples, seed=seed)).sum(axis=1))
+
+
+def difference_coverage(
+    n: int, simulations: int, resamples: int, many: int = MANY
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Coverage of paired differences; and the width of their intervals by that of unpaired ones."""
+    weak, strong = Source(signal=1.4), Source(signal=1.6)
+
+    def draw(count: int, random: np.random.Generator) -> Pair:
+        seed = int(random.integers(2**32))
+        # The same seed gives both the same images, and one of them noise of its own on top.
+        a, _ = weak.draw(count, np.random.default_rng(seed))
+        b, _ = strong.draw(count, np.random.default_rng(seed), own=0.3)
+        return Pair(a, b)
+
+    endless = draw(many, np.random.default_rng(10**6))
+    scores = [score(one).summary for one in (endless.a, endless.b)]
+    truth = {name: scores[1][name] - scores[0][name] for name in SUMMARY}
+    widths: dict[str, list[float]] = defaultdict(list)
+
+    def intervals(random: np.random.Generator) -> Intervals:
+        pair = draw(n, random)
+        found = compare(pair, resamples=resamples, seed=int(random.integers(2**32)))["differences"]
+        drawn = [
+            resampled_summary(one, resamples=resamples, seed=i) for i, one in enumerate((pair.a, pair.b))
+        ]
+        for name, one in found.items():
+            low, high = interval(drawn[1][name] - drawn[0][name])
+            widths[name].append((one["ci95"][1] - one["ci95"][0]) / (high - low))
+        return {name: one["ci95"] for name, one in found.items()}
+
+    coverage = coverage_of(truth, simulations, intervals)
+    return coverage, {name: float(np.mean(values)) for name, values in widths.items()}
+
+
+def _print(title: str, columns: Sequence[str], rows: Sequence[dict[str, float]]) -> None:
+    print(f"\n{title}\n{'':22}" + "".join(f"{name:>16}" for name in columns), flush=True)
+    for name in rows[0]:
+        print(f"{name:22}" + "".join(f"{row[name]:16.1%}" for row in rows), flush=True)
+
+
+def main() -> None:
+    """Print a table for each kind of figure."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--simulations", type=int, default=1000)
+    parser.add_argument("--resamples", type=int, default=500)
+    parser.add_argument("--images", type=int, default=500)
+    options = parser.parse_args()
+    sizes = (options.images, options.simulations, options.resamples)
+    print(f"{options.images} images, {options.simulations} simulations, {options.resamples} resamples")
+
+    single, fives = Source(), Source(group_size=5)
+    truths = {source: true_scores(source) for source in (single, fives)}
+    rows = [
+        scores_coverage(single, truths[single], *sizes, by_group=False),
+        scores_coverage(fives, truths[fives], *sizes, by_group=True),
+        scores_coverage(fives, truths[fives], *sizes, by_group=False),
+    ]
+    _print("Scores", ("independent", "fives by group", "fives by image"), rows)
+    rows = [calibration_coverage(Source(sureness=sure), *sizes) for sure in (1.0, 1.2, 1.5)]
+    _print("Calibration", ("calibrated", "1.2 times sure", "1.5 times sure"), rows)
+    _print("Paired differences", ("coverage", "width/unpaired"), difference_coverage(*sizes))
+
+
+if __name__ == "__main__":
+    main()

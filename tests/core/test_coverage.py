@@ -1,0 +1,29 @@
+"""The intervals hold the true value as often as they say; tests/benchmarks/coverage.py is the full table."""
+
+import pytest
+
+from tests.benchmarks.coverage import Source, difference_coverage, scores_coverage, true_scores
+
+FIGURES = ("accuracy", "balanced_accuracy", "weighted_f1", "weighted_auc")
+# What holds in 95 % holds in less than 90 % of 150 simulations once in a hundred times.
+SIZES = {"n": 300, "simulations": 150, "resamples": 200}
+
+
+@pytest.mark.parametrize("group_size", [1, 5])
+def test_the_interval_holds_the_true_score(group_size: int) -> None:
+    source = Source(group_size=group_size)
+    truth = true_scores(source, 200_000)
+    held = scores_coverage(source, truth, **SIZES, by_group=group_size > 1)
+    for name in FIGURES:
+        assert 0.9 <= held[name] <= 0.99, held
+    if group_size > 1:
+        by_image = scores_coverage(source, truth, **SIZES, by_group=False)
+        for name in FIGURES:
+            assert by_image[name] < 0.82, by_image
+
+
+def test_the_paired_interval_holds_the_true_difference_and_is_the_narrower_one() -> None:
+    held, widths = difference_coverage(**SIZES, many=200_000)
+    for name in FIGURES:
+        assert 0.9 <= held[name] <= 0.99, held
+        assert widths[name] < 0.8, widths
