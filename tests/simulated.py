@@ -12,7 +12,7 @@ def simulated(n: int = 600, classes: int = 5, seed: int = 0) -> Predictions:
     true = np.array([random.choice(classes, p=row) for row in probabilities])
     return Predictions(
         tuple(f"{i}.jpg" for i in range(n)),
-        tuple("abcdefgh"[:classes]),
+        tuple("abcdefghijklmn"[:classes]),
         probabilities.argmax(axis=1),
         true,
         probabilities,

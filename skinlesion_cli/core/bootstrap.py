@@ -106,7 +106,7 @@ def image_multiplicities(
     rows = max(1, _CELLS // n)
     generator = np.random.default_rng(seed)
     for drawn in _multiplicities(int(members.max()) + 1, resamples, generator, rows):
-        yield drawn if groups is None else drawn[:, members]
+        yield drawn if groups is None else np.take(drawn, members, axis=1)
 
 
 def _multiplicities(

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -5,9 +6,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from skinlesion_cli.core.manifest import ManifestRow, write_manifest
 from skinlesion_cli.core.predictions import Predictions, write_predictions
 from tests import published
 from tests.conftest import CLASSES, Run, draw_data_set
+from tests.simulated import simulated
 
 FILES = {"metrics.json", "predictions.csv", "confusion_matrix.png"}
 
@@ -34,7 +37,8 @@ def test_a_checkpoint_is_scored_like_its_own_predictions(
         "ci95",
     }
     assert (document["split"], document["n"], document["classes"]) == ("test", 9, list(CLASSES))
-    assert set(document["per_class"][CLASSES[0]]) == {"precision", "recall", "f1", "support", "auc"}
+    assert set(document["per_class"][CLASSES[0]]) >= {"precision", "recall", "f1", "support", "auc"}
+    assert (document["malignant"], document["blocks"]) == (None, None)
     of_training = json.loads((trained / "results" / "metrics.json").read_text(encoding="utf-8"))["test"]
     assert document["weighted_f1"] == of_training["weighted_f1"]
 
@@ -59,8 +63,42 @@ def test_the_published_scores_come_out_of_the_published_matrix(cli_run: Run, tmp
     rows = {line[:30].strip(): line[30:].split() for line in done.stdout.splitlines()}
     for name, expected in published.PER_CLASS.items():
         support = published.CONFUSION[published.CLASSES.index(name)].sum()
-        assert rows[name] == [*(f"{value:.4f}" for value in expected), "–", str(support)]
+        assert rows[name] == [*(f"{value:.4f}" for value in expected), "–", "–", "–", str(support)]
     assert "warning: there are no probabilities" in done.stderr
+
+
+def test_a_manifest_gives_groups_and_blocks_and_malignant_classes_can_be_named(
+    cli_run: Run, tmp_path: Path
+) -> None:
+    drawn = simulated(n=90, classes=3)
+    images = tuple(f"{drawn.classes[label]}/{row}.jpg" for row, label in enumerate(drawn.true))
+    write_predictions(tmp_path / "p.csv", dataclasses.replace(drawn, images=images))
+    rows = [
+        ManifestRow(
+            "val", *image.split("/"), group=f"L{row // 3}", source=("camera one", "camera two")[row % 2]
+        )
+        for row, image in enumerate(images)
+    ]
+    write_manifest(tmp_path, rows)
+    known = ["--manifest", "manifest.csv", "--split", "val", "--malignant", "A, c"]
+    done = cli_run("evaluate", "--predictions", "p.csv", "--out", "scores", *known)
+    document = json.loads((tmp_path / "scores" / "metrics.json").read_text(encoding="utf-8"))
+    assert document["ci95_method"].endswith("resamples of groups")
+    assert document["malignant"]["classes"] == ["a", "c"]
+    assert {name: block["n"] for name, block in document["blocks"].items()} == {
+        "camera one": 45,
+        "camera two": 45,
+    }
+    lines = done.stdout.splitlines()
+    dangerous = sum(label in (0, 2) for label in drawn.true)
+    assert f"Malignant: {dangerous} of 90 (a, c)" in lines
+    assert f"AUC {document['malignant']['auc']:.4f}  [" in done.stdout
+    table = [line.split() for line in lines]
+    (youden,) = (row for row in table if row[:3] == ["at", "Youden's", "index"])
+    assert youden[3] == f"{document['malignant']['operating_points'][3]['threshold']:.4f}"
+    (block,) = (row for row in table if row[:2] == ["camera", "two"])
+    assert block[2:4] == ["45", f"{document['blocks']['camera two']['balanced_accuracy']:.4f}"]
+    assert max(map(len, lines)) <= 120
 
 
 def test_wrong_input_is_refused(refused: Callable[..., str], data: Path, tmp_path: Path) -> None:
@@ -70,6 +108,11 @@ def test_wrong_input_is_refused(refused: Callable[..., str], data: Path, tmp_pat
     assert "cannot read the predictions" in refused("evaluate", "--predictions", "absent.csv")
     (tmp_path / "bad.csv").write_text("image,y_true,y_pred\n1,,a\n", encoding="utf-8")
     assert "line 2: y_true is an empty cell" in refused("evaluate", "--predictions", "bad.csv")
+    assert "--manifest goes with --predictions" in refused("evaluate", "--data", data, "--manifest", "m.csv")
+    (tmp_path / "good.csv").write_text("image,y_true,y_pred\n1,MEL,NV\n", encoding="utf-8")
+    line = refused("evaluate", "--predictions", "good.csv", "--malignant", "Mel,NVV", "--out", "scores")
+    assert "--malignant: there is no class 'NVV'; did you mean NV?" in line
+    assert not (tmp_path / "scores").exists()
 
 
 def test_other_classes_than_the_checkpoints_are_refused(

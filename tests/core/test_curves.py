@@ -66,11 +66,11 @@ def test_sensitivity_is_the_best_of_all_thresholds(one: Problem, specificity: fl
 
 
 def test_a_specificity_that_is_reached_exactly_counts() -> None:
-    # One of twenty benign images scores above the last malignant one: 1 − 1/20 is 95 %.
-    positive = np.array([True, False, True] + [False] * 19)
-    scores = np.linspace(1, 0, 22)
-    assert sensitivity_at_specificity(positive, scores, 0.95) == 1.0
-    assert sensitivity_at_specificity(positive, scores, 0.951) == 0.5
+    # One of ten benign images scores above the last malignant one. In floats, (1 − 0.9) × 10 is below 1.
+    positive = np.array([True, False, True] + [False] * 9)
+    scores = np.linspace(1, 0, 12)
+    assert sensitivity_at_specificity(positive, scores, 0.9) == 1.0
+    assert sensitivity_at_specificity(positive, scores, 0.901) == 0.5
 
 
 @pytest.mark.parametrize("min_sensitivity", [0.8, 0.5, 0.25])
