@@ -5,7 +5,6 @@ The sections are those of Mitchell et al., *Model Cards for Model Reporting*, FA
 
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,22 @@ from skinlesion_cli.core.files import write_text
 from skinlesion_cli.core.run_folder import BEST_MODEL
 from skinlesion_cli.core.settings import FIELDS, RESIZE_RATIO
 from skinlesion_cli.report.facts import Document, RunFacts
-from skinlesion_cli.report.figures import LABELS, figure, interval, interval_of, split_title
+from skinlesion_cli.report.figures import (
+    CALIBRATION,
+    LABELS,
+    OPERATING_POINTS,
+    figure,
+    interval,
+    interval_of,
+    split_title,
+)
 from skinlesion_cli.report.limits import limits, split_kind
+from skinlesion_cli.report.markdown import bullets, plain, section, table
 from skinlesion_cli.report.sections.overview import DISCLAIMER
 from skinlesion_cli.report.sections.settings import flattened
 
 _MARK = re.compile(r"\n<!-- skinlesion report, ([0-9a-f]{64}) -->\n\Z")
 _CLASS_FIGURES = {"precision": "Precision", "recall": "Recall", "f1": "F1", "auc": "AUC"}
-_CALIBRATION = {"nll": "Negative log-likelihood", "brier": "Brier score", "ece": "Expected calibration error"}
 
 
 def write_card(facts: RunFacts, path: Path, *, title: str) -> None:
@@ -66,32 +73,13 @@ def model_card(facts: RunFacts, title: str) -> str:
         _evaluation_data(facts),
         _metrics(facts),
         _per_class(facts),
+        _malignant(facts),
         _calibration(facts),
-        _section("Limitations", _bullets(plain(text) for text in limits(facts))),
+        section("Limitations", bullets(plain(text) for text in limits(facts))),
         _ethics(),
         _how_to_use(),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
-
-
-def plain(text: str) -> str:
-    """Text from outside as Markdown shows it: no character of it is a mark or a tag."""
-    one_line = " ".join(str(text).split())
-    marked = re.sub(r"([\\`*_\[\]|#~])", r"\\\1", one_line)
-    return marked.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-
-
-def _section(title: str, *paragraphs: str) -> str:
-    return "\n\n".join([f"## {title}", *(one for one in paragraphs if one)])
-
-
-def _bullets(items: Iterable[str]) -> str:
-    return "\n".join(f"* {item}" for item in items)
-
-
-def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    rule = ["---", *["---:"] * (len(columns) - 1)]
-    return "\n".join("| " + " | ".join(row) + " |" for row in (columns, rule, *rows))
 
 
 def _details(facts: RunFacts) -> str:
@@ -108,7 +96,7 @@ def _details(facts: RunFacts) -> str:
     kept = f", epoch {facts.best_epoch} of {facts.epochs} kept" if facts.best_epoch and facts.epochs else ""
     items = [
         f"Kind: image classifier of {len(facts.classes)} classes, one answer a photograph",
-        f"Backbone: timm `{plain(facts.arch)}`, started from {start}",
+        f"Backbone: timm's {plain(facts.arch)}, started from {start}",
         f"Input: RGB, shorter side to {round(RESIZE_RATIO * int(size))} pixels, central {size} × {size}; "
         f"{mean} mean and standard deviation",
         f"Method: dual-weighted learning (Regmi and Xu, 2025): classes drawn by count to the power "
@@ -119,7 +107,7 @@ def _details(facts: RunFacts) -> str:
         f"Tool: skinlesion {__version__} wrote this card",
     ]
     items += [f"{plain(name).capitalize()}: {plain(value)}" for name, value in _told(facts)]
-    return _section("Model details", _bullets(items))
+    return section("Model details", bullets(items))
 
 
 def _told(facts: RunFacts) -> list[tuple[str, str]]:
@@ -133,7 +121,7 @@ def _told(facts: RunFacts) -> list[tuple[str, str]]:
 
 def _use(facts: RunFacts) -> str:
     names = ", ".join(plain(name) for name in facts.classes)
-    return _section(
+    return section(
         "Intended use",
         "For research and teaching: comparing methods on class imbalance, on small models and on "
         "explanations; building demonstrations; sorting research images for a person to review. Its users "
@@ -159,34 +147,37 @@ def _factors(facts: RunFacts) -> str:
         "the site on the body, skin tone and age. "
     )
     if not rows:
-        return _section("Factors", text + "The run's results tell none of them apart.")
+        return section("Factors", text + "The run's results tell none of them apart.")
     header = ["Source", "Images", "Accuracy", "Balanced accuracy"]
-    return _section(
-        "Factors", text + "The results tell apart the source of the images:", _table(header, rows)
-    )
+    return section("Factors", text + "The results tell apart the source of the images:", table(header, rows))
 
 
 def _training_data(facts: RunFacts) -> str:
     counts = sorted(facts.counts.items(), key=lambda one: -one[1])
     if not counts:
-        return _section("Training data", "The run's results do not tell the training images of each class.")
+        return section("Training data", "The run's results do not tell the training images of each class.")
     ratio = f"{counts[0][1] / counts[-1][1]:.1f}" if counts[-1][1] else "–"
     total = sum(facts.counts.values())
-    return _section(
+    return section(
         "Training data",
         f"{total} images; {ratio} of the largest class for each of the smallest.",
-        _table(["Class", "Training images"], [[plain(name), str(count)] for name, count in counts]),
+        table(["Class", "Training images"], [[plain(name), str(count)] for name, count in counts]),
     )
 
 
 def _evaluation_data(facts: RunFacts) -> str:
+    check = facts.check
     splits = ", ".join(f"{split_title(name)} {one['n']}" for name, one in facts.documents.items())
-    check = plain(facts.data_check) if facts.leaking is not None else ""
-    return _section(
+    return section(
         "Evaluation data",
         f"Images: {splits}. The scores below are those of the {split_title(facts.split)} split.",
         split_kind(facts),
-        f"Leaks between the splits: {check or 'not checked since the data last changed'}",
+        "Leaks between the splits: "
+        + (
+            f"checked on {check.when}: {plain(check.verdict)}"
+            if check
+            else "not known; skinlesion data check"
+        ),
     )
 
 
@@ -199,11 +190,11 @@ def _metrics(facts: RunFacts) -> str:
         if any(name in one for one in documents.values())
     ]
     method = facts.document.get("ci95_method")
-    return _section(
+    return section(
         "Metrics",
         "Weighted F1 chose the epoch, on validation. With classes this unequal, macro F1 and balanced "
         "accuracy tell more of the small ones than accuracy does.",
-        _table(header, rows),
+        table(header, rows),
         f"In brackets the 95 % interval: {plain(method)}." if method else "",
     )
 
@@ -215,7 +206,28 @@ def _per_class(facts: RunFacts) -> str:
         for name, one in per_class.items()
     ]
     title = f"Scores of each class ({split_title(facts.split)} split)"
-    return _section(title, _table(["Class", "Images", *_CLASS_FIGURES.values()], rows))
+    return section(title, table(["Class", "Images", *_CLASS_FIGURES.values()], rows))
+
+
+def _malignant(facts: RunFacts) -> str:
+    document = facts.document.get("malignant")
+    if not document:
+        return ""
+    names = ", ".join(plain(name) for name in document["classes"])
+    header = ["Called malignant by", "Sensitivity", "Specificity", "PPV", "NPV"]
+    rows = [
+        [
+            OPERATING_POINTS.get(one["name"], plain(one["name"])),
+            *(_with_interval(one, rate) for rate in ("sensitivity", "specificity", "ppv", "npv")),
+        ]
+        for one in document["operating_points"]
+    ]
+    return section(
+        "Malignant against benign",
+        f"Malignant: {names}; {document['n_malignant']} images against {document['n_benign']}. "
+        f"AUC {_with_interval(document, 'auc')}. PPV and NPV hold for this share of malignant images alone.",
+        table(header, rows),
+    )
 
 
 def _calibration(facts: RunFacts) -> str:
@@ -225,8 +237,7 @@ def _calibration(facts: RunFacts) -> str:
     states = {"Before": document.get("before"), "After": document.get("after")}
     known = {name: one for name, one in states.items() if one}
     rows = [
-        [label, *(_with_interval(one, name) for one in known.values())]
-        for name, label in _CALIBRATION.items()
+        [label, *(_with_interval(one, name) for one in known.values())] for name, label in CALIBRATION.items()
     ]
     temperature = document.get("temperature")
     text = (
@@ -234,13 +245,13 @@ def _calibration(facts: RunFacts) -> str:
         if temperature is None
         else f"Temperature, fitted on validation: {temperature:.4f}."
     )
-    return _section("Calibration", text, _table(["Figure", *known], rows))
+    return section("Calibration", text, table(["Figure", *known], rows))
 
 
 def _ethics() -> str:
-    return _section(
+    return section(
         "Ethical considerations",
-        _bullets(
+        bullets(
             [
                 "The images show patients. Their licences, most of them non-commercial, bind whoever "
                 "trains on them; small pictures inside a report are copies of them.",
@@ -256,7 +267,7 @@ def _ethics() -> str:
 
 
 def _how_to_use() -> str:
-    return _section(
+    return section(
         "How to use",
         "\n".join(
             [

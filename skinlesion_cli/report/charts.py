@@ -26,6 +26,8 @@ class Line:
     """blue, orange, green or grey."""
     dashed: bool = False
     dots: bool = False
+    joined: bool = True
+    """False: the dots alone."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Size:
 
 
 WIDE = Size(420, 280, left=50, bottom=42)
-SMALL = Size(172, 166, left=32, bottom=32, right=8)
+SMALL = Size(172, 170, left=42, bottom=34, right=8)
 
 
 def chart(
@@ -156,12 +158,12 @@ class _Plot:
     def line(self, line: Line) -> Markup:
         """A line with its dots."""
         kind = f"line {line.colour}{' dashed' if line.dashed else ''}"
-        parts = [self.path(line.x, line.y, kind)]
+        parts = [self.path(line.x, line.y, kind)] if line.joined else []
         if line.dots:
             for x, y in zip(line.x, line.y, strict=True):
                 if math.isfinite(y):
                     across, down = self.at(x, y)
-                    name = f"{line.label}, {self.x.label.lower()} {x:g}: {y:.4f}"
+                    name = f"{line.label or self.y.label}, {self.x.label.lower()} {x:.4g}: {y:.4f}"
                     where = {"cx": f"{across:g}", "cy": f"{down:g}", "r": 2.6}
                     parts.append(tag("circle", tag("title", name), class_=f"dot {line.colour}", **where))
         return lines(parts)
@@ -239,7 +241,7 @@ def _legend_row(row: list[_LegendItem], number: int, size: Size) -> Markup:
 
 def strip(value: float, ends: tuple[float, float] | None, title: str) -> Markup:
     """A figure between 0 and 1 as a dot, with its interval as a line through it."""
-    width, height = 108.0, 12.0
+    width, height = 120.0, 12.0
 
     def across(share: float) -> str:
         return f"{4 + (width - 8) * min(max(share, 0.0), 1.0):.1f}"

@@ -15,7 +15,7 @@ from skinlesion_cli.core.folders import SPLITS
 from skinlesion_cli.core.manifest import MANIFEST
 from skinlesion_cli.core.predictions import Predictions, read_predictions
 from skinlesion_cli.core.run_folder import RunFolder
-from skinlesion_cli.data.record import last_check, read_check
+from skinlesion_cli.data.record import LastCheck, last_check, read_check
 
 Document = Mapping[str, Any]
 
@@ -43,8 +43,8 @@ class RunFacts:
     """The data set's folder; None where it is not known or not there."""
     data_check: str = ""
     """One line: whether the data were checked for leaks, and what was found; empty without the data."""
-    leaking: bool | None = None
-    """What that check found; None where there was none since the data last changed."""
+    check: LastCheck | None = None
+    """That check; None where there was none since the data last changed."""
     has_manifest: bool = False
     """Whether a manifest.csv beside the splits names the lesion or patient of the images."""
 
@@ -116,7 +116,7 @@ def read_run(root: Path, data: Path | None = None) -> RunFacts:
         },
         data_root=data_root,
         data_check=last_check(data_root) if data_root is not None else "",
-        leaking=check.leaking if check is not None and not check.outdated else None,
+        check=check if check is not None and not check.outdated else None,
         has_manifest=data_root is not None and (data_root / MANIFEST).is_file(),
     )
 

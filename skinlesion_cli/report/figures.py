@@ -12,6 +12,18 @@ LABELS = {
     "weighted_auc": "Weighted AUC",
     "loss": "Loss (cross-entropy)",
 }
+CALIBRATION = {
+    "nll": "Negative log-likelihood",
+    "brier": "Brier score",
+    "ece": "Calibration error, equal widths",
+    "ece_equal_mass": "Calibration error, equal numbers",
+}
+OPERATING_POINTS = {
+    "decision": "as decided",
+    "specificity_95": "at 95 % specificity",
+    "sensitivity_90": "at 90 % sensitivity",
+    "youden": "at Youden's index",
+}
 
 SPLIT_TITLES = {"train": "training", "val": "validation", "test": "test"}
 UNDEFINED = "–"
@@ -40,9 +52,9 @@ def interval_of(document: Mapping[str, Any], name: str) -> tuple[float, float] |
 
 def percent(value: float | None, digits: int = 1) -> str:
     """A share as percent, or a dash where it is undefined."""
-    return UNDEFINED if value is None or math.isnan(value) else f"{100 * value:.{digits}f} %"
+    return UNDEFINED if value is None or math.isnan(value) else f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
 def number(value: float) -> str:
     """A count with its thousands apart."""
-    return f"{value:,.0f}".replace(",", "\N{THIN SPACE}")
+    return f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")

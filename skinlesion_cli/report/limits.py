@@ -4,6 +4,8 @@ from skinlesion_cli.report.facts import RunFacts
 from skinlesion_cli.report.figures import figure, percent, split_title
 
 FEW_TRAINING, FEW_TEST = 100, 30
+NAMED = 6
+"""Classes that a sentence names, at most."""
 WEAK = 0.7
 """A recall below this is named."""
 APART = 0.1
@@ -26,7 +28,7 @@ GENERAL = (
 
 def leaks(facts: RunFacts) -> bool:
     """Whether the data are known to leak."""
-    return facts.leaking is True
+    return facts.check is not None and facts.check.leaking is True
 
 
 def split_kind(facts: RunFacts) -> str:
@@ -40,9 +42,11 @@ def split_kind(facts: RunFacts) -> str:
 
 
 def _leaks(facts: RunFacts) -> str:
-    if leaks(facts):
-        return f"The data leak between the splits, so the scores are too high. {facts.data_check}"
-    if facts.leaking is None:
+    if facts.check is not None and leaks(facts):
+        return f"The data leak between the splits, so the scores are too high: {facts.check.verdict}"
+    if not facts.data_check:
+        return "Whether test images have siblings in training is not known: the data set was not at hand."
+    if facts.check is None:
         return (
             "Whether test images have siblings in training is not known: the data were not checked for leaks."
         )
@@ -102,4 +106,7 @@ def _intervals(facts: RunFacts) -> str:
 
 
 def _named(counts: dict[str, int]) -> str:
-    return ", ".join(f"{name} ({count})" for name, count in sorted(counts.items(), key=lambda one: one[1]))
+    """Classes with their counts, the smallest first; of many, the first few."""
+    ordered = sorted(counts.items(), key=lambda one: one[1])
+    more = f" and {len(ordered) - NAMED} more" if len(ordered) > NAMED else ""
+    return ", ".join(f"{name} ({count})" for name, count in ordered[:NAMED]) + more

@@ -42,13 +42,13 @@ def _rows(rows: list[ClassBalance]) -> list[list[Cell]]:
     return [
         [
             Cell(one.name),
-            Cell(join(share_bar(one.count / most, "grey"), number(one.count)), one.count),
+            Cell(join(number(one.count), share_bar(one.count / most, "grey")), one.count),
             Cell(percent(one.share), one.share),
             Cell(f"{one.effective_number:.1f}", one.effective_number),
-            Cell(join(share_bar(one.weight / heaviest, "orange"), f"{one.weight:.2f}"), one.weight),
+            Cell(join(f"{one.weight:.2f}", share_bar(one.weight / heaviest, "orange")), one.weight),
             Cell(
                 join(
-                    share_bar(one.sampling_probability / likeliest, "blue"), percent(one.sampling_probability)
+                    percent(one.sampling_probability), share_bar(one.sampling_probability / likeliest, "blue")
                 ),
                 one.sampling_probability,
             ),

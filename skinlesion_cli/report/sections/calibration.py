@@ -6,18 +6,12 @@ from typing import Any
 from skinlesion_cli.report.axes import fitted_axis, share_axis
 from skinlesion_cli.report.charts import Bar, Line, chart
 from skinlesion_cli.report.facts import RunFacts
-from skinlesion_cli.report.figures import figure, number
+from skinlesion_cli.report.figures import CALIBRATION, figure, number
 from skinlesion_cli.report.markup import Markup, tag
 from skinlesion_cli.report.sections.section import Section, left_out, section, written_by_older
 from skinlesion_cli.report.tables import Cell, Column, score_cell, table
 
 TITLE = "Calibration"
-LABELS = {
-    "nll": "Negative log-likelihood",
-    "brier": "Brier score",
-    "ece": "Calibration error, bins of equal width",
-    "ece_equal_mass": "Calibration error, bins of equal size",
-}
 
 
 def calibration(facts: RunFacts) -> Section:
@@ -59,7 +53,11 @@ def _reliability(bins: Sequence[Mapping[str, Any]]) -> Markup:
         for one in bins
     ]
     means = Line(
-        [one["confidence"] for one in bins], [one["accuracy"] for one in bins], colour="orange", dots=True
+        [one["confidence"] for one in bins],
+        [one["accuracy"] for one in bins],
+        colour="orange",
+        dots=True,
+        joined=False,
     )
     drawn = chart(
         "Reliability diagram: share of right answers by confidence",
@@ -98,6 +96,7 @@ def _figures(document: Mapping[str, Any]) -> Markup:
     known = {name: one for name, one in states.items() if one}
     columns = [Column("Figure", number=False), *(Column(name) for name in known)]
     rows = [
-        [Cell(label), *(score_cell(one, name) for one in known.values())] for name, label in LABELS.items()
+        [Cell(label), *(score_cell(one, name) for one in known.values())]
+        for name, label in CALIBRATION.items()
     ]
     return table("Figures of calibration", columns, rows)

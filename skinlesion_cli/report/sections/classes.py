@@ -26,7 +26,11 @@ def classes(facts: RunFacts) -> Section:
     """A row a class; figures that the run did not write have no column."""
     per_class = facts.document["per_class"]
     known = [name for name in COLUMNS if any(name in one for one in per_class.values())]
-    columns = [Column("Class", number=False), Column("Images"), Column("F1, from 0 to 1", number=True)]
+    columns = [
+        Column("Class", number=False),
+        Column("Images"),
+        Column("F1, 0\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}1"),
+    ]
     columns += [Column(COLUMNS[name]) for name in known]
     rows = [
         [

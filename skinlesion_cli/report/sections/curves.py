@@ -74,7 +74,9 @@ def _recall(name: str, scored: Document, share: float, recall: np.ndarray, preci
 def _steps(recall: list[float], precision: list[float]) -> tuple[list[float], list[float]]:
     """The curve as steps: each precision holds from the recall before it."""
     before = [0.0, *recall[:-1]]
-    points = list(_corners(before, recall, precision))
+    # Beyond a recall of 1 the threshold only lets in more wrong images.
+    end = next((at for at, value in enumerate(recall, start=1) if value >= 1.0), len(recall))
+    points = list(_corners(before[:end], recall[:end], precision[:end]))
     return [x for x, _ in points], [y for _, y in points]
 
 

@@ -9,19 +9,13 @@ from skinlesion_cli.core.curves import roc_curve
 from skinlesion_cli.report.axes import share_axis
 from skinlesion_cli.report.charts import Line, Point, chart
 from skinlesion_cli.report.facts import RunFacts
-from skinlesion_cli.report.figures import figure, interval, interval_of, number
+from skinlesion_cli.report.figures import OPERATING_POINTS, figure, interval, interval_of, number
 from skinlesion_cli.report.markup import Content, Markup, join, tag
 from skinlesion_cli.report.sections.classes import COLUMNS as CLASS_FIGURES
 from skinlesion_cli.report.sections.section import Section, left_out, section, written_by_older
 from skinlesion_cli.report.tables import Cell, Column, facts_list, score_cell, table
 
 TITLE = "Malignant against benign"
-POINTS = {
-    "decision": "Most probable class",
-    "specificity_95": "95 % specificity",
-    "sensitivity_90": "90 % sensitivity",
-    "youden": "Youden's index",
-}
 RATES = {"sensitivity": "Sensitivity", "specificity": "Specificity", "ppv": "PPV", "npv": "NPV"}
 FIGURES = ("auc", "average_precision", "partial_auc")
 
@@ -58,17 +52,12 @@ def _curve(facts: RunFacts, document: Mapping[str, Any]) -> Content:
     columns = [predictions.classes.index(name) for name in document["classes"] if name in predictions.classes]
     positive = np.isin(predictions.true, columns)
     rate, sensitivity = roc_curve(positive, predictions.probabilities[:, columns].sum(axis=1))
-    marked = [
-        Point(1.0 - one["specificity"], one["sensitivity"], _letter(number_))
-        for number_, one in enumerate(document["operating_points"])
-        if one.get("specificity") is not None and one.get("sensitivity") is not None
-    ]
     drawn = chart(
         "ROC curve of malignant against benign, with its operating points",
         share_axis("False-positive rate"),
         share_axis("Sensitivity"),
         lines_=[Line(rate.tolist(), sensitivity.tolist())],
-        points=marked,
+        points=_marks(document),
         chance=((0.0, 0.0), (1.0, 1.0)),
     )
     return tag(
@@ -78,12 +67,22 @@ def _curve(facts: RunFacts, document: Mapping[str, Any]) -> Content:
     )
 
 
+def _marks(document: Mapping[str, Any]) -> list[Point]:
+    """The operating points on the curve; those that fall together share a mark."""
+    letters: dict[tuple[float, float], list[str]] = {}
+    for position, one in enumerate(document["operating_points"]):
+        if one.get("specificity") is not None and one.get("sensitivity") is not None:
+            place = (round(1.0 - one["specificity"], 2), round(one["sensitivity"], 2))
+            letters.setdefault(place, []).append(_letter(position))
+    return [Point(x, y, " ".join(names)) for (x, y), names in letters.items()]
+
+
 def _points(document: Mapping[str, Any]) -> Markup:
     columns = [Column("Operating point", number=False), Column("Threshold")]
     columns += [Column(label) for label in RATES.values()]
     rows = [
         [
-            Cell(f"{_letter(position)}  {POINTS.get(one['name'], one['name'])}"),
+            Cell(f"{_letter(position)}: {OPERATING_POINTS.get(one['name'], one['name'])}"),
             Cell(figure(one.get("threshold"), 3)),
             *(score_cell(one, rate) for rate in RATES),
         ]

@@ -54,10 +54,6 @@ def _figure(mistake: Mistake, pictures: Pictures | None) -> Markup:
 def _pair(mistake: Mistake, pictures: Pictures | None) -> Content:
     if pictures is None:
         return None
-    photo = tag(
-        "img", src=pictures.photo, alt=f"{mistake.true}, taken for {mistake.predicted}", loading="lazy"
-    )
-    heat = tag(
-        "img", src=pictures.heat, alt=f"where the evidence for {mistake.predicted} lies", loading="lazy"
-    )
+    photo = tag("img", src=pictures.photo, alt=f"{mistake.true}, taken for {mistake.predicted}")
+    heat = tag("img", src=pictures.heat, alt=f"where the evidence for {mistake.predicted} lies")
     return tag("div", photo, heat, class_="pair")

@@ -10,7 +10,8 @@ from skinlesion_cli.report.tables import Cell, Column, score_cell, table
 
 def scores(facts: RunFacts) -> Section:
     """A row a figure, a column a split."""
-    splits = facts.documents
+    # The split that counts comes first: on a phone the others are a scroll away.
+    splits = {facts.split: facts.document} | facts.documents
     columns = [Column("Figure", number=False)]
     columns += [
         Column(f"{split_title(name).capitalize()} ({number(one['n'])})") for name, one in splits.items()
