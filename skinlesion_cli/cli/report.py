@@ -66,7 +66,7 @@ def _pictures(facts: "RunFacts", device: str) -> tuple[dict[str, "Pictures"], st
     """Pictures of the most confident mistakes, or why there are none."""
     from skinlesion_cli.report.mistakes import draw_mistakes, most_confident
 
-    predictions, checkpoint = facts.predictions.get(facts.split), facts.folder.best
+    predictions, checkpoint = facts.predictions, facts.folder.best
     mistakes = most_confident(predictions) if predictions is not None else []
     if not mistakes:
         return {}, ""

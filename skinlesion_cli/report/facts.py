@@ -37,8 +37,8 @@ class RunFacts:
     """results/environment.json."""
     history: tuple[EpochRecord, ...] = ()
     """results/history.csv."""
-    predictions: dict[str, Predictions] = field(default_factory=dict)
-    """results/SPLIT_predictions.csv of each split that has them."""
+    predictions: Predictions | None = None
+    """results/SPLIT_predictions.csv of the split whose scores count."""
     data_root: Path | None = None
     """The data set's folder; None where it is not known or not there."""
     data_check: str = ""
@@ -51,7 +51,7 @@ class RunFacts:
     @property
     def split(self) -> str:
         """The split whose scores count: test, or what there is."""
-        return next(name for name in ("test", "val", *self.documents) if name in self.documents)
+        return _counted(self.documents)
 
     @property
     def document(self) -> Document:
@@ -99,8 +99,9 @@ def read_run(root: Path, data: Path | None = None) -> RunFacts:
     if data is not None and data_root is None:
         raise InputError(f"there is no folder {data}; name the data set's folder with --data")
     check = read_check(data_root) if data_root is not None else None
-    paths = {name: results / f"{name}_predictions.csv" for name in SPLITS}
     documents = {name: metrics[name] for name in SPLITS if isinstance(metrics.get(name), dict)}
+    split = _counted(documents)
+    answers = results / f"{split}_predictions.csv"
     return RunFacts(
         folder=folder,
         documents=documents,
@@ -109,16 +110,16 @@ def read_run(root: Path, data: Path | None = None) -> RunFacts:
         settings=settings,
         environment=_read(results / "environment.json", json.loads),
         history=_read(results / "history.csv", _history) or (),
-        predictions={
-            name: _matching(path, documents[name])
-            for name, path in paths.items()
-            if name in documents and path.is_file()
-        },
+        predictions=_matching(answers, documents[split]) if answers.is_file() else None,
         data_root=data_root,
         data_check=last_check(data_root) if data_root is not None else "",
         check=check if check is not None and not check.outdated else None,
         has_manifest=data_root is not None and (data_root / MANIFEST).is_file(),
     )
+
+
+def _counted(documents: Mapping[str, Document]) -> str:
+    return next(name for name in ("test", "val", "train") if name in documents)
 
 
 def _read_metrics(path: Path) -> dict[str, Any]:

@@ -3,23 +3,15 @@ from collections.abc import Callable
 from html import unescape
 from pathlib import Path
 
-from skinlesion_cli.core.folders import read_split
-from skinlesion_cli.core.inference import predict_split
-from skinlesion_cli.core.predictions import write_predictions
-from skinlesion_cli.core.predictor import load_predictor
+from skinlesion_cli.core.predictions import read_predictions
 from tests.conftest import Run
 from tests.finished_run import write_finished_run
 
 
-def test_a_run_becomes_a_page_with_pictures_and_a_card(
-    run_in: Run, trained: Path, data: Path, tmp_path: Path
-) -> None:
+def test_a_run_becomes_a_page_with_pictures_and_a_card(run_in: Run, trained: Path, tmp_path: Path) -> None:
     run = shutil.copytree(trained, tmp_path / "run")
-    predictor = load_predictor(run / "checkpoints" / "best_model.pth")
-    split = read_split(data, "test")
-    predictions = predict_split(predictor.backend, split, predictor.classes, batch_size=8, workers=0)
+    predictions = read_predictions(run / "results" / "test_predictions.csv")
     assert (predictions.predicted != predictions.true).any()
-    write_predictions(run / "results" / "test_predictions.csv", predictions)
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     done = run_in(tmp_path, "report", "run", "--out", "out/page.html", "--title", "Mine & yours")
     assert done.stdout.splitlines() == ["page: out/page.html", "model card: out/MODEL_CARD.md"]

@@ -17,7 +17,7 @@ CHANCE = ((0.0, 0.0), (1.0, 1.0))
 
 def curves(facts: RunFacts) -> Section:
     """Both curves of every class that has images and of which others have."""
-    title, predictions = "ROC and precision–recall curves", facts.predictions.get(facts.split)
+    title, predictions = "ROC and precision–recall curves", facts.predictions
     if predictions is None:
         return left_out("curves", title, predictions_missing(facts.split))
     if predictions.probabilities is None or predictions.true is None:

@@ -44,7 +44,7 @@ def malignant(facts: RunFacts) -> Section:
 
 
 def _curve(facts: RunFacts, document: Mapping[str, Any]) -> Content:
-    predictions = facts.predictions.get(facts.split)
+    predictions = facts.predictions
     if predictions is None or predictions.true is None or predictions.probabilities is None:
         return None
     if not (document["n_malignant"] and document["n_benign"]):

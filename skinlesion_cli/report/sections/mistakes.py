@@ -19,7 +19,7 @@ def mistakes(facts: RunFacts, pictures: Mapping[str, Pictures], note: str) -> Se
         pictures: of each image that has some.
         note: why there are none; empty where there are.
     """
-    predictions = facts.predictions.get(facts.split)
+    predictions = facts.predictions
     if predictions is None:
         return left_out("mistakes", TITLE, predictions_missing(facts.split))
     found = most_confident(predictions)
