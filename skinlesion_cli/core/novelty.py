@@ -18,7 +18,7 @@ DIRECTIONS = 64
 """Leading directions at most."""
 IMAGES = 2000
 """Training images at most; more change the Gaussian little."""
-MIN_IMAGES = 50
+MIN_IMAGES = 20
 """With fewer, a covariance means nothing."""
 FAMILIAR = 0.99
 """Share of the validation images that must lie within the limit."""
@@ -75,5 +75,5 @@ def fit_novelty(training: NDArray[np.floating], validation: NDArray[np.floating]
         return None
     scaled = axes[:k].T * np.sqrt(1.0 / noise - 1.0 / np.maximum(variances[:k], noise))
     fitted = Novelty(mean.astype(np.float32), scaled.astype(np.float32), noise, limit=0.0)
-    limit = float(np.quantile(fitted.distances(validation), FAMILIAR))
+    limit = float(np.quantile(fitted.distances(validation), FAMILIAR, method="higher"))
     return Novelty(fitted.mean, fitted.directions, noise, limit)

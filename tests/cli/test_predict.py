@@ -5,9 +5,12 @@ import weakref
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from skinlesion_cli.core.predictor import Prediction, load_predictor
 from tests.conftest import CLASSES, Run
 
 
@@ -22,7 +25,7 @@ def test_files_folders_and_globs_in_one_go(run_in: Run, trained: Path, data: Pat
     failed = answers.pop(len(list(folder.iterdir())))
     assert set(failed) == {"image", "error"}
     for answer in answers:
-        assert set(answer) == {"image", "class", "confidence", "probabilities"}
+        assert set(answer) - {"unfamiliar"} == {"image", "class", "confidence", "probabilities"}
         assert list(answer["probabilities"]) == list(CLASSES)
         assert sum(answer["probabilities"].values()) == pytest.approx(1)
         assert answer["confidence"] == answer["probabilities"][answer["class"]]
@@ -59,11 +62,14 @@ def test_a_hostile_name_is_shown_and_not_obeyed(
 def test_a_bare_state_dict_needs_its_names(
     run_in: Run, checkpoint: Path, picture: Path, tmp_path: Path
 ) -> None:
-    torch.save(torch.load(checkpoint, weights_only=True)["model"], tmp_path / "bare.pth")
+    content = torch.load(checkpoint, weights_only=True)
+    torch.save(content["model"], tmp_path / "bare.pth")
+    # A bare state dict knows no temperature either.
+    torch.save(content | {"temperature": 1.0, "novelty": None}, tmp_path / "plain.pth")
     (tmp_path / "classes.txt").write_text("\n".join(CLASSES), encoding="utf-8")
     options = ["--checkpoint", "bare.pth", "--arch", "mobilevitv2_050", "--img-size", 64]
     named = run_in(tmp_path, "predict", picture, *options, "--classes", "classes.txt", "--json").json()
-    known = run_in(tmp_path, "predict", picture, "--checkpoint", checkpoint, "--json").json()
+    known = run_in(tmp_path, "predict", picture, "--checkpoint", "plain.pth", "--json").json()
     assert named == known
     done = run_in(tmp_path, "predict", picture, *options, "--classes", "a,b", code=2)
     assert "a head for 3 classes and 2 are named" in done.stderr
@@ -100,16 +106,50 @@ def test_json_is_one_document_for_any_name(run_in: Run, trained: Path, picture: 
 def test_answers_are_passed_on_and_not_kept(exported: Path, picture: Path) -> None:
     # In one process, so that the number of answers that live at once can be counted.
     from skinlesion_cli.cli import predict as command
-    from skinlesion_cli.core.predictor import load_predictor
 
     predictor = load_predictor(exported, batch_size=4, num_workers=0)
-    shown = command._Json()
+    shown = command._Json(min_confidence=0.0)
     alive: list[weakref.ref[object]] = []
     most = 0
     for answer in command._told(predictor.predict_many([picture] * 40), shown):
         alive = [one for one in alive if one() is not None] + [weakref.ref(answer)]
         most = max(most, len(alive))
     assert most <= 2
+
+
+def test_an_answer_below_the_confidence_asked_for_is_called_uncertain(
+    run_in: Run, exported: Path, picture: Path
+) -> None:
+    options = ["predict", picture, "--checkpoint", exported]
+    (plain,) = run_in(picture.parent, *options, "--json").json()
+    assert "uncertain" not in plain
+    for least in (plain["confidence"] - 1e-6, plain["confidence"] + 1e-6):
+        (answer,) = run_in(picture.parent, *options, "--json", "--min-confidence", least).json()
+        assert answer["uncertain"] is (plain["confidence"] < least)
+        table = run_in(picture.parent, *options, "--min-confidence", least).stdout
+        assert ("(uncertain)" in table) is answer["uncertain"]
+
+
+def test_a_picture_unlike_the_training_images_is_named(
+    run_in: Run, trained: Path, picture: Path, tmp_path: Path
+) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (80, 100, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    done = run_in(trained, "predict", picture, tmp_path / "noise.png", "--json")
+    known, strange = done.json()
+    assert "unfamiliar" not in known
+    assert strange["unfamiliar"] is True
+    assert done.stderr.count("is unlike the training images") == 1
+    assert "noise.png is unlike the training images" in done.stderr
+
+
+def test_flips_are_averaged_when_asked_for(run_in: Run, exported: Path, picture: Path) -> None:
+    options = ["predict", picture, "--checkpoint", exported, "--json"]
+    (plain,), (mean,) = (run_in(picture.parent, *options, *flag).json() for flag in ([], ["--tta"]))
+    (expected,) = load_predictor(exported).predict_many([picture], flips=True)
+    assert isinstance(expected, Prediction)
+    assert mean["probabilities"] == pytest.approx(expected.probabilities, abs=1e-6)
+    assert mean["probabilities"] != pytest.approx(plain["probabilities"], abs=1e-6)
 
 
 def test_many_images_are_one_table_with_one_header(run_in: Run, exported: Path, picture: Path) -> None:

@@ -2,6 +2,7 @@ import csv
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -31,6 +32,7 @@ def history_of(folder: Path) -> list[dict[str, Any]]:
 def test_every_file_of_the_contract_is_there(trained: Path) -> None:
     assert {path.name for path in (trained / "checkpoints").iterdir()} == {"best_model.pth", "last.pth"}
     expected = {f"{name}.png" for name in PICTURES} | {"history.csv", "settings.toml", "metrics.json"}
+    expected |= {f"{split}_predictions.csv" for split in ("train", "val", "test")}
     assert {path.name for path in (trained / "results").iterdir()} == expected
     for name in PICTURES:
         with Image.open(trained / "results" / f"{name}.png") as image:
@@ -68,7 +70,9 @@ def test_a_log_has_one_line_an_epoch(trained: Path) -> None:
     assert lines[1] == "starting from random weights"
     assert lines[2].startswith("image cache: memory, ")
     assert "was never checked for leaks: skinlesion data check" in lines[3]
-    assert [line[:9] for line in lines[4:]] == ["epoch 1/2", "epoch 2/2"]
+    assert [line[:9] for line in lines[4:6]] == ["epoch 1/2", "epoch 2/2"]
+    assert re.fullmatch(r"temperature \d+\.\d{3}, fitted on validation; with the distance .*", lines[6])
+    assert len(lines) == 7
     for figure in ("train loss", "val loss", "val accuracy", "val weighted F1", "lr 2.00e-03", "*"):
         assert figure in lines[4]
     stdout = (trained / "stdout.txt").read_text(encoding="utf-8")

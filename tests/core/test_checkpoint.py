@@ -30,6 +30,9 @@ def test_our_own_checkpoint_explains_itself(checkpoint: Path) -> None:
     assert content["class_counts"] == dict(zip(CLASSES, (12, 7, 4), strict=True))
     assert content["settings"]["loss_beta"] == 0.999
     assert 0 <= content["metrics"]["val_weighted_f1"] <= 1
+    assert 0.05 <= content["temperature"] <= 20
+    assert content["novelty"]["mean"].shape == (256,)
+    assert content["novelty"]["limit"] == content["distance_limit"] > 0
     assert {"skinlesion", "torch", "timm"} <= content["versions"].keys()
     assert not [name for name in content["model"] if name.startswith(("module.", "_orig_mod."))]
     timm.create_model(ARCH, num_classes=3).load_state_dict(content["model"])

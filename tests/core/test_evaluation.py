@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 
+from skinlesion_cli.core.calibration import calibrated
 from skinlesion_cli.core.errors import InputError
 from skinlesion_cli.core.evaluation import evaluate
 from skinlesion_cli.core.manifest import Origins
@@ -50,6 +51,42 @@ def test_groups_and_sources_reach_every_section() -> None:
         lambda document: document["blocks"]["source 1"]["ci95"]["accuracy"],
     ):
         assert width(where(grouped)) > 1.4 * width(where(plain))
+
+
+def test_calibration_is_told_before_and_after_the_temperature() -> None:
+    raw = simulated(n=300, classes=3)
+    _, document = evaluate(calibrated(raw, 2.5), temperature=2.5)
+    section = document["calibration"]
+    assert section["temperature"] == 2.5
+    assert section["before"]["nll"] == pytest.approx(score(raw).summary["loss"], rel=1e-9)
+    assert section["after"]["nll"] == pytest.approx(document["loss"], rel=1e-9)
+    assert section["before"]["nll"] != section["after"]["nll"]
+    _, never = evaluate(raw)
+    assert never["calibration"]["temperature"] is never["calibration"]["after"] is None
+
+
+def test_a_threshold_from_validation_is_tried_on_the_split() -> None:
+    predictions, validation = simulated(n=300, classes=3), simulated(n=200, classes=3, seed=1)
+    _, document = evaluate(predictions, target_accuracy=0.8, validation=validation)
+    target = document["selective"]["target"]
+    top, right = (values(predictions) for values in (confidence_of, hits_of))
+    answered = top >= target["threshold"]
+    assert target["coverage"] == pytest.approx(answered.mean())
+    assert target["accuracy_reached"] == pytest.approx(right[answered].mean())
+    of_validation = confidence_of(validation) >= target["threshold"]
+    assert hits_of(validation)[of_validation].mean() >= 0.8
+    _, without = evaluate(predictions)
+    assert without["selective"]["target"] is None
+    assert without["selective"]["aurc"] == document["selective"]["aurc"]
+
+
+def confidence_of(predictions: Predictions) -> np.ndarray:
+    assert predictions.probabilities is not None
+    return predictions.probabilities[np.arange(len(predictions)), predictions.predicted]
+
+
+def hits_of(predictions: Predictions) -> np.ndarray:
+    return predictions.predicted == predictions.true
 
 
 def test_the_malignant_classes_can_be_named() -> None:

@@ -21,13 +21,15 @@ PIXELS = np.random.default_rng(0).integers(0, 256, (3, 3, 64, 64), np.uint8)
 
 def test_the_graph_takes_bytes_and_gives_logits(exported: Path, checkpoint: Path) -> None:
     session = onnxruntime.InferenceSession(exported, providers=["CPUExecutionProvider"])
-    (taken,), (given,) = session.get_inputs(), session.get_outputs()
+    (taken,), (given, distance) = session.get_inputs(), session.get_outputs()
     assert (taken.name, taken.type, taken.shape) == ("image", "tensor(uint8)", ["n", 3, 64, 64])
     assert (given.name, given.type, given.shape) == ("logits", "tensor(float)", ["n", 3])
-    model = load_checkpoint(checkpoint).build().eval()
+    assert (distance.name, distance.type, distance.shape) == ("distance", "tensor(float)", ["n"])
+    loaded = load_checkpoint(checkpoint)
+    model = loaded.build().eval()
     inputs = normalize(torch.from_numpy(PIXELS) / 255, (0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     with torch.inference_mode():
-        expected = model(inputs).numpy()
+        expected = model(inputs).numpy() / loaded.temperature
     assert session.run(None, {"image": PIXELS})[0] == pytest.approx(expected, abs=1e-4)
 
 
@@ -44,6 +46,8 @@ def test_an_onnx_explains_itself(exported: Path, checkpoint: Path) -> None:
         "class_counts",
         "metrics",
         "epoch",
+        "temperature",
+        "distance_limit",
     ):
         assert known[key] == content[key], key
     assert known["settings"]["sampler_alpha"] == content["settings"]["sampler_alpha"]

@@ -23,7 +23,8 @@ def test_a_prediction_equals_timm_and_torchvision(checkpoint: Path, picture: Pat
     mean, std = content["preprocessing"]["mean"], content["preprocessing"]["std"]
     view = v2.Compose([v2.Resize(73), v2.CenterCrop(64), v2.PILToTensor()])(Image.open(picture))
     with torch.inference_mode():
-        expected = model(v2.functional.normalize(view / 255, mean, std)[None]).softmax(dim=1)[0]
+        logits = model(v2.functional.normalize(view / 255, mean, std)[None])[0]
+    expected = (logits / content["temperature"]).softmax(dim=0)
     answer = load_predictor(checkpoint).predict(str(picture))
     assert list(answer.probabilities) == list(CLASSES)
     assert np.array(list(answer.probabilities.values())) == pytest.approx(expected.numpy(), abs=1e-5)
