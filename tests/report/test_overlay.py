@@ -22,7 +22,7 @@ def test_the_map_lies_exactly_on_the_frame(tmp_path: Path, monkeypatch: pytest.M
     heat = np.zeros((256, 256), np.float32)
     heat[:128] = 1
     explanation = Explanation(image, frame, heat, (8, 8), "stages.4", "a $ class", 0.5)
-    overlay.draw_overlay(explanation, tmp_path / "heat.png", alpha=0.5)
+    overlay.draw_overlay([explanation], tmp_path / "heat.png", alpha=0.5)
     left, right = drawn[0].axes[:2]
     assert left.get_images()[0].get_extent() == [0, 600, 450, 0]
     assert right.get_images()[1].get_extent() == [frame.left, frame.right, frame.bottom, frame.top]
