@@ -93,7 +93,7 @@ def gradcam(
                 console.print_json(document)
             elif "error" not in document:
                 _print(document, named=len(paths) > 1)
-        if documents and not json and "error" not in documents[-1]:
+        if len(paths) == 1 and not json:
             _print_place(documents[-1])
     if listed is not None:
         listed.end()
@@ -132,7 +132,8 @@ def _drawn(
             if not one.heat.any():
                 console.warn(f"nothing in {path} speaks for {one.label}: the map is empty")
         yield [_document(path, one, target, maps) for one in explanations]
-    for sheet in sheets.end():
+    sheets.end()
+    for sheet in sheets.written:
         console.note(f"contact sheet: {sheet}")
 
 

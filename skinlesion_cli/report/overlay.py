@@ -54,7 +54,7 @@ def draw_overlay(explanations: Sequence[Explanation], path: Path, *, alpha: floa
         axes.set_ylim(height, 0)
     photograph, mapped = grid[0], grid[1:panels]
     _draw_photograph(photograph, shown, first)
-    _title(photograph, "Photograph; dashed: what the model saw", inches)
+    _title(photograph, "Photograph\ndashed: what the model saw", inches)
     for axes, one in zip(mapped, explanations, strict=True):
         _draw_photograph(axes, shown, one)
         _draw_heat(axes, one, alpha)

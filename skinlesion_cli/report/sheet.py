@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from skinlesion_cli.core.cam_methods import METHODS
 from skinlesion_cli.core.gradcam import Explanation
 from skinlesion_cli.report.gradcam_files import TILES
 from skinlesion_cli.report.plots import plain, save_figure
@@ -27,6 +28,7 @@ class Tile:
     pixels: np.ndarray
     """(height, width, 3), bytes."""
     text: str
+    method: str
 
 
 class Sheets:
@@ -36,7 +38,8 @@ class Sheets:
         self._paths = list(paths)
         self._alpha = alpha
         self._tiles: list[Tile] = []
-        self._written = 0
+        self.written: list[Path] = []
+        """The sheets that are done."""
 
     def add(self, name: str, explanations: Sequence[Explanation]) -> Path:
         """Lay a photograph's maps on the sheet, and return the sheet that holds the first of them.
@@ -45,20 +48,24 @@ class Sheets:
             name: of the photograph.
             explanations: its maps.
         """
-        holds = self._paths[self._written]
+        holds = self._next
         for one in explanations:
             _, heat = heat_pictures(one, opacity=self._alpha)
-            self._tiles.append(Tile(np.asarray(heat), caption(name, one.label, one.confidence)))
+            self._tiles.append(Tile(np.asarray(heat), caption(name, one.label, one.confidence), one.method))
             if len(self._tiles) == TILES:
                 self.end()
         return holds
 
-    def end(self) -> list[Path]:
-        """Write the sheet that is not yet full; returns all sheets."""
+    def end(self) -> None:
+        """Write the sheet that is not yet full."""
         if self._tiles:
-            draw_sheet(self._tiles, self._paths[self._written])
-            self._tiles, self._written = [], self._written + 1
-        return self._paths[: self._written]
+            draw_sheet(self._tiles, self._next)
+            self.written.append(self._next)
+            self._tiles = []
+
+    @property
+    def _next(self) -> Path:
+        return self._paths[len(self.written)]
 
 
 def caption(name: str, label: str, confidence: float) -> str:
@@ -73,9 +80,21 @@ def draw_sheet(tiles: Sequence[Tile], path: Path) -> None:
     columns = min(len(tiles), COLUMNS)
     rows = math.ceil(len(tiles) / columns)
     figure = Figure(figsize=(columns * TILE_INCHES, rows * (TILE_INCHES + 0.5)), layout="constrained")
+    said = f"{METHODS[tiles[0].method].title}: bright where the evidence lies; framed: what the model saw"
+    figure.suptitle(textwrap.fill(said, columns * CHARACTERS), fontsize=8)
     for axes in figure.subplots(rows, columns, squeeze=False).ravel():
         axes.set_axis_off()
     for axes, tile in zip(figure.axes, tiles, strict=False):
         axes.imshow(tile.pixels, interpolation="antialiased")
-        axes.set_title(plain(tile.text), fontsize=6.5, y=-0.04, va="top")
+        # Below the picture by a distance on paper: pictures are of several heights.
+        axes.annotate(
+            plain(tile.text),
+            (0.5, 0),
+            (0, -4),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            ha="center",
+            va="top",
+            fontsize=6.5,
+        )
     save_figure(figure, path)
