@@ -93,7 +93,7 @@ def explain_classes(
         top: how many of these, best first; all where the model has fewer.
         layer: as in `explain`.
         method: as in `explain`.
-        measured: whether each map's faithfulness is measured, at about 250 more looks at the photograph.
+        measured: whether each map's faithfulness is measured, at about 260 more looks at the photograph.
 
     Raises:
         The errors of `explain`.
