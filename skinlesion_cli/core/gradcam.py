@@ -1,10 +1,7 @@
-"""Grad-CAM: where in a photograph the evidence for a class lies.
+"""Class-activation maps: where in a photograph the evidence for a class lies."""
 
-Source: Selvaraju et al., *Grad-CAM: Visual Explanations from Deep Networks via Gradient-based Localization*,
-ICCV 2017, equations 1 and 2.
-"""
-
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +11,16 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
+from skinlesion_cli.core.cam_methods import DEFAULT_METHOD, METHODS
 from skinlesion_cli.core.description import NEEDS_GRADIENTS
 from skinlesion_cli.core.errors import InputError, SkinLesionError
-from skinlesion_cli.core.images import Frame, centre_crop, centre_frame, read_image
+from skinlesion_cli.core.faithfulness import Faithfulness, Probabilities, faithfulness
+from skinlesion_cli.core.images import Frame, centre_frame, read_image
+from skinlesion_cli.core.layers import as_grid, default_layer, named_module
 from skinlesion_cli.core.predictor import Predictor
 from skinlesion_cli.core.settings import nearest
 from skinlesion_cli.core.torch_backend import TorchBackend
+from skinlesion_cli.core.views import view
 
 
 @dataclass(frozen=True)
@@ -38,24 +39,64 @@ class Explanation:
     label: str
     """The class that the map is of."""
     confidence: float
-    """The model's probability for it."""
+    """The model's probability for it, calibrated as `predict` gives it."""
+    method: str = DEFAULT_METHOD
+    """The kind of map, a key of `METHODS`."""
+    raw: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    """(rows, columns) of the grid: the map as the method gives it, ≥ 0, neither scaled nor enlarged."""
+    faithfulness: Faithfulness | None = None
+    """How the probability follows the map; None where it was not measured."""
 
 
 def explain(
-    predictor: Predictor, path: Path, *, label: str | None = None, layer: str | None = None
+    predictor: Predictor,
+    path: Path,
+    *,
+    label: str | None = None,
+    layer: str | None = None,
+    method: str = DEFAULT_METHOD,
 ) -> Explanation:
-    """Map the evidence for a class in a photograph, computed in fp32.
+    """Map the evidence for one class in a photograph, computed in fp32.
 
     Args:
         predictor: the model.
         path: the photograph.
         label: the class; the most probable one where None.
         layer: name of the module whose output is mapped; `default_layer` where None.
+        method: the kind of map, a key of `METHODS`.
 
     Raises:
-        InputError: unknown class or layer, a layer whose output is not spatial, or an exported model.
+        InputError: unknown class, layer or method, a layer whose output is not spatial, or an exported model.
         UnreadableImageError: the photograph cannot be read.
         SkinLesionError: the class does not depend on the layer's output.
+    """
+    (explanation,) = explain_classes(predictor, path, label=label, layer=layer, method=method)
+    return explanation
+
+
+def explain_classes(
+    predictor: Predictor,
+    path: Path,
+    *,
+    label: str | None = None,
+    top: int = 1,
+    layer: str | None = None,
+    method: str = DEFAULT_METHOD,
+    measured: bool = False,
+) -> list[Explanation]:
+    """Map the evidence for several classes, with one forward pass and a backward pass for each class.
+
+    Args:
+        predictor: the model.
+        path: the photograph.
+        label: the one class; the most probable ones where None.
+        top: how many of these, best first; all where the model has fewer.
+        layer: as in `explain`.
+        method: as in `explain`.
+        measured: whether each map's faithfulness is measured, at about 260 more looks at the photograph.
+
+    Raises:
+        The errors of `explain`.
     """
     classes = predictor.classes
     if label is not None and label not in classes:
@@ -66,47 +107,94 @@ def explain(
     if not isinstance(backend, TorchBackend):
         raise InputError(NEEDS_GRADIENTS)
     layer = layer or default_layer(backend.model)
-    side = backend.img_size
     image = read_image(path)
-    pixels = torch.from_numpy(np.array(centre_crop(image, side))).permute(2, 0, 1)[None]
-    inputs = backend.inputs(pixels)
-    target = None if label is None else classes.index(label)
-    map_, logits = class_activation_map(backend.model, inputs, layer, target)
-    probabilities = torch.softmax(logits.double(), dim=0)
-    chosen = int(logits.argmax()) if target is None else target
-    heat = nn.functional.interpolate(
-        map_[None, None], size=(side, side), mode="bilinear", align_corners=False
-    )[0, 0]
-    return Explanation(
-        image=image,
-        frame=centre_frame(image.size, side),
-        heat=_to_unit_range(heat).cpu().numpy(),
-        grid=(map_.shape[0], map_.shape[1]),
-        layer=layer,
-        label=classes[chosen],
-        confidence=float(probabilities[chosen]),
+    pixels = view(image, backend.img_size)
+    wanted = None if label is None else [classes.index(label)]
+    maps, logits = class_activation_maps(
+        backend.model,
+        backend.inputs(torch.from_numpy(np.array(pixels))[None]),
+        layer,
+        lambda logits: wanted or torch.topk(logits, min(top, len(classes))).indices.tolist(),
+        method,
     )
+    probabilities = backend.probabilities_of(logits[None])[0]
+    explanations = []
+    for index, map_ in maps.items():
+        heat = enlarged(map_, backend.img_size)
+        explanations.append(
+            Explanation(
+                image=image,
+                frame=centre_frame(image.size, backend.img_size),
+                heat=heat,
+                grid=(map_.shape[0], map_.shape[1]),
+                layer=layer,
+                label=classes[index],
+                confidence=float(probabilities[index]),
+                method=method,
+                raw=map_.float().cpu().numpy(),
+                faithfulness=faithfulness(probability_of(backend, index), pixels, heat, tuple(map_.shape))
+                if measured
+                else None,
+            )
+        )
+    return explanations
 
 
 def class_activation_map(
-    model: nn.Module, inputs: torch.Tensor, layer: str, target: int | None = None
+    model: nn.Module,
+    inputs: torch.Tensor,
+    layer: str,
+    target: int | None = None,
+    method: str = DEFAULT_METHOD,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Grad-CAM of one input: ReLU(sum_k mean_ij(dy/dA_k,ij) A_k), A being the layer's output (eq. 1, 2).
+    """The map of one class.
 
     Args:
-        model: in evaluation mode.
-        inputs: (1, 3, height, width), normalised.
-        layer: name of a module of the model.
+        model: as in `class_activation_maps`.
+        inputs: likewise.
+        layer: likewise.
         target: index of the class; the one with the largest logit where None.
+        method: as in `class_activation_maps`.
 
     Returns:
         The map (rows, columns) of values ≥ 0, not scaled, and the logits (classes,).
 
     Raises:
-        InputError: there is no such layer, or its output is not spatial.
+        The errors of `class_activation_maps`.
+    """
+    maps, logits = class_activation_maps(
+        model, inputs, layer, lambda logits: [int(logits.argmax()) if target is None else target], method
+    )
+    return next(iter(maps.values())), logits
+
+
+def class_activation_maps(
+    model: nn.Module,
+    inputs: torch.Tensor,
+    layer: str,
+    choose: Callable[[torch.Tensor], Sequence[int]],
+    method: str = DEFAULT_METHOD,
+) -> tuple[dict[int, torch.Tensor], torch.Tensor]:
+    """The maps of one input for several classes. Neither a hook nor a graph is left behind.
+
+    Args:
+        model: in evaluation mode.
+        inputs: (1, 3, height, width), normalised.
+        layer: name of a module of the model.
+        choose: gives the indices of the classes, from the logits.
+        method: a key of `METHODS`.
+
+    Returns:
+        By class, in the order of `choose`, the map (rows, columns) of values ≥ 0, not scaled; and the logits
+        (classes,).
+
+    Raises:
+        InputError: there is no such method or layer, or the layer's output is not spatial.
         SkinLesionError: the class does not depend on the layer's output.
     """
-    module = _named_module(model, layer)
+    if method not in METHODS:
+        raise InputError(f"there is no method {method!r}{nearest(method, METHODS)}; use {', '.join(METHODS)}")
+    module = named_module(model, layer)
     outputs: list[Any] = []
     hook = module.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
     try:
@@ -117,88 +205,30 @@ def class_activation_map(
     activation = outputs[-1] if outputs else None
     if not isinstance(activation, torch.Tensor):
         raise InputError(f"the layer {layer} puts out no single tensor; name another with --layer")
-    index = int(logits.argmax()) if target is None else target
-    (gradient,) = torch.autograd.grad(logits[index], activation, allow_unused=True)
-    if gradient is None:
-        raise SkinLesionError(f"the answer does not depend on the layer {layer}; name another with --layer")
-    expected = (inputs.shape[-2], inputs.shape[-1])
-    values = _as_grid(model, layer, activation.detach(), expected)
-    weights = _as_grid(model, layer, gradient, expected).mean(dim=(1, 2))
-    return torch.relu((weights[:, None, None] * values).sum(dim=0)), logits.detach().float()
+    size = (inputs.shape[-2], inputs.shape[-1])
+    values = as_grid(model, layer, activation.detach(), size)
+    maps = {}
+    for index in choose(logits.detach()):
+        # The gradients go down to the layer and no further, and into no parameter's `.grad`.
+        (gradient,) = torch.autograd.grad(logits[index], activation, retain_graph=True, allow_unused=True)
+        if gradient is None:
+            raise SkinLesionError(
+                f"the answer does not depend on the layer {layer}; name another with --layer"
+            )
+        maps[index] = METHODS[method].map_of(values, as_grid(model, layer, gradient, size))
+    return maps, logits.detach().float()
 
 
-def default_layer(model: nn.Module) -> str:
-    """Name of the last layer whose output is truly spatial.
-
-    timm lists the feature stages of its models; the last one is taken. Where that is an empty placeholder, as
-    in MobileViTv2, it is the last stage that computes. Where a class token carries the answer, the patch
-    tokens still count at the first normalisation of the last block.
-
-    Raises:
-        InputError: timm does not say; the user must name a layer.
-    """
-    stages: Any = getattr(model, "feature_info", None)
-    stages = stages if isinstance(stages, list) else getattr(stages, "info", None)
-    name = stages[-1].get("module") if stages else None
-    modules = dict(model.named_modules())
-    if name not in modules:
-        raise InputError("this backbone does not say which of its layers are spatial; name one with --layer")
-    if isinstance(modules[name], nn.Identity) and "stages" in modules:
-        name = f"stages.{len(list(modules['stages'].children())) - 1}"
-    if getattr(model, "num_prefix_tokens", 0) and f"{name}.norm1" in modules:
-        name = f"{name}.norm1"
-    return str(name)
-
-
-def _named_module(model: nn.Module, layer: str) -> nn.Module:
-    modules = dict(model.named_modules())
-    if layer not in modules or not layer:
-        raise InputError(f"the backbone has no layer {layer!r}{nearest(layer, modules)}")
-    # Inside a MobileViT block the transformer's output is (patch pixels × patches): a grid only in shape.
-    for name, module in modules.items():
-        if type(module).__name__ in {"MobileVitBlock", "MobileVitV2Block"}:
-            for inner in ("transformer", "norm"):
-                if f"{layer}.".startswith(f"{name}.{inner}."):
-                    raise InputError(
-                        f"the layer {layer} puts out patch × position, not a picture; use {name} or another "
-                        "with --layer"
-                    )
-    found: nn.Module = modules[layer]
-    return found
-
-
-def _as_grid(model: nn.Module, layer: str, values: torch.Tensor, image_size: tuple[int, int]) -> torch.Tensor:
-    """Bring one layer's output, or its gradient, to (channels, rows, columns).
-
-    Accepted: (1, C, H, W); (1, H, W, C) as Swin has it; tokens (1, N, C), any class or register tokens first.
-    """
-    shape = tuple(values.shape)
-    if len(shape) == 4 and shape[0] == 1:
-        if _same_aspect(shape[2:], image_size):
-            return values[0]
-        if _same_aspect(shape[1:3], image_size):
-            return values[0].permute(2, 0, 1)
-    if len(shape) == 3 and shape[0] == 1:
-        for prefix in (0, int(getattr(model, "num_prefix_tokens", 0) or 0)):
-            grid = _grid_of(shape[1] - prefix, image_size)
-            if grid is not None:
-                return values[0, prefix:].reshape(*grid, shape[2]).permute(2, 0, 1)
-    raise InputError(
-        f"the layer {layer} puts out {shape}, which is no grid of positions; name another with --layer"
-    )
-
-
-def _same_aspect(grid: tuple[int, ...], image_size: tuple[int, int]) -> bool:
-    rows, columns = grid
-    return min(grid) > 1 and rows * image_size[1] == columns * image_size[0]
-
-
-def _grid_of(tokens: int, image_size: tuple[int, int]) -> tuple[int, int] | None:
-    rows = round((tokens * image_size[0] / image_size[1]) ** 0.5) if tokens > 1 else 0
-    fits = rows > 1 and tokens % rows == 0 and _same_aspect((rows, tokens // rows), image_size)
-    return (rows, tokens // rows) if fits else None
-
-
-def _to_unit_range(heat: torch.Tensor) -> torch.Tensor:
+def enlarged(map_: torch.Tensor, side: int) -> NDArray[np.float32]:
+    """A map (rows, columns) at the input's size, (side, side), scaled to [0, 1]; an empty one stays 0."""
+    heat = nn.functional.interpolate(
+        map_[None, None].float(), size=(side, side), mode="bilinear", align_corners=False
+    )[0, 0]
     peak = heat.max()
-    return heat / peak if peak > 0 else torch.zeros_like(heat)
+    scaled: NDArray[np.float32] = (heat / peak if peak > 0 else torch.zeros_like(heat)).cpu().numpy()
+    return scaled
+
+
+def probability_of(backend: TorchBackend, index: int) -> Probabilities:
+    """The calibrated probability of one class, as a function of a batch of bytes (n, 3, side, side)."""
+    return lambda images: backend.probabilities_of(backend.logits(torch.from_numpy(images)))[:, index]

@@ -1,43 +1,97 @@
-"""The picture of a Grad-CAM: the whole photograph beside the map, laid exactly on what the model saw."""
+"""The picture of maps: the whole photograph, and beside it the maps laid exactly on what the model saw."""
 
+import math
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
+from skinlesion_cli.core.cam_methods import METHODS
+from skinlesion_cli.core.faithfulness import Faithfulness
 from skinlesion_cli.core.gradcam import Explanation
 from skinlesion_cli.report.plots import plain, save_figure
 
 PANEL_INCHES = 5.0
+SMALL_PANEL_INCHES = 3.4
+"""Where there are more than two panels."""
+COLUMNS = 4
+CHARACTERS_AN_INCH = 11
+"""Of a title, without running into its neighbour."""
 MAX_PIXELS = 1600
 COLOURS = "inferno"
 
 
-def draw_overlay(explanation: Explanation, path: Path, *, alpha: float) -> None:
-    """Draw the photograph, and beside it the photograph under the map.
+def draw_overlay(explanations: Sequence[Explanation], path: Path, *, alpha: float) -> None:
+    """Draw a photograph, and beside it the photograph under each map.
 
-    Both panels show the whole photograph at its own aspect ratio, with the frame of what the model saw.
+    All panels show the whole photograph at its own aspect ratio, with the frame of what the model saw.
 
     Args:
-        explanation: of one photograph.
+        explanations: of one photograph, one or more.
         path: the picture.
-        alpha: opacity of the map, in [0, 1].
+        alpha: opacity of the maps, in [0, 1].
     """
-    width, height = explanation.image.size
+    first = explanations[0]
+    panels = 1 + len(explanations)
+    inches = PANEL_INCHES if panels == 2 else SMALL_PANEL_INCHES
+    columns = min(panels, COLUMNS)
+    rows = math.ceil(panels / columns)
+    width, height = first.image.size
     aspect = min(max(height / width, 0.4), 2.0)
-    figure = Figure(figsize=(2 * PANEL_INCHES + 1.0, PANEL_INCHES * aspect + 0.9), layout="constrained")
-    left, right = figure.subplots(1, 2, sharex=True, sharey=True)
-    shown = _shrunk(explanation.image)
-    frame = explanation.frame
-    for axes in (left, right):
-        # Coordinates are the photograph's own pixels, so the frame's edges need no rounding.
-        axes.imshow(shown, extent=(0, width, height, 0), interpolation="antialiased")
+    figure = Figure(figsize=(columns * inches + 1.0, rows * (inches * aspect + 0.9)), layout="constrained")
+    grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
+    shown = _shrunk(first.image)
+    for axes in grid:
         axes.set_axis_off()
-    right.imshow(
+        axes.set_xlim(0, width)
+        axes.set_ylim(height, 0)
+    photograph, mapped = grid[0], grid[1:panels]
+    _draw_photograph(photograph, shown, first)
+    _title(photograph, "Photograph\ndashed: what the model saw", inches)
+    for axes, one in zip(mapped, explanations, strict=True):
+        _draw_photograph(axes, shown, one)
+        _draw_heat(axes, one, alpha)
+        measured = "" if one.faithfulness is None else "\n" + _measured(one.faithfulness)
+        _title(axes, f"{one.label}, probability {one.confidence:.1%}{measured}", inches)
+    # Its own scale: that of a map would be as pale as the map.
+    scale = ScalarMappable(Normalize(0, 1), COLOURS)
+    beside = mapped[0] if panels == 2 else list(grid)
+    bar = figure.colorbar(scale, ax=beside, shrink=0.85 if rows == 1 else 0.5, pad=0.02)
+    bar.set_label(f"Evidence for the class ({METHODS[first.method].title}, relative)", fontsize=9)
+    save_figure(figure, path)
+
+
+def _draw_photograph(axes: Axes, shown: np.ndarray, explanation: Explanation) -> None:
+    width, height = explanation.image.size
+    frame = explanation.frame
+    # Coordinates are the photograph's own pixels, so the frame's edges need no rounding.
+    axes.imshow(shown, extent=(0, width, height, 0), interpolation="antialiased")
+    axes.add_patch(
+        Rectangle(
+            (frame.left, frame.top),
+            frame.right - frame.left,
+            frame.bottom - frame.top,
+            fill=False,
+            edgecolor="white",
+            linewidth=1.6,
+            linestyle=(0, (4, 3)),
+            clip_on=False,
+            path_effects=_dark_outline(),
+        )
+    )
+
+
+def _draw_heat(axes: Axes, explanation: Explanation, alpha: float) -> None:
+    limits = axes.get_xlim(), axes.get_ylim()
+    frame = explanation.frame
+    axes.imshow(
         explanation.heat,
         extent=(frame.left, frame.right, frame.bottom, frame.top),
         cmap=COLOURS,
@@ -46,29 +100,22 @@ def draw_overlay(explanation: Explanation, path: Path, *, alpha: float) -> None:
         alpha=alpha,
         interpolation="bilinear",
     )
-    for axes in (left, right):
-        axes.add_patch(
-            Rectangle(
-                (frame.left, frame.top),
-                frame.right - frame.left,
-                frame.bottom - frame.top,
-                fill=False,
-                edgecolor="white",
-                linewidth=1.6,
-                linestyle=(0, (4, 3)),
-                clip_on=False,
-                path_effects=_dark_outline(),
-            )
-        )
-        axes.set_xlim(0, width)
-        axes.set_ylim(height, 0)
-    left.set_title("Photograph; dashed: what the model saw", fontsize=10)
-    right.set_title(f"{plain(explanation.label)}, probability {explanation.confidence:.1%}", fontsize=10)
-    # Its own scale: that of the map would be as pale as the map.
-    scale = ScalarMappable(Normalize(0, 1), COLOURS)
-    bar = figure.colorbar(scale, ax=right, shrink=0.85, pad=0.02)
-    bar.set_label("Evidence for the class (Grad-CAM, relative)", fontsize=9)
-    save_figure(figure, path)
+    # A picture sets the axes' limits to its own; the whole photograph stays in view.
+    axes.set_xlim(limits[0])
+    axes.set_ylim(limits[1])
+
+
+def _title(axes: Axes, text: str, inches: float) -> None:
+    width = round(inches * CHARACTERS_AN_INCH)
+    lines = [line for part in text.split("\n") for line in textwrap.wrap(part, width)]
+    axes.set_title(plain("\n".join(lines)), fontsize=10)
+
+
+def _measured(areas: Faithfulness) -> str:
+    return (
+        f"deletion {areas.deletion:.2f} (random {areas.random_deletion:.2f})\n"
+        f"insertion {areas.insertion:.2f} (random {areas.random_insertion:.2f})"
+    )
 
 
 def _shrunk(image: Image.Image) -> np.ndarray:

@@ -30,7 +30,18 @@ def data_uri(picture: Image.Image, side: int = SIDE) -> str:
 
 
 def heat_pair(explanation: "Explanation") -> tuple[str, str]:
-    """The photograph with the frame of what the model saw, and the same under the map of the evidence."""
+    """The photograph with the frame of what the model saw, and the same under the map; as data URIs."""
+    photo, heat = heat_pictures(explanation)
+    return data_uri(photo), data_uri(heat)
+
+
+def heat_pictures(explanation: "Explanation", *, opacity: float = OPACITY) -> tuple[Image.Image, Image.Image]:
+    """The photograph with the frame of what the model saw, and the same under the map of the evidence.
+
+    Args:
+        explanation: of one photograph.
+        opacity: of the map, in [0, 1].
+    """
     # Drawn on at its final size, so that the frame's line is neither lost nor coarse.
     photo = Image.fromarray(np.asarray(explanation.image))
     photo.thumbnail((SIDE, SIDE))
@@ -45,10 +56,10 @@ def heat_pair(explanation: "Explanation") -> tuple[str, str]:
     heat = photo.copy()
     size = (max(box[2] - box[0], 1), max(box[3] - box[1], 1))
     inside = photo.crop((*box[:2], box[0] + size[0], box[1] + size[1]))
-    heat.paste(Image.blend(inside, _coloured(explanation.heat, size), OPACITY), box[:2])
+    heat.paste(Image.blend(inside, _coloured(explanation.heat, size), opacity), box[:2])
     for picture in (photo, heat):
         _outline(picture, box)
-    return data_uri(photo), data_uri(heat)
+    return photo, heat
 
 
 def _coloured(heat: np.ndarray, size: tuple[int, int]) -> Image.Image:

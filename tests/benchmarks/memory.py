@@ -1,6 +1,6 @@
-"""Whether memory and open files stay flat: over the epochs of a run, and over thousands of predicted images.
+"""Whether memory and open files stay flat: over epochs, over thousands of predicted images, and over maps.
 
-    python tests/benchmarks/memory.py [--epochs 30] [--images 4000]
+    python tests/benchmarks/memory.py [--epochs 30] [--images 4000] [--maps 1000]
 
 All images are drawn. Linux only: it reads /proc.
 """
@@ -8,6 +8,7 @@ All images are drawn. Linux only: it reads /proc.
 import argparse
 import os
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipelines import draw_images
@@ -16,11 +17,14 @@ from skinlesion_cli.core.checkpoint import load_checkpoint
 from skinlesion_cli.core.events import EpochDone, Event
 from skinlesion_cli.core.export import export
 from skinlesion_cli.core.folders import read_split
+from skinlesion_cli.core.gradcam import explain_classes
 from skinlesion_cli.core.predictor import load_predictor
 from skinlesion_cli.core.run_folder import RunFolder
 from skinlesion_cli.core.settings import Settings
 from skinlesion_cli.core.training import Trainer
 from skinlesion_cli.core.views import viewed_batches
+from skinlesion_cli.report.gradcam_files import TILES
+from skinlesion_cli.report.sheet import Sheets
 
 
 def resident_mb() -> float:
@@ -39,6 +43,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--images", type=int, default=4000)
+    parser.add_argument("--maps", type=int, default=1000)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         data, root = Path(scratch, "data"), Path(scratch, "run")
@@ -77,6 +82,18 @@ def main() -> None:
             for number, _ in enumerate(predictor.predict_many(many), start=1):
                 if number in (200, 1000, options.images):
                     print(f"{file.suffix}, {number} images: {resident_mb():.0f} MB, {open_files()} files")
+        explain_many(folder.best, paths, options.maps, Path(scratch))
+
+
+def explain_many(checkpoint: Path, paths: Sequence[Path], maps: int, scratch: Path) -> None:
+    """Explain photographs and lay their maps on contact sheets, as `gradcam` does."""
+    predictor = load_predictor(checkpoint)
+    sheets = Sheets([scratch / f"sheet-{number}.png" for number in range(maps // TILES + 1)], alpha=0.5)
+    for number in range(1, maps + 1):
+        path = paths[number % len(paths)]
+        sheets.add(path.name, explain_classes(predictor, path))
+        if number in (100, maps // 2, maps):
+            print(f"maps, {number} images: {resident_mb():.0f} MB, {open_files()} files", flush=True)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ def test_a_picture_is_drawn_and_told_of(run_in: Run, trained: Path, picture: Pat
     document = done.json()
     assert document["class"] == CLASSES[1]
     assert 0 < document["confidence"] < 1
+    assert document["method"] == "gradcam"
     assert (document["layer"], document["grid"]) == ("stages.4", [2, 2])
     with Image.open(picture) as photograph:
         frame = centre_frame(photograph.size, 64)
@@ -42,8 +43,10 @@ def test_wrong_input_is_refused(
     own = tmp_path / "own.png"
     Image.fromarray(np.zeros((64, 64, 3), np.uint8)).save(own)
     assert "there is no file absent.jpg" in refused("gradcam", "absent.jpg")
-    assert "is the photograph itself" in refused("gradcam", "own.png", "--out", "own.png")
+    assert "would overwrite the photograph own.png" in refused("gradcam", "own.png", "--out", "own.png")
     assert ".png, .jpg, .pdf or .svg" in refused("gradcam", "own.png", "--out", "heat.tiff")
+    assert "no method 'gradcm'; did you mean gradcam" in refused("gradcam", "own.png", "--method", "gradcm")
+    assert "--class and --top" in refused("gradcam", "own.png", "--class", "x", "--top", 2)
     assert "alpha" in refused("gradcam", "own.png", "--alpha", 3)
     model = ["--checkpoint", checkpoint]
     line = refused("gradcam", "own.png", *model, "--layer", "stages.4.1.transformer")
@@ -56,3 +59,36 @@ def test_an_unreadable_photograph_is_exit_1(run_in: Run, trained: Path, tmp_path
     done = run_in(trained, "gradcam", tmp_path / "text.jpg", "--out", tmp_path / "h.png", code=1)
     assert "it is not an image" in done.stderr
     assert not (tmp_path / "h.png").exists()
+
+
+def test_several_photographs_become_pictures_sheets_and_maps(
+    run_in: Run, trained: Path, data: Path, tmp_path: Path
+) -> None:
+    folder, out = tmp_path / "photos", tmp_path / "out"
+    for number in range(2):
+        target = folder / f"{number}.jpg"
+        target.parent.mkdir(exist_ok=True)
+        target.write_bytes((data / "test" / CLASSES[number] / "0.jpg").read_bytes())
+    (folder / "broken.jpg").write_text("no picture", encoding="utf-8")
+    done = run_in(
+        trained,
+        *("gradcam", folder, folder / "0.jpg", "--out", f"{out}/", "--top", 2, "--method", "layercam"),
+        *("--layer", "stages.3", "--faithfulness", "--npy", "--json"),
+        code=1,
+    )
+    documents = done.json()
+    names = [Path(one["image"]).name for one in documents]
+    assert names == ["0.jpg", "0.jpg", "1.jpg", "1.jpg", "broken.jpg", "0.jpg", "0.jpg"]
+    assert "it is not an image" in documents[4]["error"]
+    assert "broken.jpg: it is not an image" in done.stderr
+    assert sorted(path.name for path in out.iterdir()) == [
+        *("0_gradcam-2.npy", "0_gradcam-2.png", "0_gradcam.npy", "0_gradcam.png"),
+        *("1_gradcam.npy", "1_gradcam.png", "sheet.png"),
+    ]
+    first = documents[0]
+    assert (first["method"], first["grid"], first["out"]) == ("layercam", [4, 4], str(out / "0_gradcam.png"))
+    areas = first["faithfulness"]
+    assert set(areas) == {"deletion", "insertion", "random_deletion", "random_insertion"}
+    assert all(0 < value < 1 for value in areas.values())
+    maps = np.load(first["npy"])
+    assert (maps.shape, maps.dtype) == ((2, 4, 4), np.float32)

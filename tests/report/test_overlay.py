@@ -1,3 +1,5 @@
+import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -5,9 +7,10 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from skinlesion_cli.core.gradcam import Explanation
+from skinlesion_cli.core.gradcam import Explanation, explain_classes
 from skinlesion_cli.core.images import centre_frame
 from skinlesion_cli.report import overlay, plots
+from tests.known_location import bright_pixels, panels_of, picture_with_blob
 
 
 def test_the_map_lies_exactly_on_the_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -22,7 +25,7 @@ def test_the_map_lies_exactly_on_the_frame(tmp_path: Path, monkeypatch: pytest.M
     heat = np.zeros((256, 256), np.float32)
     heat[:128] = 1
     explanation = Explanation(image, frame, heat, (8, 8), "stages.4", "a $ class", 0.5)
-    overlay.draw_overlay(explanation, tmp_path / "heat.png", alpha=0.5)
+    overlay.draw_overlay([explanation], tmp_path / "heat.png", alpha=0.5)
     left, right = drawn[0].axes[:2]
     assert left.get_images()[0].get_extent() == [0, 600, 450, 0]
     assert right.get_images()[1].get_extent() == [frame.left, frame.right, frame.bottom, frame.top]
@@ -31,6 +34,50 @@ def test_the_map_lies_exactly_on_the_frame(tmp_path: Path, monkeypatch: pytest.M
     assert left.get_aspect() == right.get_aspect() == 1
     # Both panels, the frame in both, the map in the right one.
     assert [len(axes.patches) for axes in (left, right)] == [1, 1]
+
+
+@pytest.mark.parametrize(("size", "at"), [((300, 180), (0.7, 0.3)), ((160, 280), (0.3, 0.62))])
+@pytest.mark.parametrize("top", [1, 2])
+def test_the_hottest_pixels_of_the_picture_lie_on_the_lesion(
+    size: tuple[int, int], at: tuple[float, float], top: int, tmp_path: Path
+) -> None:
+    """Nothing of the drawing is trusted: only the photograph and the pixels of the written picture."""
+    centre = (at[0] * size[0], at[1] * size[1])
+    picture_with_blob(size, centre).save(tmp_path / "photo.png")
+    explanations = explain_classes(bright_pixels(), tmp_path / "photo.png", top=top)
+    assert explanations[0].label == "blob"
+    frame, heat = explanations[0].frame, explanations[0].heat
+    cell = (frame.right - frame.left) / 8
+    row, column = np.unravel_index(heat.argmax(), heat.shape)
+    found = (frame.left + (column + 0.5) * cell / 8, frame.top + (row + 0.5) * cell / 8)
+    assert np.hypot(found[0] - centre[0], found[1] - centre[1]) < cell
+
+    overlay.draw_overlay(explanations, tmp_path / "heat.png", alpha=1)
+    with Image.open(tmp_path / "heat.png") as written:
+        panels = panels_of(written)
+        pixels = np.asarray(written.convert("RGB")).astype(float)
+    assert len(panels) == 1 + top
+    left, upper, right, lower = panels[1]
+    # The top of the colour map, (252, 255, 164), is like no other colour in the panel.
+    hottest = np.abs(pixels[upper:lower, left:right] - (252, 255, 164)).sum(axis=2) < 60
+    rows, columns = np.nonzero(hottest)
+    assert len(rows) > 20
+    drawn = (columns.mean() / (right - left) * size[0], rows.mean() / (lower - upper) * size[1])
+    assert np.hypot(drawn[0] - centre[0], drawn[1] - centre[1]) < cell
+
+
+def test_long_names_are_wrapped_inside_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr(overlay, "save_figure", lambda figure, _path: drawn.append(figure))
+    picture_with_blob((300, 180), (150, 90)).save(tmp_path / "photo.png")
+    measured = explain_classes(bright_pixels(), tmp_path / "photo.png", top=2, measured=True)
+    name = "acral lentiginous melanoma of the sole, with or without ulceration, in situ or invasive"
+    overlay.draw_overlay([replace(one, label=name) for one in measured], tmp_path / "x.png", alpha=0.5)
+    (figure,) = drawn
+    figure.draw_without_rendering()
+    titles = [axes.title.get_window_extent() for axes in figure.axes[:3]]
+    assert all(one.x1 < other.x0 for one, other in itertools.pairwise(titles))
+    assert "insertion" in figure.axes[1].get_title()
 
 
 def test_figures_do_not_pile_up(tmp_path: Path) -> None:

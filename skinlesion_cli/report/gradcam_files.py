@@ -1,0 +1,92 @@
+"""Which files `gradcam` writes: settled, and held against the photographs, before any work."""
+
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from skinlesion_cli.core.errors import InputError
+from skinlesion_cli.core.files import ensure_writable_folder
+
+FORMATS = (".png", ".jpg", ".jpeg", ".pdf", ".svg")
+SHEET = "sheet.png"
+TILES = 48
+"""Maps a sheet."""
+
+
+@dataclass(frozen=True)
+class Files:
+    """What will be written."""
+
+    pictures: list[Path]
+    """One for each photograph; empty where all go on sheets."""
+    sheets: list[Path]
+    """As many as can be needed; empty for a single photograph."""
+    maps: list[Path]
+    """One .npy for each photograph; empty where none is wanted."""
+
+
+def plan(images: Sequence[Path], out: str | None, *, tiles: int, npy: bool) -> Files:
+    """Settle the files for some photographs.
+
+    Args:
+        images: the photographs.
+        out: a picture; or a folder, which exists or ends with a slash; None takes a name here.
+        tiles: maps of each photograph, at most.
+        npy: whether the raw maps are wanted.
+
+    Raises:
+        InputError: a name is of no known format, is one of the photographs, or cannot be written.
+    """
+    single, is_folder = len(images) == 1, out is not None and _is_folder(out)
+    folder = Path(out or "") if is_folder or out is None else Path(out).parent
+    names = _names(images)
+    pictures = [folder / f"{name}.png" for name in names] if single or is_folder else []
+    sheet = Path(SHEET if out is None else out)
+    sheets = [] if single else _numbered(folder / SHEET if is_folder else sheet, len(images) * tiles)
+    if out is not None and not is_folder:
+        if sheet.suffix.lower() not in FORMATS:
+            raise InputError(
+                f"--out {out}: the picture is a .png, .jpg, .pdf or .svg file; end a folder's name with /"
+            )
+        pictures = [sheet] if single else []
+    maps: list[Path] = []
+    if npy:
+        maps = [path.with_suffix(".npy") for path in pictures] or [folder / f"{name}.npy" for name in names]
+    _require_no_photograph([*pictures, *sheets, *maps], images)
+    ensure_writable_folder(folder)
+    return Files(pictures, sheets, maps)
+
+
+def _is_folder(out: str) -> bool:
+    return Path(out).is_dir() or out.endswith(("/", os.sep))
+
+
+def _names(images: Sequence[Path]) -> list[str]:
+    """A name for each photograph, after its own; photographs of one name in several folders get numbers."""
+    names: list[str] = []
+    taken: set[str] = set()
+    for image in images:
+        name, number = f"{image.stem}_gradcam", 1
+        # Some file systems take upper and lower case for the same.
+        while name.casefold() in taken:
+            number += 1
+            name = f"{image.stem}_gradcam-{number}"
+        taken.add(name.casefold())
+        names.append(name)
+    return names
+
+
+def _numbered(sheet: Path, tiles: int) -> list[Path]:
+    count = math.ceil(tiles / TILES)
+    return [sheet, *(sheet.with_stem(f"{sheet.stem}-{number}") for number in range(2, count + 1))]
+
+
+def _require_no_photograph(targets: Sequence[Path], images: Sequence[Path]) -> None:
+    inputs = {(stat.st_dev, stat.st_ino) for stat in (image.stat() for image in images if image.exists())}
+    for target in targets:
+        if target.is_dir():
+            raise InputError(f"cannot write to {target}: it is a folder")
+        if target.exists() and (target.stat().st_dev, target.stat().st_ino) in inputs:
+            raise InputError(f"--out would overwrite the photograph {target}; name another place")

@@ -1,0 +1,100 @@
+"""Contact sheets: the maps of many photographs on a few pictures."""
+
+import math
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from skinlesion_cli.core.cam_methods import METHODS
+from skinlesion_cli.core.gradcam import Explanation
+from skinlesion_cli.report.gradcam_files import TILES
+from skinlesion_cli.report.plots import plain, save_figure
+from skinlesion_cli.report.thumbnails import heat_pictures
+
+COLUMNS = 8
+TILE_INCHES = 1.9
+CHARACTERS = 26
+"""Of a line below a tile, without running into its neighbour."""
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One map on a sheet, at its small size: memory does not grow with the photographs."""
+
+    pixels: np.ndarray
+    """(height, width, 3), bytes."""
+    text: str
+    method: str
+
+
+class Sheets:
+    """Writes a sheet as often as one is full. Call `end` after the last photograph."""
+
+    def __init__(self, paths: Sequence[Path], *, alpha: float):
+        self._paths = list(paths)
+        self._alpha = alpha
+        self._tiles: list[Tile] = []
+        self.written: list[Path] = []
+        """The sheets that are done."""
+
+    def add(self, name: str, explanations: Sequence[Explanation]) -> Path:
+        """Lay a photograph's maps on the sheet, and return the sheet that holds the first of them.
+
+        Args:
+            name: of the photograph.
+            explanations: its maps.
+        """
+        holds = self._next
+        for one in explanations:
+            _, heat = heat_pictures(one, opacity=self._alpha)
+            self._tiles.append(Tile(np.asarray(heat), caption(name, one.label, one.confidence), one.method))
+            if len(self._tiles) == TILES:
+                self.end()
+        return holds
+
+    def end(self) -> None:
+        """Write the sheet that is not yet full."""
+        if self._tiles:
+            draw_sheet(self._tiles, self._next)
+            self.written.append(self._next)
+            self._tiles = []
+
+    @property
+    def _next(self) -> Path:
+        return self._paths[len(self.written)]
+
+
+def caption(name: str, label: str, confidence: float) -> str:
+    """What stands below a tile; long names are wrapped, a file's beginning is left out first."""
+    name = name if len(name) <= 2 * CHARACTERS else "…" + name[-2 * CHARACTERS + 1 :]
+    lines = textwrap.wrap(name, CHARACTERS) + textwrap.wrap(f"{label}, {confidence:.1%}", CHARACTERS)
+    return "\n".join(lines)
+
+
+def draw_sheet(tiles: Sequence[Tile], path: Path) -> None:
+    """Draw a grid of maps, each above its text."""
+    columns = min(len(tiles), COLUMNS)
+    rows = math.ceil(len(tiles) / columns)
+    figure = Figure(figsize=(columns * TILE_INCHES, rows * (TILE_INCHES + 0.5)), layout="constrained")
+    said = f"{METHODS[tiles[0].method].title}: bright where the evidence lies; framed: what the model saw"
+    figure.suptitle(textwrap.fill(said, columns * CHARACTERS), fontsize=8)
+    for axes in figure.subplots(rows, columns, squeeze=False).ravel():
+        axes.set_axis_off()
+    for axes, tile in zip(figure.axes, tiles, strict=False):
+        axes.imshow(tile.pixels, interpolation="antialiased")
+        # Below the picture by a distance on paper: pictures are of several heights.
+        axes.annotate(
+            plain(tile.text),
+            (0.5, 0),
+            (0, -4),
+            xycoords="axes fraction",
+            textcoords="offset points",
+            ha="center",
+            va="top",
+            fontsize=6.5,
+        )
+    save_figure(figure, path)

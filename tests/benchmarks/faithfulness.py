@@ -1,0 +1,86 @@
+"""Which kind of map the model's answer hangs on: deletion and insertion of all of them over a split.
+
+    python -m tests.benchmarks.faithfulness CHECKPOINT DATA [--split test] [--limit 100]
+
+Each map is of the predicted class. Prints the mean areas with 95 % bootstrap intervals over the images; the
+share of images where a map beats the random ones (lower in deletion, higher in insertion); and the mean rank
+correlation (Spearman) with the map of the same class after the weights were drawn anew (Adebayo et al.,
+*Sanity Checks for Saliency Maps*, NeurIPS 2018), which is near 0 where a map shows what was learned.
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+
+from skinlesion_cli.core.bootstrap import interval
+from skinlesion_cli.core.cam_methods import METHODS
+from skinlesion_cli.core.checkpoint import load_checkpoint
+from skinlesion_cli.core.faithfulness import areas, random_areas, removal_order
+from skinlesion_cli.core.folders import evenly, read_split
+from skinlesion_cli.core.gradcam import class_activation_map, enlarged, probability_of
+from skinlesion_cli.core.images import read_image
+from skinlesion_cli.core.layers import default_layer
+from skinlesion_cli.core.model import create_model
+from skinlesion_cli.core.predictor import load_predictor
+from skinlesion_cli.core.resampling import resampled_means
+from skinlesion_cli.core.torch_backend import TorchBackend
+from skinlesion_cli.core.views import view
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--split", default="test")
+    parser.add_argument("--limit", type=int, default=100)
+    chosen = parser.parse_args()
+
+    backend = load_predictor(chosen.checkpoint).backend
+    assert isinstance(backend, TorchBackend)
+    known = load_checkpoint(chosen.checkpoint)
+    torch.manual_seed(0)
+    untrained = (
+        create_model(known.arch, len(known.classes), backend.img_size).eval().to(backend.runtime.device)
+    )
+    layer = default_layer(backend.model)
+    paths = evenly(read_split(chosen.data, chosen.split).paths, chosen.limit)
+
+    random, areas_of, correlations = [], {name: [] for name in METHODS}, {name: [] for name in METHODS}
+    for seed, path in enumerate(paths):
+        pixels = view(read_image(path), backend.img_size)
+        inputs = backend.inputs(torch.from_numpy(np.array(pixels))[None])
+        for name in METHODS:
+            map_, logits = class_activation_map(backend.model, inputs, layer, None, name)
+            target = int(logits.argmax())
+            other, _ = class_activation_map(untrained, inputs, layer, target, name)
+            grid, heat = tuple(map_.shape), enlarged(map_, backend.img_size)
+            order = removal_order(heat, grid, seed)
+            areas_of[name].append(areas(probability_of(backend, target), pixels, order))
+            if other.min() < other.max() and map_.min() < map_.max():
+                flat = [one.cpu().numpy().ravel() for one in (map_, other)]
+                correlations[name].append(spearmanr(*flat).statistic)
+        random.append(random_areas(probability_of(backend, target), pixels, grid, seed=seed))
+
+    print(f"{known.arch}, {backend.img_size} px, layer {layer} {grid}, {len(paths)} images of {chosen.split}")
+    print("map | deletion (low is good) | insertion (high is good) | beats random: deletion | insertion | ρ")
+    control = np.array(random)
+    print(f"random | {_told(control[:, 0])} | {_told(control[:, 1])} | | |")
+    for name, method in METHODS.items():
+        own = np.array(areas_of[name])
+        wins = [np.mean(own[:, 0] < control[:, 0]), np.mean(own[:, 1] > control[:, 1])]
+        print(
+            f"{method.title} | {_told(own[:, 0])} | {_told(own[:, 1])} | {wins[0]:.0%} | {wins[1]:.0%} | "
+            f"{np.mean(correlations[name]):+.2f} ({len(correlations[name])} images)"
+        )
+
+
+def _told(values: np.ndarray) -> str:
+    low, high = interval(resampled_means(values[:, None])[:, 0])
+    return f"{values.mean():.3f} [{low:.3f}, {high:.3f}]"
+
+
+if __name__ == "__main__":
+    main()

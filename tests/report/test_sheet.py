@@ -1,0 +1,35 @@
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from skinlesion_cli.core.gradcam import Explanation
+from skinlesion_cli.core.images import centre_frame
+from skinlesion_cli.report.sheet import CHARACTERS, Sheets, caption
+from tests.known_location import DARK, panels_of
+
+
+def test_a_full_sheet_is_written_and_the_next_begun(tmp_path: Path) -> None:
+    image = Image.new("RGB", (40, 40), DARK)
+    heat = np.zeros((32, 32), np.float32)
+    one = Explanation(image, centre_frame(image.size, 32), heat, (2, 2), "layer", "a $ class", 0.5)
+    first, second = tmp_path / "sheet.png", tmp_path / "sheet-2.png"
+    sheets = Sheets([first, second], alpha=0)
+    held = [sheets.add(f"{number}.png", [one, one]) for number in range(26)]
+    assert held == [first] * 24 + [second] * 2
+    assert not second.exists()
+    sheets.end()
+    assert sheets.written == [first, second]
+    with Image.open(second) as written:
+        assert len(panels_of(written)) == 4
+    with Image.open(first) as written:
+        assert len(panels_of(written)) == 8
+
+
+def test_a_caption_is_wrapped_and_keeps_the_end_of_a_long_name() -> None:
+    assert caption("a.jpg", "Melanoma", 0.5).splitlines() == ["a.jpg", "Melanoma, 50.0%"]
+    lines = caption("x" * 90 + "-7.jpg", "Benign keratosis-like lesions", 1).splitlines()
+    assert max(map(len, lines)) <= CHARACTERS
+    assert lines[0][0] == "…"
+    assert lines[1].endswith("-7.jpg")
+    assert lines[2:] == ["Benign keratosis-like", "lesions, 100.0%"]
