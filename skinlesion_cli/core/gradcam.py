@@ -17,6 +17,7 @@ from torch import nn
 from skinlesion_cli.core.description import NEEDS_GRADIENTS
 from skinlesion_cli.core.errors import InputError, SkinLesionError
 from skinlesion_cli.core.images import Frame, centre_crop, centre_frame, read_image
+from skinlesion_cli.core.inference import Answers, require_finite
 from skinlesion_cli.core.predictor import Predictor
 from skinlesion_cli.core.settings import nearest
 from skinlesion_cli.core.torch_backend import TorchBackend
@@ -55,7 +56,7 @@ def explain(
     Raises:
         InputError: unknown class or layer, a layer whose output is not spatial, or an exported model.
         UnreadableImageError: the photograph cannot be read.
-        SkinLesionError: the class does not depend on the layer's output.
+        SkinLesionError: the class does not depend on the layer's output, or the answer is not a number.
     """
     classes = predictor.classes
     if label is not None and label not in classes:
@@ -73,6 +74,7 @@ def explain(
     target = None if label is None else classes.index(label)
     map_, logits = class_activation_map(backend.model, inputs, layer, target)
     probabilities = torch.softmax(logits.double(), dim=0)
+    require_finite(Answers(probabilities[None].cpu().numpy()))
     chosen = int(logits.argmax()) if target is None else target
     heat = nn.functional.interpolate(
         map_[None, None], size=(side, side), mode="bilinear", align_corners=False

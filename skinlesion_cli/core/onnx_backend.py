@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skinlesion_cli.core.description import Description, describe
-from skinlesion_cli.core.errors import InputError
+from skinlesion_cli.core.errors import InputError, SkinLesionError
 from skinlesion_cli.core.extras import require_modules
 from skinlesion_cli.core.inference import Answers
+from skinlesion_cli.core.onnx_file import DAMAGED, fault_of_onnx
 from skinlesion_cli.core.settings import RESIZE_RATIO
 from skinlesion_cli.core.workers import usable_cores
 
@@ -21,27 +22,42 @@ IMAGES_AT_ONCE = 8
 """At most, however many cores there are: memory grows with it."""
 
 
+_WRONG = "the .onnx does not compute what it says of itself; export it again"
+
+
 class OnnxBackend:
     """A session of onnxruntime on the CPU. Make one with `load_onnx`."""
 
-    def __init__(self, session: Any, img_size: int):
+    def __init__(self, session: Any, img_size: int, classes: int):
         self._session = session
         self._outputs = [one.name for one in session.get_outputs()]
+        self._classes = classes
         self.img_size = img_size
         """Side of the images that the model takes, in pixels."""
 
     def answers(self, images: NDArray[np.uint8]) -> Answers:
-        """What the model says of a batch of bytes (n, 3, img_size, img_size)."""
+        """What the model says of a batch of bytes (n, 3, img_size, img_size).
+
+        Raises:
+            SkinLesionError: the file does not compute what it says.
+        """
         # An image a core at a time. All 32 of a batch do not fit into the caches: on two cores that made
         # 36 images/s of 54, and took 1.8 GB instead of 0.2.
         step = min(usable_cores(), IMAGES_AT_ONCE)
         parts = [images[start : start + step] for start in range(0, len(images), step)]
-        runs = [self._session.run(self._outputs, {INPUT: part}) for part in parts]
-        found = {
-            name: np.concatenate(values)
-            for name, values in zip(self._outputs, zip(*runs, strict=True), strict=True)
-        }
+        try:
+            runs = [self._session.run(self._outputs, {INPUT: part}) for part in parts]
+            found = {
+                name: np.concatenate(values)
+                for name, values in zip(self._outputs, zip(*runs, strict=True), strict=True)
+            }
+        # A graph whose parts do not fit fails only now, and in as many types as `_session` tells of.
+        except Exception:
+            raise SkinLesionError(_WRONG) from None
         distances = found.get(DISTANCE)
+        shapes = {OUTPUT: (len(images), self._classes), DISTANCE: (len(images),)}
+        if any(values.shape != shapes[name] for name, values in found.items()):
+            raise SkinLesionError(_WRONG)
         return Answers(softmax(found[OUTPUT]), None if distances is None else distances.astype(np.float64))
 
 
@@ -80,8 +96,11 @@ def load_onnx(
         if value not in ("auto", can):
             raise InputError(f"{option} {value}: an .onnx runs on {can} here; for {value}, use the .pth")
     require_modules("onnxruntime", "to run an .onnx")
-    if not path.is_file():
+    fault = fault_of_onnx(path)
+    if fault == "no such file":
         raise InputError(f"there is no file {path}")
+    if fault:
+        raise InputError(f"refused to load {path}: {fault}")
     session = _session(path)
     known = _metadata(session)
     if known.get("format") != FORMAT:
@@ -91,7 +110,7 @@ def load_onnx(
     if img_size not in (None, side):
         raise InputError(f"{path} disagrees with --img-size: it takes images of {side} pixels")
     _require_fitting(path, session, known, description)
-    return description, OnnxBackend(session, side)
+    return description, OnnxBackend(session, side, len(description.classes))
 
 
 def _session(path: Path) -> Any:
@@ -107,7 +126,7 @@ def _session(path: Path) -> Any:
         return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     # onnxruntime raises a type for each of a dozen faults. All mean that the file is not to be had.
     except Exception:
-        raise InputError(f"refused to load {path}: it is damaged, cut short, or no ONNX model") from None
+        raise InputError(f"refused to load {path}: {DAMAGED}") from None
 
 
 def _metadata(session: Any) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def last_check(folder: Path) -> str:
     try:
         entry = json.loads(_record_of(folder).read_text(encoding="utf-8"))
         when, verdict, state = str(entry["when"]), str(entry["verdict"]), entry["state"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return never
     if state != _state(folder):
         return f"{folder} has changed since it was checked on {when}: skinlesion data check {folder}"

@@ -2,11 +2,12 @@
 
 import base64
 import io
-from html import escape
+from html import escape as html_escape
 from pathlib import Path
 
 from skinlesion_cli.core.files import write_text
 from skinlesion_cli.core.images import read_image
+from skinlesion_cli.core.text import printable
 from skinlesion_cli.data.check import Audit, PairFound
 from skinlesion_cli.data.inventory import ImageRecord
 
@@ -58,6 +59,11 @@ def write_page(audit: Audit, path: Path) -> None:
         f'<!doctype html>\n<html lang="en"><head>{head}<style>{_STYLE}</style></head>\n<body>\n{content}\n'
         "</body></html>\n",
     )
+
+
+def escape(text: str) -> str:
+    """Text from outside as HTML that shows it: no tag, no attribute, no control character."""
+    return html_escape(printable(text))
 
 
 def _worst_first(pair: PairFound) -> tuple[bool, bool]:
