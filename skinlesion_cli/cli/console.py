@@ -46,7 +46,9 @@ def fail(text: str) -> None:
 
 
 def _line(text: str) -> str:
-    return shortened(printable(text), MOST)
+    shown = printable(text)
+    # What is wrong stands at the end, behind the name.
+    return shown if len(shown) <= MOST else shortened(shown, MOST // 2) + shown[-MOST // 2 :]
 
 
 def print_json(document: Any) -> None:

@@ -3,6 +3,7 @@
 Only Pillow and numpy: these functions run in worker processes and threads, and without torch.
 """
 
+import math
 import threading
 import warnings
 from collections.abc import Iterable, Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from skinlesion_cli.core.errors import UnreadableImageError
 from skinlesion_cli.core.files import fault_of
@@ -33,6 +35,9 @@ LARGE_PIXELS = 30_000_000
 """Larger pictures are decoded one at a time in a process, however many threads read."""
 ROWS_AT_ONCE = 512
 """Of a transparent picture, laid on white in strips so that no second copy of it is made."""
+
+_TILE = (322, 323)
+"""TIFF's tags of the width and the length of a tile."""
 
 _ONE_LARGE = threading.RLock()
 
@@ -74,8 +79,11 @@ def upright_size(path: Path, *, shorter: int | None = None) -> tuple[int, int]:
         if shorter is not None:
             image.draft(None, (shorter, shorter))
         width, height = image.size
-        # Orientations 5 to 8 lie on their side.
-        return (height, width) if image.getexif().get(ExifTags.Base.Orientation, 1) >= 5 else (width, height)
+        if isinstance(image, TiffImageFile):
+            # Pillow turns the size of a TIFF, and of no other, before it turns the pixels.
+            width, height = image.tag_v2[ExifTags.Base.ImageWidth], image.tag_v2[ExifTags.Base.ImageLength]
+        lies_on_its_side = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+        return (height, width) if lies_on_its_side else (width, height)
 
 
 def check_image(path: Path) -> None:
@@ -162,18 +170,25 @@ def _opened(path: Path) -> Image.Image:
     if fault := fault_of(path, MAX_IMAGE_BYTES):
         raise ValueError(fault)
     image = Image.open(path, formats=FORMATS)
-    width, height = image.size
-    problem = ""
-    if min(width, height) < MIN_SIDE:
-        problem = f"too small to be a photograph (each side needs {MIN_SIDE})"
-    elif width * height > MAX_PIXELS:
-        problem = f"more than {MAX_PIXELS:,}"
-    elif max(width, height) > MAX_ASPECT * min(width, height):
-        problem = f"too narrow to be a photograph (1 : {MAX_ASPECT} at most)"
-    if problem:
+    if problem := _problem(image):
         image.close()
-        raise ValueError(f"{width}×{height} pixels, {problem}")
+        raise ValueError(f"{image.width}×{image.height} pixels, {problem}")
     return image
+
+
+def _problem(image: Image.Image) -> str:
+    """Why a picture of this size is not decoded; an empty text where it may be."""
+    width, height = image.size
+    if min(width, height) < MIN_SIDE:
+        return f"too small to be a photograph (each side needs {MIN_SIDE})"
+    if width * height > MAX_PIXELS:
+        return f"more than {MAX_PIXELS:,}"
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        return f"too narrow to be a photograph (1 : {MAX_ASPECT} at most)"
+    # A tile is decoded whole, however little of it lies in the picture.
+    if isinstance(image, TiffImageFile) and math.prod(image.tag_v2.get(tag, 0) for tag in _TILE) > MAX_PIXELS:
+        return f"in tiles of more than {MAX_PIXELS:,}"
+    return ""
 
 
 def _reason(error: Exception) -> str:

@@ -13,6 +13,7 @@ from torch import nn
 from skinlesion_cli.core.errors import InputError, SkinLesionError
 from skinlesion_cli.core.limits import MAX_DEPTH, MAX_MODEL_BYTES, size_text
 from skinlesion_cli.core.settings import IMAGENET_MEAN, IMAGENET_STD, nearest
+from skinlesion_cli.core.text import quoted
 from skinlesion_cli.core.weight_files import DAMAGED, NOT_PLAIN, fault_of_weights
 
 StateDict = dict[str, torch.Tensor]
@@ -53,7 +54,7 @@ def require_known(arch: str) -> None:
         InputError: timm knows no such backbone; near names are given.
     """
     if not timm.is_model(arch):
-        raise InputError(f"unknown backbone {arch!r}{nearest(arch, timm.list_models())}")
+        raise InputError(f"unknown backbone {quoted(arch)}{nearest(arch, timm.list_models())}")
 
 
 def normalization(arch: str, kind: str) -> tuple[tuple[float, ...], tuple[float, ...]]:

@@ -22,6 +22,7 @@ IMAGES_AT_ONCE = 8
 """At most, however many cores there are: memory grows with it."""
 
 
+_Shape = tuple[str, str, list[Any]]
 _WRONG = "the .onnx does not compute what it says of itself; export it again"
 
 
@@ -101,15 +102,24 @@ def load_onnx(
         raise InputError(f"there is no file {path}")
     if fault:
         raise InputError(f"refused to load {path}: {fault}")
-    session = _session(path)
-    known = _metadata(session)
+    try:
+        session = _session(path)
+        known, takes, gives = (
+            _metadata(session),
+            _shapes(session.get_inputs()),
+            _shapes(session.get_outputs()),
+        )
+    # onnxruntime raises a type for each of a dozen faults, and names that are no UTF-8 are one of Python's
+    # own. All mean that the file is not to be had.
+    except Exception:
+        raise InputError(f"refused to load {path}: {DAMAGED}") from None
     if known.get("format") != FORMAT:
         raise InputError(f"{path} was not written by `skinlesion export`: it does not name its classes")
     description = describe(path, known, arch=arch, classes=classes)
     side = description.preprocessing.img_size
     if img_size not in (None, side):
         raise InputError(f"{path} disagrees with --img-size: it takes images of {side} pixels")
-    _require_fitting(path, session, known, description)
+    _require_fitting(path, (takes, gives), known, description)
     return description, OnnxBackend(session, side, len(description.classes))
 
 
@@ -120,13 +130,9 @@ def _session(path: Path) -> Any:
     options.intra_op_num_threads = usable_cores()
     # Threads that wait by spinning would take the cores from those that read the next images.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Only errors: a warning of the runtime's optimiser is nothing that a user can act on.
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    # onnxruntime raises a type for each of a dozen faults. All mean that the file is not to be had.
-    except Exception:
-        raise InputError(f"refused to load {path}: {DAMAGED}") from None
+    # Only what ends the process: of faults, the one line here tells, and warnings no user can act on.
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
 def _metadata(session: Any) -> dict[str, Any]:
@@ -140,15 +146,23 @@ def _metadata(session: Any) -> dict[str, Any]:
     return known
 
 
-def _require_fitting(path: Path, session: Any, known: Mapping[str, Any], description: Description) -> None:
-    """Hold the graph and the pixels that it was made for against the description."""
+def _shapes(values: Sequence[Any]) -> list[_Shape]:
+    """Of each input or output: its name, its type, and its shape but for the number of images."""
+    return [(one.name, one.type, list(one.shape[1:])) for one in values]
+
+
+def _require_fitting(
+    path: Path,
+    graph: tuple[list[_Shape], list[_Shape]],
+    known: Mapping[str, Any],
+    description: Description,
+) -> None:
+    """Hold what the graph takes and gives, and its pixels, against the description."""
     side = description.preprocessing.img_size
-    takes = [(one.name, one.type, list(one.shape[1:])) for one in session.get_inputs()]
-    gives = [(one.name, one.type, list(one.shape[1:])) for one in session.get_outputs()]
-    expected = [(OUTPUT, "tensor(float)", [len(description.classes)])]
+    expected: list[_Shape] = [(OUTPUT, "tensor(float)", [len(description.classes)])]
     if description.distance_limit is not None:
         expected.append((DISTANCE, "tensor(float)", []))
-    if takes != [(INPUT, "tensor(uint8)", [3, side, side])] or gives != expected:
+    if graph != ([(INPUT, "tensor(uint8)", [3, side, side])], expected):
         raise InputError(f"{path} does not compute what it says of itself; export it again")
     stored = known.get("preprocessing")
     ratio = stored.get("resize_ratio") if isinstance(stored, dict) else None

@@ -39,7 +39,7 @@ def read_groups(path: Path) -> dict[str, str]:
     is_manifest = {"split", "class"} <= columns.keys()
     groups: dict[str, str] = {}
     for row in rows:
-        name, group = Path(row[file_column].strip()).name, row[group_column].strip()
+        name, group = Path(row[file_column]).name, row[group_column]
         key = f"{row[columns['split']]}/{row[columns['class']]}/{name}" if is_manifest else _stem(name)
         if name and group and groups.setdefault(key, group) != group:
             both = f"{quoted(groups[key])} and {quoted(group)}"
