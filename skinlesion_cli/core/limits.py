@@ -8,6 +8,8 @@ MAX_MODEL_BYTES = 8 << 30
 """A checkpoint's or a model's file, and the tensors in it laid out in full."""
 MAX_PLAIN_BYTES = 32 << 20
 """The part of a model's file that is no tensors: names, settings, the directory, a header."""
+MAX_INSTRUCTIONS = 2_000_000
+"""Of the pickle in a .pth: names and shapes of fifty thousand tensors."""
 MAX_DEPTH = 32
 """Containers inside containers, in a model's file."""
 MAX_IMAGE_BYTES = 1 << 30

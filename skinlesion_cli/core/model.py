@@ -119,32 +119,33 @@ def read_tensors(path: Path) -> Any:
         InputError: no such file, damaged, larger than it may be, or a pickle with anything but plain data in
             it.
     """
-    fault = fault_of_weights(path)
-    if fault == "no such file":
-        raise InputError(f"there is no file {path}")
-    if fault:
-        raise InputError(f"refused to load {path}: {fault}")
-    try:
+    with warnings.catch_warnings():
+        # Of storages of an older kind, of odd texts, and of what a file looks like: nothing that a user can
+        # act on.
+        warnings.simplefilter("ignore")
         content = _loaded(path)
-    # torch.load and safetensors raise many types on damaged files: UnpicklingError, RuntimeError, EOFError,
-    # KeyError, SafetensorError, MemoryError. All mean that the file is not to be had.
-    except Exception as error:
-        unsafe = "weights_only" in str(error) or "Unsupported global" in str(error)
-        raise InputError(f"refused to load {path}: {NOT_PLAIN if unsafe else DAMAGED}") from None
     if fault := _fault_of_content(content):
         raise InputError(f"refused to load {path}: {fault}")
     return content
 
 
 def _loaded(path: Path) -> Any:
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
+    fault = fault_of_weights(path)
+    if fault == "no such file":
+        raise InputError(f"there is no file {path}")
+    if fault:
+        raise InputError(f"refused to load {path}: {fault}")
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
 
-        return load_file(path)
-    with warnings.catch_warnings():
-        # Of storages of an older kind, and of what a file looks like: nothing that a user can act on.
-        warnings.simplefilter("ignore")
+            return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
+    # torch.load and safetensors raise many types on damaged files: UnpicklingError, RuntimeError, EOFError,
+    # KeyError, SafetensorError, MemoryError. All mean that the file is not to be had.
+    except Exception as error:
+        unsafe = "weights_only" in str(error) or "Unsupported global" in str(error)
+        raise InputError(f"refused to load {path}: {NOT_PLAIN if unsafe else DAMAGED}") from None
 
 
 def _fault_of_content(content: Any) -> str:
@@ -162,6 +163,10 @@ def _fault_of_content(content: Any) -> str:
         if size > MAX_MODEL_BYTES:
             return f"its tensors are larger than {size_text(MAX_MODEL_BYTES)}"
         # Not by recursion, which has a limit of its own; and a container that holds itself has no end.
+        if any(
+            not isinstance(name, str | int) for value in level if isinstance(value, dict) for name in value
+        ):
+            return "it holds names that are no texts"
         inside = {id(value): value for value in level if isinstance(value, dict | list | tuple | set)}
         level = [item for value in inside.values() for item in _items(value)]
         if not level:

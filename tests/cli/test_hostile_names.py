@@ -42,18 +42,19 @@ def only_printable(text: str) -> bool:
     return all(char.isprintable() or char == "\n" for char in text)
 
 
-def test_predict_shows_and_writes_every_name(cli_run: Run, odd: Path, exported: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("odd")
+def test_predict_shows_and_writes_every_name(cli_run: Run, exported: Path, tmp_path: Path) -> None:
     done = cli_run("predict", "odd", "--checkpoint", exported, "--top", 1, "--csv", "p.csv", code=1)
     assert only_printable(done.stdout + done.stderr)
     assert "[bold red]x.jpg" in done.stdout
     assert "\\x1b[31mred.jpg" in done.stdout
     assert "caf\\udce9\\udcff.jpg" in done.stdout
-    content = (tmp_path / "p.csv").read_text(encoding="utf-8")
+    content = (tmp_path / "p.csv").read_bytes()
     with (tmp_path / "p.csv").open(encoding="utf-8", newline="") as file:
         assert not [cell for row in csv.reader(file) for cell in row if cell.startswith(("=", "+", "-", "@"))]
     # The names are those of the files, so that the truth can be filled in by a program.
     path = tmp_path / "truth.csv"
-    path.write_text(content.replace(",,", f",{CLASSES[0]},"), encoding="utf-8")
+    path.write_bytes(content.replace(b",,", f",{CLASSES[0]},".encode()))
     assert {os.fsencode(name) for name in read_predictions(path).images} == {
         os.fsencode(Path("odd", name)) for name in [*NAMES, BYTES]
     }

@@ -108,10 +108,27 @@ THIRTY_GB = b"\x8a\x05" + (30 * 10**9).to_bytes(5, "little")
         (called(b"torch\nTensor", THIRTY_GB), "(larger than 8 GiB|damaged)"),
         (called(b"_codecs\nencode", b"X\x01\0\0\0a"), "more than tensors and plain data"),
         (nested(10_000), "more than 32 deep"),
+        (b"\x80\x02})" + b"\x85" * 1_000_000 + b"Ns.", "more than 32 deep"),
+        (b"\x80\x02})" + b"q\0\x85" * 60_000 + b"Ns.", "more than 32 deep"),
+        (b"\x80\x02})\x85Ns.", "names that are no texts"),
         (b"\x80\x02]q\x00h\x00a.", "more than 32 deep"),
+        (b"\x80\x02" + b"N0" * 1_000_001 + b"}.", "more than 2,000,000 instructions"),
         (b"\x80\x02cos\nsystem\nX\x02\0\0\0ls\x85R.", "more than tensors and plain data"),
     ],
-    ids=["terabytes", "28 GB", "bytearray", "tensor of 30 GB", "encode", "deep", "in itself", "code"],
+    ids=[
+        "terabytes",
+        "28 GB",
+        "bytearray",
+        "tensor of 30 GB",
+        "encode",
+        "deep",
+        "deep key",
+        "deep key kept",
+        "odd key",
+        "in itself",
+        "long",
+        "code",
+    ],
 )
 def test_a_small_file_that_asks_for_much_is_refused(
     tmp_path: Path, small_memory: Peak, plain: bytes, reason: str
