@@ -14,6 +14,10 @@ import pytest
 
 from skinlesion_cli.data.synthetic import draw_lesion
 
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Set before torch is imported, here and in every command that a test runs: a process a core is at work.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 CLASSES = ("synthetic blotch", "synthetic crust", "synthetic ring")
 TINY = ["--arch", "mobilevitv2_050", "--no-pretrained", "--img-size", "64", "--batch-size", "8"]
 

@@ -15,6 +15,7 @@ from skinlesion_cli.cli import (
     export,
     gradcam,
     predict,
+    report,
     train,
     weights,
 )
@@ -41,6 +42,7 @@ app.command("compare")(compare.compare)
 app.command("predict")(predict.predict)
 app.command("gradcam")(gradcam.gradcam)
 app.command("export")(export.export)
+app.command("report")(report.report)
 app.command("weights")(weights.weights)
 app.add_typer(data.app, name="data")
 app.command("demo")(demo.demo)

@@ -69,7 +69,7 @@ def _print(document: Mapping[str, Any], pair: "Pair", files: tuple[Path, Path], 
 
 
 def _summary_table(document: Mapping[str, Any]) -> Table:
-    from skinlesion_cli.cli.tables import LABELS, figure
+    from skinlesion_cli.report.figures import LABELS, figure
 
     table = _empty_table("", "A", "B", "Difference")
     for name, label in LABELS.items():
@@ -79,7 +79,7 @@ def _summary_table(document: Mapping[str, Any]) -> Table:
 
 
 def _class_table(document: Mapping[str, Any]) -> Table:
-    from skinlesion_cli.cli.tables import figure
+    from skinlesion_cli.report.figures import figure
 
     table = _empty_table("Recall of", "A", "B", "Difference", "Images", "Gained", "Lost")
     for name, one in document["per_class"].items():

@@ -94,7 +94,7 @@ def check(
         console.print_json(found.to_json())
     else:
         _print_audit(found)
-    remember_check(folder, found.verdict())
+    remember_check(folder, found.verdict(), leaking=found.leaking)
     return 1 if found.leaking or inventory.unreadable else 0
 
 

@@ -40,18 +40,19 @@ def demo(
 
     checkpoint = out / "checkpoints" / "best_model.pth"
     picture = data / "test" / "synthetic two-tone" / "000.jpg"
-    heat = out / "heat.png"
+    heat, page = out / "heat.png", out / "report.html"
     for command in (
         ["weights", "--data", str(data)],
         ["train", "--data", str(data), "--out", str(out), *TRAINING.split(), "--seed", str(settings.seed)],
         ["evaluate", "--data", str(data), "--checkpoint", str(checkpoint), "--out", str(out / "evaluation")],
         ["predict", str(picture), "--checkpoint", str(checkpoint)],
         ["gradcam", str(picture), "--checkpoint", str(checkpoint), "--out", str(heat)],
+        ["report", str(out), "--out", str(page)],
     ):
         code = _show_and_run(command)
         if code:
             return code
-    _say_what_next(out, heat)
+    _say_what_next(out, heat, page)
     return 0
 
 
@@ -61,13 +62,14 @@ def _show_and_run(command: list[str]) -> int:
     return subprocess.run([sys.executable, "-m", "skinlesion_cli", *command], check=False).returncode
 
 
-def _say_what_next(out: Path, heat: Path) -> None:
+def _say_what_next(out: Path, heat: Path, page: Path) -> None:
     lines = [
         "\nDone. All of it is synthetic: the scores say that the tool works, and nothing about skin.",
         f"  drawn images   {out / 'data'}",
         f"  model          {out / 'checkpoints' / 'best_model.pth'}",
         f"  scores         {out / 'results'}, {out / 'evaluation'}",
         f"  heat map       {heat}",
+        f"  page           {page}: open it in a browser",
         "\nNext, with your own photographs in data/train/CLASS/, data/val/CLASS/ and data/test/CLASS/:",
         "  skinlesion train --data ./data",
     ]

@@ -1,6 +1,5 @@
 """Scores as rich tables."""
 
-import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,33 +9,7 @@ from rich.text import Text
 
 from skinlesion_cli.cli.console import printable
 from skinlesion_cli.core.metrics import Scores
-
-LABELS = {
-    "accuracy": "Accuracy",
-    "balanced_accuracy": "Balanced accuracy",
-    "weighted_f1": "Weighted F1",
-    "macro_f1": "Macro F1",
-    "weighted_auc": "Weighted AUC",
-    "loss": "Loss (cross-entropy)",
-}
-OPERATING_POINTS = {
-    "decision": "as decided",
-    "specificity_95": "at 95 % specificity",
-    "sensitivity_90": "at 90 % sensitivity",
-    "youden": "at Youden's index",
-}
-
-CALIBRATION = {
-    "nll": "Negative log-likelihood",
-    "brier": "Brier score",
-    "ece": "Calibration error, equal widths",
-    "ece_equal_mass": "Calibration error, equal numbers",
-}
-
-
-def figure(value: float | None, digits: int = 4) -> str:
-    """A figure, or a dash where it is undefined."""
-    return "–" if value is None or math.isnan(value) else f"{value:.{digits}f}"
+from skinlesion_cli.report.figures import CALIBRATION, LABELS, OPERATING_POINTS, figure
 
 
 def class_table(scores: Scores) -> Table:

@@ -77,21 +77,36 @@ def fault_of(path: Path, most: int) -> str:
 _NO_UTF8 = "it is no UTF-8 text; save it as UTF-8"
 
 
-def read_text(path: Path, what: str = "") -> str:
-    """Read a small text file: UTF-8, with or without a byte order mark.
+def is_folder(path: Path) -> bool:
+    """Whether `path` is a folder; False, too, for what can be no name."""
+    try:
+        return path.is_dir()
+    # Too long, or in a folder that is closed to us.
+    except OSError:
+        return False
+
+
+def leaves_folder(file: str) -> bool:
+    """Whether a file's name from a table would reach out of the folder that it is relative to."""
+    return Path(file).is_absolute() or ".." in Path(file).parts
+
+
+def read_text(path: Path, what: str = "", most: int = MAX_TEXT_BYTES) -> str:
+    """Read a text file: UTF-8, with or without a byte order mark.
 
     Args:
         path: the file.
         what: what it is, for the error: "the config file ", say.
+        most: bytes.
 
     Raises:
         InputError: it cannot be read, is too large, or is no such text.
     """
     try:
         with path.open("rb") as file:
-            content = file.read(MAX_TEXT_BYTES + 1)
-        if len(content) > MAX_TEXT_BYTES:
-            raise InputError(f"cannot read {what}{path}: it is larger than {size_text(MAX_TEXT_BYTES)}")
+            content = file.read(most + 1)
+        if len(content) > most:
+            raise InputError(f"cannot read {what}{path}: it is larger than {size_text(most)}")
         return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InputError(f"cannot read {what}{path}: {_NO_UTF8}") from None

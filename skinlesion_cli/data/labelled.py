@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from skinlesion_cli.core.errors import InputError
-from skinlesion_cli.core.files import fault_of, read_table
+from skinlesion_cli.core.files import fault_of, leaves_folder, read_table
 from skinlesion_cli.core.folders import SPLITS, class_folders, find_images
 from skinlesion_cli.core.limits import MAX_IMAGE_BYTES, MAX_NAME
 from skinlesion_cli.core.text import quoted
@@ -70,7 +70,7 @@ def _read_csv(path: Path) -> Labelled:
     for number, row in enumerate(rows, start=1):
         where, file, label = f"{path}, row {number}", row["file"], row["label"]
         # A table from elsewhere must not reach for the rest of the disk.
-        if Path(file).is_absolute() or ".." in Path(file).parts:
+        if leaves_folder(file):
             raise InputError(f"{where}: {quoted(file)} leaves the table's own folder")
         if fault := fault_of(path.parent / file, MAX_IMAGE_BYTES):
             what = "is no file" if fault == "no such file" else f"cannot be read: {fault}"

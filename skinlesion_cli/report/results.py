@@ -13,8 +13,7 @@ from skinlesion_cli.core.metrics import Scores
 from skinlesion_cli.core.predictions import Predictions, write_predictions
 from skinlesion_cli.core.settings import Settings
 from skinlesion_cli.report import plots
-
-SPLIT_TITLES = {"train": "training", "val": "validation", "test": "test"}
+from skinlesion_cli.report.figures import split_title
 
 
 def write_class_weights(folder: Path, counts: dict[str, int], settings: Settings) -> None:
@@ -28,7 +27,7 @@ def write_class_weights(folder: Path, counts: dict[str, int], settings: Settings
 def write_split(folder: Path, split: str, predictions: Predictions, scores: Scores) -> None:
     """Write SPLIT_predictions.csv; draw training_, validation_ or test_confusion.png."""
     write_predictions(folder / f"{split}_predictions.csv", predictions)
-    title = SPLIT_TITLES.get(split, split)
+    title = split_title(split)
     path = folder / f"{title}_confusion.png"
     plots.confusion_matrix(scores.confusion, scores.classes, f"{title.capitalize()} split", path)
 
@@ -56,7 +55,7 @@ def write_evaluation(
     Without probabilities there is no reliability to draw.
     """
     write_predictions(folder / "predictions.csv", predictions)
-    title = SPLIT_TITLES.get(str(document["split"]), str(document["split"] or "predictions"))
+    title = split_title(str(document["split"] or "predictions"))
     path = folder / "confusion_matrix.png"
     plots.confusion_matrix(scores.confusion, scores.classes, title.capitalize(), path)
     if document["calibration"]["reliability"]:

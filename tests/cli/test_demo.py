@@ -11,7 +11,7 @@ def test_the_demo_runs_every_command_and_says_what_is_next(cli_run: Run, tmp_pat
     text = cli_run("demo").stdout
     assert "synthetic" in text.splitlines()[0]
     shown = [line.split()[2] for line in text.splitlines() if line.startswith("$ skinlesion ")]
-    assert shown == ["weights", "train", "evaluate", "predict", "gradcam"]
+    assert shown == ["weights", "train", "evaluate", "predict", "gradcam", "report"]
     root = tmp_path / "skinlesion-demo"
     assert list(tmp_path.iterdir()) == [root]
     for made in ("checkpoints/best_model.pth", "results/metrics.json", "evaluation/metrics.json", "heat.png"):

@@ -12,7 +12,7 @@ from tests import published
 from tests.conftest import CLASSES, Run, draw_data_set
 from tests.simulated import simulated
 
-FILES = {"metrics.json", "predictions.csv", "confusion_matrix.png"}
+FILES = {"metrics.json", "predictions.csv", "confusion_matrix.png", "reliability.png"}
 
 
 def test_a_checkpoint_is_scored_like_its_own_predictions(

@@ -267,6 +267,23 @@ def _read_manifest(path: Path) -> None:
         _or_refused(read)
 
 
+def _read_run(path: Path) -> None:
+    from skinlesion_cli.report.facts import read_run
+
+    results = path.parent / "results"
+    results.mkdir(exist_ok=True)
+    for name in ("metrics.json", "environment.json", "settings.toml", "history.csv"):
+        (results / name).write_bytes(path.read_bytes())
+        try:
+            _or_refused(lambda: read_run(path.parent))
+        finally:
+            # What stands there next is read with valid scores beside it.
+            (results / name).write_bytes(_SCORES if name == "metrics.json" else b"")
+    for file in results.iterdir():
+        file.unlink()
+    results.rmdir()
+
+
 def _or_refused(read: Callable[[], object]) -> None:
     try:
         read()
@@ -318,6 +335,20 @@ _MANIFESTS = (
     b"split,class,file,group,source\ntest,a,1.jpg,L1,X\ntrain,b,2.jpg,L2,X\n",
     b"lesion_id,image_id,dx\nL1,1,nv\nL2,2,mel\n",
 )
+_SCORES = json.dumps(
+    {
+        "best_epoch": 1,
+        "epochs": 2,
+        "val": {"n": 2, "classes": ["a"], "per_class": {"a": {}}, "confusion_matrix": [[2]]},
+    }
+).encode()
+_RUN_FILES = (
+    _SCORES,
+    b'{"versions": {"torch": "2.6.0"}, "command_line": ["skinlesion", "train"]}',
+    b'data_root = "absent"\nepochs = 3\n',
+    b"epoch,train_loss,train_accuracy,val_loss,val_accuracy,val_weighted_f1,learning_rate,best\n"
+    b"1,1.5,0.5,1.4,0.5,0.5,0.001,True\n",
+)
 _LABELLED = (b"file,label\npicture.jpg,a\npicture.jpg,b\n",)
 
 
@@ -344,5 +375,6 @@ READERS: tuple[Reader, ...] = (
     _text_reader("counts", ".csv", _read_counts, _COUNTS, _CELLS),
     _text_reader("predictions", ".csv", _read_predictions, _PREDICTIONS, _CELLS),
     _text_reader("manifest", "manifest.csv", _read_manifest, _MANIFESTS, _CELLS),
+    _text_reader("run", ".txt", _read_run, _RUN_FILES, (*_CELLS, *_words(_TOML))),
     _text_reader("labelled", ".csv", _read_labelled, _LABELLED, _CELLS),
 )

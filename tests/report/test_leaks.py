@@ -29,13 +29,13 @@ class Tags(HTMLParser):
 
     def __init__(self) -> None:
         super().__init__()
-        self.tags: set[str] = set()
+        self.tags: list[str] = []
         self.attributes: set[str] = set()
         self.sources: list[str] = []
         self.text = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.add(tag)
+        self.tags.append(tag)
         self.attributes |= {name for name, _ in attrs}
         self.sources += [value or "" for name, value in attrs if name in ("src", "href")]
 
@@ -71,7 +71,7 @@ def test_a_name_adds_no_tag_and_no_attribute(tmp_path: Path, harmless: Tags, nam
     page = page_of(tmp_path, name)
     assert page.tags == harmless.tags
     assert page.attributes == harmless.attributes
-    assert page.tags.isdisjoint({"script", "svg", "iframe", "link", "a", "object"})
+    assert set(page.tags).isdisjoint({"svg", "iframe", "link", "a", "object"})
     assert all(source.startswith("data:image/jpeg;base64,") for source in page.sources)
     assert all(char.isprintable() or char == "\n" for char in page.text)
 

@@ -1,0 +1,83 @@
+"""`skinlesion report`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from skinlesion_cli.cli import console
+from skinlesion_cli.cli.options import with_settings
+from skinlesion_cli.core.settings import Settings
+
+if TYPE_CHECKING:
+    from skinlesion_cli.report.facts import RunFacts
+    from skinlesion_cli.report.mistakes import Pictures
+
+CARD = "MODEL_CARD.md"
+
+
+@with_settings("device")
+def report(
+    *,
+    settings: Settings,
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder that train wrote.")] = Path(),
+    out: Annotated[Path, typer.Option("--out", metavar="FILE.html", help="The page.")] = Path("report.html"),
+    card: Annotated[
+        Path | None,
+        typer.Option("--card", metavar="FILE.md", help=f"The model card. Default: {CARD} beside the page."),
+    ] = None,
+    images: Annotated[
+        bool, typer.Option("--images/--no-images", help="Show the most confident mistakes as pictures.")
+    ] = True,
+    title: Annotated[str | None, typer.Option("--title", metavar="TEXT", help="Title of both.")] = None,
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="DIR", help="The data set's folder. Default: that of the run."),
+    ] = None,
+) -> int:
+    """Make one self-contained page of a finished run, and a model card."""
+    from skinlesion_cli.core.errors import InputError
+    from skinlesion_cli.core.files import ensure_writable_file
+    from skinlesion_cli.report.card import require_replaceable, write_card
+    from skinlesion_cli.report.facts import read_run
+    from skinlesion_cli.report.page import default_title, write_page
+
+    target = card or out.parent / CARD
+    # By their suffixes, neither can replace a file of the run.
+    for option, path, suffixes in (("--out", out, (".html", ".htm")), ("--card", target, (".md",))):
+        if path.suffix.lower() not in suffixes:
+            raise InputError(f"{option} {path}: it is a {suffixes[0]} file")
+    facts = read_run(run, data)
+    for path in (out, target):
+        ensure_writable_file(path)
+    require_replaceable(target)
+    pictures, note = _pictures(facts, settings.device) if images else ({}, "Pictures were not asked for.")
+    heading = title or default_title(facts)
+    write_page(facts, out, title=heading, pictures=pictures, pictures_note=note)
+    write_card(facts, target, title=heading)
+    if note and images:
+        console.note(f"no pictures of mistakes: {note}")
+    console.out.print(f"page: {console.printable(str(out))}", markup=False, soft_wrap=True)
+    console.out.print(f"model card: {console.printable(str(target))}", markup=False, soft_wrap=True)
+    return 0
+
+
+def _pictures(facts: "RunFacts", device: str) -> tuple[dict[str, "Pictures"], str]:
+    """Pictures of the most confident mistakes, or why there are none."""
+    from skinlesion_cli.report.mistakes import draw_mistakes, most_confident
+
+    predictions, checkpoint = facts.predictions, facts.folder.best
+    mistakes = most_confident(predictions) if predictions is not None else []
+    if not mistakes:
+        return {}, ""
+    if facts.data_root is None:
+        return {}, "The data set's folder is not here; --data names it."
+    if not checkpoint.is_file():
+        return {}, f"There is no {checkpoint}."
+
+    from skinlesion_cli.cli.progress import Display
+
+    with Display() as display:
+        folder = facts.data_root / facts.split
+        pictures = draw_mistakes(mistakes, checkpoint, folder, device=device, on_event=display.show)
+    return pictures, "" if pictures else f"None of the files lies in {folder}."

@@ -1,0 +1,60 @@
+"""Figures as people read them: names, digits, and a dash where there is none."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+LABELS = {
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "weighted_f1": "Weighted F1",
+    "macro_f1": "Macro F1",
+    "weighted_auc": "Weighted AUC",
+    "loss": "Loss (cross-entropy)",
+}
+CALIBRATION = {
+    "nll": "Negative log-likelihood",
+    "brier": "Brier score",
+    "ece": "Calibration error, equal widths",
+    "ece_equal_mass": "Calibration error, equal numbers",
+}
+OPERATING_POINTS = {
+    "decision": "as decided",
+    "specificity_95": "at 95 % specificity",
+    "sensitivity_90": "at 90 % sensitivity",
+    "youden": "at Youden's index",
+}
+
+SPLIT_TITLES = {"train": "training", "val": "validation", "test": "test"}
+UNDEFINED = "–"
+
+
+def split_title(split: str) -> str:
+    """What a split is called in a sentence."""
+    return SPLIT_TITLES.get(split, split)
+
+
+def figure(value: float | None, digits: int = 4) -> str:
+    """A figure, or a dash where it is undefined."""
+    return UNDEFINED if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def interval(ends: Sequence[float] | None, digits: int = 3) -> str:
+    """An interval in brackets, or an empty text where there is none."""
+    return f"[{figure(ends[0], digits)}, {figure(ends[1], digits)}]" if ends else ""
+
+
+def interval_of(document: Mapping[str, Any], name: str) -> tuple[float, float] | None:
+    """The 95 % interval of a figure of an evaluation document; None where it has none."""
+    ends = (document.get("ci95") or {}).get(name)
+    return (float(ends[0]), float(ends[1])) if ends else None
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """A share as percent, or a dash where it is undefined."""
+    return UNDEFINED if value is None or math.isnan(value) else f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"
+
+
+def number(value: float) -> str:
+    """A count with its thousands apart."""
+    return f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")

@@ -1,0 +1,67 @@
+"""Small pictures inside a page, without anything that their files said beside the pixels."""
+
+import base64
+import io
+from typing import TYPE_CHECKING
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+if TYPE_CHECKING:
+    from skinlesion_cli.core.gradcam import Explanation
+
+SIDE = 240
+"""Pixels of a small picture's longer side, at most."""
+QUALITY = 80
+COLOURS = "inferno"
+OPACITY = 0.5
+
+
+def data_uri(picture: Image.Image, side: int = SIDE) -> str:
+    """An RGB picture, shrunk, as a JPEG inside a URI.
+
+    Comments and camera data of its file, which may name a person or a place, do not come along.
+    """
+    small = Image.fromarray(np.asarray(picture))
+    small.thumbnail((side, side))
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=QUALITY)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def heat_pair(explanation: "Explanation") -> tuple[str, str]:
+    """The photograph with the frame of what the model saw, and the same under the map of the evidence."""
+    # Drawn on at its final size, so that the frame's line is neither lost nor coarse.
+    photo = Image.fromarray(np.asarray(explanation.image))
+    photo.thumbnail((SIDE, SIDE))
+    scale_x, scale_y = photo.width / explanation.image.width, photo.height / explanation.image.height
+    frame = explanation.frame
+    box = (
+        round(frame.left * scale_x),
+        round(frame.top * scale_y),
+        round(frame.right * scale_x),
+        round(frame.bottom * scale_y),
+    )
+    heat = photo.copy()
+    size = (max(box[2] - box[0], 1), max(box[3] - box[1], 1))
+    inside = photo.crop((*box[:2], box[0] + size[0], box[1] + size[1]))
+    heat.paste(Image.blend(inside, _coloured(explanation.heat, size), OPACITY), box[:2])
+    for picture in (photo, heat):
+        _outline(picture, box)
+    return data_uri(photo), data_uri(heat)
+
+
+def _coloured(heat: np.ndarray, size: tuple[int, int]) -> Image.Image:
+    from matplotlib import colormaps
+
+    grey = Image.fromarray((255 * heat).round().astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
+    colours = colormaps[COLOURS](np.asarray(grey))[..., :3]
+    return Image.fromarray((255 * colours).round().astype(np.uint8))
+
+
+def _outline(picture: Image.Image, box: tuple[int, int, int, int]) -> None:
+    """A light line with a dark one around it, which shows on any photograph."""
+    pen = ImageDraw.Draw(picture)
+    left, top, right, bottom = box
+    pen.rectangle((left, top, right - 1, bottom - 1), outline=(0, 0, 0))
+    pen.rectangle((left + 1, top + 1, right - 2, bottom - 2), outline=(255, 255, 255))

@@ -1,0 +1,100 @@
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from skinlesion_cli.core.errors import InputError
+from skinlesion_cli.report.card import model_card, require_replaceable, write_card
+from skinlesion_cli.report.facts import read_run
+from tests.finished_run import CLASSES, COUNTS, make_older, write_finished_run
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_finished_run(tmp_path_factory.mktemp("run"))
+
+
+def rows(card: str, title: str) -> dict[str, list[str]]:
+    """The rows of the table below a heading, by their first cell."""
+    part = card[card.index(f"## {title}") :].split("\n## ")[0]
+    cells = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in part.splitlines() if "|" in line
+    ]
+    return {first: rest for first, *rest in cells}
+
+
+def test_its_figures_are_those_of_metrics_json(run: Path) -> None:
+    card = model_card(read_run(run), "mine")
+    metrics = json.loads((run / "results" / "metrics.json").read_text(encoding="utf-8"))
+    scores = rows(card, "Metrics")
+    names = {"Accuracy": "accuracy", "Macro F1": "macro_f1", "Weighted AUC": "weighted_auc"}
+    for label, name in names.items():
+        for column, split in enumerate(("train", "val", "test")):
+            document = metrics[split]
+            low, high = document["ci95"][name]
+            assert scores[label][column] == f"{document[name]:.4f} [{low:.3f}, {high:.3f}]"
+    per_class = rows(card, "Scores of each class (test split)")
+    for name, one in metrics["test"]["per_class"].items():
+        assert per_class[name][0] == str(one["support"])
+        assert per_class[name][2].startswith(f"{one['recall']:.4f}")
+    assert rows(card, "Training data")[CLASSES[1]] == [str(COUNTS["train"][1])]
+    after = metrics["test"]["calibration"]["after"]
+    assert rows(card, "Calibration")["Brier score"][1].startswith(f"{after['brier']:.4f}")
+    decided = metrics["test"]["malignant"]["operating_points"][0]
+    assert rows(card, "Malignant against benign")["as decided"][0].startswith(f"{decided['sensitivity']:.4f}")
+
+
+def test_it_has_the_sections_of_a_model_card_and_no_path(run: Path) -> None:
+    card = model_card(read_run(run), "mine")
+    titles = re.findall(r"^## (.+)$", card, re.MULTILINE)
+    assert titles == [
+        "Model details",
+        "Intended use",
+        "Factors",
+        "Training data",
+        "Evaluation data",
+        "Metrics",
+        "Scores of each class (test split)",
+        "Malignant against benign",
+        "Calibration",
+        "Limitations",
+        "Ethical considerations",
+        "How to use",
+    ]
+    assert card.count("not a medical device") == 1
+    assert "skin tone" in card
+    assert str(run) not in card
+    assert "torch: 2.6.0" in card
+    assert "command line" not in card
+    assert (
+        "Fewer than 100 training images: Vascular lesions (12), Melanoma (40), Melanocytic nevi (90)." in card
+    )
+
+
+def test_names_are_not_markup(tmp_path: Path) -> None:
+    root = write_finished_run(tmp_path / "run", ("a|b", "<b>c</b>", "*d* `e` _f_"))
+    card = model_card(read_run(root), "x")
+    assert "| a\\|b |" in card
+    assert "| &lt;b&gt;c&lt;/b&gt; |" in card
+    assert "\\*d\\* \\`e\\` \\_f\\_" in card
+    assert "&lt;i&gt;B&lt;/i&gt;" in card
+
+
+def test_an_older_run_has_one(tmp_path: Path) -> None:
+    card = model_card(read_run(make_older(write_finished_run(tmp_path / "run"))), "old")
+    assert "## Calibration" not in card
+    assert "How far its probabilities can be trusted was not measured." in card
+
+
+def test_a_card_that_a_person_edited_is_kept(run: Path, tmp_path: Path) -> None:
+    path = tmp_path / "MODEL_CARD.md"
+    require_replaceable(path)
+    write_card(read_run(run), path, title="mine")
+    require_replaceable(path)
+    path.write_text(path.read_text(encoding="utf-8").replace("skin tone", "age"), encoding="utf-8")
+    with pytest.raises(InputError, match="edited by hand: name another file with --card"):
+        require_replaceable(path)
+    path.write_text("# My card\n", encoding="utf-8")
+    with pytest.raises(InputError, match="edited by hand"):
+        require_replaceable(path)

@@ -1,0 +1,45 @@
+import base64
+import io
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from skinlesion_cli.core.gradcam import Explanation
+from skinlesion_cli.core.images import centre_frame, read_image
+from skinlesion_cli.report.thumbnails import data_uri, heat_pair
+
+
+def opened(uri: str) -> Image.Image:
+    head, data = uri.split(",")
+    assert head == "data:image/jpeg;base64"
+    return Image.open(io.BytesIO(base64.b64decode(data)))
+
+
+def test_a_picture_is_small_and_says_nothing_but_its_pixels(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x010E] = "Jane Doe"
+    path = tmp_path / "photo.jpg"
+    Image.new("RGB", (600, 300), "tan").save(path, exif=exif, comment=b"Jane Doe")
+    assert b"Jane Doe" in path.read_bytes()
+    uri = data_uri(read_image(path))
+    assert opened(uri).size == (240, 120)
+    assert b"Jane Doe" not in base64.b64decode(uri.split(",")[1])
+
+
+def test_the_map_lies_in_the_frame_alone() -> None:
+    image = Image.new("RGB", (480, 320), (120, 120, 120))
+    heat = np.zeros((64, 64), np.float32)
+    heat[:, 32:] = 1
+    frame = centre_frame(image.size, 64)
+    photo, mapped = (
+        np.asarray(opened(uri)).astype(int)
+        for uri in heat_pair(Explanation(image, frame, heat, (2, 2), "layer", "x", 0.5))
+    )
+    assert photo.shape == mapped.shape == (160, 240, 3)
+    left, right = round(frame.left / 2), round(frame.right / 2)
+    assert abs(mapped[:, : left - 10] - 120).max() < 8
+    # Under the map's low end it is darker, under its high end lighter and yellow.
+    assert mapped[80, left + 15].mean() < 90
+    assert mapped[80, right - 15, 0] > 150
+    assert abs(photo[80, left + 15] - 120).max() < 8
