@@ -73,6 +73,8 @@ def main() -> None:
         # The reader of our output has gone, as `head` does; Python must not try to flush to it again.
         sys.stderr.close()
         sys.exit(1)
+    except (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError) as error:
+        _stop(error, f"cannot use {error.filename}: {error.strerror}", 1)
     except Exception as error:
         usage = getattr(error, "format_message", None)
         if usage is not None:

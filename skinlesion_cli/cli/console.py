@@ -9,6 +9,12 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from skinlesion_cli.core.text import printable, shortened
+
+__all__ = ["JsonList", "err", "fail", "note", "out", "print_json", "printable", "warn"]
+
+MOST = 4000
+"""Characters of a line about something: foreign names in it may be of any length."""
 # A table in a log file has no terminal to fit; 80 columns would cut the classes' names.
 LOG_WIDTH = 120
 
@@ -16,32 +22,33 @@ LOG_WIDTH = 120
 def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() or "COLUMNS" in os.environ else LOG_WIDTH
-    return Console(stderr=stderr, width=width, highlight=False, emoji=False)
+    # No markup: a file may be called [red].jpg.
+    return Console(stderr=stderr, width=width, highlight=False, emoji=False, markup=False)
 
 
 out = _console(stderr=False)
 err = _console(stderr=True)
 
 
-def printable(text: str) -> str:
-    """Text from outside (file names, class names) with its control characters shown instead of obeyed."""
-    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-    return shown.encode("utf-8", "backslashreplace").decode()
-
-
 def note(text: str) -> None:
     """One line that a person should know."""
-    err.print(Text(printable(text), style="dim"), soft_wrap=True)
+    err.print(Text(_line(text), style="dim"), soft_wrap=True)
 
 
 def warn(text: str) -> None:
     """One line about something that may be wrong."""
-    err.print(Text.assemble(("warning: ", "yellow"), printable(text)), soft_wrap=True)
+    err.print(Text.assemble(("warning: ", "yellow"), _line(text)), soft_wrap=True)
 
 
 def fail(text: str) -> None:
     """The one line that says why the command stops."""
-    err.print(Text.assemble(("error: ", "bold red"), printable(text)), soft_wrap=True)
+    err.print(Text.assemble(("error: ", "bold red"), _line(text)), soft_wrap=True)
+
+
+def _line(text: str) -> str:
+    shown = printable(text)
+    # What is wrong stands at the end, behind the name.
+    return shown if len(shown) <= MOST else shortened(shown, MOST // 2) + shown[-MOST // 2 :]
 
 
 def print_json(document: Any) -> None:

@@ -199,7 +199,7 @@ def prepare(
         source = download.source
         console.out.print(f"\n{source.name}: {len(download.photos)} images taken", soft_wrap=True)
         for reason, number in download.left_out.items():
-            console.out.print(f"  left out {number}: {reason}", soft_wrap=True)
+            console.out.print(console.printable(f"  left out {number}: {reason}"), soft_wrap=True)
         console.out.print(f"  licence: {source.licence}", soft_wrap=True)
         console.out.print(f"  cite: {source.citation}", soft_wrap=True)
     console.note(f"{len(rows)} images and manifest.csv: {out}")

@@ -12,6 +12,8 @@ import typer
 from skinlesion_cli.core import settings as core_settings
 from skinlesion_cli.core.description import EXPORTED
 from skinlesion_cli.core.errors import InputError
+from skinlesion_cli.core.files import fault_of, read_text
+from skinlesion_cli.core.limits import MAX_MODEL_BYTES, MAX_TEXT_BYTES
 from skinlesion_cli.core.run_folder import BEST_MODEL
 from skinlesion_cli.core.settings import Settings
 
@@ -44,10 +46,13 @@ class ModelChoice:
         Raises:
             InputError: it is not.
         """
-        if not self.checkpoint.is_file():
+        fault = fault_of(self.checkpoint, MAX_MODEL_BYTES)
+        if fault == "no such file":
             raise InputError(
                 f"there is no file {self.checkpoint}: train a model first, or name one with --checkpoint"
             )
+        if fault:
+            raise InputError(f"refused to load {self.checkpoint}: {fault}")
 
     def require_weights(self, reason: str) -> None:
         """See that the checkpoint is no exported model.
@@ -88,12 +93,9 @@ class ModelChoice:
         if self.classes is None:
             return None
         path = Path(self.classes)
-        try:
-            lines = (
-                path.read_text(encoding="utf-8").splitlines() if path.is_file() else self.classes.split(",")
-            )
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"cannot read the classes in {path}: {error}") from None
+        # A list of many classes is too long for the name of a file.
+        is_file = not fault_of(path, MAX_TEXT_BYTES)
+        lines = read_text(path, "the classes in ").splitlines() if is_file else self.classes.split(",")
         return [line.strip() for line in lines if line.strip()]
 
 

@@ -30,7 +30,7 @@ def summary_table(documents: Mapping[str, Mapping[str, Any]]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("")
     for split, document in documents.items():
-        table.add_column(f"{split} (n = {document['n']})", justify="right")
+        table.add_column(f"{printable(split)} (n = {document['n']})", justify="right")
     for name, label in LABELS.items():
         table.add_row(label, *(_with_interval(document, name) for document in documents.values()))
     return table

@@ -7,13 +7,16 @@ section 4 (the effective number); Regmi and Xu, *Skin Lesion Classification with
 Learning*, 2025 (its use together with power-law sampling).
 """
 
-import csv
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from skinlesion_cli.core.errors import InputError
+from skinlesion_cli.core.files import csv_rows
+from skinlesion_cli.core.limits import MAX_CLASSES
+from skinlesion_cli.core.text import quoted
 
 # Training split of the paper, largest class first.
 PUBLISHED_COUNTS: dict[str, int] = {
@@ -127,30 +130,31 @@ def read_counts(path: Path) -> dict[str, int]:
             above 0; the message names the line.
     """
     counts: dict[str, int] = {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = csv.DictReader(file)
-            columns = {(name or "").strip().lower(): name for name in rows.fieldnames or ()}
-            if not {"class", "count"} <= columns.keys():
-                raise InputError(f"{path} needs a first line with the columns class,count")
-            for row in rows:
-                where = f"{path}, line {rows.line_num}"
-                name = (row[columns["class"]] or "").strip()
-                if not name:
-                    raise InputError(f"{where}: the class has no name")
-                if name in counts:
-                    raise InputError(f"{where}: duplicate class {name!r}")
-                counts[name] = _count(row[columns["count"]], f"{where}: class {name!r}")
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"cannot read the counts in {path}: {error}") from None
+    rows = csv_rows(path, "the counts in ")
+    columns = {name.lower(): place for place, name in enumerate(next(rows, (0, []))[1])}
+    if not {"class", "count"} <= columns.keys():
+        raise InputError(f"{path} needs a first line with the columns class,count")
+    for line, cells in rows:
+        where = f"{path}, line {line}"
+        name, count = (_cell(cells, columns[column]) for column in ("class", "count"))
+        if not name:
+            raise InputError(f"{where}: the class has no name")
+        if name in counts:
+            raise InputError(f"{where}: duplicate class {quoted(name)}")
+        if len(counts) == MAX_CLASSES:
+            raise InputError(f"{path} holds more than {MAX_CLASSES:,} classes")
+        counts[name] = _count(count, f"{where}: class {quoted(name)}")
     if not counts:
         raise InputError(f"{path} holds no classes")
     return counts
 
 
-def _count(text: str | None, where: str) -> int:
-    digits = (text or "").strip()
-    # isdecimal and the length keep out "1e9", "١٢" stays a number, and int() never meets a huge text.
-    if not digits.lstrip("-").isdecimal() or len(digits) > 15 or int(digits) < 1:
-        raise InputError(f"{where} has the count {digits!r}; it must be a whole number above 0")
-    return int(digits)
+def _cell(cells: Sequence[str], place: int) -> str:
+    return cells[place] if place < len(cells) else ""
+
+
+def _count(text: str, where: str) -> int:
+    # The length keeps int() from a huge text, and "1e9" is none; "١٢" stays a number.
+    if not re.fullmatch(r"\d{1,15}", text) or int(text) < 1:
+        raise InputError(f"{where} has the count {quoted(text)}; it must be a whole number above 0")
+    return int(text)

@@ -14,7 +14,7 @@ from torch import nn
 
 from skinlesion_cli import __version__
 from skinlesion_cli.core.description import Description, describe
-from skinlesion_cli.core.errors import InputError
+from skinlesion_cli.core.errors import InputError, first_few
 from skinlesion_cli.core.files import written_whole
 from skinlesion_cli.core.model import (
     StateDict,
@@ -23,9 +23,11 @@ from skinlesion_cli.core.model import (
     plain_state_dict,
     read_tensors,
     require_known,
+    shapes_of,
 )
 from skinlesion_cli.core.novelty import Novelty
 from skinlesion_cli.core.settings import FIELDS, Settings
+from skinlesion_cli.core.text import shortened
 
 FORMAT = "skinlesion-checkpoint-1"
 
@@ -51,15 +53,32 @@ class Checkpoint(Description):
         Raises:
             InputError: the weights do not fit the architecture and the number of classes.
         """
-        model = create_model(self.arch, len(self.classes), self.preprocessing.img_size)
+        arch, side = self.arch, self.preprocessing.img_size
+        shapes = shapes_of(arch, len(self.classes), side)
+        # Held against each other first: a small file may name a backbone that takes all memory.
+        if shapes is not None and shapes != {name: value.shape for name, value in self.state.items()}:
+            raise InputError(self._misfit(_difference(shapes, self.state)))
+        model = create_model(arch, len(self.classes), side)
         try:
             model.load_state_dict(self.state)
         except RuntimeError as error:
-            detail = " ".join(str(error).split())[:200]
-            raise InputError(
-                f"the checkpoint's weights do not fit {self.arch} with {len(self.classes)} classes: {detail}"
-            ) from None
+            raise InputError(self._misfit(" ".join(str(error).split())[:200])) from None
         return model
+
+    def _misfit(self, detail: str) -> str:
+        return (
+            f"the checkpoint's weights do not fit {self.arch} with {len(self.classes)} classes "
+            f"and images of {self.preprocessing.img_size} pixels: {detail}"
+        )
+
+
+def _difference(shapes: Mapping[str, torch.Size], state: StateDict) -> str:
+    for name, shape in shapes.items():
+        if name not in state:
+            return f"{name} is missing"
+        if state[name].shape != shape:
+            return f"{name} is {tuple(state[name].shape)} and not {tuple(shape)}"
+    return f"{shortened(next(name for name in state if name not in shapes))} is not part of it"
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, **extra: Any) -> None:
@@ -140,10 +159,10 @@ def _require_outputs(path: Path, checkpoint: Checkpoint) -> None:
     """Hold the number of classes against the head, before a model is made of it."""
     for head in head_names(checkpoint.arch):
         bias = checkpoint.state.get(f"{head}.bias")
-        if bias is not None and len(bias) != len(checkpoint.classes):
+        if bias is not None and bias.shape != (len(checkpoint.classes),):
             raise InputError(
-                f"{path} has a head for {len(bias)} classes and {len(checkpoint.classes)} are named: "
-                f"{', '.join(checkpoint.classes)}"
+                f"{path} has a head for {bias.numel()} classes and {len(checkpoint.classes)} are named: "
+                f"{first_few(checkpoint.classes, 20)}"
             )
 
 
@@ -164,9 +183,10 @@ def _novelty(path: Path, known: Mapping[str, Any]) -> Novelty | None:
         mean, directions = stored["mean"].float().numpy(), stored["directions"].float().numpy()
         noise, limit = float(stored["noise"]), float(stored["limit"])
         sane = mean.ndim == 1 and directions.ndim == 2 and len(directions) == len(mean)
+        sane = sane and bool(np.isfinite(mean).all() and np.isfinite(directions).all())
         if not (sane and 0 < noise < math.inf and 0 < limit < math.inf):
             raise ValueError
-    except (AttributeError, KeyError, TypeError, ValueError, RuntimeError):
+    except (AttributeError, LookupError, TypeError, ValueError, OverflowError, RuntimeError):
         raise InputError(
             f"{path} describes the distance from its training images in a way that makes no sense"
         ) from None
@@ -185,6 +205,7 @@ def _safetensors_metadata(path: Path) -> dict[str, Any]:
     for key, text in metadata.items():
         try:
             known[key] = json.loads(text)
-        except ValueError:
+        # No JSON, a number of thousands of digits, or lists in lists without end.
+        except (ValueError, RecursionError):
             known[key] = text
     return known

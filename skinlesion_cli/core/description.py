@@ -1,17 +1,20 @@
 """What is known of a trained classifier beside its weights. No torch here: an exported model needs none."""
 
 import dataclasses
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from skinlesion_cli.core.errors import InputError
+from skinlesion_cli.core.errors import InputError, first_few
+from skinlesion_cli.core.limits import MAX_CLASSES, MAX_NAME
 from skinlesion_cli.core.settings import FIELDS, IMAGENET_MEAN, IMAGENET_STD, RESIZE_RATIO
+from skinlesion_cli.core.text import shortened
 
 EXPORTED = (".onnx", ".pt2")
 """Suffixes of exported models."""
+LARGEST = 1e9
+"""Of a number that describes a model; what is beyond is no description."""
 NEEDS_GRADIENTS = "an exported model gives no gradients: name the .pth that it was made from"
 
 
@@ -88,28 +91,60 @@ def describe(
         InputError: something is not known, does not agree, or makes no sense.
     """
     agreed_arch: str = _agreed(path, "--arch", _text(known.get("arch") or known.get("model_name")), arch)
-    named = known.get("classes")
-    known_classes = tuple(str(name) for name in named) if isinstance(named, list | tuple) and named else None
-    agreed: tuple[str, ...] = _agreed(path, "--classes", known_classes, tuple(classes) if classes else None)
+    agreed: tuple[str, ...] = _agreed(
+        path, "--classes", _classes(path, known), tuple(classes) if classes else None
+    )
     return Description(
         arch=agreed_arch,
         classes=agreed,
         preprocessing=_preprocessing(path, known, img_size),
-        class_counts=_plain_dict(known.get("class_counts")),
-        settings=_plain_dict(known.get("settings")),
-        metrics=_plain_dict(known.get("metrics")),
-        epoch=known["epoch"] if isinstance(known.get("epoch"), int) else 0,
+        class_counts=_entries(known, "class_counts", _is_count),
+        settings=_entries(known, "settings", _is_setting),
+        metrics=_entries(known, "metrics", _is_number),
+        epoch=known["epoch"] if _is_count(known.get("epoch")) else 0,
         temperature=_positive(path, known, "temperature") or 1.0,
         distance_limit=_positive(path, known, "distance_limit"),
     )
+
+
+def _classes(path: Path, known: Mapping[str, Any]) -> tuple[str, ...] | None:
+    named = known.get("classes")
+    if not isinstance(named, list | tuple) or not named:
+        return None
+    names = tuple(str(name) for name in named if isinstance(name, str | int))
+    sane = len(names) == len(named) <= MAX_CLASSES and len(set(names)) == len(names)
+    if not sane or not all(0 < len(name) <= MAX_NAME for name in names):
+        raise InputError(
+            f"{path} names its classes in a way that makes no sense: they are at most {MAX_CLASSES:,} "
+            f"different names of 1 to {MAX_NAME} characters"
+        )
+    return names
+
+
+def _entries(known: Mapping[str, Any], key: str, is_sane: Callable[[Any], bool]) -> dict[str, Any]:
+    """The names and values that the file has under `key`; what is no such thing is taken as not known."""
+    values = _plain_dict(known.get(key)).items()
+    return {name: value for name, value in values if isinstance(name, str) and is_sane(value)}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_count(value: Any) -> bool:
+    return _is_number(value) and isinstance(value, int) and 0 <= value < 10**15
+
+
+def _is_setting(value: Any) -> bool:
+    return value is None or isinstance(value, str | int | float)
 
 
 def _positive(path: Path, known: Mapping[str, Any], key: str) -> float | None:
     value = known.get(key)
     if value is None:
         return None
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
-        raise InputError(f"{path} has a {key} that makes no sense: {value!r}")
+    if not _is_number(value) or not 0 < value < LARGEST:
+        raise InputError(f"{path} has a {key} that makes no sense")
     return float(value)
 
 
@@ -122,7 +157,7 @@ def _agreed(path: Path, option: str, known: Any, given: Any) -> Any:
 
 
 def _short(value: Any) -> str:
-    return value if isinstance(value, str) else f"the {len(value)} classes {', '.join(value)}"
+    return shortened(value) if isinstance(value, str) else f"the {len(value)} classes {first_few(value, 20)}"
 
 
 def _preprocessing(path: Path, known: Mapping[str, Any], img_size: int | None) -> Preprocessing:
@@ -131,11 +166,13 @@ def _preprocessing(path: Path, known: Mapping[str, Any], img_size: int | None) -
     size = known.get("img_size", img_size or FIELDS["img_size"].default)
     numbers = [size, *(mean if isinstance(mean, list | tuple) else [None])]
     numbers += std if isinstance(std, list | tuple) else [None]
-    if len(numbers) != 7 or not all(isinstance(value, int | float) for value in numbers) or min(std) <= 0:
+    # Written so that a NaN makes no sense, too.
+    sane = len(numbers) == 7 and all(_is_number(value) and abs(value) < LARGEST for value in numbers)
+    if not sane or not min(std) > 0 or size != int(size):
         raise InputError(f"{path} describes a preprocessing that makes no sense")
     if not 1 <= size <= 4096:
-        raise InputError(f"{path} says that the model takes images of {size} pixels")
-    return Preprocessing(int(size), tuple(mean), tuple(std))
+        raise InputError(f"{path} says that the model takes images of {int(size)} pixels")
+    return Preprocessing(int(size), tuple(map(float, mean)), tuple(map(float, std)))
 
 
 def _plain_dict(value: Any) -> dict[str, Any]:

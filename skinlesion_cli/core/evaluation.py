@@ -176,7 +176,9 @@ def _class_section(scores: Scores, drawn: Mapping[str, Floats]) -> dict[str, Any
 
 
 def _class_weights(checkpoint: Description) -> Floats | None:
-    beta = checkpoint.settings.get("loss_beta")
-    if beta is None or set(checkpoint.class_counts) != set(checkpoint.classes):
+    beta, counts = checkpoint.settings.get("loss_beta"), checkpoint.class_counts
+    if not isinstance(beta, int | float) or not 0 <= beta <= 1 or set(counts) != set(checkpoint.classes):
         return None
-    return np.array(ens_weights([checkpoint.class_counts[name] for name in checkpoint.classes], beta))
+    if min(counts.values()) < 1:
+        return None
+    return np.array(ens_weights([counts[name] for name in checkpoint.classes], beta))

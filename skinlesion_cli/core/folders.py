@@ -68,8 +68,17 @@ def read_split(data_root: Path, name: str) -> Split:
 
 
 def class_folders(root: Path) -> list[str]:
-    """Names of the class folders below `root`, in alphabetical order; hidden ones are none."""
-    return sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+    """Names of the class folders below `root`, in alphabetical order; hidden ones are none.
+
+    Raises:
+        InputError: the folder cannot be listed.
+    """
+    try:
+        return sorted(
+            entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")
+        )
+    except OSError as error:
+        raise InputError(f"cannot list {root}: {error.strerror}") from None
 
 
 def read_splits(data_root: Path, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, Split]:
@@ -120,15 +129,20 @@ def find_images(arguments: Sequence[str]) -> list[Path]:
     found: list[Path] = []
     for argument in arguments:
         path = Path(argument)
-        if path.is_dir():
+        try:
+            is_folder, is_there = path.is_dir(), path.exists()
+        # Too long for a name, or in a folder that is closed to us.
+        except (OSError, ValueError):
+            is_folder = is_there = False
+        if is_folder:
             matches = [path / file for file in _images_below(path, "")[0]]
-        elif path.exists() or not glob.has_magic(argument):
-            matches = [path] if path.exists() else []
+        elif is_there or not glob.has_magic(argument):
+            matches = [path] if is_there else []
         else:
             matches = [Path(name) for name in sorted(glob.glob(argument, recursive=True))]  # noqa: PTH207
             matches = [match for match in matches if match.is_file() and has_image_suffix(match)]
         if not matches:
-            what = "no image in" if path.is_dir() else "no file"
+            what = "no image in" if is_folder else "no file"
             raise InputError(f"there is {what} {argument}")
         found += matches
     return found
@@ -143,10 +157,15 @@ def evenly(paths: Sequence[Path], most: int) -> list[Path]:
     ]
 
 
+def _raise_unlisted(error: OSError) -> None:
+    # Passed over, a folder would be missing from a score without a word.
+    raise InputError(f"cannot list {error.filename}: {error.strerror}")
+
+
 def _images_below(root: Path, folder: str) -> tuple[list[Path], int]:
     images, others = [], 0
     # os.walk does not follow links to folders, so a circle of links cannot trap it.
-    for where, folders, names in os.walk(root / folder):
+    for where, folders, names in os.walk(root / folder, onerror=_raise_unlisted):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(name for name in names if not name.startswith(".")):
             path = Path(where, name)

@@ -16,6 +16,7 @@ from skinlesion_cli.core.description import NEEDS_GRADIENTS
 from skinlesion_cli.core.errors import InputError, SkinLesionError
 from skinlesion_cli.core.faithfulness import Faithfulness, Probabilities, faithfulness
 from skinlesion_cli.core.images import Frame, centre_frame, read_image
+from skinlesion_cli.core.inference import Answers, require_finite
 from skinlesion_cli.core.layers import as_grid, default_layer, named_module
 from skinlesion_cli.core.predictor import Predictor
 from skinlesion_cli.core.settings import nearest
@@ -68,7 +69,7 @@ def explain(
     Raises:
         InputError: unknown class, layer or method, a layer whose output is not spatial, or an exported model.
         UnreadableImageError: the photograph cannot be read.
-        SkinLesionError: the class does not depend on the layer's output.
+        SkinLesionError: the class does not depend on the layer's output, or the answer is not a number.
     """
     (explanation,) = explain_classes(predictor, path, label=label, layer=layer, method=method)
     return explanation
@@ -118,6 +119,7 @@ def explain_classes(
         method,
     )
     probabilities = backend.probabilities_of(logits[None])[0]
+    require_finite(Answers(probabilities[None]))
     explanations = []
     for index, map_ in maps.items():
         heat = enlarged(map_, backend.img_size)

@@ -3,28 +3,43 @@
 Only Pillow and numpy: these functions run in worker processes and threads, and without torch.
 """
 
+import math
 import threading
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from skinlesion_cli.core.errors import UnreadableImageError
+from skinlesion_cli.core.files import fault_of
+from skinlesion_cli.core.limits import MAX_IMAGE_BYTES
 from skinlesion_cli.core.settings import RESIZE_RATIO
+from skinlesion_cli.core.text import shortened
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
+"""All that is ever decoded, whatever a file's name. Pillow knows forty more, among them PostScript, for which
+it starts another program."""
 
-# What no photograph of skin is, and what would take memory without bound.
+# What no photograph of skin is, and what would take memory without bound: a picture of this size takes
+# 2 GB at most, in whatever format it comes. Cameras of 100 megapixels are let through.
 MIN_SIDE = 8
-MAX_PIXELS = 180_000_000
+MAX_PIXELS = 120_000_000
 MAX_ASPECT = 20
+LARGE_PIXELS = 30_000_000
+"""Larger pictures are decoded one at a time in a process, however many threads read."""
+ROWS_AT_ONCE = 512
+"""Of a transparent picture, laid on white in strips so that no second copy of it is made."""
 
-# Filters of warnings belong to the whole process: threads that read must not restore each other's.
-_FILTERS = threading.Lock()
+_TILE = (322, 323)
+"""TIFF's tags of the width and the length of a tile."""
+
+_ONE_LARGE = threading.RLock()
 
 
 def has_image_suffix(path: Path) -> bool:
@@ -49,8 +64,9 @@ def read_image(path: Path, *, shorter: int | None = None) -> Image.Image:
     with _named_faults(path), _opened(path) as image:
         if shorter is not None:
             image.draft(None, (shorter, shorter))
-        image.load()
-        return _upright_rgb(image)
+        with _ONE_LARGE if image.width * image.height > LARGE_PIXELS else nullcontext():
+            image.load()
+            return _upright_rgb(image)
 
 
 def upright_size(path: Path, *, shorter: int | None = None) -> tuple[int, int]:
@@ -63,8 +79,11 @@ def upright_size(path: Path, *, shorter: int | None = None) -> tuple[int, int]:
         if shorter is not None:
             image.draft(None, (shorter, shorter))
         width, height = image.size
-        # Orientations 5 to 8 lie on their side.
-        return (height, width) if image.getexif().get(ExifTags.Base.Orientation, 1) >= 5 else (width, height)
+        if isinstance(image, TiffImageFile):
+            # Pillow turns the size of a TIFF, and of no other, before it turns the pixels.
+            width, height = image.tag_v2[ExifTags.Base.ImageWidth], image.tag_v2[ExifTags.Base.ImageLength]
+        lies_on_its_side = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+        return (height, width) if lies_on_its_side else (width, height)
 
 
 def check_image(path: Path) -> None:
@@ -77,6 +96,16 @@ def check_image(path: Path) -> None:
     """
     with _named_faults(path), _opened(path):
         pass
+
+
+def stored_kind(path: Path) -> tuple[tuple[int, int], str]:
+    """Width and height as stored, and Pillow's name of the pixels' kind (RGB, L, CMYK, …), from the head.
+
+    Raises:
+        UnreadableImageError: the head is no head of a readable image.
+    """
+    with _named_faults(path), _opened(path) as image:
+        return image.size, image.mode
 
 
 def check_images(paths: Iterable[Path]) -> None:
@@ -99,39 +128,74 @@ def check_images(paths: Iterable[Path]) -> None:
 @contextmanager
 def _named_faults(path: Path) -> Iterator[None]:
     try:
-        yield
+        with _quiet:
+            yield
     # Pillow's decoders raise many types on damaged files, SyntaxError, struct.error and ValueError among
     # them; what all have in common is that this file cannot be read.
     except Exception as error:
         raise UnreadableImageError(f"cannot read {path}: {_reason(error)}") from None
 
 
+class _Quiet:
+    """While any thread reads, Pillow's warnings are ignored.
+
+    They are of odd metadata, which no pixel depends on, and of sizes, which are checked here. Filters of
+    warnings belong to the whole process, so the first that enters sets one and the last that leaves takes it
+    away.
+    """
+
+    def __init__(self) -> None:
+        self._lock, self._inside, self._filters = threading.Lock(), 0, warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self._inside += 1
+            if self._inside == 1:
+                self._filters = warnings.catch_warnings()
+                self._filters.__enter__()
+                warnings.filterwarnings("ignore", module=r"PIL\.")
+
+    def __exit__(self, *error: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._filters.__exit__(None, None, None)
+
+
+_quiet = _Quiet()
+
+
 def _opened(path: Path) -> Image.Image:
-    with _FILTERS, warnings.catch_warnings():
-        # Pillow warns of a decompression bomb and reads on; the size check below refuses it.
-        warnings.simplefilter("ignore")
-        image = Image.open(path)
-    width, height = image.size
-    problem = ""
-    if min(width, height) < MIN_SIDE:
-        problem = f"too small to be a photograph (each side needs {MIN_SIDE})"
-    elif width * height > MAX_PIXELS:
-        problem = f"more than {MAX_PIXELS:,}"
-    elif max(width, height) > MAX_ASPECT * min(width, height):
-        problem = f"too narrow to be a photograph (1 : {MAX_ASPECT} at most)"
-    if problem:
+    # Before it is opened: a pipe or a device would keep the reader waiting.
+    if fault := fault_of(path, MAX_IMAGE_BYTES):
+        raise ValueError(fault)
+    image = Image.open(path, formats=FORMATS)
+    if problem := _problem(image):
         image.close()
-        raise ValueError(f"{width}×{height} pixels, {problem}")
+        raise ValueError(f"{image.width}×{image.height} pixels, {problem}")
     return image
 
 
+def _problem(image: Image.Image) -> str:
+    """Why a picture of this size is not decoded; an empty text where it may be."""
+    width, height = image.size
+    if min(width, height) < MIN_SIDE:
+        return f"too small to be a photograph (each side needs {MIN_SIDE})"
+    if width * height > MAX_PIXELS:
+        return f"more than {MAX_PIXELS:,}"
+    if max(width, height) > MAX_ASPECT * min(width, height):
+        return f"too narrow to be a photograph (1 : {MAX_ASPECT} at most)"
+    # A tile is decoded whole, however little of it lies in the picture.
+    if isinstance(image, TiffImageFile) and math.prod(image.tag_v2.get(tag, 0) for tag in _TILE) > MAX_PIXELS:
+        return f"in tiles of more than {MAX_PIXELS:,}"
+    return ""
+
+
 def _reason(error: Exception) -> str:
-    if isinstance(error, FileNotFoundError):
-        return "no such file"
-    if type(error).__name__ == "UnidentifiedImageError":
-        return "it is not an image"
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return str(text).splitlines()[0]
+    if isinstance(error, UnidentifiedImageError):
+        return f"it is not an image of a known kind ({', '.join(FORMATS)})"
+    text = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+    return shortened(str(text), 200)
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
@@ -140,14 +204,21 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
     # Some versions of Pillow open a 16-bit PNG as "I"; elsewhere "I" is 32 bits of any range.
     if image.mode.startswith("I;16") or (image.mode == "I" and depth_is_16):
         # Pillow's own conversion clips at 255 and turns a 16-bit photograph white.
-        grey = np.asarray(image).astype(np.int64)
-        image = Image.fromarray(np.clip(grey >> 8, 0, 255).astype(np.uint8))
+        image = Image.fromarray(np.clip(np.asarray(image) >> 8, 0, 255).astype(np.uint8))
     elif image.mode in ("I", "F"):
         raise ValueError("32-bit pixels have no known range; save it with 8 or 16 bits")
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+        return _on_white(image)
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    opaque = Image.new("RGB", image.size)
+    for top in range(0, image.height, ROWS_AT_ONCE):
+        strip = image.crop((0, top, image.width, min(top + ROWS_AT_ONCE, image.height))).convert("RGBA")
+        white = Image.new("RGBA", strip.size, "white")
+        opaque.paste(Image.alpha_composite(white, strip).convert("RGB"), (0, top))
+    return opaque
 
 
 @dataclass(frozen=True)

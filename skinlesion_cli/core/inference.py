@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from skinlesion_cli.core.errors import UnreadableImageError
+from skinlesion_cli.core.errors import SkinLesionError, UnreadableImageError
 from skinlesion_cli.core.events import ImagesDone, OnEvent, ignore
 from skinlesion_cli.core.folders import Split
 from skinlesion_cli.core.predictions import Predictions
@@ -57,17 +57,38 @@ def probabilities_of(
     on_event: OnEvent = ignore,
     kept: KeptViews | None = None,
 ) -> Iterator[Outcome]:
-    """Yield the outcome of each file, in their order; memory does not grow with their number."""
+    """Yield the outcome of each file, in their order; memory does not grow with their number.
+
+    Raises:
+        SkinLesionError: the model's answers are not numbers.
+    """
     done = 0
     for batch in viewed_batches(
         paths, img_size=backend.img_size, batch_size=batch_size, workers=workers, kept=kept
     ):
         answers = backend.answers(batch.images)
+        require_finite(answers)
         done += len(batch.faults)
         on_event(ImagesDone(task, done, len(paths)))
         for row, fault in enumerate(batch.faults):
             distance = None if answers.distances is None else float(answers.distances[row])
             yield Outcome(None, fault) if fault else Outcome(answers.probabilities[row], "", distance)
+
+
+def require_finite(answers: Answers) -> None:
+    """See that a model's answers are numbers.
+
+    Raises:
+        SkinLesionError: some are not.
+    """
+    distances = answers.distances
+    if not np.isfinite(answers.probabilities).all() or not (
+        distances is None or np.isfinite(distances).all()
+    ):
+        raise SkinLesionError(
+            "the model's answers are not numbers (NaN): its weights are damaged, or the precision is too low "
+            "for them; take another checkpoint, or --precision fp32"
+        )
 
 
 def predict_split(
@@ -92,6 +113,7 @@ def predict_split(
         kept: views of the split from an earlier pass, and where to keep those of this one.
 
     Raises:
+        SkinLesionError: the model's answers are not numbers.
         UnreadableImageError: some images cannot be read; scores without them would be another split's.
     """
     outcomes = list(

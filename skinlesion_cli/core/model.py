@@ -1,6 +1,7 @@
 """Backbones: making them, and starting them from ImageNet or other weights."""
 
 import importlib
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,10 @@ import torch
 from torch import nn
 
 from skinlesion_cli.core.errors import InputError, SkinLesionError
+from skinlesion_cli.core.limits import MAX_DEPTH, MAX_MODEL_BYTES, size_text
 from skinlesion_cli.core.settings import IMAGENET_MEAN, IMAGENET_STD, nearest
+from skinlesion_cli.core.text import quoted
+from skinlesion_cli.core.weight_files import DAMAGED, NOT_PLAIN, fault_of_weights
 
 StateDict = dict[str, torch.Tensor]
 
@@ -29,11 +33,9 @@ def create_model(arch: str, classes: int, img_size: int) -> nn.Module:
         InputError: timm knows no such backbone (near names are given), or it cannot take `img_size`.
     """
     require_known(arch)
-    # Models with a fixed grid of positions must be told the size; the others do not take the argument.
-    fixed = getattr(timm.get_pretrained_cfg(arch, allow_unregistered=False), "fixed_input_size", False)
     try:
         model: nn.Module = timm.create_model(
-            arch, pretrained=False, num_classes=classes, **({"img_size": img_size} if fixed else {})
+            arch, pretrained=False, num_classes=classes, **_size_of(arch, img_size)
         )
         with torch.inference_mode():
             shape = model.eval()(torch.zeros(1, 3, img_size, img_size)).shape
@@ -52,7 +54,7 @@ def require_known(arch: str) -> None:
         InputError: timm knows no such backbone; near names are given.
     """
     if not timm.is_model(arch):
-        raise InputError(f"unknown backbone {arch!r}{nearest(arch, timm.list_models())}")
+        raise InputError(f"unknown backbone {quoted(arch)}{nearest(arch, timm.list_models())}")
 
 
 def normalization(arch: str, kind: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -114,10 +116,25 @@ def read_tensors(path: Path) -> Any:
         What the file holds: for .safetensors a dict of tensors.
 
     Raises:
-        InputError: no such file, damaged, or a pickle with anything but plain data in it.
+        InputError: no such file, damaged, larger than it may be, or a pickle with anything but plain data in
+            it.
     """
-    if not path.is_file():
+    with warnings.catch_warnings():
+        # Of storages of an older kind, of odd texts, and of what a file looks like: nothing that a user can
+        # act on.
+        warnings.simplefilter("ignore")
+        content = _loaded(path)
+    if fault := _fault_of_content(content):
+        raise InputError(f"refused to load {path}: {fault}")
+    return content
+
+
+def _loaded(path: Path) -> Any:
+    fault = fault_of_weights(path)
+    if fault == "no such file":
         raise InputError(f"there is no file {path}")
+    if fault:
+        raise InputError(f"refused to load {path}: {fault}")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -125,13 +142,40 @@ def read_tensors(path: Path) -> Any:
             return load_file(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     # torch.load and safetensors raise many types on damaged files: UnpicklingError, RuntimeError, EOFError,
-    # KeyError, SafetensorError. All mean that the file is not to be had.
+    # KeyError, SafetensorError, MemoryError. All mean that the file is not to be had.
     except Exception as error:
-        if "weights_only" in str(error) or "Unsupported global" in str(error):
-            reason = "it holds more than tensors and plain data, and running it could do anything"
-        else:
-            reason = "it is damaged, cut short, or no file of weights"
-        raise InputError(f"refused to load {path}: {reason}") from None
+        unsafe = "weights_only" in str(error) or "Unsupported global" in str(error)
+        raise InputError(f"refused to load {path}: {NOT_PLAIN if unsafe else DAMAGED}") from None
+
+
+def _fault_of_content(content: Any) -> str:
+    """Why what a file holds is not to be used: not plain, too deep, or tensors that stand for more memory.
+
+    A tensor of a few bytes can be laid out (by strides of 0, or as a sparse one) as one of terabytes.
+    """
+    size, level = 0, [content]
+    for _ in range(MAX_DEPTH):
+        for value in level:
+            if isinstance(value, torch.Tensor):
+                if value.layout != torch.strided or value.is_nested or value.is_quantized or value.is_meta:
+                    return "it holds tensors of a kind that no weights are"
+                size += value.numel() * value.element_size()
+        if size > MAX_MODEL_BYTES:
+            return f"its tensors are larger than {size_text(MAX_MODEL_BYTES)}"
+        # Not by recursion, which has a limit of its own; and a container that holds itself has no end.
+        if any(
+            not isinstance(name, str | int) for value in level if isinstance(value, dict) for name in value
+        ):
+            return "it holds names that are no texts"
+        inside = {id(value): value for value in level if isinstance(value, dict | list | tuple | set)}
+        level = [item for value in inside.values() for item in _items(value)]
+        if not level:
+            return ""
+    return f"it holds containers more than {MAX_DEPTH} deep"
+
+
+def _items(container: Any) -> Any:
+    return container.values() if isinstance(container, dict) else container
 
 
 def plain_state_dict(data: Any) -> StateDict:
@@ -145,6 +189,28 @@ def plain_state_dict(data: Any) -> StateDict:
     return {
         _without_prefixes(str(name)): value for name, value in data.items() if isinstance(value, torch.Tensor)
     }
+
+
+def shapes_of(arch: str, classes: int, img_size: int) -> dict[str, torch.Size] | None:
+    """The shapes of a backbone's tensors, without the memory that they would take; None where it cannot tell.
+
+    Raises:
+        InputError: timm knows no such backbone.
+    """
+    require_known(arch)
+    try:
+        with torch.device("meta"):
+            model = timm.create_model(arch, pretrained=False, num_classes=classes, **_size_of(arch, img_size))
+    # Some backbones compute with their weights when they are made, which tensors without memory cannot.
+    except (RuntimeError, TypeError, ValueError, AssertionError):
+        return None
+    return {name: value.shape for name, value in model.state_dict().items()}
+
+
+def _size_of(arch: str, img_size: int) -> dict[str, int]:
+    # Models with a fixed grid of positions must be told the size; the others do not take the argument.
+    fixed = getattr(timm.get_pretrained_cfg(arch, allow_unregistered=False), "fixed_input_size", False)
+    return {"img_size": img_size} if fixed else {}
 
 
 def head_names(arch: str) -> tuple[str, ...]:

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skinlesion_cli.core.description import Description, describe
-from skinlesion_cli.core.errors import InputError
+from skinlesion_cli.core.errors import InputError, SkinLesionError
 from skinlesion_cli.core.extras import require_modules
 from skinlesion_cli.core.inference import Answers
+from skinlesion_cli.core.onnx_file import DAMAGED, fault_of_onnx
 from skinlesion_cli.core.settings import RESIZE_RATIO
 from skinlesion_cli.core.workers import usable_cores
 
@@ -21,27 +22,43 @@ IMAGES_AT_ONCE = 8
 """At most, however many cores there are: memory grows with it."""
 
 
+_Shape = tuple[str, str, list[Any]]
+_WRONG = "the .onnx does not compute what it says of itself; export it again"
+
+
 class OnnxBackend:
     """A session of onnxruntime on the CPU. Make one with `load_onnx`."""
 
-    def __init__(self, session: Any, img_size: int):
+    def __init__(self, session: Any, img_size: int, classes: int):
         self._session = session
         self._outputs = [one.name for one in session.get_outputs()]
+        self._classes = classes
         self.img_size = img_size
         """Side of the images that the model takes, in pixels."""
 
     def answers(self, images: NDArray[np.uint8]) -> Answers:
-        """What the model says of a batch of bytes (n, 3, img_size, img_size)."""
+        """What the model says of a batch of bytes (n, 3, img_size, img_size).
+
+        Raises:
+            SkinLesionError: the file does not compute what it says.
+        """
         # An image a core at a time. All 32 of a batch do not fit into the caches: on two cores that made
         # 36 images/s of 54, and took 1.8 GB instead of 0.2.
         step = min(usable_cores(), IMAGES_AT_ONCE)
         parts = [images[start : start + step] for start in range(0, len(images), step)]
-        runs = [self._session.run(self._outputs, {INPUT: part}) for part in parts]
-        found = {
-            name: np.concatenate(values)
-            for name, values in zip(self._outputs, zip(*runs, strict=True), strict=True)
-        }
+        try:
+            runs = [self._session.run(self._outputs, {INPUT: part}) for part in parts]
+            found = {
+                name: np.concatenate(values)
+                for name, values in zip(self._outputs, zip(*runs, strict=True), strict=True)
+            }
+        # A graph whose parts do not fit fails only now, and in as many types as `_session` tells of.
+        except Exception:
+            raise SkinLesionError(_WRONG) from None
         distances = found.get(DISTANCE)
+        shapes = {OUTPUT: (len(images), self._classes), DISTANCE: (len(images),)}
+        if any(values.shape != shapes[name] for name, values in found.items()):
+            raise SkinLesionError(_WRONG)
         return Answers(softmax(found[OUTPUT]), None if distances is None else distances.astype(np.float64))
 
 
@@ -80,18 +97,30 @@ def load_onnx(
         if value not in ("auto", can):
             raise InputError(f"{option} {value}: an .onnx runs on {can} here; for {value}, use the .pth")
     require_modules("onnxruntime", "to run an .onnx")
-    if not path.is_file():
+    fault = fault_of_onnx(path)
+    if fault == "no such file":
         raise InputError(f"there is no file {path}")
-    session = _session(path)
-    known = _metadata(session)
+    if fault:
+        raise InputError(f"refused to load {path}: {fault}")
+    try:
+        session = _session(path)
+        known, takes, gives = (
+            _metadata(session),
+            _shapes(session.get_inputs()),
+            _shapes(session.get_outputs()),
+        )
+    # onnxruntime raises a type for each of a dozen faults, and names that are no UTF-8 are one of Python's
+    # own. All mean that the file is not to be had.
+    except Exception:
+        raise InputError(f"refused to load {path}: {DAMAGED}") from None
     if known.get("format") != FORMAT:
         raise InputError(f"{path} was not written by `skinlesion export`: it does not name its classes")
     description = describe(path, known, arch=arch, classes=classes)
     side = description.preprocessing.img_size
     if img_size not in (None, side):
         raise InputError(f"{path} disagrees with --img-size: it takes images of {side} pixels")
-    _require_fitting(path, session, known, description)
-    return description, OnnxBackend(session, side)
+    _require_fitting(path, (takes, gives), known, description)
+    return description, OnnxBackend(session, side, len(description.classes))
 
 
 def _session(path: Path) -> Any:
@@ -101,13 +130,9 @@ def _session(path: Path) -> Any:
     options.intra_op_num_threads = usable_cores()
     # Threads that wait by spinning would take the cores from those that read the next images.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Only errors: a warning of the runtime's optimiser is nothing that a user can act on.
-    options.log_severity_level = 3
-    try:
-        return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    # onnxruntime raises a type for each of a dozen faults. All mean that the file is not to be had.
-    except Exception:
-        raise InputError(f"refused to load {path}: it is damaged, cut short, or no ONNX model") from None
+    # Only what ends the process: of faults, the one line here tells, and warnings no user can act on.
+    options.log_severity_level = 4
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
 def _metadata(session: Any) -> dict[str, Any]:
@@ -121,15 +146,23 @@ def _metadata(session: Any) -> dict[str, Any]:
     return known
 
 
-def _require_fitting(path: Path, session: Any, known: Mapping[str, Any], description: Description) -> None:
-    """Hold the graph and the pixels that it was made for against the description."""
+def _shapes(values: Sequence[Any]) -> list[_Shape]:
+    """Of each input or output: its name, its type, and its shape but for the number of images."""
+    return [(one.name, one.type, list(one.shape[1:])) for one in values]
+
+
+def _require_fitting(
+    path: Path,
+    graph: tuple[list[_Shape], list[_Shape]],
+    known: Mapping[str, Any],
+    description: Description,
+) -> None:
+    """Hold what the graph takes and gives, and its pixels, against the description."""
     side = description.preprocessing.img_size
-    takes = [(one.name, one.type, list(one.shape[1:])) for one in session.get_inputs()]
-    gives = [(one.name, one.type, list(one.shape[1:])) for one in session.get_outputs()]
-    expected = [(OUTPUT, "tensor(float)", [len(description.classes)])]
+    expected: list[_Shape] = [(OUTPUT, "tensor(float)", [len(description.classes)])]
     if description.distance_limit is not None:
         expected.append((DISTANCE, "tensor(float)", []))
-    if takes != [(INPUT, "tensor(uint8)", [3, side, side])] or gives != expected:
+    if graph != ([(INPUT, "tensor(uint8)", [3, side, side])], expected):
         raise InputError(f"{path} does not compute what it says of itself; export it again")
     stored = known.get("preprocessing")
     ratio = stored.get("resize_ratio") if isinstance(stored, dict) else None

@@ -1,6 +1,5 @@
 """Predictions on a set of images, and their CSV file: `image,y_true,y_pred,` and a column for each class."""
 
-import csv
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -10,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skinlesion_cli.core.errors import InputError
-from skinlesion_cli.core.files import write_csv
+from skinlesion_cli.core.files import csv_rows, require_distinct, write_csv
+from skinlesion_cli.core.limits import MAX_CLASSES
 from skinlesion_cli.core.settings import nearest
+from skinlesion_cli.core.text import quoted
 
 IMAGE, TRUE, PREDICTED = "image", "y_true", "y_pred"
 SUM_TOLERANCE = 0.01
@@ -93,6 +94,8 @@ def read_predictions(path: Path) -> Predictions:
         raise InputError(f"{path} needs the column {PREDICTED} or a column of probabilities for each class")
     names = [name for name in (TRUE, PREDICTED) if name in header]
     classes = columns or tuple(sorted({row[name] for row in rows.values() for name in names} - {""}))
+    if len(classes) > MAX_CLASSES:
+        raise InputError(f"{path} has {len(classes):,} classes; at most {MAX_CLASSES:,} can be scored")
     _check_images(path, rows)
     index = {name: position for position, name in enumerate(classes)}
     for line, row in rows.items():
@@ -100,7 +103,7 @@ def read_predictions(path: Path) -> Predictions:
             if row[name] not in index:
                 what = "an empty cell"
                 if row[name]:
-                    what = f"the class {row[name]!r}, which has no column{nearest(row[name], classes)}"
+                    what = f"the class {quoted(row[name])}, which has no column{nearest(row[name], classes)}"
                 raise InputError(f"{path}, line {line}: {name} is {what}")
     probabilities = _probabilities(path, rows, columns) if columns else None
     if PREDICTED in header:
@@ -118,21 +121,14 @@ def read_predictions(path: Path) -> Predictions:
 
 
 def _read_rows(path: Path) -> tuple[list[str], dict[int, dict[str, str]]]:
+    lines = csv_rows(path, "the predictions in ")
+    header = next(lines, (0, []))[1]
+    _check_header(path, header)
     rows: dict[int, dict[str, str]] = {}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file)
-            header = [name.strip() for name in next(reader, [])]
-            _check_header(path, header)
-            for cells in reader:
-                if not cells:
-                    continue
-                if len(cells) != len(header):
-                    where = f"{path}, line {reader.line_num}"
-                    raise InputError(f"{where}: {len(cells)} cells where the header has {len(header)}")
-                rows[reader.line_num] = dict(zip(header, (cell.strip() for cell in cells), strict=True))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"cannot read the predictions in {path}: {error}") from None
+    for line, cells in lines:
+        if len(cells) != len(header):
+            raise InputError(f"{path}, line {line}: {len(cells)} cells where the header has {len(header)}")
+        rows[line] = dict(zip(header, cells, strict=True))
     if not rows:
         raise InputError(f"{path} holds no predictions")
     return header, rows
@@ -144,9 +140,7 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
             raise InputError(
                 f"{path} has no column {name}; the header is image,y_true,y_pred and the classes"
             )
-    doubled = sorted({name for name in header if header.count(name) > 1})
-    if doubled:
-        raise InputError(f"{path} has more than one column {', '.join(doubled)}")
+    require_distinct(path, header)
     if "" in header:
         raise InputError(f"{path} has a column without a name")
 
@@ -180,5 +174,5 @@ def _probability(text: str, where: str) -> float:
     except ValueError:
         value = math.nan
     if not 0.0 <= value <= 1.0:
-        raise InputError(f"{where}: {text!r} is not a probability between 0 and 1")
+        raise InputError(f"{where}: {quoted(text)} is not a probability between 0 and 1")
     return value

@@ -6,6 +6,8 @@ all made from the fields of `Settings`. Precedence: option, environment, `.env`,
 
 import dataclasses
 import difflib
+import io
+import itertools
 import os
 import tomllib
 import types
@@ -16,8 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from skinlesion_cli.core.errors import InputError
+from skinlesion_cli.core.files import read_text
+from skinlesion_cli.core.text import MOST, quoted, shortened
 
 ENV_PREFIX = "SKINLESION_"
+NAMES_COMPARED = 5000
+"""How many known names a mistyped one is compared with."""
 
 # Preprocessing and augmentation of the method. They are constants, not settings: a checkpoint must mean the
 # same pixels everywhere.
@@ -199,18 +205,29 @@ def check(name: str, value: Any, origin: str = "") -> Any:
     label = known.flags[0] if not origin else f"{name} in {origin}"
     try:
         converted = _convert(value, kind)
-    except (TypeError, ValueError):
-        raise InputError(f"{label}: {value!r} is not {_KIND_NAMES[kind]}") from None
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"{label}: {_shown(value)} is not {_KIND_NAMES[kind]}") from None
     if known.choices and converted not in known.choices:
-        raise InputError(f"{label}: {value!r} is not one of {', '.join(known.choices)}")
+        raise InputError(f"{label}: {_shown(value)} is not one of {', '.join(known.choices)}")
     if kind in (int, float):
         _check_range(label, converted, known)
     return converted
 
 
+def _shown(value: Any) -> str:
+    try:
+        return quoted(value) if isinstance(value, str) else shortened(repr(value))
+    # A number of thousands of digits has no decimal form, a deep list no form at all.
+    except (ValueError, RecursionError):
+        return f"this {type(value).__name__}"
+
+
 def nearest(name: str, known: typing.Iterable[str]) -> str:
     """A hint that names the known names nearest to a mistyped one, or an empty text."""
-    near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.55)
+    # Its time grows with the length and the number of the names.
+    if len(name) > MOST:
+        return ""
+    near = difflib.get_close_matches(name, list(itertools.islice(known, NAMES_COMPARED)), n=3, cutoff=0.55)
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
@@ -230,7 +247,13 @@ def to_toml(settings: Settings) -> str:
     )
 
 
-_KIND_NAMES = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", Path: "a path"}
+_KIND_NAMES = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a text",
+    Path: "a path in UTF-8",
+}
 _TRUE, _FALSE = {"true", "1", "yes", "on"}, {"false", "0", "no", "off"}
 
 
@@ -246,6 +269,8 @@ def _convert(value: Any, kind: type) -> Any:
     if kind in (str, Path):
         if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
             raise TypeError
+        # UnicodeEncodeError is a ValueError: the run's settings.toml could not hold such a name.
+        str(value).encode()
         return kind(value)
     number = kind(value)
     if number != number:
@@ -254,47 +279,49 @@ def _convert(value: Any, kind: type) -> Any:
 
 
 def _check_range(label: str, value: float, known: Spec) -> None:
+    high = 1e9 if known.high is None else known.high
+    problem = ""
     if known.above is not None and value <= known.above:
-        raise InputError(f"{label}: {value} is out of range; it must be above {known.above:g}")
-    if known.low is not None and value < known.low:
-        raise InputError(f"{label}: {value} is out of range; it must be at least {known.low:g}")
-    if value > (known.high if known.high is not None else 1e9):
-        limit = known.high if known.high is not None else 1e9
-        raise InputError(f"{label}: {value} is out of range; it must be at most {limit:g}")
+        problem = f"above {known.above:g}"
+    elif known.low is not None and value < known.low:
+        problem = f"at least {known.low:g}"
+    elif value > high:
+        problem = f"at most {high:g}"
+    if problem:
+        raise InputError(f"{label}: {_shown(value)} is out of range; it must be {problem}")
 
 
 def _checked(raw: Mapping[str, Any], origin: str) -> dict[str, Any]:
     values = {}
     for name, value in raw.items():
         if name not in FIELDS:
-            raise InputError(f"{origin}: unknown setting {name!r}{nearest(name, FIELDS)}")
+            raise InputError(f"{origin}: unknown setting {quoted(name)}{nearest(name, FIELDS)}")
         values[name] = check(name, value, origin)
     return values
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
+    text = read_text(path, "the config file ")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot read the config file {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        return tomllib.loads(text)
+    # A number of thousands of digits is a ValueError of Python's own, as is a fault of the TOML.
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not a TOML file: {error}") from None
 
 
 def _read_dotenv(path: Path) -> dict[str, str]:
     if not path.is_file():
         return {}
-    from dotenv import dotenv_values
+    from dotenv.parser import parse_stream
 
-    try:
-        lines = dotenv_values(path, interpolate=False)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {path}: {error}") from None
-    return {
-        key.removeprefix(ENV_PREFIX).lower(): value or ""
-        for key, value in lines.items()
-        if key.startswith(ENV_PREFIX)
-    }
+    values = {}
+    for line in parse_stream(io.StringIO(read_text(path))):
+        # Other programs' lines may be of any form; one that names this program is meant for it.
+        if line.error and ENV_PREFIX in line.original.string:
+            raise InputError(f"{path}, line {line.original.line}: it is not of the form NAME=value")
+        if not line.error and line.key and line.key.startswith(ENV_PREFIX):
+            values[line.key.removeprefix(ENV_PREFIX).lower()] = line.value or ""
+    return values
 
 
 def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:

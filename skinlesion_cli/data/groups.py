@@ -6,6 +6,7 @@ from pathlib import Path
 from skinlesion_cli.core.errors import InputError
 from skinlesion_cli.core.files import read_table
 from skinlesion_cli.core.images import has_image_suffix
+from skinlesion_cli.core.text import quoted
 
 # Published tables and our own manifest first, then what people call these columns.
 FILE_COLUMNS = ("image_id", "image", "file", "filename", "image_name", "path", "isic_id")
@@ -38,10 +39,11 @@ def read_groups(path: Path) -> dict[str, str]:
     is_manifest = {"split", "class"} <= columns.keys()
     groups: dict[str, str] = {}
     for row in rows:
-        name, group = Path(row[file_column].strip()).name, row[group_column].strip()
+        name, group = Path(row[file_column]).name, row[group_column]
         key = f"{row[columns['split']]}/{row[columns['class']]}/{name}" if is_manifest else _stem(name)
         if name and group and groups.setdefault(key, group) != group:
-            raise InputError(f"{path}: {name!r} is in the groups {groups[key]!r} and {group!r}")
+            both = f"{quoted(groups[key])} and {quoted(group)}"
+            raise InputError(f"{path}: {quoted(name)} is in the groups {both}")
     return groups
 
 

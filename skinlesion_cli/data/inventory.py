@@ -4,12 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
 from skinlesion_cli.core.errors import InputError, UnreadableImageError
 from skinlesion_cli.core.events import ImagesDone, OnEvent, ignore
 from skinlesion_cli.core.folders import SPLITS, class_folders, find_images
-from skinlesion_cli.core.images import has_image_suffix, read_image
+from skinlesion_cli.core.images import has_image_suffix, read_image, stored_kind
 from skinlesion_cli.core.settings import nearest
 from skinlesion_cli.core.workers import map_files
 
@@ -111,8 +109,7 @@ def _images(folder: Path) -> list[Path]:
 def _read(path: Path) -> tuple[tuple[int, int], str, str]:
     try:
         read_image(path)
-        with Image.open(path) as image:
-            return image.size, image.mode, ""
+        return *stored_kind(path), ""
     except UnreadableImageError as error:
         return (0, 0), "", str(error)
 

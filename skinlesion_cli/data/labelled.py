@@ -1,11 +1,14 @@
 """Labelled photographs that are not split yet: one folder a class, or a CSV file of file,label."""
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from skinlesion_cli.core.errors import InputError
-from skinlesion_cli.core.files import read_table
+from skinlesion_cli.core.files import fault_of, leaves_folder, read_table
 from skinlesion_cli.core.folders import SPLITS, class_folders, find_images
+from skinlesion_cli.core.limits import MAX_IMAGE_BYTES, MAX_NAME
+from skinlesion_cli.core.text import quoted
 from skinlesion_cli.data.duplicates import Pair
 from skinlesion_cli.data.families import DisjointSets
 from skinlesion_cli.data.groups import group_of
@@ -19,7 +22,7 @@ def read_labelled(source: Path) -> Labelled:
 
     Args:
         source: a folder with one folder a class, or a CSV file with the columns file and label, whose files
-            are relative to its own folder.
+            are relative to its own folder and lie below it.
 
     Raises:
         InputError: nothing there, or a data set that is split already.
@@ -64,12 +67,17 @@ def _read_csv(path: Path) -> Labelled:
     if not rows or not {"file", "label"} <= set(columns):
         raise InputError(f"{path} needs the columns file,label and at least one row")
     found = []
-    for line, row in enumerate(rows, start=2):
-        image = path.parent / row["file"]
-        if not row["label"].strip() or not image.is_file():
-            what = "has no label" if image.is_file() else "is no file"
-            raise InputError(f"{path}, line {line}: {row['file']!r} {what}")
-        if Path(row["label"]).name != row["label"] or row["label"].startswith("."):
-            raise InputError(f"{path}, line {line}: {row['label']!r} cannot be the name of a class folder")
-        found.append((image, row["label"]))
+    for number, row in enumerate(rows, start=1):
+        where, file, label = f"{path}, row {number}", row["file"], row["label"]
+        # A table from elsewhere must not reach for the rest of the disk.
+        if leaves_folder(file):
+            raise InputError(f"{where}: {quoted(file)} leaves the table's own folder")
+        if fault := fault_of(path.parent / file, MAX_IMAGE_BYTES):
+            what = "is no file" if fault == "no such file" else f"cannot be read: {fault}"
+            raise InputError(f"{where}: {quoted(file)} {what}")
+        if not label:
+            raise InputError(f"{where}: {quoted(file)} has no label")
+        if Path(label).name != label or label.startswith(".") or len(os.fsencode(label)) > MAX_NAME:
+            raise InputError(f"{where}: {quoted(label)} cannot be the name of a class folder")
+        found.append((path.parent / file, label))
     return found

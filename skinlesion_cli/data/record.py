@@ -46,7 +46,7 @@ def read_check(folder: Path) -> LastCheck | None:
         outdated = entry["state"] != _state(folder)
         leaking = entry.get("leaking")
         return LastCheck(str(entry["when"]), str(entry["verdict"]), leaking, outdated)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
 
 

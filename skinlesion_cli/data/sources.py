@@ -12,6 +12,7 @@ from pathlib import Path
 from skinlesion_cli.core.errors import InputError
 from skinlesion_cli.core.files import read_table
 from skinlesion_cli.core.folders import find_images
+from skinlesion_cli.core.text import quoted
 
 AKIEC = "akiec"
 # HAM10000's diagnoses. Its akiec joins two classes of the paper, which only the ISIC 2019 truth tells apart.
@@ -115,7 +116,7 @@ def read_ham10000(folder: Path, truth: dict[str, str] | None) -> Download:
         elif label is None and diagnosis == AKIEC:
             left_out["akiec: only the ISIC 2019 truth tells its two classes apart (--isic2019)"] += 1
         elif label is None:
-            left_out[f"unknown diagnosis {diagnosis!r}"] += 1
+            left_out[f"unknown diagnosis {quoted(diagnosis)}"] += 1
         else:
             photos.append(Photo(images[name], label, row["lesion_id"] or name, HAM10000.name))
     left_out["file without a row in the table"] += len(images.keys() - {row["image_id"] for row in table})

@@ -10,7 +10,8 @@ from typing import Any
 
 from skinlesion_cli import __version__
 from skinlesion_cli.core.errors import InputError
-from skinlesion_cli.core.files import write_text
+from skinlesion_cli.core.files import read_text, write_text
+from skinlesion_cli.core.limits import MAX_PLAIN_BYTES
 from skinlesion_cli.core.run_folder import BEST_MODEL
 from skinlesion_cli.core.settings import FIELDS, RESIZE_RATIO
 from skinlesion_cli.report.facts import Document, RunFacts
@@ -47,8 +48,8 @@ def require_replaceable(path: Path) -> None:
     if not path.exists():
         return
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        text = read_text(path, most=MAX_PLAIN_BYTES)
+    except InputError:
         text = ""
     mark = _MARK.search(text)
     if mark is None or _digest(text[: mark.start()]) != mark[1]:

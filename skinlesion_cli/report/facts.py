@@ -11,7 +11,9 @@ from typing import Any
 
 from skinlesion_cli.core.errors import InputError
 from skinlesion_cli.core.events import EpochRecord
+from skinlesion_cli.core.files import is_folder, read_text
 from skinlesion_cli.core.folders import SPLITS
+from skinlesion_cli.core.limits import MAX_CLASSES, MAX_PLAIN_BYTES
 from skinlesion_cli.core.manifest import MANIFEST
 from skinlesion_cli.core.predictions import Predictions, read_predictions
 from skinlesion_cli.core.run_folder import RunFolder
@@ -95,7 +97,7 @@ def read_run(root: Path, data: Path | None = None) -> RunFacts:
     metrics = _read_metrics(results / "metrics.json")
     settings = _read(results / "settings.toml", tomllib.loads)
     known = data or (Path(str(settings["data_root"])) if "data_root" in settings else None)
-    data_root = known if known is not None and known.is_dir() else None
+    data_root = known if known is not None and is_folder(known) else None
     if data is not None and data_root is None:
         raise InputError(f"there is no folder {data}; name the data set's folder with --data")
     check = read_check(data_root) if data_root is not None else None
@@ -108,7 +110,7 @@ def read_run(root: Path, data: Path | None = None) -> RunFacts:
         best_epoch=metrics.get("best_epoch"),
         epochs=metrics.get("epochs"),
         settings=settings,
-        environment=_read(results / "environment.json", json.loads),
+        environment=_read(results / "environment.json", _json_object),
         history=_read(results / "history.csv", _history) or (),
         predictions=_matching(answers, documents[split]) if answers.is_file() else None,
         data_root=data_root,
@@ -138,10 +140,15 @@ def _read_metrics(path: Path) -> dict[str, Any]:
 
 def _is_document(value: Any) -> bool:
     needed = {"n", "classes", "per_class", "confusion_matrix"}
+    if not isinstance(value, dict) or not needed <= value.keys():
+        return False
+    classes, per_class = value["classes"], value["per_class"]
     return (
-        isinstance(value, dict)
-        and needed <= value.keys()
-        and set(value["classes"]) == set(value["per_class"])
+        isinstance(per_class, dict)
+        and isinstance(classes, list)
+        and all(isinstance(name, str) for name in classes)
+        and set(classes) == set(per_class)
+        and len(classes) <= MAX_CLASSES
     )
 
 
@@ -153,10 +160,18 @@ def _read(path: Path, parse: Callable[[str], Any]) -> Any:
     """
     if not path.is_file():
         return {}
+    text = read_text(path, most=MAX_PLAIN_BYTES)
     try:
-        return parse(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        return parse(text)
+    except (csv.Error, ValueError, KeyError, TypeError, RecursionError) as error:
         raise InputError(f"cannot read {path}: {error}") from None
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    value = json.loads(text)
+    if not isinstance(value, dict):
+        raise ValueError("it is no JSON object")
+    return value
 
 
 def _history(text: str) -> tuple[EpochRecord, ...]:

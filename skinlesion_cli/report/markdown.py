@@ -3,10 +3,12 @@
 import re
 from collections.abc import Iterable, Sequence
 
+from skinlesion_cli.core.text import visible
+
 
 def plain(text: str) -> str:
     """Text from outside as Markdown shows it: no character of it is a mark or a tag."""
-    one_line = " ".join(str(text).split())
+    one_line = " ".join(visible(str(text)).split())
     marked = re.sub(r"([\\`*_\[\]|#~])", r"\\\1", one_line)
     return marked.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 

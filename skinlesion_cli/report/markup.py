@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from html import escape
 
+from skinlesion_cli.core.text import visible
+
 _VOID = {"br", "col", "img", "meta"}
 
 
@@ -48,8 +50,8 @@ def lines(children: Iterable[Content]) -> Markup:
 def _markup(child: Content) -> Markup:
     if isinstance(child, Markup):
         return child
-    return Markup("" if child is None else escape(str(child)))
+    return Markup("" if child is None else escape(visible(str(child))))
 
 
 def _attribute(name: str, value: object) -> str:
-    return f" {name}" if value is True else f' {name}="{escape(str(value))}"'
+    return f" {name}" if value is True else f' {name}="{escape(visible(str(value)))}"'

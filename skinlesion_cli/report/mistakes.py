@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from skinlesion_cli.core.events import ImagesDone, OnEvent, ignore
+from skinlesion_cli.core.files import leaves_folder
 from skinlesion_cli.core.predictions import Predictions
 
 SHOWN = 12
@@ -89,6 +90,9 @@ def draw_mistakes(
     predictor = load_predictor(checkpoint, device=device)
     drawn = {}
     for done, mistake in enumerate(mistakes, start=1):
+        # A table from elsewhere must not bring pictures of the rest of the disk onto the page.
+        if leaves_folder(mistake.image):
+            continue
         try:
             explanation = explain(predictor, folder / mistake.image, label=mistake.predicted)
         except UnreadableImageError:

@@ -4,6 +4,7 @@ Figures are made without pyplot, whose global state would keep every one of them
 the Okabe–Ito set, which colour-blind readers can tell apart.
 """
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,21 @@ from matplotlib.ticker import MaxNLocator
 from skinlesion_cli.core.balance import ClassBalance
 from skinlesion_cli.core.events import EpochRecord
 from skinlesion_cli.core.files import written_whole
+from skinlesion_cli.core.text import printable, shortened
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"
 DPI = 150
+LONGEST_NAME = 48
+"""Characters of a class's name in a picture; a longer one would leave no room for the data."""
+NUMBERED_CLASSES = 60
+"""Classes up to which a confusion matrix has numbers; beyond, no one could read them."""
 
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure, whole or not at all; the suffix chooses the format."""
-    with written_whole(path) as part:
+    with written_whole(path) as part, warnings.catch_warnings():
+        # A class may be named in a script that matplotlib's own font does not have: it draws boxes.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         figure.savefig(part, dpi=DPI, bbox_inches="tight", pad_inches=0.15)
 
 
@@ -156,7 +164,7 @@ def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], title: str, 
     """
     support = confusion.sum(axis=1, keepdims=True)
     shares = np.divide(confusion, support, out=np.zeros(confusion.shape), where=support > 0)
-    side = 2.6 + 0.42 * len(classes)
+    side = 2.6 + 0.42 * min(len(classes), NUMBERED_CLASSES)
     figure = Figure(figsize=(2 * side, side), layout="constrained")
     figure.suptitle(title)
     left, right = figure.subplots(1, 2, sharey=True)
@@ -181,17 +189,20 @@ def _percent(share: float) -> str:
 def _cells(axes: Axes, shares: np.ndarray, texts: list[list[str]], classes: Sequence[str]) -> Any:
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     size = 8 if len(classes) <= 20 else 5
-    for row, cells in enumerate(texts):
+    for row, cells in enumerate(texts if len(classes) <= NUMBERED_CLASSES else []):
         for column, text in enumerate(cells):
             colour = "white" if shares[row, column] > 0.55 else "black"
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=size)
     names = [plain(name) for name in classes]
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(names)), names)
+    # Of very many classes, so many names as have room.
+    shown = range(0, len(names), 1 + len(names) // (2 * NUMBERED_CLASSES))
+    names = [names[place] for place in shown]
+    axes.set_xticks(shown, names, rotation=45, ha="right", rotation_mode="anchor")
+    axes.set_yticks(shown, names)
     axes.set_xlabel("Predicted class")
     return image
 
 
 def plain(name: str) -> str:
-    """A class's name as matplotlib must be given it: a dollar sign would start a formula."""
-    return name.replace("$", r"\$")
+    """A class's name as matplotlib must be given it: one short line; a dollar sign would start a formula."""
+    return shortened(printable(name), LONGEST_NAME).replace("$", r"\$")

@@ -62,7 +62,7 @@ def test_wrong_input_is_refused(refused: Callable[..., str], source: Path, tmp_p
     draw_data_set(tmp_path / "split", {"train": (1,), "val": (1,)}, CLASSES[:1])
     assert "is split already" in refused("data", "split", "split", "--out", "d")
     (tmp_path / "bad.csv").write_text("file,label\nabsent.jpg,a\n", encoding="utf-8")
-    assert "bad.csv, line 2: 'absent.jpg' is no file" in refused("data", "split", "bad.csv", "--out", "d")
+    assert "bad.csv, row 1: 'absent.jpg' is no file" in refused("data", "split", "bad.csv", "--out", "d")
     (tmp_path / "up.csv").write_text(f"file,label\nsource/{CLASSES[0]}/0.jpg,../x\n", encoding="utf-8")
     assert "cannot be the name of a class" in refused("data", "split", "up.csv", "--out", "d")
     assert not (tmp_path / "d").exists()

@@ -84,7 +84,7 @@ def test_a_pickle_with_code_in_it_is_refused_and_runs_nothing(tmp_path: Path, ki
         torch.save({"model": Malicious(ran)}, path)
     else:
         path.write_bytes(pickle.dumps(Malicious(ran), protocol=2))
-    with pytest.raises(InputError, match="refused to load"):
+    with pytest.raises(InputError, match=r"refused to load .*more than tensors and plain data"):
         load_checkpoint(path)
     assert not ran.exists()
     # The file is dangerous indeed: unpickling it does run.

@@ -1,0 +1,31 @@
+"""Text from outside (file names, class names, cells), made fit to be shown in one line."""
+
+import re
+
+MOST = 60
+"""Characters of a foreign text inside a message."""
+
+
+def printable(text: str) -> str:
+    r"""The text with control characters shown instead of obeyed, and bytes that are no UTF-8 as `\udcff`."""
+    shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return shown.encode("utf-8", "backslashreplace").decode()
+
+
+# Control characters but for tab and new line, marks that turn the direction of writing, and surrogates.
+_INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def visible(text: str) -> str:
+    """The text for a page of several lines: as `printable`, but line ends and all spaces stay."""
+    return _INVISIBLE.sub(lambda found: printable(found[0]), text)
+
+
+def shortened(text: str, most: int = MOST) -> str:
+    """The beginning of a long text; a short one as it is."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def quoted(text: str) -> str:
+    """The text as Python writes it, shortened: for a message."""
+    return repr(shortened(text))
