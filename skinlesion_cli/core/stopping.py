@@ -9,6 +9,8 @@ from types import FrameType, TracebackType
 from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+INTERRUPTED = 130
+"""The exit code that a shell makes of SIGINT."""
 
 
 class Stopped(KeyboardInterrupt):

@@ -12,8 +12,9 @@ from torch.utils.data import DataLoader
 from skinlesion_cli.core.augment import augment, normalize
 from skinlesion_cli.core.balance import ens_weights
 from skinlesion_cli.core.checkpoint import Checkpoint, plain_settings, plain_state, save_checkpoint
+from skinlesion_cli.core.contents import Contents, summary_of
 from skinlesion_cli.core.description import Preprocessing
-from skinlesion_cli.core.errors import TrainingError, first_few
+from skinlesion_cli.core.errors import InputError
 from skinlesion_cli.core.events import EpochDone, EpochRecord, Note, OnEvent, StepsDone, Warned, ignore
 from skinlesion_cli.core.folders import Split
 from skinlesion_cli.core.image_cache import open_cache, open_views
@@ -25,14 +26,13 @@ from skinlesion_cli.core.resuming import Learner, Progress, progress_of, read_la
 from skinlesion_cli.core.run_folder import RunFolder
 from skinlesion_cli.core.runtime import choose_runtime, seed_everything
 from skinlesion_cli.core.settings import Settings
+from skinlesion_cli.core.soundness import Soundness
 from skinlesion_cli.core.stopping import Stopped, Stopping
 from skinlesion_cli.core.sums import EpochSums
 from skinlesion_cli.core.torch_backend import TorchBackend
 from skinlesion_cli.core.workers import worker_count
 
 SECONDS_BETWEEN_EVENTS = 0.25
-FILES_NAMED = 64
-"""Images that the message of a loss that is not finite names at most."""
 
 
 class Trainer:
@@ -49,6 +49,7 @@ class Trainer:
         folder: RunFolder,
         *,
         resume: bool = False,
+        contents: Contents | None = None,
         stopping: Stopping | None = None,
         on_event: OnEvent = ignore,
     ):
@@ -60,6 +61,7 @@ class Trainer:
             val: the validation split, with the same classes.
             folder: claimed for this run.
             resume: go on from the folder's last checkpoint.
+            contents: the files of the splits, so that a resumption on others is refused; None does not look.
             stopping: tells when a signal asks to stop.
             on_event: is told of the progress.
 
@@ -68,7 +70,7 @@ class Trainer:
         """
         self.settings, self.train_split, self.val_split = settings, train, val
         self.folder, self.on_event = folder, on_event
-        self.stopping = stopping or Stopping()
+        self.contents, self.stopping = contents or {}, stopping or Stopping()
         self.runtime = choose_runtime(settings.device, settings.precision, training=True)
         # Validation chooses the epoch, so it is scored like the final scores: in fp32 unless asked otherwise.
         self.scoring_runtime = choose_runtime(settings.device, settings.precision, training=False)
@@ -92,8 +94,8 @@ class Trainer:
         self.scaler = self.runtime.grad_scaler()
         self.learner = Learner(self.optimizer, self.scheduler, self.scaler, self.runtime.device)
         self.class_weights = np.array(ens_weights(list(train.counts.values()), settings.loss_beta))
+        self.data = summary_of(self.contents)
         self.progress, self.sums = Progress(), EpochSums(self.runtime.device)
-        self._sound_step = 0
         if resume:
             self._resume()
         self.forward: nn.Module = torch.compile(self.model) if settings.compile else self.model  # type: ignore[assignment]
@@ -105,6 +107,7 @@ class Trainer:
             batch_size=settings.batch_size,
             seed=settings.seed,
         )
+        self.soundness = Soundness(self.draws, train)
         cache, place = open_cache(settings.cache, train.paths, settings.img_size)
         self.val_views, val_place = open_views(settings.cache, val.paths, settings.img_size)
         on_event(Note(f"image cache: {place}; of validation: {val_place}"))
@@ -155,7 +158,7 @@ class Trainer:
         epoch, steps = progress.epoch, self.draws.steps
         self.draws.epoch, self.draws.first_step = epoch, progress.step
         weights = torch.tensor(self.class_weights, dtype=torch.float32, device=device)
-        self._sound_step = progress.step
+        self.soundness.begin(progress.step)
         self.sums = EpochSums(device, scaled=self.scaler.is_enabled(), stored=progress.sums)
         drawn_before, begun, told = self.sums.drawn, time.monotonic(), time.monotonic()
         for step, (images, labels, parameters) in enumerate(self.loader, start=progress.step + 1):
@@ -174,7 +177,7 @@ class Trainer:
             due = now - told >= SECONDS_BETWEEN_EVENTS or step == steps
             # Elsewhere than on the CPU, looking at the loss waits for the device.
             if due or device.type == "cpu":
-                self._require_sound()
+                self.soundness.require_loss(self.sums, step)
             if due:
                 told = now
                 speed = (self.sums.drawn - drawn_before) / (now - begun)
@@ -183,7 +186,7 @@ class Trainer:
                 self._save_last()
             if self.stopping.asked:
                 break
-        self._require_finite_weights()
+        self.soundness.require_weights(self.model, progress.step)
 
     def _step(self, loss: torch.Tensor) -> None:
         """Gradients, clipped, and one step of the optimiser; the scaler does nothing outside fp16."""
@@ -235,13 +238,13 @@ class Trainer:
 
     def _save_last(self) -> None:
         """Write last.pth in mid-epoch; the model that it holds has no validation figures."""
-        self._require_sound()
-        self._require_finite_weights()
+        self.soundness.require_loss(self.sums, self.progress.step)
+        self.soundness.require_weights(self.model, self.progress.step)
         self.progress.sums = self.sums.plain()
         self._write_last(self._checkpoint(self.progress.epoch, {}))
 
     def _write_last(self, checkpoint: Checkpoint) -> None:
-        state = self.learner.state() | self.progress.plain()
+        state = self.learner.state() | self.progress.plain() | {"data": self.data}
         save_checkpoint(self.folder.last, checkpoint, earlier=self.folder.previous, training=state)
 
     def _checkpoint(self, epoch: int, metrics: dict[str, float]) -> Checkpoint:
@@ -258,10 +261,15 @@ class Trainer:
 
     def _resume(self) -> None:
         content, remark = read_last(self.folder)
-        require_same_run(content, self.settings, self.train_split.counts)
-        self.model.load_state_dict(plain_state_dict(content))
-        self.learner.restore(content["training"])
-        self.progress = progress_of(content["training"])
+        counts, listed = self.train_split.counts, self.folder.contents
+        require_same_run(content, self.settings, counts, self.contents, listed)
+        try:
+            self.model.load_state_dict(plain_state_dict(content))
+            self.learner.restore(content["training"])
+            self.progress = progress_of(content["training"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"{self.folder.last} is no checkpoint to resume from: {reason}") from None
         if remark:
             self.on_event(Warned(remark))
         self.on_event(Note(f"resuming after {self.progress.describe()}"))
@@ -274,24 +282,3 @@ class Trainer:
             self.on_event(Note(f"stopped early: no better epoch in {progress.epochs_since_best} epochs"))
             return True
         return False
-
-    def _require_sound(self) -> None:
-        """Stop where the loss is no longer finite."""
-        if not self.sums.sound:
-            raise self._fault(f"the loss became {self.sums.loss}")
-        self._sound_step = self.progress.step
-
-    def _require_finite_weights(self) -> None:
-        """Stop where a weight is no longer finite, so that no such checkpoint replaces a good one."""
-        if not all(bool(torch.isfinite(value).all()) for value in self.model.state_dict().values()):
-            raise self._fault("weights became infinite or undefined")
-
-    def _fault(self, what: str) -> TrainingError:
-        """Names the images of the steps since all was well; of the last step where it seemed so until now."""
-        epoch, step = self.progress.epoch, self.progress.step
-        batches = self.draws.batches(min(self._sound_step, step - 1), step)
-        files = {str(self.train_split.files[index]): None for batch in batches for index, _ in batch}
-        return TrainingError(
-            f"{what} in epoch {epoch} by step {step}, which saw {first_few(list(files), FILES_NAMED)}; the "
-            "last good checkpoint is kept: lower --learning-rate, or use --precision fp32"
-        )
