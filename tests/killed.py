@@ -15,7 +15,17 @@ import torch
 from skinlesion_cli.core.archive import require_intact
 
 # A backbone with drop-out (0.2): it loses its place where a generator's state is lost.
-SMALL = ["--arch", "ghostnet_050", "--no-pretrained", "--img-size", "64", "--batch-size", "8", "--lr", "0.002"]
+SMALL = [
+    "--arch",
+    "ghostnet_050",
+    "--no-pretrained",
+    "--img-size",
+    "64",
+    "--batch-size",
+    "8",
+    "--lr",
+    "0.002",
+]
 SMALL += ["--device", "cpu", "--precision", "fp32", "--patience", "0", "--seed", "5"]
 
 
