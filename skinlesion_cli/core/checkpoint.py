@@ -85,11 +85,10 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, earlier: Path | None 
 
 
 def _cause(error: BaseException) -> BaseException:
-    """The OSError that torch's writer stumbled over; the error itself where there is none."""
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, OSError):
-        cause = cause.__context__
-    return cause or error
+    """What torch's writer stumbled over: a disk that is full, Ctrl-C; the error itself where that is all."""
+    while isinstance(error, RuntimeError) and error.__context__ is not None:
+        error = error.__context__
+    return error
 
 
 def versions() -> dict[str, str]:

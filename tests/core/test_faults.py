@@ -65,6 +65,15 @@ def test_a_full_disk_leaves_the_last_good_checkpoint(data: Path, tmp_path: Path)
     weights_of(run.folder.best)
 
 
+def test_a_folder_that_is_gone_is_named(data: Path, tmp_path: Path) -> None:
+    run, events = trainer(data, tmp_path)
+    after_epoch_1(run, events)
+    run.folder.last.parent.rename(tmp_path / "elsewhere")
+    with pytest.raises(SkinLesionError, match=r"cannot write .*\.pth: No such file or directory"):
+        run.run()
+    assert weights_of(tmp_path / "elsewhere" / "last.pth")
+
+
 def test_a_full_disk_is_named_where_results_are_written(tmp_path: Path) -> None:
     with files_of_at_most(2000), pytest.raises(SkinLesionError, match=r"cannot write .*png: File too large"):
         write_class_weights(tmp_path, {"a": 1, "b": 2}, Settings())
