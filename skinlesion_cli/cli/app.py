@@ -20,9 +20,7 @@ from skinlesion_cli.cli import (
     weights,
 )
 from skinlesion_cli.core.errors import SkinLesionError
-
-# What typer makes of Ctrl-C.
-INTERRUPTED = 130
+from skinlesion_cli.core.stopping import INTERRUPTED
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -64,7 +62,7 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line; exit with 0, 1 (faults), 2 (wrong usage or input) or 130 (interrupted)."""
+    """Run the command line; exit with 0, 1 (faults), 2 (wrong usage or input), 130 or 143 (by a signal)."""
     try:
         code = app(standalone_mode=False)
     except SkinLesionError as error:
@@ -82,6 +80,7 @@ def main() -> None:
         reason = " ".join(str(error).split())[:300]
         text = f"unexpected {type(error).__name__}: {reason}; add --verbose for the traceback"
         _stop(error, text, 1)
+    # What typer makes of Ctrl-C.
     if code == INTERRUPTED:
         console.fail("interrupted")
     sys.exit(code if isinstance(code, int) else 0)

@@ -81,8 +81,13 @@ def _difference(shapes: Mapping[str, torch.Size], state: StateDict) -> str:
     return f"{shortened(next(name for name in state if name not in shapes))} is not part of it"
 
 
-def save_checkpoint(path: Path, checkpoint: Checkpoint, **extra: Any) -> None:
-    """Write a checkpoint, whole or not at all; `extra` entries (plain data and tensors) go beside it."""
+def save_checkpoint(path: Path, checkpoint: Checkpoint, *, earlier: Path | None = None, **extra: Any) -> None:
+    """Write a checkpoint, whole or not at all; `extra` entries (plain data and tensors) go beside it.
+
+    Raises:
+        SkinLesionError: it cannot be written; what lay at `path` still does. As `written_whole`, also for
+            `earlier`.
+    """
     content = {
         "format": FORMAT,
         "model": checkpoint.state,
@@ -90,8 +95,19 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, **extra: Any) -> None:
         "novelty": None if checkpoint.novelty is None else _plain_novelty(checkpoint.novelty),
         "versions": versions(),
     } | extra
-    with written_whole(path) as part:
-        torch.save(content, part)
+    # Through a file of Python's, whose errors tell why it cannot be written; torch's own does not.
+    with written_whole(path, earlier=earlier) as part, part.open("wb") as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:
+            raise _cause(error) from None
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What torch's writer stumbled over: a disk that is full, Ctrl-C; the error itself where that is all."""
+    while isinstance(error, RuntimeError) and error.__context__ is not None:
+        error = error.__context__
+    return error
 
 
 def versions() -> dict[str, str]:

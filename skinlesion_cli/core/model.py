@@ -10,9 +10,10 @@ import timm
 import torch
 from torch import nn
 
+from skinlesion_cli.core.archive import require_intact
 from skinlesion_cli.core.errors import InputError, SkinLesionError
 from skinlesion_cli.core.limits import MAX_DEPTH, MAX_MODEL_BYTES, size_text
-from skinlesion_cli.core.settings import IMAGENET_MEAN, IMAGENET_STD, nearest
+from skinlesion_cli.core.settings import IMAGENET_MEAN, IMAGENET_STD, Settings, nearest
 from skinlesion_cli.core.text import quoted
 from skinlesion_cli.core.weight_files import DAMAGED, NOT_PLAIN, fault_of_weights
 
@@ -69,6 +70,19 @@ def normalization(arch: str, kind: str) -> tuple[tuple[float, ...], tuple[float,
     require_known(arch)
     config = timm.get_pretrained_cfg(arch)
     return tuple(config.mean), tuple(config.std)
+
+
+def load_start_weights(model: nn.Module, settings: Settings) -> str:
+    """Load the weights that a run's settings name, or leave the model's random ones where they ask for none.
+
+    Returns:
+        What was loaded, for people.
+    """
+    if settings.init_weights is not None:
+        return load_init_weights(model, settings.model_arch, settings.init_weights)
+    if settings.pretrained:
+        return load_pretrained(model, settings.model_arch)
+    return "random weights"
 
 
 def load_pretrained(model: nn.Module, arch: str) -> str:
@@ -140,6 +154,7 @@ def _loaded(path: Path) -> Any:
             from safetensors.torch import load_file
 
             return load_file(path)
+        require_intact(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     # torch.load and safetensors raise many types on damaged files: UnpicklingError, RuntimeError, EOFError,
     # KeyError, SafetensorError, MemoryError. All mean that the file is not to be had.

@@ -1,5 +1,9 @@
 import json
+import os
 import pickle
+import signal
+import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +12,7 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from skinlesion_cli.core.checkpoint import FORMAT, load_checkpoint
+from skinlesion_cli.core.checkpoint import FORMAT, load_checkpoint, save_checkpoint
 from skinlesion_cli.core.errors import InputError
 from tests.conftest import CLASSES
 
@@ -125,3 +129,30 @@ def test_weights_that_do_not_fit_are_refused(tmp_path: Path, state: dict[str, to
     torch.save({"model": state, "arch": ARCH, "classes": ["a", "b", "c"]}, path)
     with pytest.raises(InputError, match=r"do not fit mobilevitv2_050.*stem\.conv\.weight"):
         load_checkpoint(path).build()
+
+
+def test_ctrl_c_while_it_writes_is_ctrl_c_and_leaves_the_earlier_file(
+    checkpoint: Path, tmp_path: Path
+) -> None:
+    loaded, path = load_checkpoint(checkpoint), tmp_path / "last.pth"
+    save_checkpoint(path, loaded)
+    before = path.read_bytes()
+
+    def press() -> None:
+        until = time.monotonic() + 20
+        while time.monotonic() < until:
+            if any(other.stat().st_size for other in tmp_path.glob(".last.*")):
+                os.kill(os.getpid(), signal.SIGUSR1)
+                return
+
+    earlier = signal.signal(signal.SIGUSR1, signal.default_int_handler)
+    presser = threading.Thread(target=press)
+    presser.start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            save_checkpoint(path, loaded, padding=[torch.zeros(500_000) for _ in range(40)])
+    finally:
+        presser.join()
+        signal.signal(signal.SIGUSR1, earlier)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
