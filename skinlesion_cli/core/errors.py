@@ -27,6 +27,14 @@ class TrainingError(SkinLesionError):
     """Training cannot go on: a non-finite loss, for example."""
 
 
+class StoppedByPeer(SkinLesionError):
+    """Another process of the same run has failed, and says so itself."""
+
+    def __init__(self, message: str, exit_code: int):
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 def first_few(names: Sequence[str], most: int = 3) -> str:
     """The first names of many, for a message of one line: `a, b, c and 4 more`."""
     more = f" and {len(names) - most} more" if len(names) > most else ""

@@ -252,3 +252,12 @@ def _renamed_by_order(state: StateDict, model: nn.Module, arch: str) -> StateDic
             return None
         renamed[own_name] = value
     return renamed
+
+
+def with_synchronized_batchnorm(model: nn.Module) -> nn.Module:
+    """Let batch normalisation take its statistics over all processes; parameters and names stay the same."""
+    # timm's own, which knows its layers of normalisation and activation in one; torch's would drop the latter.
+    from timm.layers import convert_sync_batchnorm
+
+    converted: nn.Module = convert_sync_batchnorm(model)
+    return converted

@@ -83,7 +83,12 @@ class Settings:
         "Mean and std of the input: ImageNet's (the paper), or what the backbone was trained with.",
         choices=("imagenet", "backbone"),
     )
-    batch_size: int = _setting(32, "Images a step.", low=1, high=65536)
+    batch_size: int = _setting(
+        32, "Images a step; with several processes or --accumulate, of each and each time.", low=1, high=65536
+    )
+    accumulate: int = _setting(
+        1, "Batches whose gradients make one step: the gradient of their union.", low=1, high=65536
+    )
     epochs: int = _setting(60, "Epochs at most; the cosine schedule spans them.", low=1, high=100_000)
     learning_rate: float = _setting(
         3e-4, "Initial learning rate of AdamW.", "--learning-rate", "--lr", above=0.0, high=10.0
@@ -130,6 +135,9 @@ class Settings:
         "auto",
         "Arithmetic. auto: mixed precision where it is fast in training, fp32 for scores and predictions.",
         choices=("auto", "fp32", "bf16", "fp16"),
+    )
+    sync_batchnorm: bool = _setting(
+        False, "Batch normalisation over the batches of all processes; on CUDA alone."
     )
     compile: bool = _setting(False, "Compile the model with torch.compile: minutes to start, then faster.")
     seed: int = _setting(42, "Seed of every random draw.", low=0, high=2**32 - 1)

@@ -1,0 +1,181 @@
+"""Several processes that train one model, on torch's own engine: gloo between CPUs, NCCL between GPUs.
+
+Li et al., *PyTorch Distributed: Experiences on Accelerating Data Parallel Training*, VLDB 2020.
+"""
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from skinlesion_cli.core.errors import InputError, SkinLesionError, StoppedByPeer, TrainingError
+from skinlesion_cli.core.world import Launch, World
+
+# A process whose peer died learns of it at once, from its connection. These bounds are for a peer that
+# neither works nor dies, as one whose machine has lost its power or its network.
+STEP_TIMEOUT = timedelta(minutes=10)
+"""How long one process may wait for another inside a step, and for all to come together at the start."""
+WAIT_TIMEOUT = timedelta(days=7)
+"""How long it may wait where one works and the others do not: the final scores of a large data set, say."""
+GOODBYE = timedelta(seconds=30)
+
+
+class Group(World):
+    """A process among several. Make one with `join`, and leave it by leaving its context."""
+
+    def __init__(self, launch: Launch, device: torch.device):
+        super().__init__(launch)
+        self.device = device
+        # A group of its own for all that is no training step: on the CPU, and patient.
+        self._patient = dist.new_group(backend="gloo", timeout=WAIT_TIMEOUT)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is None:
+            dist.barrier(self._patient)
+            dist.destroy_process_group()
+        # After a fault nothing is torn down: that would wait for the peers, which wait for this one's end.
+        elif isinstance(error, RuntimeError) and (reason := _lost_connection(error)):
+            raise TrainingError(
+                f"another process of this run has ended or does not answer ({reason}); its own message says "
+                "why, and --resume goes on once that is mended"
+            ) from error
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:  # noqa: D102 - as in World
+        fault: SkinLesionError | None = None
+        try:
+            yield
+        except SkinLesionError as error:
+            fault = error
+        faults = self.gather(None if fault is None else [str(fault), fault.exit_code])
+        first = next((rank for rank, one in enumerate(faults) if one is not None), None)
+        if first is None:
+            return
+        if fault is not None and first == self.rank:
+            raise fault
+        # The one that speaks goes first: torchrun ends all as soon as one has ended.
+        with contextlib.suppress(RuntimeError):
+            dist.barrier(self._patient, async_op=True).wait(GOODBYE)
+        raise StoppedByPeer(*faults[first])
+
+    @contextlib.contextmanager
+    def machine_first(self) -> Iterator[None]:  # noqa: D102 - as in World
+        waits = self.launch.local_rank > 0
+        if waits:
+            dist.barrier(self._patient)
+        try:
+            yield
+        finally:
+            if not waits:
+                dist.barrier(self._patient)
+
+    def gather(self, value: Any) -> list[Any]:  # noqa: D102 - as in World
+        # As JSON, not as torch's pickled objects: nothing that comes over a network is unpickled.
+        text = np.frombuffer(json.dumps(value).encode(), np.uint8)
+        length = self.largest(len(text))
+        padded = torch.full((length,), ord(" "), dtype=torch.uint8)
+        padded[: len(text)] = torch.from_numpy(text.copy())
+        texts = [torch.empty_like(padded) for _ in range(self.size)]
+        dist.all_gather(texts, padded, group=self._patient)
+        return [json.loads(one.numpy().tobytes()) for one in texts]
+
+    def from_leader(self, content: bytes) -> bytes:  # noqa: D102 - as in World
+        length = self.largest(len(content) if self.leads else 0)
+        values = torch.zeros(length, dtype=torch.uint8)
+        if self.leads:
+            values = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+        dist.broadcast(values, 0, group=self._patient)
+        return values.numpy().tobytes()
+
+    def largest(self, number: int) -> int:  # noqa: D102 - as in World
+        largest = torch.tensor(number)
+        dist.all_reduce(largest, dist.ReduceOp.MAX, group=self._patient)
+        return int(largest)
+
+    def add(self, values: torch.Tensor) -> torch.Tensor:  # noqa: D102 - as in World
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    def collected(self, rows: NDArray[np.float64], indices: Sequence[int], count: int) -> NDArray[np.float64]:  # noqa: D102
+        # Each row is one process's, and adding zeros changes no bit of it.
+        every = np.zeros((count, rows.shape[1]))
+        every[list(indices)] = rows
+        dist.all_reduce(torch.from_numpy(every), group=self._patient)
+        return every
+
+    def wrap(self, model: nn.Module) -> nn.Module:  # noqa: D102 - as in World
+        devices = [self.device] if self.device.type == "cuda" else None
+        return DistributedDataParallel(model, device_ids=devices)
+
+    def set_averaging(self, wrapped: nn.Module, wanted: bool) -> None:  # noqa: D102 - as in World
+        # What torch's `no_sync` does, without a block around the forward and the backward pass.
+        wrapped.require_backward_grad_sync = wanted  # type: ignore[assignment]
+
+    def share_buffers(self, model: nn.Module) -> None:  # noqa: D102 - as in World
+        for buffer in model.buffers():
+            dist.broadcast(buffer, 0)
+
+
+def join(launch: Launch, device: str) -> Group:
+    """Meet the other processes; blocks until all are there.
+
+    Args:
+        launch: of more than one process.
+        device: auto, cpu or cuda; the process takes the GPU of its local rank.
+
+    Raises:
+        SkinLesionError: the device is not there for every process, or the others do not come.
+    """
+    own = _device(launch, device)
+    if own.type == "cuda":
+        torch.cuda.set_device(own)
+    try:
+        # Both engines on a GPU: what is told between the processes lies on the CPU.
+        backend = "cpu:gloo,cuda:nccl" if own.type == "cuda" else "gloo"
+        dist.init_process_group(backend, timeout=STEP_TIMEOUT, rank=launch.rank, world_size=launch.size)
+        return Group(launch, own)
+    except (RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:160]
+        raise SkinLesionError(
+            f"process {launch.rank} of {launch.size} did not meet the others ({reason}); see that all were "
+            "started, and that MASTER_ADDR and MASTER_PORT can be reached from every machine"
+        ) from error
+
+
+def _device(launch: Launch, device: str) -> torch.device:
+    if device == "cuda" or (device == "auto" and torch.cuda.is_available()):
+        there = torch.cuda.device_count()
+        if launch.local_rank >= there:
+            raise InputError(
+                f"process {launch.local_rank} of this machine has no GPU of its own, there are {there}: start "
+                "fewer with --nproc-per-node, or use --device cpu"
+            )
+        return torch.device("cuda", launch.local_rank)
+    if device == "mps" or (device == "auto" and torch.backends.mps.is_available()):
+        raise InputError("several processes compute on cpu or cuda: use --device cpu")
+    return torch.device("cpu")
+
+
+def _lost_connection(error: RuntimeError) -> str:
+    """What a fault says of a peer's end, or an empty text where it tells of something else."""
+    # gloo raises plain RuntimeErrors, so that its words are all there is to go by.
+    found = re.search(r"connection (closed|reset|refused)|broken pipe|timed out", str(error), re.IGNORECASE)
+    if found is not None:
+        return found[0].lower()
+    return "NCCL lost the connection" if isinstance(error, dist.DistBackendError) else ""
