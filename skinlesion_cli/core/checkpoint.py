@@ -62,8 +62,13 @@ class Checkpoint(Description):
         return model
 
 
-def save_checkpoint(path: Path, checkpoint: Checkpoint, **extra: Any) -> None:
-    """Write a checkpoint, whole or not at all; `extra` entries (plain data and tensors) go beside it."""
+def save_checkpoint(path: Path, checkpoint: Checkpoint, *, earlier: Path | None = None, **extra: Any) -> None:
+    """Write a checkpoint, whole or not at all; `extra` entries (plain data and tensors) go beside it.
+
+    Raises:
+        SkinLesionError: it cannot be written; what lay at `path` still does. As `written_whole`, also for
+            `earlier`.
+    """
     content = {
         "format": FORMAT,
         "model": checkpoint.state,
@@ -71,8 +76,20 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, **extra: Any) -> None:
         "novelty": None if checkpoint.novelty is None else _plain_novelty(checkpoint.novelty),
         "versions": versions(),
     } | extra
-    with written_whole(path) as part:
-        torch.save(content, part)
+    # Through a file of Python's, whose errors tell why it cannot be written; torch's own does not.
+    with written_whole(path, earlier=earlier) as part, part.open("wb") as file:
+        try:
+            torch.save(content, file)
+        except RuntimeError as error:
+            raise _cause(error) from None
+
+
+def _cause(error: BaseException) -> BaseException:
+    """The OSError that torch's writer stumbled over; the error itself where there is none."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__context__
+    return cause or error
 
 
 def versions() -> dict[str, str]:

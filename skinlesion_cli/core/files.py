@@ -12,11 +12,16 @@ from skinlesion_cli.core.errors import InputError, SkinLesionError
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def written_whole(path: Path, *, earlier: Path | None = None) -> Iterator[Path]:
     """Yield a path beside `path` to write to; on success it replaces `path`, on failure it is removed.
 
     The bytes are forced to disk before the replacement, so a crash or a power cut leaves either the earlier
     file or the new one.
+
+    Args:
+        path: the file.
+        earlier: where the earlier file goes; without it, it is gone. For a moment nothing lies at `path`, and
+            what lies at `earlier` stands for it.
 
     Raises:
         SkinLesionError: the file cannot be written (no space, no permission).
@@ -27,6 +32,8 @@ def written_whole(path: Path) -> Iterator[Path]:
         yield part
         with part.open("rb+") as file:
             os.fsync(file.fileno())
+        if earlier is not None and path.exists():
+            path.replace(earlier)
         part.replace(path)
     except OSError as error:
         raise SkinLesionError(f"cannot write {path}: {error.strerror or error}") from error

@@ -3,6 +3,7 @@
 Workers hand over bytes; all that follows the crop happens on the device (`augment`).
 """
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from skinlesion_cli.core.balance import sampling_probabilities
 from skinlesion_cli.core.folders import Split
 from skinlesion_cli.core.image_cache import ImageCache, ShrunkPictures
 from skinlesion_cli.core.runtime import Runtime
+from skinlesion_cli.core.stopping import outlive_signals
 
 Draw = tuple[int, int]
 """Index of an image, and the seed of its augmentation."""
@@ -35,6 +37,8 @@ class WeightedDraws(Sampler[list[Draw]]):
         self.epoch_size = max(1, round(epoch_size_mult * len(labels)))
         self.epoch = 0
         """Set it before an epoch begins."""
+        self.first_step = 0
+        """Steps of the epoch to leave out, because they were done before a resumption."""
         self._batch_size = batch_size
         self._seed = seed
 
@@ -55,14 +59,23 @@ class WeightedDraws(Sampler[list[Draw]]):
             starts.pop()
         return starts
 
-    def __len__(self) -> int:
+    @property
+    def steps(self) -> int:
+        """Batches of a whole epoch."""
         return len(self._starts())
 
+    def __len__(self) -> int:
+        return self.steps - self.first_step
+
     def __iter__(self) -> Iterator[list[Draw]]:
+        return iter(self.batches(self.first_step, self.steps))
+
+    def batches(self, first: int, stop: int) -> Iterator[list[Draw]]:
+        """The draws of the epoch's steps, from `first` (the first of all is 0) to before `stop`."""
         indices, seeds = (values.tolist() for values in self.draw())
-        starts = self._starts()
-        for start, stop in zip(starts, [*starts[1:], self.epoch_size], strict=True):
-            yield list(zip(indices[start:stop], seeds[start:stop], strict=True))
+        bounds = [*self._starts(), self.epoch_size]
+        for begin, end in itertools.pairwise(bounds[first : stop + 1]):
+            yield list(zip(indices[begin:end], seeds[begin:end], strict=True))
 
 
 def _indices_by_class(labels: Sequence[int]) -> list[np.ndarray]:
@@ -111,6 +124,7 @@ def training_loader(
         num_workers=workers,
         pin_memory=pin_memory and runtime.device.type == "cuda",
         persistent_workers=workers > 0,
+        worker_init_fn=outlive_signals,
         generator=_generator(),
     )
 

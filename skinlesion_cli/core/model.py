@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from skinlesion_cli.core.errors import InputError, SkinLesionError
-from skinlesion_cli.core.settings import IMAGENET_MEAN, IMAGENET_STD, nearest
+from skinlesion_cli.core.settings import IMAGENET_MEAN, IMAGENET_STD, Settings, nearest
 
 StateDict = dict[str, torch.Tensor]
 
@@ -67,6 +67,19 @@ def normalization(arch: str, kind: str) -> tuple[tuple[float, ...], tuple[float,
     require_known(arch)
     config = timm.get_pretrained_cfg(arch)
     return tuple(config.mean), tuple(config.std)
+
+
+def load_start_weights(model: nn.Module, settings: Settings) -> str:
+    """Load the weights that a run's settings name, or leave the model's random ones where they ask for none.
+
+    Returns:
+        What was loaded, for people.
+    """
+    if settings.init_weights is not None:
+        return load_init_weights(model, settings.model_arch, settings.init_weights)
+    if settings.pretrained:
+        return load_pretrained(model, settings.model_arch)
+    return "random weights"
 
 
 def load_pretrained(model: nn.Module, arch: str) -> str:

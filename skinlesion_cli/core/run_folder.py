@@ -6,7 +6,7 @@ from pathlib import Path
 
 from skinlesion_cli.core.errors import InputError
 from skinlesion_cli.core.events import EpochRecord
-from skinlesion_cli.core.files import ensure_writable_folder, write_csv, write_text
+from skinlesion_cli.core.files import ensure_writable_folder, partial_of, write_csv, write_text
 from skinlesion_cli.core.settings import Settings, to_toml
 
 BEST_MODEL = Path("checkpoints/best_model.pth")
@@ -30,6 +30,11 @@ class RunFolder:
         return self.best.with_name("last.pth")
 
     @property
+    def previous(self) -> Path:
+        """The checkpoint that `last` replaced: what there is when `last` turns out damaged."""
+        return self.best.with_name("last.previous.pth")
+
+    @property
     def results(self) -> Path:
         """The folder of tables and pictures."""
         return self.root / "results"
@@ -43,8 +48,8 @@ class RunFolder:
         """
         if resume and overwrite:
             raise InputError("--resume and --overwrite exclude each other")
-        there = [path for path in (self.last, self.best) if path.exists()]
-        if resume and self.last not in there:
+        there = [path for path in (self.last, self.previous, self.best) if path.exists()]
+        if resume and not {self.last, self.previous} & set(there):
             raise InputError(f"there is no {self.last} to resume from")
         if there and not (resume or overwrite):
             raise InputError(
@@ -53,11 +58,18 @@ class RunFolder:
             )
         ensure_writable_folder(self.best.parent)
         ensure_writable_folder(self.results)
+        self._remove_leftovers()
+
+    def _remove_leftovers(self) -> None:
+        """Remove what a process that was killed while it wrote a checkpoint has left."""
+        for path in self.best.parent.iterdir():
+            if partial_of(path) in (self.last, self.best):
+                path.unlink(missing_ok=True)
 
     def remove_checkpoints(self) -> None:
         """Remove an earlier run's checkpoints, so that none of them passes for one of the new run."""
-        self.last.unlink(missing_ok=True)
-        self.best.unlink(missing_ok=True)
+        for path in (self.last, self.previous, self.best):
+            path.unlink(missing_ok=True)
 
     def write_settings(self, settings: Settings) -> None:
         """Write results/settings.toml, which reproduces the run with `--config`."""

@@ -117,6 +117,14 @@ class Settings:
     epoch_size_mult: float = _setting(
         1.5, "An epoch draws this many times the number of training images.", above=0.0, high=1000.0
     )
+    save_every: int = _setting(
+        0, "Also write last.pth after this many steps; 0 writes it after each epoch alone.", low=0
+    )
+    on_bad_image: str = _setting(
+        "fail",
+        "A file that cannot be read: stop, or decode all first and leave such files out (exit code 1).",
+        choices=("fail", "skip"),
+    )
     num_workers: int | None = _setting(
         None,
         "Processes (threads, for scores) that read images.",

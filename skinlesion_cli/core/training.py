@@ -1,10 +1,6 @@
 """Training: the method's loop, from top to bottom."""
 
-import dataclasses
-import math
 import time
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,39 +11,28 @@ from torch.utils.data import DataLoader
 
 from skinlesion_cli.core.augment import augment, normalize
 from skinlesion_cli.core.balance import ens_weights
-from skinlesion_cli.core.checkpoint import FORMAT, Checkpoint, plain_settings, plain_state, save_checkpoint
+from skinlesion_cli.core.checkpoint import Checkpoint, plain_settings, plain_state, save_checkpoint
 from skinlesion_cli.core.description import Preprocessing
-from skinlesion_cli.core.errors import InputError, TrainingError
-from skinlesion_cli.core.events import EpochDone, EpochRecord, Note, OnEvent, StepsDone, ignore
+from skinlesion_cli.core.errors import TrainingError, first_few
+from skinlesion_cli.core.events import EpochDone, EpochRecord, Note, OnEvent, StepsDone, Warned, ignore
 from skinlesion_cli.core.folders import Split
 from skinlesion_cli.core.image_cache import open_cache, open_views
 from skinlesion_cli.core.inference import predict_split
 from skinlesion_cli.core.loading import WeightedDraws, training_loader
 from skinlesion_cli.core.metrics import score, weighted_loss
-from skinlesion_cli.core.model import (
-    create_model,
-    load_init_weights,
-    load_pretrained,
-    normalization,
-    plain_state_dict,
-    read_tensors,
-)
+from skinlesion_cli.core.model import create_model, load_start_weights, normalization, plain_state_dict
+from skinlesion_cli.core.resuming import Learner, Progress, progress_of, read_last, require_same_run
 from skinlesion_cli.core.run_folder import RunFolder
 from skinlesion_cli.core.runtime import choose_runtime, seed_everything
 from skinlesion_cli.core.settings import Settings
+from skinlesion_cli.core.stopping import Stopped, Stopping
+from skinlesion_cli.core.sums import EpochSums
 from skinlesion_cli.core.torch_backend import TorchBackend
 from skinlesion_cli.core.workers import worker_count
 
 SECONDS_BETWEEN_EVENTS = 0.25
-
-
-@dataclass
-class Progress:
-    """How far a run has come: what resuming needs beside the tensors."""
-
-    history: list[EpochRecord] = dataclasses.field(default_factory=list)
-    best_f1: float = -1.0
-    epochs_since_best: int = 0
+FILES_NAMED = 64
+"""Images that the message of a loss that is not finite names at most."""
 
 
 class Trainer:
@@ -64,6 +49,7 @@ class Trainer:
         folder: RunFolder,
         *,
         resume: bool = False,
+        stopping: Stopping | None = None,
         on_event: OnEvent = ignore,
     ):
         """Make the model, its loaders and its optimiser; load the last checkpoint when resuming.
@@ -74,6 +60,7 @@ class Trainer:
             val: the validation split, with the same classes.
             folder: claimed for this run.
             resume: go on from the folder's last checkpoint.
+            stopping: tells when a signal asks to stop.
             on_event: is told of the progress.
 
         Raises:
@@ -81,6 +68,7 @@ class Trainer:
         """
         self.settings, self.train_split, self.val_split = settings, train, val
         self.folder, self.on_event = folder, on_event
+        self.stopping = stopping or Stopping()
         self.runtime = choose_runtime(settings.device, settings.precision, training=True)
         # Validation chooses the epoch, so it is scored like the final scores: in fp32 unless asked otherwise.
         self.scoring_runtime = choose_runtime(settings.device, settings.precision, training=False)
@@ -92,7 +80,7 @@ class Trainer:
         self.model = create_model(settings.model_arch, len(train.classes), settings.img_size)
         on_event(Note(f"computing on {self.runtime.describe()}"))
         if not resume:
-            on_event(Note(f"starting from {_start_weights(self.model, settings)}"))
+            on_event(Note(f"starting from {load_start_weights(self.model, settings)}"))
         self.model.to(self.runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(),
@@ -102,8 +90,10 @@ class Trainer:
         )
         self.scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, settings.epochs)
         self.scaler = self.runtime.grad_scaler()
+        self.learner = Learner(self.optimizer, self.scheduler, self.scaler, self.runtime.device)
         self.class_weights = np.array(ens_weights(list(train.counts.values()), settings.loss_beta))
-        self.progress = Progress()
+        self.progress, self.sums = Progress(), EpochSums(self.runtime.device)
+        self._sound_step = 0
         if resume:
             self._resume()
         self.forward: nn.Module = torch.compile(self.model) if settings.compile else self.model  # type: ignore[assignment]
@@ -138,40 +128,37 @@ class Trainer:
 
         Raises:
             TrainingError: the loss is no longer finite.
+            Stopped: a signal asked for it; the last checkpoint holds all that was done.
             UnreadableImageError: an image cannot be read.
         """
-        if not self.progress.history:
+        if self.progress.is_new:
             self.folder.remove_checkpoints()
-        for epoch in range(len(self.progress.history) + 1, self.settings.epochs + 1):
-            if self._patience_is_spent():
-                self.on_event(
-                    Note(f"stopped early: no better epoch in {self.progress.epochs_since_best} epochs")
-                )
-                break
-            learning_rate = float(self.scheduler.get_last_lr()[0])
-            train_loss, train_accuracy = self._train_epoch(epoch)
-            val = self._validate()
-            self.scheduler.step()
-            better = val["val_weighted_f1"] > self.progress.best_f1
-            record = EpochRecord(
-                epoch, train_loss, train_accuracy, **val, learning_rate=learning_rate, best=better
-            )
-            self._keep(record)
-            self.on_event(EpochDone(record, self.settings.epochs))
+        self.folder.write_history(self.progress.history)
+        with self.stopping.held():
+            while not (self.stopping.asked or self._is_over()):
+                try:
+                    self._train_epoch()
+                    # Validation changes nothing, so a stop need not wait for it.
+                    with self.stopping.at_once():
+                        val = self._validate()
+                except Stopped:
+                    self._save_last()
+                    raise
+                self._close_epoch(val)
         return self.progress.history
 
-    def _train_epoch(self, epoch: int) -> tuple[float, float]:
-        """One pass over the epoch's draws; returns the mean weighted loss and the accuracy."""
+    def _train_epoch(self) -> None:
+        """The steps of the epoch that are not done yet; a stop that is asked for ends it after a step."""
         self.runtime.activate()
         self.model.train()
-        self.draws.epoch = epoch
-        device = self.runtime.device
+        progress, device = self.progress, self.runtime.device
+        epoch, steps = progress.epoch, self.draws.steps
+        self.draws.epoch, self.draws.first_step = epoch, progress.step
         weights = torch.tensor(self.class_weights, dtype=torch.float32, device=device)
-        # Sums stay on the device: reading one waits for all the work before it.
-        precise = torch.float32 if device.type == "mps" else torch.float64
-        loss_sum, weight_sum, hits = torch.zeros(3, dtype=precise, device=device)
-        drawn, begun, told = 0, time.monotonic(), time.monotonic()
-        for step, (images, labels, parameters) in enumerate(self.loader, start=1):
+        self._sound_step = progress.step
+        self.sums = EpochSums(device, scaled=self.scaler.is_enabled(), stored=progress.sums)
+        drawn_before, begun, told = self.sums.drawn, time.monotonic(), time.monotonic()
+        for step, (images, labels, parameters) in enumerate(self.loader, start=progress.step + 1):
             targets = labels.to(device, non_blocking=True)
             pictures = augment(images.to(device, non_blocking=True), parameters)
             inputs = self.runtime.put(normalize(pictures, self.preprocessing.mean, self.preprocessing.std))
@@ -180,19 +167,23 @@ class Trainer:
             logits = logits.float()
             loss = functional.cross_entropy(logits, targets, weight=weights)
             self._step(loss)
-            batch_weight = weights[targets].sum()
-            loss_sum += loss.detach() * batch_weight
-            weight_sum += batch_weight
-            hits += (logits.detach().argmax(dim=1) == targets).sum()
-            drawn += len(targets)
+            hits = (logits.detach().argmax(dim=1) == targets).sum()
+            self.sums.add(loss, weights[targets].sum(), hits, len(targets))
+            progress.step = step
             now = time.monotonic()
-            if now - told >= SECONDS_BETWEEN_EVENTS or step == len(self.loader):
+            due = now - told >= SECONDS_BETWEEN_EVENTS or step == steps
+            # Elsewhere than on the CPU, looking at the loss waits for the device.
+            if due or device.type == "cpu":
+                self._require_sound()
+            if due:
                 told = now
-                mean_loss, accuracy = float(loss_sum / weight_sum), float(hits / drawn)
-                self._require_finite(mean_loss, epoch, step)
-                speed = drawn / (now - begun)
-                self.on_event(StepsDone(epoch, step, len(self.loader), mean_loss, accuracy, speed))
-        return mean_loss, accuracy
+                speed = (self.sums.drawn - drawn_before) / (now - begun)
+                self.on_event(StepsDone(epoch, step, steps, self.sums.loss, self.sums.accuracy, speed))
+            if self.settings.save_every and step % self.settings.save_every == 0:
+                self._save_last()
+            if self.stopping.asked:
+                break
+        self._require_finite_weights()
 
     def _step(self, loss: torch.Tensor) -> None:
         """Gradients, clipped, and one step of the optimiser; the scaler does nothing outside fp16."""
@@ -203,6 +194,28 @@ class Trainer:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.grad_clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
+
+    def _close_epoch(self, val: dict[str, float]) -> None:
+        """Take the epoch into the history and write the checkpoints."""
+        progress = self.progress
+        learning_rate = float(self.scheduler.get_last_lr()[0])
+        self.scheduler.step()
+        record = EpochRecord(
+            progress.epoch,
+            self.sums.loss,
+            self.sums.accuracy,
+            **val,
+            learning_rate=learning_rate,
+            best=val["val_weighted_f1"] > progress.best_f1,
+        )
+        checkpoint = self._checkpoint(record.epoch, val)
+        progress.close_epoch(record)
+        # The best one first: a crash in between repeats the epoch, and the same epoch comes out.
+        if record.best:
+            save_checkpoint(self.folder.best, checkpoint)
+        self._write_last(checkpoint)
+        self.folder.write_history(progress.history)
+        self.on_event(EpochDone(record, self.settings.epochs))
 
     def _validate(self) -> dict[str, float]:
         predictions = predict_split(
@@ -220,101 +233,65 @@ class Trainer:
             "val_weighted_f1": summary["weighted_f1"],
         }
 
-    def _keep(self, record: EpochRecord) -> None:
-        """Take the epoch into the history and write the checkpoints."""
-        progress = self.progress
-        progress.history.append(record)
-        progress.epochs_since_best = 0 if record.best else progress.epochs_since_best + 1
-        if record.best:
-            progress.best_f1 = record.val_weighted_f1
-        checkpoint = Checkpoint(
+    def _save_last(self) -> None:
+        """Write last.pth in mid-epoch; the model that it holds has no validation figures."""
+        self._require_sound()
+        self._require_finite_weights()
+        self.progress.sums = self.sums.plain()
+        self._write_last(self._checkpoint(self.progress.epoch, {}))
+
+    def _write_last(self, checkpoint: Checkpoint) -> None:
+        state = self.learner.state() | self.progress.plain()
+        save_checkpoint(self.folder.last, checkpoint, earlier=self.folder.previous, training=state)
+
+    def _checkpoint(self, epoch: int, metrics: dict[str, float]) -> Checkpoint:
+        return Checkpoint(
             arch=self.settings.model_arch,
             classes=self.train_split.classes,
             preprocessing=self.preprocessing,
             state=plain_state(self.model),
             class_counts=self.train_split.counts,
             settings=plain_settings(self.settings),
-            metrics={name: getattr(record, name) for name in ("val_loss", "val_accuracy", "val_weighted_f1")},
-            epoch=record.epoch,
+            metrics=metrics,
+            epoch=epoch,
         )
-        # The best one first: a crash in between repeats the epoch, and the same epoch comes out.
-        if record.best:
-            save_checkpoint(self.folder.best, checkpoint)
-        save_checkpoint(self.folder.last, checkpoint, training=self._training_state())
-        self.folder.write_history(progress.history)
-
-    def _training_state(self) -> dict[str, Any]:
-        cuda = torch.cuda.get_rng_state_all() if self.runtime.device.type == "cuda" else []
-        return {
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "rng": torch.get_rng_state(),
-            "cuda_rng": cuda,
-            "history": [dataclasses.asdict(record) for record in self.progress.history],
-            "best_f1": self.progress.best_f1,
-            "epochs_since_best": self.progress.epochs_since_best,
-        }
 
     def _resume(self) -> None:
-        path = self.folder.last
-        content = read_tensors(path)
-        if not isinstance(content, dict) or content.get("format") != FORMAT or "training" not in content:
-            raise InputError(f"{path} is no checkpoint to resume from")
-        _require_same_run(path, content, self.settings, self.train_split)
-        state = content["training"]
+        content, remark = read_last(self.folder)
+        require_same_run(content, self.settings, self.train_split.counts)
         self.model.load_state_dict(plain_state_dict(content))
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.scheduler.load_state_dict(state["scheduler"])
-        self.scaler.load_state_dict(state["scaler"])
-        torch.set_rng_state(state["rng"])
-        if state["cuda_rng"] and self.runtime.device.type == "cuda":
-            torch.cuda.set_rng_state_all(state["cuda_rng"])
-        self.progress = Progress(
-            [EpochRecord(**record) for record in state["history"]],
-            state["best_f1"],
-            state["epochs_since_best"],
+        self.learner.restore(content["training"])
+        self.progress = progress_of(content["training"])
+        if remark:
+            self.on_event(Warned(remark))
+        self.on_event(Note(f"resuming after {self.progress.describe()}"))
+
+    def _is_over(self) -> bool:
+        progress = self.progress
+        if progress.epoch > self.settings.epochs:
+            return True
+        if progress.step == 0 and 0 < self.settings.patience <= progress.epochs_since_best:
+            self.on_event(Note(f"stopped early: no better epoch in {progress.epochs_since_best} epochs"))
+            return True
+        return False
+
+    def _require_sound(self) -> None:
+        """Stop where the loss is no longer finite."""
+        if not self.sums.sound:
+            raise self._fault(f"the loss became {self.sums.loss}")
+        self._sound_step = self.progress.step
+
+    def _require_finite_weights(self) -> None:
+        """Stop where a weight is no longer finite, so that no such checkpoint replaces a good one."""
+        if not all(bool(torch.isfinite(value).all()) for value in self.model.state_dict().values()):
+            raise self._fault("weights became infinite or undefined")
+
+    def _fault(self, what: str) -> TrainingError:
+        """Names the images of the steps since all was well; of the last step where it seemed so until now."""
+        epoch, step = self.progress.epoch, self.progress.step
+        batches = self.draws.batches(min(self._sound_step, step - 1), step)
+        files = {str(self.train_split.files[index]): None for batch in batches for index, _ in batch}
+        return TrainingError(
+            f"{what} in epoch {epoch} by step {step}, which saw {first_few(list(files), FILES_NAMED)}; the "
+            "last good checkpoint is kept: lower --learning-rate, or use --precision fp32"
         )
-        self.on_event(Note(f"resuming after epoch {len(self.progress.history)}"))
-
-    def _patience_is_spent(self) -> bool:
-        return 0 < self.settings.patience <= self.progress.epochs_since_best
-
-    def _require_finite(self, loss: float, epoch: int, step: int) -> None:
-        if not math.isfinite(loss):
-            raise TrainingError(
-                f"the loss became {loss} in epoch {epoch} by step {step}; the checkpoints of the epoch "
-                "before are kept: lower --learning-rate, or use --precision fp32"
-            )
-
-
-def _start_weights(model: nn.Module, settings: Settings) -> str:
-    if settings.init_weights is not None:
-        return load_init_weights(model, settings.model_arch, settings.init_weights)
-    if settings.pretrained:
-        return load_pretrained(model, settings.model_arch)
-    return "random weights"
-
-
-# What may differ between a run and its resumption without making it another run.
-_FREE_TO_CHANGE = {
-    "data_root",
-    "init_weights",
-    "pretrained",
-    "patience",
-    "num_workers",
-    "cache",
-    "pin_memory",
-    "device",
-    "compile",
-}
-
-
-def _require_same_run(path: Path, content: dict[str, Any], settings: Settings, train: Split) -> None:
-    before, now = content["settings"], plain_settings(settings)
-    changed = [name for name in now if name not in _FREE_TO_CHANGE and before.get(name) != now[name]]
-    if changed:
-        changes = ", ".join(f"{name} was {before.get(name)} and is {now[name]}" for name in changed)
-        raise InputError(f"{path} belongs to another run: {changes}; give the same settings, or --overwrite")
-    if content["class_counts"] != train.counts:
-        raise InputError(f"{path} was trained on other images than {train.root} holds now; use --overwrite")

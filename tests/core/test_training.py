@@ -7,7 +7,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from skinlesion_cli.core.augment import augment, normalize
 from skinlesion_cli.core.errors import InputError, TrainingError
-from skinlesion_cli.core.events import Event, Note, StepsDone
+from skinlesion_cli.core.events import EpochDone, Event, Note, StepsDone
 from skinlesion_cli.core.folders import read_split
 from skinlesion_cli.core.metrics import score
 from skinlesion_cli.core.run_folder import RunFolder
@@ -63,14 +63,14 @@ def test_a_resumed_run_equals_one_that_never_stopped_to_the_bit(data: Path, tmp_
 
 
 def stop_after_first_epoch(run: Trainer) -> None:
-    original = run._train_epoch
+    told = run.on_event
 
-    def stop(epoch: int) -> tuple[float, float]:
-        if epoch == 2:
+    def tell(event: Event) -> None:
+        told(event)
+        if isinstance(event, EpochDone):
             raise KeyboardInterrupt
-        return original(epoch)
 
-    run._train_epoch = stop  # type: ignore[method-assign]
+    run.on_event = tell
     with pytest.raises(KeyboardInterrupt):
         run.run()
 
