@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from skinlesion_cli.core.errors import InputError, SkinLesionError, StoppedByPeer, TrainingError
+from skinlesion_cli.core.errors import InputError, PeerError, SkinLesionError, TrainingError
 from skinlesion_cli.core.world import Launch, World
 
 # A process whose peer died learns of it at once, from its connection. These bounds are for a peer that
@@ -37,7 +37,7 @@ class Group(World):
         super().__init__(launch)
         self.device = device
         # A group of its own for all that is no training step: on the CPU, and patient.
-        self._patient = dist.new_group(backend="gloo", timeout=WAIT_TIMEOUT)
+        self._patient: Any = dist.new_group(backend="gloo", timeout=WAIT_TIMEOUT)
 
     def __enter__(self) -> Self:
         return self
@@ -68,10 +68,14 @@ class Group(World):
             return
         if fault is not None and first == self.rank:
             raise fault
-        # The one that speaks goes first: torchrun ends all as soon as one has ended.
+        raise self._after_goodbye(*faults[first])
+
+    def _after_goodbye(self, message: str, exit_code: int) -> PeerError:
+        """Wait for the end of the process that speaks: torchrun ends all as soon as one has ended."""
+        waiting: Any = dist.barrier(self._patient, async_op=True)
         with contextlib.suppress(RuntimeError):
-            dist.barrier(self._patient, async_op=True).wait(GOODBYE)
-        raise StoppedByPeer(*faults[first])
+            waiting.wait(GOODBYE)
+        return PeerError(message, exit_code)
 
     @contextlib.contextmanager
     def machine_first(self) -> Iterator[None]:  # noqa: D102 - as in World
@@ -87,7 +91,7 @@ class Group(World):
     def gather(self, value: Any) -> list[Any]:  # noqa: D102 - as in World
         # As JSON, not as torch's pickled objects: nothing that comes over a network is unpickled.
         text = np.frombuffer(json.dumps(value).encode(), np.uint8)
-        length = self.largest(len(text))
+        (length,) = self.largest(len(text))
         padded = torch.full((length,), ord(" "), dtype=torch.uint8)
         padded[: len(text)] = torch.from_numpy(text.copy())
         texts = [torch.empty_like(padded) for _ in range(self.size)]
@@ -95,21 +99,26 @@ class Group(World):
         return [json.loads(one.numpy().tobytes()) for one in texts]
 
     def from_leader(self, content: bytes) -> bytes:  # noqa: D102 - as in World
-        length = self.largest(len(content) if self.leads else 0)
+        (length,) = self.largest(len(content) if self.leads else 0)
         values = torch.zeros(length, dtype=torch.uint8)
         if self.leads:
             values = torch.frombuffer(bytearray(content), dtype=torch.uint8)
         dist.broadcast(values, 0, group=self._patient)
         return values.numpy().tobytes()
 
-    def largest(self, number: int) -> int:  # noqa: D102 - as in World
-        largest = torch.tensor(number)
-        dist.all_reduce(largest, dist.ReduceOp.MAX, group=self._patient)
-        return int(largest)
+    def largest(self, *numbers: int) -> tuple[int, ...]:  # noqa: D102 - as in World
+        values = torch.tensor(numbers)
+        dist.all_reduce(values, dist.ReduceOp.MAX, group=self._patient)
+        return tuple(values.tolist())
 
-    def add(self, values: torch.Tensor) -> torch.Tensor:  # noqa: D102 - as in World
+    def common(self, error: SkinLesionError) -> SkinLesionError:  # noqa: D102 - as in World
+        return error if self.leads else self._after_goodbye(str(error), error.exit_code)
+
+    def sums_of_step(self, values: torch.Tensor) -> torch.Tensor:  # noqa: D102 - as in World
         total = values.clone()
         dist.all_reduce(total)
+        # The losses are scaled as for the average of the gradients.
+        total[0] /= self.size
         return total
 
     def collected(self, rows: NDArray[np.float64], indices: Sequence[int], count: int) -> NDArray[np.float64]:  # noqa: D102
@@ -119,7 +128,9 @@ class Group(World):
         dist.all_reduce(torch.from_numpy(every), group=self._patient)
         return every
 
-    def wrap(self, model: nn.Module) -> nn.Module:  # noqa: D102 - as in World
+    def wrap(self, model: nn.Module, seed: int) -> nn.Module:  # noqa: D102 - as in World
+        if not self.leads:
+            torch.manual_seed(seed + self.rank)
         devices = [self.device] if self.device.type == "cuda" else None
         return DistributedDataParallel(model, device_ids=devices)
 
@@ -163,8 +174,8 @@ def _device(launch: Launch, device: str) -> torch.device:
         there = torch.cuda.device_count()
         if launch.local_rank >= there:
             raise InputError(
-                f"process {launch.local_rank} of this machine has no GPU of its own, there are {there}: start "
-                "fewer with --nproc-per-node, or use --device cpu"
+                f"process {launch.local_rank} of this machine has no GPU of its own, there are {there}: "
+                "start fewer with --nproc-per-node, or use --device cpu"
             )
         return torch.device("cuda", launch.local_rank)
     if device == "mps" or (device == "auto" and torch.backends.mps.is_available()):

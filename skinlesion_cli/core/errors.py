@@ -27,7 +27,7 @@ class TrainingError(SkinLesionError):
     """Training cannot go on: a non-finite loss, for example."""
 
 
-class StoppedByPeer(SkinLesionError):
+class PeerError(SkinLesionError):
     """Another process of the same run has failed, and says so itself."""
 
     def __init__(self, message: str, exit_code: int):

@@ -183,7 +183,9 @@ def _opened(
     if kind == "ram":
         if copies * needed > _free_memory():
             times = f"{copies} times " if copies > 1 else ""
-            raise InputError(f"--cache ram needs {times}{text} of shared memory; use --cache disk or --cache off")
+            raise InputError(
+                f"--cache ram needs {times}{text} of shared memory; use --cache disk or --cache off"
+            )
         return ImageCache(sizes, None), f"memory, {text}"
     path = _reserved(folder, paths, what, needed, text)
     return ImageCache(sizes, path), f"{path}, {text}"

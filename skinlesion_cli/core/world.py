@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skinlesion_cli.core.errors import InputError
+from skinlesion_cli.core.errors import InputError, SkinLesionError
 
 if TYPE_CHECKING:
     import torch
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Launch:
-    """How this process was started: one of `size`, by torchrun or by anything that sets the same variables."""
+    """How this process was started: one of `size`, by torchrun or what sets the same variables."""
 
     rank: int = 0
     size: int = 1
@@ -59,7 +59,12 @@ def read_launch(environ: Mapping[str, str] | None = None) -> Launch:
             "unset RANK and WORLD_SIZE"
         )
     return Launch(
-        rank, size, local_rank, local_size, _run_id(environ), _whole(environ, "TORCHELASTIC_RESTART_COUNT", 0, 0)
+        rank,
+        size,
+        local_rank,
+        local_size,
+        _run_id(environ),
+        _whole(environ, "TORCHELASTIC_RESTART_COUNT", 0, 0),
     )
 
 
@@ -98,7 +103,7 @@ class World:
         return self.rank == 0
 
     def together(self) -> contextlib.AbstractContextManager[None]:
-        """All processes pass the block, or all end by the `SkinLesionError` of the first that failed in it."""
+        """All processes pass the block, or all end by the `SkinLesionError` of the first to fail."""
         return contextlib.nullcontext()
 
     def machine_first(self) -> contextlib.AbstractContextManager[None]:
@@ -113,12 +118,16 @@ class World:
         """The leader's bytes; what the others give does not matter."""
         return content
 
-    def largest(self, number: int) -> int:
-        """The largest of the processes' numbers."""
-        return number
+    def largest(self, *numbers: int) -> tuple[int, ...]:
+        """The largest of the processes' numbers, place by place."""
+        return numbers
 
-    def add(self, values: "torch.Tensor") -> "torch.Tensor":
-        """The sum of the processes' tensors, on their device."""
+    def common(self, error: SkinLesionError) -> SkinLesionError:
+        """The error to raise where all processes find the same one, so that it is told once."""
+        return error
+
+    def sums_of_step(self, values: "torch.Tensor") -> "torch.Tensor":
+        """Loss, weight and hits (3,) of a whole step, of those that each process saw in it."""
         return values
 
     def shard(self, count: int, batch_size: int) -> list[int]:
@@ -144,8 +153,13 @@ class World:
         assert len(indices) == count
         return rows
 
-    def wrap(self, model: "nn.Module") -> "nn.Module":
-        """A module that computes as the model does and averages gradients over the processes."""
+    def wrap(self, model: "nn.Module", seed: int) -> "nn.Module":  # noqa: ARG002 - of several
+        """A module that computes as the model does and averages gradients over the processes.
+
+        Args:
+            model: in all processes the same.
+            seed: of what the model draws itself (dropout): of several processes, each its own.
+        """
         return model
 
     def set_averaging(self, wrapped: "nn.Module", wanted: bool) -> None:
