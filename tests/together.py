@@ -42,7 +42,7 @@ def steps_of(run: Trainer) -> list[tuple[torch.Tensor, list[torch.Tensor]]]:
     """What each step of an epoch reports and its gradient, with the weights held still."""
     run.optimizer.param_groups[0]["lr"] = 0.0
     weights, batches = torch.tensor(run.class_weights, dtype=torch.float32), iter(run.loader)
-    forward, found = run.world.wrap(run.forward, 0), []
+    forward, found = run.world.wrap(run.forward), []
     for _, shares in run.draws.shares(run.class_weights):
         seen = run.stepper.step(forward, batches, shares, weights)
         found.append((seen, [p.grad.clone() for p in run.model.parameters() if p.grad is not None]))

@@ -1,6 +1,8 @@
 """The command `skinlesion`: its subcommands, and what an error becomes."""
 
+import signal
 import sys
+import time
 from typing import Annotated
 
 import typer
@@ -18,10 +20,11 @@ from skinlesion_cli.cli import (
     train,
     weights,
 )
-from skinlesion_cli.core.errors import SkinLesionError
+from skinlesion_cli.core.errors import PeerError, SkinLesionError
+from skinlesion_cli.core.stopping import INTERRUPTED
 
-# What typer makes of Ctrl-C.
-INTERRUPTED = 130
+LEADER_FIRST = 5.0
+"""Seconds that another process waits for the leading one to tell what both find."""
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -62,7 +65,7 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line; exit with 0, 1 (faults), 2 (wrong usage or input) or 130 (interrupted)."""
+    """Run the command line; exit with 0, 1 (faults), 2 (wrong usage or input), 130 or 143 (by a signal)."""
     try:
         code = app(standalone_mode=False)
     except SkinLesionError as error:
@@ -78,6 +81,7 @@ def main() -> None:
         reason = " ".join(str(error).split())[:300]
         text = f"unexpected {type(error).__name__}: {reason}; add --verbose for the traceback"
         _stop(error, text, 1)
+    # What typer makes of Ctrl-C.
     if code == INTERRUPTED:
         console.fail("interrupted")
     sys.exit(code if isinstance(code, int) else 0)
@@ -88,5 +92,24 @@ def _stop(error: Exception, text: str, code: int) -> None:
         import traceback
 
         traceback.print_exception(error)
-    console.fail(text)
+    if isinstance(error, PeerError):
+        # torchrun sends it to all when one has ended; this one ends by itself, with its own exit code.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    else:
+        console.fail(_who() + text)
     sys.exit(code)
+
+
+def _who() -> str:
+    """Which of several processes fails; nothing where it is the only one, or the leading one."""
+    from skinlesion_cli.core.world import read_launch
+
+    try:
+        rank = read_launch().rank
+    except SkinLesionError:
+        return ""
+    if rank > 0 and not console.err.quiet:
+        # They have not met yet: most likely all of them fail alike. The leader says so, and torchrun then
+        # ends this process; it speaks only where it is the only one.
+        time.sleep(LEADER_FIRST)
+    return f"process {rank}: " if rank > 0 else ""

@@ -23,6 +23,11 @@ out = _console(stderr=False)
 err = _console(stderr=True)
 
 
+def hush() -> None:
+    """Print no more but the one line of `fail`: another process of the same run speaks."""
+    out.quiet = err.quiet = True
+
+
 def printable(text: str) -> str:
     """Text from outside (file names, class names) with its control characters shown instead of obeyed."""
     shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
@@ -41,6 +46,7 @@ def warn(text: str) -> None:
 
 def fail(text: str) -> None:
     """The one line that says why the command stops."""
+    err.quiet = False
     err.print(Text.assemble(("error: ", "bold red"), printable(text)), soft_wrap=True)
 
 

@@ -4,21 +4,33 @@ Li et al., *PyTorch Distributed: Experiences on Accelerating Data Parallel Train
 """
 
 import contextlib
+import hashlib
+import io
 import json
 import re
-from collections.abc import Iterator, Sequence
+import time
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 from torch import nn
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
+from skinlesion_cli.core.checkpoint import plain_settings
+from skinlesion_cli.core.contents import Contents
 from skinlesion_cli.core.errors import InputError, PeerError, SkinLesionError, TrainingError
+from skinlesion_cli.core.folders import Split
+from skinlesion_cli.core.resuming import LastState, read_last
+from skinlesion_cli.core.run_folder import RunFolder
+from skinlesion_cli.core.settings import Settings
 from skinlesion_cli.core.world import Launch, World
 
 # A process whose peer died learns of it at once, from its connection. These bounds are for a peer that
@@ -28,6 +40,10 @@ STEP_TIMEOUT = timedelta(minutes=10)
 WAIT_TIMEOUT = timedelta(days=7)
 """How long it may wait where one works and the others do not: the final scores of a large data set, say."""
 GOODBYE = timedelta(seconds=30)
+POLL_SECONDS = 0.05
+
+# What machines may set differently without training differently.
+FREE_OF_MACHINE = {"data_root", "init_weights", "num_workers", "cache", "pin_memory"}
 
 
 class Group(World):
@@ -38,9 +54,6 @@ class Group(World):
         self.device = device
         # A group of its own for all that is no training step: on the CPU, and patient.
         self._patient: Any = dist.new_group(backend="gloo", timeout=WAIT_TIMEOUT)
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -128,11 +141,15 @@ class Group(World):
         dist.all_reduce(torch.from_numpy(every), group=self._patient)
         return every
 
-    def wrap(self, model: nn.Module, seed: int) -> nn.Module:  # noqa: D102 - as in World
-        if not self.leads:
-            torch.manual_seed(seed + self.rank)
+    def wrap(self, model: nn.Module) -> nn.Module:  # noqa: D102 - as in World
         devices = [self.device] if self.device.type == "cuda" else None
         return DistributedDataParallel(model, device_ids=devices)
+
+    def seed_step(self, seed: int, epoch: int, step: int) -> None:  # noqa: D102 - as in World
+        # The leader goes on with its own generator, whose state every checkpoint holds.
+        if not self.leads:
+            own = np.random.SeedSequence((seed, epoch, step, self.rank))
+            torch.manual_seed(int(own.generate_state(1, np.uint64)[0] >> 1))
 
     def set_averaging(self, wrapped: nn.Module, wanted: bool) -> None:  # noqa: D102 - as in World
         # What torch's `no_sync` does, without a block around the forward and the backward pass.
@@ -157,9 +174,13 @@ def join(launch: Launch, device: str) -> Group:
     if own.type == "cuda":
         torch.cuda.set_device(own)
     try:
+        store, _, _ = next(rendezvous("env://", launch.rank, launch.size, timeout=STEP_TIMEOUT))
+        store = PrefixStore(_session(store, launch), store)
         # Both engines on a GPU: what is told between the processes lies on the CPU.
         backend = "cpu:gloo,cuda:nccl" if own.type == "cuda" else "gloo"
-        dist.init_process_group(backend, timeout=STEP_TIMEOUT, rank=launch.rank, world_size=launch.size)
+        dist.init_process_group(
+            backend, timeout=STEP_TIMEOUT, store=store, rank=launch.rank, world_size=launch.size
+        )
         return Group(launch, own)
     except (RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())[:160]
@@ -167,6 +188,30 @@ def join(launch: Launch, device: str) -> Group:
             f"process {launch.rank} of {launch.size} did not meet the others ({reason}); see that all were "
             "started, and that MASTER_ADDR and MASTER_PORT can be reached from every machine"
         ) from error
+
+
+def _session(store: Store, launch: Launch) -> str:
+    """A name for this start of the processes, under which they find only each other.
+
+    torchrun keeps one store through all restarts, and the addresses of processes that have died still stand
+    in it. Its count of restarts is no such name: on several machines each counts its own.
+    """
+    if launch.rank == 0:
+        name = uuid.uuid4().hex
+        store.set("session", name)
+        for rank in range(1, launch.size):
+            token = bytes(store.get(f"{name}/{rank}")).decode()
+            store.set(f"{name}/{token}", "seen")
+        return name
+    token, deadline = uuid.uuid4().hex, time.monotonic() + STEP_TIMEOUT.total_seconds()
+    while time.monotonic() < deadline:
+        # An earlier start's name may stand here still, but nobody lives to answer under it.
+        name = bytes(store.get("session")).decode()
+        store.set(f"{name}/{launch.rank}", token)
+        if store.check([f"{name}/{token}"]):
+            return name
+        time.sleep(POLL_SECONDS)
+    raise RuntimeError("timed out waiting for process 0")
 
 
 def _device(launch: Launch, device: str) -> torch.device:
@@ -190,3 +235,45 @@ def _lost_connection(error: RuntimeError) -> str:
     if found is not None:
         return found[0].lower()
     return "NCCL lost the connection" if isinstance(error, dist.DistBackendError) else ""
+
+
+def read_last_together(world: World, folder: RunFolder) -> LastState:
+    """What `read_last` gives, read by the leader alone: the others need not see the run's folder."""
+    file = io.BytesIO()
+    with world.together():
+        if world.leads:
+            torch.save(read_last(folder), file)
+    content, remark = torch.load(
+        io.BytesIO(world.from_leader(file.getvalue())), map_location="cpu", weights_only=True
+    )
+    return content, remark
+
+
+def require_same(world: World, settings: Settings, contents: Contents, splits: Mapping[str, Split]) -> None:
+    """See that all processes were started to do the same.
+
+    Args:
+        world: the processes.
+        settings: of this one.
+        contents: of its splits; empty where another process of its machine has them.
+        splits: as it sees them.
+
+    Raises:
+        InputError: a process has other settings, or finds other images.
+    """
+    own = {name: value for name, value in plain_settings(settings).items() if name not in FREE_OF_MACHINE}
+    names = [[split.classes, [str(file) for file in split.files]] for split in splits.values()]
+    digests = world.gather([_digest(own), _digest(names), _digest(contents) if contents else None])
+    with world.together():
+        for rank, (of_settings, of_names, of_contents) in enumerate(digests if world.leads else []):
+            if of_settings != digests[0][0]:
+                raise InputError(f"process {rank} has other settings than process 0; start all alike")
+            if of_names != digests[0][1] or of_contents not in (None, digests[0][2]):
+                raise InputError(
+                    f"process {rank} finds other images in {settings.data_root} than process 0; give every "
+                    "machine the same ones"
+                )
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -9,6 +9,7 @@ import timm
 import torch
 from torch import nn
 
+from skinlesion_cli.core.archive import require_intact
 from skinlesion_cli.core.errors import InputError, SkinLesionError
 from skinlesion_cli.core.settings import IMAGENET_MEAN, IMAGENET_STD, Settings, nearest
 
@@ -136,6 +137,7 @@ def read_tensors(path: Path) -> Any:
             from safetensors.torch import load_file
 
             return load_file(path)
+        require_intact(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     # torch.load and safetensors raise many types on damaged files: UnpicklingError, RuntimeError, EOFError,
     # KeyError, SafetensorError. All mean that the file is not to be had.

@@ -10,12 +10,12 @@ import torch
 from torch.optim.lr_scheduler import LRScheduler
 
 from skinlesion_cli.core.checkpoint import FORMAT, plain_settings
+from skinlesion_cli.core.contents import Contents, differences, read_contents, summary_of
 from skinlesion_cli.core.errors import InputError
 from skinlesion_cli.core.events import EpochRecord
 from skinlesion_cli.core.model import read_tensors
 from skinlesion_cli.core.run_folder import RunFolder
 from skinlesion_cli.core.settings import FIELDS, Settings
-from skinlesion_cli.core.world import Launch
 
 # What may differ between a run and its resumption without making it another run.
 FREE_TO_CHANGE = {
@@ -139,12 +139,12 @@ def read_last(folder: RunFolder) -> LastState:
         return _read_resumable(folder.previous), f"{error}; going on from {folder.previous.name} instead"
 
 
-def is_restart(folder: RunFolder, launch: Launch) -> bool:
-    """Whether torchrun restarts a run that has left a checkpoint in the folder."""
-    if launch.restarts == 0 or not (folder.last.exists() or folder.previous.exists()):
+def belongs_to(folder: RunFolder, run_id: str | None) -> bool:
+    """Whether the folder's last checkpoint is of the run to which torchrun gave this name."""
+    if run_id is None or not (folder.last.exists() or folder.previous.exists()):
         return False
     content, _ = read_last(folder)
-    return launch.run_id is not None and content["training"].get("run_id") == launch.run_id
+    return bool(content["training"].get("run_id") == run_id)
 
 
 def _read_resumable(path: Path) -> dict[str, Any]:
@@ -154,8 +154,21 @@ def _read_resumable(path: Path) -> dict[str, Any]:
     return content
 
 
-def require_same_run(content: Mapping[str, Any], settings: Settings, counts: dict[str, int]) -> None:
+def require_same_run(
+    content: Mapping[str, Any],
+    settings: Settings,
+    counts: dict[str, int],
+    contents: Contents,
+    listed: Path,
+) -> None:
     """Hold a checkpoint to resume from against what is asked for now.
+
+    Args:
+        content: of the checkpoint.
+        settings: of the run as it would go on.
+        counts: training images of each class.
+        contents: the files of the splits; empty where they are not to be compared.
+        listed: where the run wrote its own, as `write_contents` does; it need not be there.
 
     Raises:
         InputError: it would be another run; each difference is named.
@@ -167,7 +180,13 @@ def require_same_run(content: Mapping[str, Any], settings: Settings, counts: dic
     if changed:
         changes = ", ".join(f"{name} was {was[name]} and is {now[name]}" for name in changed)
         raise InputError(
-            f"last.pth belongs to another run: {changes}; give the same settings, or --overwrite"
+            f"cannot resume: the checkpoint belongs to another run: {changes}; give the same settings, or "
+            "--overwrite"
         )
-    if content["class_counts"] != counts:
-        raise InputError("cannot resume: the data set holds other images than it did; use --overwrite")
+    stored, summary = content["training"].get("data"), summary_of(contents)
+    if content["class_counts"] != counts or (stored and summary and stored != summary):
+        told = differences(read_contents(listed), contents) or "other images"
+        raise InputError(
+            f"cannot resume: {settings.data_root} is not what it was when the run began ({told}); put it "
+            "back, or start anew with --overwrite"
+        )

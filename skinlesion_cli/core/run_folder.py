@@ -39,6 +39,21 @@ class RunFolder:
         """The folder of tables and pictures."""
         return self.root / "results"
 
+    @property
+    def contents(self) -> Path:
+        """The list of the images that the run is made of."""
+        return self.results / "files.csv"
+
+    @property
+    def environment(self) -> Path:
+        """What the run ran on."""
+        return self.results / "environment.json"
+
+    @property
+    def unreadable(self) -> Path:
+        """The list of the files that were left out because they cannot be read."""
+        return self.results / "unreadable.txt"
+
     def claim(self, *, resume: bool, overwrite: bool) -> None:
         """Make the folders, and see that no earlier run is lost by mistake.
 

@@ -10,9 +10,10 @@ from torch.utils.data import DataLoader
 
 from skinlesion_cli.core.balance import ens_weights
 from skinlesion_cli.core.checkpoint import Checkpoint, plain_settings, plain_state, save_checkpoint
+from skinlesion_cli.core.contents import Contents, summary_of
 from skinlesion_cli.core.description import Preprocessing
 from skinlesion_cli.core.division import Division, step_line
-from skinlesion_cli.core.errors import SkinLesionError, TrainingError, first_few
+from skinlesion_cli.core.errors import InputError
 from skinlesion_cli.core.events import EpochDone, EpochRecord, Note, OnEvent, StepsDone, Warned, ignore
 from skinlesion_cli.core.folders import Split
 from skinlesion_cli.core.image_cache import open_cache, open_views
@@ -37,6 +38,7 @@ from skinlesion_cli.core.resuming import (
 from skinlesion_cli.core.run_folder import RunFolder
 from skinlesion_cli.core.runtime import choose_runtime, seed_everything
 from skinlesion_cli.core.settings import Settings
+from skinlesion_cli.core.soundness import Soundness
 from skinlesion_cli.core.stepping import Stepper
 from skinlesion_cli.core.stopping import Stopped, Stopping
 from skinlesion_cli.core.sums import EpochSums
@@ -45,8 +47,6 @@ from skinlesion_cli.core.workers import worker_count
 from skinlesion_cli.core.world import ALONE, World
 
 SECONDS_BETWEEN_EVENTS = 0.25
-FILES_NAMED = 64
-"""Images that the message of a loss that is not finite names at most."""
 
 
 class Trainer:
@@ -64,6 +64,7 @@ class Trainer:
         *,
         resume: bool = False,
         last: LastState | None = None,
+        contents: Contents | None = None,
         stopping: Stopping | None = None,
         world: World = ALONE,
         on_event: OnEvent = ignore,
@@ -77,6 +78,7 @@ class Trainer:
             folder: claimed for this run.
             resume: go on from the folder's last checkpoint.
             last: its content, where another process has read it.
+            contents: the files of the splits, so that a resumption on others is refused; None does not look.
             stopping: tells when a signal asks to stop.
             world: the processes that train together, each with its own `Trainer`.
             on_event: is told of the progress.
@@ -86,7 +88,7 @@ class Trainer:
         """
         self.settings, self.train_split, self.val_split = settings, train, val
         self.folder, self.on_event = folder, on_event
-        self.stopping, self.world = stopping or Stopping(), world
+        self.contents, self.stopping, self.world = contents or {}, stopping or Stopping(), world
         self.runtime = choose_runtime(settings.device, settings.precision, training=True)
         # Validation chooses the epoch, so it is scored like the final scores: in fp32 unless asked otherwise.
         self.scoring_runtime = choose_runtime(settings.device, settings.precision, training=False)
@@ -115,8 +117,8 @@ class Trainer:
             self.optimizer, self.scaler, self.runtime, self.preprocessing, settings.grad_clip_norm, world
         )
         self.class_weights = np.array(ens_weights(list(train.counts.values()), settings.loss_beta))
+        self.data = summary_of(self.contents)
         self.progress, self.sums = Progress(), EpochSums(self.runtime.device)
-        self._sound_step = 0
         self.forward: nn.Module = torch.compile(self.model) if settings.compile else self.model  # type: ignore[assignment]
         self.workers = worker_count(settings.num_workers, world.launch.local_size)
         self.draws = WeightedDraws(
@@ -134,6 +136,7 @@ class Trainer:
         cache, place = open_cache(
             settings.cache, train.paths, settings.img_size, copies=world.launch.local_size
         )
+        self.soundness = Soundness(self.draws, train, world)
         self.val_views, val_place = open_views(settings.cache, val.paths, settings.img_size)
         on_event(Note(f"image cache: {place}; of validation: {val_place}"))
         self.loader: DataLoader[Any] = training_loader(
@@ -163,7 +166,7 @@ class Trainer:
             if self.progress.is_new:
                 self.folder.remove_checkpoints()
             self.folder.write_history(self.progress.history)
-        self.forward = self.world.wrap(self.forward, self.settings.seed)
+        self.forward = self.world.wrap(self.forward)
         with self.stopping.held():
             while not (self.stopping.asked or self._is_over()):
                 try:
@@ -185,11 +188,12 @@ class Trainer:
         epoch, steps = progress.epoch, self.draws.steps
         self.draws.epoch, self.draws.first_step = epoch, progress.step
         weights = torch.tensor(self.class_weights, dtype=torch.float32, device=device)
-        self._sound_step = progress.step
+        self.soundness.begin(progress.step)
         self.sums = EpochSums(device, scaled=self.scaler.is_enabled(), stored=progress.sums)
         drawn_before, begun, told = self.sums.drawn, time.monotonic(), time.monotonic()
         batches, shares = iter(self.loader), self.draws.shares(self.class_weights)
         for step, (drawn, shares_of_step) in enumerate(shares, start=progress.step + 1):
+            self.world.seed_step(self.settings.seed, epoch, step)
             loss, weight, hits = self.stepper.step(self.forward, batches, shares_of_step, weights).unbind()
             self.sums.add(loss, weight, hits, drawn)
             progress.step = step
@@ -199,7 +203,7 @@ class Trainer:
             )
             # Elsewhere than on the CPU, looking at the loss waits for the device.
             if due or device.type == "cpu":
-                self._require_sound()
+                self.soundness.require_loss(self.sums, step)
             if due:
                 told = now
                 speed = (self.sums.drawn - drawn_before) / (now - begun)
@@ -210,7 +214,7 @@ class Trainer:
                 self.stopping.asked = asked
                 break
         self.world.share_buffers(self.model)
-        self._require_finite_weights()
+        self.soundness.require_weights(self.model, progress.step)
 
     def _close_epoch(self, val: dict[str, float]) -> None:
         """Take the epoch into the history and write the checkpoints."""
@@ -254,14 +258,14 @@ class Trainer:
 
     def _save_last(self) -> None:
         """Write last.pth in mid-epoch; the model that it holds has no validation figures."""
-        self._require_sound()
+        self.soundness.require_loss(self.sums, self.progress.step)
         if self.world.leads:
-            self._require_finite_weights()
+            self.soundness.require_weights(self.model, self.progress.step)
             self.progress.sums = self.sums.plain()
             self._write_last(self._checkpoint(self.progress.epoch, {}))
 
     def _write_last(self, checkpoint: Checkpoint) -> None:
-        origin = {"step_size": self.draws.step_size, "run_id": self.world.launch.run_id}
+        origin = {"step_size": self.draws.step_size, "run_id": self.world.launch.run_id, "data": self.data}
         state = self.learner.state() | self.progress.plain() | origin
         save_checkpoint(self.folder.last, checkpoint, earlier=self.folder.previous, training=state)
 
@@ -279,10 +283,15 @@ class Trainer:
 
     def _resume(self, last: LastState) -> None:
         content, remark = last
-        require_same_run(content, self.settings, self.train_split.counts)
-        self.model.load_state_dict(plain_state_dict(content))
-        self.learner.restore(content["training"])
-        self.progress = progress_of(content["training"])
+        counts, listed = self.train_split.counts, self.folder.contents
+        require_same_run(content, self.settings, counts, self.contents, listed)
+        try:
+            self.model.load_state_dict(plain_state_dict(content))
+            self.learner.restore(content["training"])
+            self.progress = progress_of(content["training"])
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise InputError(f"{self.folder.last} is no checkpoint to resume from: {reason}") from None
         before = content["training"].get("step_size", content["settings"]["batch_size"])
         if before != self.draws.step_size:
             self.progress.move_to_steps_of(self.draws.step_size)
@@ -299,26 +308,3 @@ class Trainer:
             self.on_event(Note(f"stopped early: no better epoch in {progress.epochs_since_best} epochs"))
             return True
         return False
-
-    def _require_sound(self) -> None:
-        """Stop where the loss is no longer finite."""
-        if not self.sums.sound:
-            raise self._fault(f"the loss became {self.sums.loss}")
-        self._sound_step = self.progress.step
-
-    def _require_finite_weights(self) -> None:
-        """Stop where a weight is no longer finite, so that no such checkpoint replaces a good one."""
-        if not all(bool(torch.isfinite(value).all()) for value in self.model.state_dict().values()):
-            raise self._fault("weights became infinite or undefined")
-
-    def _fault(self, what: str) -> SkinLesionError:
-        """Names the images of the steps since all was well; of the last step where it seemed so until now."""
-        epoch, step = self.progress.epoch, self.progress.step
-        batches = self.draws.batches(min(self._sound_step, step - 1), step)
-        files = {str(self.train_split.files[index]): None for batch in batches for index, _ in batch}
-        return self.world.common(
-            TrainingError(
-                f"{what} in epoch {epoch} by step {step}, which saw {first_few(list(files), FILES_NAMED)}; "
-                "the last good checkpoint is kept: lower --learning-rate, or use --precision fp32"
-            )
-        )

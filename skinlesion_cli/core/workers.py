@@ -6,6 +6,8 @@ from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+from skinlesion_cli.core.stopping import outlive_signals
+
 Result = TypeVar("Result")
 FILES_A_TURN = 8
 """Files that a process is handed at once: few enough to keep all busy, enough to make handing over cheap."""
@@ -37,5 +39,5 @@ def map_files(function: Callable[[Path], Result], paths: Sequence[Path], workers
     if workers < 2:
         yield from map(function, paths)
         return
-    with ProcessPoolExecutor(workers) as pool:
+    with ProcessPoolExecutor(workers, initializer=outlive_signals) as pool:
         yield from pool.map(function, paths, chunksize=FILES_A_TURN)

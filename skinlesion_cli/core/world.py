@@ -9,7 +9,8 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,6 +88,14 @@ class World:
     def __init__(self, launch: Launch = Launch()):
         self.launch = launch
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Leave the others."""
+
     @property
     def rank(self) -> int:
         """From 0."""
@@ -153,14 +162,12 @@ class World:
         assert len(indices) == count
         return rows
 
-    def wrap(self, model: "nn.Module", seed: int) -> "nn.Module":  # noqa: ARG002 - of several
-        """A module that computes as the model does and averages gradients over the processes.
-
-        Args:
-            model: in all processes the same.
-            seed: of what the model draws itself (dropout): of several processes, each its own.
-        """
+    def wrap(self, model: "nn.Module") -> "nn.Module":
+        """A module that computes as the model does and averages gradients over the processes."""
         return model
+
+    def seed_step(self, seed: int, epoch: int, step: int) -> None:
+        """Let each process draw its own numbers inside the model (dropout), the same after a resumption."""
 
     def set_averaging(self, wrapped: "nn.Module", wanted: bool) -> None:
         """Whether the next pass through a wrapped module ends by averaging gradients."""

@@ -1,0 +1,78 @@
+"""Whether anything is lost when training is killed: SIGKILL at random moments, resumed each time.
+
+    python -m tests.benchmarks.kills [--kills 20] [--seed 1]
+
+For no and for two worker processes: one run of the command that is never stopped, and one that is killed
+again and again, once of them in the middle of writing a checkpoint. Weights and history must be equal to the
+last bit, and after each kill a checkpoint must be there that loads. All images are drawn.
+"""
+
+import argparse
+import os
+import random
+import tempfile
+import time
+from pathlib import Path
+
+from tests.conftest import draw_data_set
+from tests.killed import SMALL, Run, kill, kill_in_a_write, wait_for_line
+
+
+def killed_again_and_again(run: Run, kills: int, chance: random.Random, length: float) -> None:
+    """Kill the run `kills` times, then let it end; print where each kill found it."""
+    saved = False
+    for number in range(1, kills + 1):
+        process = run.start()
+        if number == kills // 2:
+            while not kill_in_a_write(run, process):
+                process = run.start()
+            where = "in the middle of a write"
+        elif number % 4 == 0:
+            delay = chance.uniform(0, length / 2)
+            time.sleep(delay)
+            where = f"{delay:.2f} s after the start"
+            kill(process)
+        else:
+            wait_for_line(process, "never checked for leaks")
+            delay = chance.uniform(0, length / kills)
+            time.sleep(delay)
+            where = f"{delay:.2f} s after training began"
+            kill(process)
+        loadable = run.loadable()
+        if saved and not loadable:
+            raise SystemExit(f"kill {number}, {where}: no checkpoint can be loaded")
+        saved = bool(loadable)
+        half = " (a half-written file is left)" if run.unfinished() else ""
+        print(f"  kill {number:>2}: {where}; whole: {', '.join(loadable) or 'none yet'}{half}", flush=True)
+    run.finish()
+
+
+def main() -> None:
+    """Run, kill, compare, and print what came out."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    failed = False
+    with tempfile.TemporaryDirectory() as scratch:
+        data = draw_data_set(Path(scratch, "data"), {"train": (40, 30, 20), "val": (4, 3, 2)})
+        environment = os.environ | {"XDG_CACHE_HOME": str(Path(scratch, "cache"))}
+        for workers in (0, 2):
+            arguments = ["--data", data, *SMALL, "--epochs", 8, "--save-every", 1, "--num-workers", workers]
+            whole = Run(Path(scratch, f"whole-{workers}"), arguments, environment)
+            begun = time.monotonic()
+            whole.finish()
+            length = time.monotonic() - begun
+            print(f"{workers} workers: never stopped, {length:.0f} s", flush=True)
+            killed = Run(Path(scratch, f"killed-{workers}"), arguments, environment)
+            killed_again_and_again(killed, options.kills, random.Random(options.seed), length)
+            for name, expected in whole.results().items():
+                found = killed.results()[name]
+                failed |= found != expected
+                print(f"  {name}: {'equal' if found == expected else 'NOT EQUAL'} ({found[:16]})", flush=True)
+    if failed:
+        raise SystemExit("something was lost")
+
+
+if __name__ == "__main__":
+    main()
