@@ -1,6 +1,6 @@
 """The command `skinlesion`: its subcommands, and what an error becomes."""
 
-import signal
+import os
 import sys
 import time
 from typing import Annotated
@@ -93,10 +93,10 @@ def _stop(error: Exception, text: str, code: int) -> None:
 
         traceback.print_exception(error)
     if isinstance(error, PeerError):
-        # torchrun sends it to all when one has ended; this one ends by itself, with its own exit code.
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    else:
-        console.fail(_who() + text)
+        # Nothing is to be told. The interpreter's own end would wait for peers that have gone, and torchrun
+        # would end this process by a signal meanwhile.
+        os._exit(code)
+    console.fail(_who() + text)
     sys.exit(code)
 
 

@@ -186,10 +186,11 @@ def _write_beginning(trainer: "Trainer", unreadable: list[str], *, resume: bool)
 
     folder, settings = trainer.folder, trainer.settings
     console.note(last_check(settings.data_root))
-    folder.write_settings(settings)
+    processes = trainer.world.size
+    folder.write_settings(settings, processes)
     write_contents(folder.contents, trainer.contents)
     write_unreadable(folder.unreadable, unreadable)
-    device = trainer.runtime.describe()
+    device = (f"{processes} × " if processes > 1 else "") + trainer.runtime.describe()
     entry = environment(device=device, command=sys.argv, seed=settings.seed, data=trainer.data)
     record(folder.environment, entry, resumed=resume)
     results.write_class_weights(folder.results, trainer.train_split.counts, settings)

@@ -230,8 +230,8 @@ def nearest(name: str, known: typing.Iterable[str]) -> str:
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
-def to_toml(settings: Settings) -> str:
-    """The settings as a config file that reproduces them from any folder."""
+def to_toml(settings: Settings, processes: int = 1) -> str:
+    """The settings as a config file that reproduces them from any folder, and what to call it with."""
     import tomli_w
 
     values: dict[str, Any] = {}
@@ -240,8 +240,9 @@ def to_toml(settings: Settings) -> str:
             value = str(value.absolute())
         if value is not None:
             values[name] = value
+    command = "skinlesion" if processes == 1 else f"torchrun --nproc-per-node {processes} -m skinlesion_cli"
     return (
-        "# Reproduce this run: skinlesion train --config settings.toml --out ANOTHER_FOLDER\n"
+        f"# Reproduce this run: {command} train --config settings.toml --out ANOTHER_FOLDER\n"
         + tomli_w.dumps(values)
     )
 
