@@ -1,19 +1,23 @@
 """What each of several processes sees of a run; torchrun starts it for tests/core/test_distributed.py."""
 
+import dataclasses
 import hashlib
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from skinlesion_cli.core.distributed import join
+from skinlesion_cli.core.distributed import join, require_same
+from skinlesion_cli.core.errors import SkinLesionError
 from skinlesion_cli.core.events import EpochDone, Event
 from skinlesion_cli.core.folders import read_split
 from skinlesion_cli.core.inference import predict_split
 from skinlesion_cli.core.metrics import score, weighted_loss
 from skinlesion_cli.core.run_folder import RunFolder
+from skinlesion_cli.core.screening import agreed_splits
 from skinlesion_cli.core.settings import Settings
 from skinlesion_cli.core.torch_backend import TorchBackend
 from skinlesion_cli.core.training import Trainer
@@ -100,7 +104,21 @@ def main(data: Path, out: Path) -> None:
             (out / f"entered-{world.rank}").touch()
         found["gathered"] = world.gather({"rank": world.rank, "text": "é" * world.rank})
         found["leader"] = world.from_leader(b"\0leader" if world.leads else b"").decode()
+        splits = {"val": read_split(data, "val")}
+        # As where the leader has found the last file unreadable.
+        some = dataclasses.replace(
+            splits["val"], files=splits["val"].files[:-1], labels=splits["val"].labels[:-1]
+        )
+        agreed = agreed_splits({"val": some} if world.leads else splits, world)
+        found["agreed"] = agreed == {"val": some}
+        require_same(world, Settings(data_root=Path(str(world.rank))), {}, agreed)
+        try:
+            require_same(world, Settings(batch_size=4 + world.rank), {}, agreed)
+        except SkinLesionError as error:
+            found["refused"] = [type(error).__name__, str(error), error.exit_code]
         (out / f"{world.rank}.json").write_text(json.dumps(found), encoding="utf-8")
+        # The others wait for the end of the one that was refused.
+        os._exit(0)
 
 
 if __name__ == "__main__":

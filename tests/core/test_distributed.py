@@ -80,6 +80,15 @@ def test_they_tell_each_other(seen: list[dict[str, Any]]) -> None:
     assert [one["first"] for one in seen] == [[], ["entered-0"]]
 
 
+def test_they_train_on_the_images_that_the_leader_could_read(seen: list[dict[str, Any]]) -> None:
+    assert [one["agreed"] for one in seen] == [True, True]
+
+
+def test_other_settings_are_refused_and_told_by_one(seen: list[dict[str, Any]]) -> None:
+    message = "process 1 has other settings than process 0; start all alike"
+    assert [one["refused"] for one in seen] == [["InputError", message, 2], ["PeerError", message, 2]]
+
+
 @pytest.fixture(scope="module")
 def restarted(
     data: Path, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
