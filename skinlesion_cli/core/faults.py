@@ -35,7 +35,7 @@ def named_faults(settings: Settings) -> Iterator[None]:
 
 def explained(error: Exception, settings: Settings) -> str | None:
     """What a fault of torch means and what to do, in one line; None where it is not known."""
-    text = str(error)
+    text = _told(error)
     # The message says of a worker that it is dead, or repeats the fault that the worker raised.
     if "DataLoader worker" in text and _has(text, _NO_SHARED_MEMORY):
         return (
@@ -54,6 +54,15 @@ def explained(error: Exception, settings: Settings) -> str | None:
             "where the device has them"
         )
     return None
+
+
+def _told(error: BaseException) -> str:
+    """The messages of an error and of those that led to it, the last one first."""
+    texts, seen = [], error
+    while seen is not None:
+        texts.append(str(seen))
+        seen = seen.__cause__ or seen.__context__
+    return "\n".join(texts)
 
 
 def _own_words(error: SkinLesionError) -> str:

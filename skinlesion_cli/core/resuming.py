@@ -107,6 +107,8 @@ class Learner:
         """Bring back what `state` gave."""
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
+        # The steps before count: without this the scheduler warns where an epoch's last one was among them.
+        self.optimizer._opt_called = True  # type: ignore[attr-defined]
         # A scaler that is at work has no use for the empty state of one that was not.
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])

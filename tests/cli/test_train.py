@@ -30,8 +30,18 @@ def history_of(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_every_file_of_the_contract_is_there(trained: Path) -> None:
-    assert {path.name for path in (trained / "checkpoints").iterdir()} == {"best_model.pth", "last.pth"}
-    expected = {f"{name}.png" for name in PICTURES} | {"history.csv", "settings.toml", "metrics.json"}
+    assert {path.name for path in (trained / "checkpoints").iterdir()} == {
+        "best_model.pth",
+        "last.pth",
+        "last.previous.pth",
+    }
+    expected = {f"{name}.png" for name in PICTURES} | {
+        "history.csv",
+        "settings.toml",
+        "metrics.json",
+        "environment.json",
+        "files.csv",
+    }
     expected |= {f"{split}_predictions.csv" for split in ("train", "val", "test")}
     assert {path.name for path in (trained / "results").iterdir()} == expected
     for name in PICTURES:

@@ -19,6 +19,17 @@ def draws(alpha: float, *, size: int = 200_000, seed: int = 1, batch_size: int =
     )
 
 
+def test_a_resumed_epoch_leaves_out_the_steps_that_were_done() -> None:
+    sampler = draws(0.5, size=100, batch_size=32)
+    whole = list(sampler)
+    sampler.first_step = len(whole) - 2
+    assert list(sampler) == whole[-2:]
+    assert (len(sampler), sampler.steps) == (2, len(whole))
+    assert list(sampler.batches(1, 3)) == whole[1:3]
+    sampler.first_step = len(whole)
+    assert list(sampler) == []
+
+
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
 def test_classes_are_drawn_with_their_probability_and_images_alike(alpha: float) -> None:
     indices, _ = draws(alpha).draw()

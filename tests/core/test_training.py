@@ -1,4 +1,3 @@
-import dataclasses
 from pathlib import Path
 
 import pytest
@@ -10,40 +9,9 @@ from skinlesion_cli.core.errors import InputError, TrainingError
 from skinlesion_cli.core.events import EpochDone, Event, Note, StepsDone
 from skinlesion_cli.core.folders import read_split
 from skinlesion_cli.core.metrics import score
-from skinlesion_cli.core.run_folder import RunFolder
 from skinlesion_cli.core.runtime import choose_runtime
-from skinlesion_cli.core.settings import Settings
 from skinlesion_cli.core.training import Trainer
-
-
-def tiny(data: Path, **changes: object) -> Settings:
-    settings = Settings(
-        data_root=data,
-        model_arch="mobilevitv2_050",
-        img_size=64,
-        pretrained=False,
-        batch_size=8,
-        epochs=3,
-        num_workers=0,
-        precision="fp32",
-        epoch_size_mult=1.0,
-        seed=3,
-    )
-    return dataclasses.replace(settings, **changes)
-
-
-def trainer(
-    data: Path, root: Path, *, resume: bool = False, **changes: object
-) -> tuple[Trainer, list[Event]]:
-    folder = RunFolder(root)
-    folder.claim(resume=resume, overwrite=not resume)
-    events: list[Event] = []
-    train, val = read_split(data, "train"), read_split(data, "val")
-    return Trainer(tiny(data, **changes), train, val, folder, resume=resume, on_event=events.append), events
-
-
-def weights_of(path: Path) -> dict[str, torch.Tensor]:
-    return torch.load(path, weights_only=True)["model"]
+from tests.runs import assert_same_outcome, trainer, weights_of
 
 
 def test_a_resumed_run_equals_one_that_never_stopped_to_the_bit(data: Path, tmp_path: Path) -> None:
@@ -55,11 +23,7 @@ def test_a_resumed_run_equals_one_that_never_stopped_to_the_bit(data: Path, tmp_
     resumed, events = trainer(data, tmp_path / "stopped", resume=True)
     assert Note("resuming after epoch 1") in events
     resumed.run()
-    history = [(tmp_path / run / "results" / "history.csv").read_bytes() for run in ("whole", "stopped")]
-    assert history[0] == history[1]
-    for name in ("last.pth", "best_model.pth"):
-        first, second = (weights_of(tmp_path / run / "checkpoints" / name) for run in ("whole", "stopped"))
-        assert all(torch.equal(first[key], second[key]) for key in first)
+    assert_same_outcome(tmp_path / "whole", tmp_path / "stopped")
 
 
 def stop_after_first_epoch(run: Trainer) -> None:
@@ -154,10 +118,35 @@ def test_the_best_checkpoint_is_the_epoch_with_the_best_weighted_f1(data: Path, 
 
 def test_a_loss_that_is_not_finite_stops_it_and_keeps_the_checkpoint(data: Path, tmp_path: Path) -> None:
     run, _ = trainer(data, tmp_path)
-    run.class_weights[:] = float("inf")
-    with pytest.raises(TrainingError, match="the loss became"):
+
+    def spoil(event: Event) -> None:
+        if isinstance(event, EpochDone):
+            run.class_weights[:] = float("inf")
+
+    run.on_event = spoil
+    with pytest.raises(
+        TrainingError, match=r"the loss became (nan|inf) in epoch 2 by step 1, which saw"
+    ) as told:
         run.run()
-    assert not run.folder.best.exists()
+    run.draws.epoch = 2
+    batch = {str(run.train_split.files[index]) for index, _ in next(run.draws.batches(0, 1))}
+    assert {name for name in map(str, run.train_split.files) if name in str(told.value)} == batch
+    assert torch.load(run.folder.last, weights_only=True)["epoch"] == 1
+
+
+def test_weights_that_are_not_finite_replace_no_checkpoint(data: Path, tmp_path: Path) -> None:
+    run, _ = trainer(data, tmp_path, save_every=1)
+
+    def spoil(event: Event) -> None:
+        if isinstance(event, StepsDone) and (event.epoch, event.step) == (2, 3):
+            next(run.model.parameters()).data[0] = torch.nan
+
+    run.on_event = spoil
+    with pytest.raises(TrainingError, match="weights became infinite or undefined in epoch 2 by step 3"):
+        run.run()
+    content = torch.load(run.folder.last, weights_only=True)
+    assert (content["epoch"], content["training"]["step"]) == (2, 2)
+    assert all(torch.isfinite(value).all() for value in content["model"].values())
 
 
 def test_resuming_with_other_settings_names_each_difference(data: Path, tmp_path: Path) -> None:
