@@ -58,7 +58,8 @@ def explained(error: Exception, settings: Settings) -> str | None:
 
 def _told(error: BaseException) -> str:
     """The messages of an error and of those that led to it, the last one first."""
-    texts, seen = [], error
+    texts: list[str] = []
+    seen: BaseException | None = error
     while seen is not None:
         texts.append(str(seen))
         seen = seen.__cause__ or seen.__context__
