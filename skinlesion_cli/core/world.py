@@ -1,6 +1,6 @@
 """The processes that train together: what torchrun says of them, and what they do in common.
 
-Without torchrun there is one process, `ALONE`, to which all of this is nothing. No torch here;
+Without torchrun there is one process, `ALONE`, to which all of this is nothing. No torch or numpy here;
 `distributed.Group` is the world of several.
 """
 
@@ -12,13 +12,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
 from skinlesion_cli.core.errors import InputError, SkinLesionError
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from torch import nn
 
 
@@ -148,7 +147,9 @@ class World:
         starts = range(self.rank * batch_size, count, self.size * batch_size)
         return [index for start in starts for index in range(start, min(start + batch_size, count))]
 
-    def collected(self, rows: NDArray[np.float64], indices: Sequence[int], count: int) -> NDArray[np.float64]:
+    def collected(
+        self, rows: "NDArray[np.float64]", indices: Sequence[int], count: int
+    ) -> "NDArray[np.float64]":
         """Put the rows of all processes' shards in order.
 
         Args:
