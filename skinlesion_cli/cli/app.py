@@ -1,6 +1,8 @@
 """The command `skinlesion`: its subcommands, and what an error becomes."""
 
+import os
 import sys
+import time
 from typing import Annotated
 
 import typer
@@ -19,8 +21,11 @@ from skinlesion_cli.cli import (
     train,
     weights,
 )
-from skinlesion_cli.core.errors import SkinLesionError
+from skinlesion_cli.core.errors import PeerError, SkinLesionError
 from skinlesion_cli.core.stopping import INTERRUPTED
+
+LEADER_FIRST = 5.0
+"""Seconds that another process waits for the leading one to tell what both find."""
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -91,5 +96,24 @@ def _stop(error: Exception, text: str, code: int) -> None:
         import traceback
 
         traceback.print_exception(error)
-    console.fail(text)
+    if isinstance(error, PeerError):
+        # Nothing is to be told. The interpreter's own end would wait for peers that have gone, and torchrun
+        # would end this process by a signal meanwhile.
+        os._exit(code)
+    console.fail(_who() + text)
     sys.exit(code)
+
+
+def _who() -> str:
+    """Which of several processes fails; nothing where it is the only one, or the leading one."""
+    from skinlesion_cli.core.world import read_launch
+
+    try:
+        rank = read_launch().rank
+    except SkinLesionError:
+        return ""
+    if rank > 0 and not console.err.quiet:
+        # They have not met yet: most likely all of them fail alike. The leader says so, and torchrun then
+        # ends this process; it speaks only where it is the only one.
+        time.sleep(LEADER_FIRST)
+    return f"process {rank}: " if rank > 0 else ""

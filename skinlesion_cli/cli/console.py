@@ -30,6 +30,11 @@ out = _console(stderr=False)
 err = _console(stderr=True)
 
 
+def hush() -> None:
+    """Print no more but the one line of `fail`: another process of the same run speaks."""
+    out.quiet = err.quiet = True
+
+
 def note(text: str) -> None:
     """One line that a person should know."""
     err.print(Text(_line(text), style="dim"), soft_wrap=True)
@@ -42,6 +47,7 @@ def warn(text: str) -> None:
 
 def fail(text: str) -> None:
     """The one line that says why the command stops."""
+    err.quiet = False
     err.print(Text.assemble(("error: ", "bold red"), _line(text)), soft_wrap=True)
 
 

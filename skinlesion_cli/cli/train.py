@@ -10,14 +10,20 @@ import typer
 
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import with_settings
-from skinlesion_cli.core.errors import InterruptedRunError
+from skinlesion_cli.core.errors import InterruptedRunError, PeerError
 from skinlesion_cli.core.settings import FIELDS, Settings
+from skinlesion_cli.core.world import Launch, World, read_launch
 
 if TYPE_CHECKING:
+    from skinlesion_cli.core.contents import Contents
     from skinlesion_cli.core.folders import Split
+    from skinlesion_cli.core.resuming import LastState
     from skinlesion_cli.core.run_folder import RunFolder
     from skinlesion_cli.core.stopping import Stopping
     from skinlesion_cli.core.training import Trainer
+
+ECHO_SECONDS = 5.0
+"""torchrun hands on a terminal's Ctrl-C, which came to each process already."""
 
 
 @with_settings(*FIELDS)
@@ -42,52 +48,114 @@ def train(
     from skinlesion_cli.core.contents import contents_of
     from skinlesion_cli.core.folders import read_splits
     from skinlesion_cli.core.run_folder import RunFolder
+    from skinlesion_cli.core.screening import agreed_splits
 
-    folder = RunFolder(out)
-    with _stops_told(folder) as stopping:
-        splits = read_splits(settings.data_root, ["train", "val"], optional=["test"])
-        folder.claim(resume=resume, overwrite=overwrite)
-        splits, unreadable = _readable(splits, settings)
-        contents = contents_of(splits)
+    folder, launch = RunFolder(out), read_launch()
+    # Joined first: a signal that comes while a process waits for the others ends it at once.
+    with _joined(launch, settings) as world, _stops_told(folder, launch) as stopping:
+        # torchrun counts the restarts of each machine for itself.
+        (restarts,) = world.largest(launch.restarts)
+        with world.together():
+            splits = read_splits(settings.data_root, ["train", "val"], optional=["test"])
+            if world.leads:
+                resume, overwrite = _as_restarted(
+                    folder, launch, restarts, resume=resume, overwrite=overwrite
+                )
+                folder.claim(resume=resume, overwrite=overwrite)
+        with world.together():
+            # Once for each machine.
+            splits, unreadable = _readable(splits, settings) if launch.local_rank == 0 else (splits, [])
+            contents = contents_of(splits) if launch.local_rank == 0 else {}
+        splits = agreed_splits(splits, world)
 
         # Only now the seconds that torch takes: a wrong path is told at once.
         from skinlesion_cli.core.faults import named_faults
         from skinlesion_cli.core.training import Trainer
 
+        last = _agreed_beginning(world, settings, contents, splits, folder, resume=resume)
         with named_faults(settings):
             with Display() as display:
-                trainer = Trainer(
-                    settings,
-                    splits["train"],
-                    splits["val"],
-                    folder,
-                    resume=resume,
-                    contents=contents,
-                    stopping=stopping,
-                    on_event=display.show,
-                )
-                _write_beginning(trainer, unreadable, resume=resume)
+                with world.together(), world.machine_first():
+                    trainer = Trainer(
+                        settings,
+                        splits["train"],
+                        splits["val"],
+                        folder,
+                        resume=resume or last is not None,
+                        last=last,
+                        contents=contents,
+                        stopping=stopping,
+                        world=world,
+                        on_event=display.show,
+                    )
+                if world.leads:
+                    _write_beginning(trainer, unreadable, resume=resume)
                 trainer.run()
-            _finish_and_score(trainer, splits)
+            with world.together():
+                if world.leads:
+                    _finish_and_score(trainer, splits)
     if unreadable:
         # Once more where the exit code comes from.
         console.warn(f"{len(unreadable)} files could not be read and were left out: {folder.unreadable}")
     return 1 if unreadable else 0
 
 
+def _joined(launch: Launch, settings: Settings) -> World:
+    """The processes that train together; only the first of several prints from here on."""
+    if launch.size == 1:
+        return World(launch)
+    from skinlesion_cli.core.distributed import join
+
+    world = join(launch, settings.device)
+    if not world.leads:
+        console.hush()
+    return world
+
+
+def _as_restarted(
+    folder: "RunFolder", launch: Launch, restarts: int, *, resume: bool, overwrite: bool
+) -> tuple[bool, bool]:
+    """`resume` and `overwrite` as they are meant where torchrun has restarted a run that failed."""
+    if restarts:
+        from skinlesion_cli.core.resuming import belongs_to
+
+        if belongs_to(folder, launch.run_id):
+            return True, False
+    return resume, overwrite
+
+
+def _agreed_beginning(
+    world: World,
+    settings: Settings,
+    contents: "Contents",
+    splits: "dict[str, Split]",
+    folder: "RunFolder",
+    *,
+    resume: bool,
+) -> "LastState | None":
+    """See that several processes begin alike; returns what they go on from, where they go on."""
+    if world.size == 1:
+        return None
+    from skinlesion_cli.core.distributed import read_last_together, require_same
+
+    require_same(world, settings, contents, splits)
+    (resumes,) = world.largest(int(resume))
+    return read_last_together(world, folder) if resumes else None
+
+
 @contextmanager
-def _stops_told(folder: "RunFolder") -> "Iterator[Stopping]":
+def _stops_told(folder: "RunFolder", launch: Launch) -> "Iterator[Stopping]":
     """Inside, a signal ends the work where it is safe, and the one line says how to go on."""
     from skinlesion_cli.core.stopping import INTERRUPTED, Stopped, Stopping
 
-    with Stopping() as stopping:
+    with Stopping(echo=ECHO_SECONDS if launch.run_id else 0.0) as stopping:
         try:
             yield stopping
         except KeyboardInterrupt as stop:
             there = folder.last.exists() or folder.previous.exists()
             hint = f"{folder.last} is whole, --resume goes on from it" if there else "nothing was saved yet"
             code = stop.exit_code if isinstance(stop, Stopped) else INTERRUPTED
-            raise InterruptedRunError(f"stopped; {hint}", code) from None
+            raise (InterruptedRunError if launch.rank == 0 else PeerError)(f"stopped; {hint}", code) from None
 
 
 def _readable(splits: "dict[str, Split]", settings: Settings) -> "tuple[dict[str, Split], list[str]]":
@@ -118,10 +186,11 @@ def _write_beginning(trainer: "Trainer", unreadable: list[str], *, resume: bool)
 
     folder, settings = trainer.folder, trainer.settings
     console.note(last_check(settings.data_root))
-    folder.write_settings(settings)
+    processes = trainer.world.size
+    folder.write_settings(settings, processes)
     write_contents(folder.contents, trainer.contents)
     write_unreadable(folder.unreadable, unreadable)
-    device = trainer.runtime.describe()
+    device = (f"{processes} × " if processes > 1 else "") + trainer.runtime.describe()
     entry = environment(device=device, command=sys.argv, seed=settings.seed, data=trainer.data)
     record(folder.environment, entry, resumed=resume)
     results.write_class_weights(folder.results, trainer.train_split.counts, settings)

@@ -27,6 +27,14 @@ class TrainingError(SkinLesionError):
     """Training cannot go on: a non-finite loss, for example."""
 
 
+class PeerError(SkinLesionError):
+    """Another process of the same run has failed, and says so itself."""
+
+    def __init__(self, text: str, exit_code: int):
+        super().__init__(text)
+        self.exit_code = exit_code
+
+
 class InterruptedRunError(SkinLesionError):
     """A signal asked the command to stop, and it did."""
 

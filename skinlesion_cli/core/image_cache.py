@@ -142,7 +142,9 @@ def open_views(kind: str, paths: Sequence[Path], img_size: int) -> tuple[CachedV
     return (None if cache is None else CachedViews(cache)), place
 
 
-def open_cache(kind: str, paths: Sequence[Path], img_size: int) -> tuple[ImageCache | None, str]:
+def open_cache(
+    kind: str, paths: Sequence[Path], img_size: int, *, copies: int = 1
+) -> tuple[ImageCache | None, str]:
     """Make or find the cache of a split's shrunken pictures.
 
     Args:
@@ -150,6 +152,7 @@ def open_cache(kind: str, paths: Sequence[Path], img_size: int) -> tuple[ImageCa
             half of the free disk is, else none.
         paths: the split's images.
         img_size: side of the model's input.
+        copies: processes of this machine that each hold one, where it lies in memory.
 
     Returns:
         The cache, and its place and size, for people.
@@ -162,31 +165,34 @@ def open_cache(kind: str, paths: Sequence[Path], img_size: int) -> tuple[ImageCa
         return None, "off"
     shorter = shorter_side(img_size)
     sizes = [shrunk_size(*upright_size(path, shorter=shorter), shorter) for path in paths]
-    return _opened(kind, paths, sizes, str(img_size))
+    return _opened(kind, paths, sizes, str(img_size), copies)
 
 
 def _opened(
-    kind: str, paths: Sequence[Path], sizes: Sequence[tuple[int, int]], what: str
+    kind: str, paths: Sequence[Path], sizes: Sequence[tuple[int, int]], what: str, copies: int = 1
 ) -> tuple[ImageCache | None, str]:
     if kind == "off":
         return None, "off"
     needed = needed_bytes(sizes)
     folder = user_cache_folder() / "images"
     if kind == "auto":
-        kind = _best_kind(needed, folder)
+        kind = _best_kind(needed, folder, copies)
     text = f"{needed / 1e9:.1f} GB" if needed >= 1e8 else f"{needed / 1e6:.0f} MB"
     if kind == "off":
         return None, f"off, there is no room for {text}"
     if kind == "ram":
-        if needed > _free_memory():
-            raise InputError(f"--cache ram needs {text} of shared memory; use --cache disk or --cache off")
+        if copies * needed > _free_memory():
+            times = f"{copies} times " if copies > 1 else ""
+            raise InputError(
+                f"--cache ram needs {times}{text} of shared memory; use --cache disk or --cache off"
+            )
         return ImageCache(sizes, None), f"memory, {text}"
     path = _reserved(folder, paths, what, needed, text)
     return ImageCache(sizes, path), f"{path}, {text}"
 
 
-def _best_kind(needed: int, folder: Path) -> str:
-    if needed <= SHARE_OF_MEMORY * _free_memory():
+def _best_kind(needed: int, folder: Path, copies: int) -> str:
+    if copies * needed <= SHARE_OF_MEMORY * _free_memory():
         return "ram"
     return "disk" if needed <= SHARE_OF_DISK * _free_disk(folder) else "off"
 

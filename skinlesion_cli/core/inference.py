@@ -12,7 +12,8 @@ from skinlesion_cli.core.errors import SkinLesionError, UnreadableImageError
 from skinlesion_cli.core.events import ImagesDone, OnEvent, ignore
 from skinlesion_cli.core.folders import Split
 from skinlesion_cli.core.predictions import Predictions
-from skinlesion_cli.core.views import KeptViews, viewed_batches
+from skinlesion_cli.core.views import KeptViews, PartOfKept, viewed_batches
+from skinlesion_cli.core.world import ALONE, World
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,7 @@ def predict_split(
     workers: int,
     on_event: OnEvent = ignore,
     kept: KeptViews | None = None,
+    world: World = ALONE,
 ) -> Predictions:
     """Predict every image of a split.
 
@@ -111,27 +113,32 @@ def predict_split(
         workers: threads that read images.
         on_event: is told of the progress.
         kept: views of the split from an earlier pass, and where to keep those of this one.
+        world: the processes that share the work; each gets all predictions.
 
     Raises:
         SkinLesionError: the model's answers are not numbers.
         UnreadableImageError: some images cannot be read; scores without them would be another split's.
     """
-    outcomes = list(
-        probabilities_of(
-            backend,
-            split.paths,
-            batch_size=batch_size,
-            workers=workers,
-            task=f"scoring {split.name}",
-            on_event=on_event,
-            kept=kept,
+    paths = split.paths
+    mine = world.shard(len(paths), batch_size)
+    with world.together():
+        outcomes = list(
+            probabilities_of(
+                backend,
+                [paths[index] for index in mine],
+                batch_size=batch_size,
+                workers=workers,
+                task=f"scoring {split.name}",
+                on_event=on_event,
+                kept=None if kept is None else PartOfKept(kept, mine),
+            )
         )
-    )
-    faults = [outcome.fault for outcome in outcomes if outcome.fault]
-    if faults:
-        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-        raise UnreadableImageError(f"{faults[0]}{more}; mend or remove it, then score again")
-    probabilities = np.stack([one.probabilities for one in outcomes if one.probabilities is not None])
+        faults = [outcome.fault for outcome in outcomes if outcome.fault]
+        if faults:
+            more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+            raise UnreadableImageError(f"{faults[0]}{more}; mend or remove it, then score again")
+    rows = [one.probabilities for one in outcomes if one.probabilities is not None]
+    probabilities = world.collected(np.array(rows).reshape(-1, len(classes)), mine, len(paths))
     index = np.array([list(classes).index(name) for name in split.classes])
     return Predictions(
         images=tuple(file.as_posix() for file in split.files),

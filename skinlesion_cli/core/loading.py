@@ -13,6 +13,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from skinlesion_cli.core.augment import crop, draw_crop, draw_parameters
 from skinlesion_cli.core.balance import sampling_probabilities
+from skinlesion_cli.core.division import Division
+from skinlesion_cli.core.errors import InputError
 from skinlesion_cli.core.folders import Split
 from skinlesion_cli.core.image_cache import ImageCache, ShrunkPictures
 from skinlesion_cli.core.runtime import Runtime
@@ -26,12 +28,32 @@ class WeightedDraws(Sampler[list[Draw]]):
     """Batches of images drawn with replacement: a class by its probability, then an image of it uniformly.
 
     What an epoch draws follows from the seed and the epoch alone, so a resumed run draws what it would have
-    drawn, with any number of workers.
+    drawn, with any number of workers. Several processes draw the same, and each takes its part of every step.
     """
 
     def __init__(
-        self, labels: Sequence[int], *, alpha: float, epoch_size_mult: float, batch_size: int, seed: int
+        self,
+        labels: Sequence[int],
+        *,
+        alpha: float,
+        epoch_size_mult: float,
+        batch_size: int,
+        seed: int,
+        division: Division = Division(),  # noqa: B008 - frozen
     ):
+        """Say what is drawn.
+
+        Args:
+            labels: of the images, each class from 0 on at least once.
+            alpha: of `sampling_probabilities`.
+            epoch_size_mult: draws of an epoch for each image.
+            batch_size: draws a batch.
+            seed: of the draws.
+            division: of a step into batches.
+
+        Raises:
+            InputError: an epoch draws too few to give every process an image.
+        """
         self._by_class = _indices_by_class(labels)
         self._probabilities = sampling_probabilities([len(indices) for indices in self._by_class], alpha)
         self.epoch_size = max(1, round(epoch_size_mult * len(labels)))
@@ -39,8 +61,16 @@ class WeightedDraws(Sampler[list[Draw]]):
         """Set it before an epoch begins."""
         self.first_step = 0
         """Steps of the epoch to leave out, because they were done before a resumption."""
-        self._batch_size = batch_size
+        self.step_size = batch_size * division.parts
+        """Draws of a step, but for the last."""
+        self._labels = np.asarray(labels)
+        self._division = division
         self._seed = seed
+        if self.epoch_size < division.parts:
+            raise InputError(
+                f"an epoch draws {self.epoch_size} images, too few for {division.parts} batches a step: "
+                "start fewer processes, or lower --accumulate"
+            )
 
     def draw(self) -> tuple[np.ndarray, np.ndarray]:
         """All draws of the epoch: indices of images, and a seed for the augmentation of each."""
@@ -53,29 +83,43 @@ class WeightedDraws(Sampler[list[Draw]]):
         return indices, generator.integers(2**62, size=self.epoch_size)
 
     def _starts(self) -> list[int]:
-        starts = list(range(0, self.epoch_size, self._batch_size))
-        # Batch normalisation cannot train on one image: a last single joins the batch before it.
-        if len(starts) > 1 and self.epoch_size - starts[-1] == 1:
+        starts = list(range(0, self.epoch_size, self.step_size))
+        # Batch normalisation cannot train on one image: a last step that would leave a batch with fewer than
+        # two joins the step before it.
+        if len(starts) > 1 and self.epoch_size - starts[-1] < 2 * self._division.parts:
             starts.pop()
         return starts
 
     @property
     def steps(self) -> int:
-        """Batches of a whole epoch."""
+        """Steps of a whole epoch."""
         return len(self._starts())
 
     def __len__(self) -> int:
-        return self.steps - self.first_step
+        return (self.steps - self.first_step) * self._division.accumulate
 
     def __iter__(self) -> Iterator[list[Draw]]:
-        return iter(self.batches(self.first_step, self.steps))
+        for draws in self.batches(self.first_step, self.steps):
+            yield from (draws[part] for part in self._division.mine(len(draws)))
 
     def batches(self, first: int, stop: int) -> Iterator[list[Draw]]:
         """The draws of the epoch's steps, from `first` (the first of all is 0) to before `stop`."""
         indices, seeds = (values.tolist() for values in self.draw())
-        bounds = [*self._starts(), self.epoch_size]
-        for begin, end in itertools.pairwise(bounds[first : stop + 1]):
+        for begin, end in itertools.pairwise(self._bounds()[first : stop + 1]):
             yield list(zip(indices[begin:end], seeds[begin:end], strict=True))
+
+    def shares(self, class_weights: np.ndarray) -> Iterator[tuple[int, list[float]]]:
+        """For each step from `first_step` on, its number of draws, and the share of each of its own batches.
+
+        Args:
+            class_weights: (classes,), of the loss; see `Division.shares`.
+        """
+        weights = class_weights[self._labels[self.draw()[0]]]
+        for begin, end in itertools.pairwise(self._bounds()[self.first_step :]):
+            yield end - begin, self._division.shares(weights[begin:end])
+
+    def _bounds(self) -> list[int]:
+        return [*self._starts(), self.epoch_size]
 
 
 def _indices_by_class(labels: Sequence[int]) -> list[np.ndarray]:

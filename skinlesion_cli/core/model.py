@@ -333,3 +333,18 @@ def _renamed_by_order(state: StateDict, model: nn.Module, arch: str) -> StateDic
             return None
         renamed[own_name] = value
     return renamed
+
+
+def with_synchronized_batchnorm(model: nn.Module, device: torch.device) -> nn.Module:
+    """Let batch normalisation take its statistics over all processes; parameters and names stay the same.
+
+    Raises:
+        InputError: the device is no CUDA device; torch has it for no other.
+    """
+    from timm.layers import convert_sync_batchnorm
+
+    if device.type != "cuda":
+        raise InputError(f"--sync-batchnorm is for CUDA, and this runs on {device.type}; leave it out")
+    # timm's own, which knows its layers of normalisation and activation; torch's would drop the activation.
+    converted: nn.Module = convert_sync_batchnorm(model)
+    return converted

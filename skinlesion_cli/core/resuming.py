@@ -28,9 +28,14 @@ FREE_TO_CHANGE = {
     "pin_memory",
     "device",
     "compile",
+    "accumulate",
     "save_every",
     "on_bad_image",
 }
+
+
+LastState = tuple[dict[str, Any], str]
+"""What `read_last` gives."""
 
 
 @dataclass
@@ -62,6 +67,11 @@ class Progress:
         if record.best:
             self.best_f1 = record.val_weighted_f1
         self.step, self.sums = 0, None
+
+    def move_to_steps_of(self, images: int) -> None:
+        """Go on in steps of another size; a step that would be done in part is done again."""
+        if self.sums is not None:
+            self.step = self.sums["drawn"] // images
 
     def describe(self) -> str:
         """For people: `epoch 3`, or `step 12 of epoch 4`."""
@@ -114,7 +124,7 @@ def progress_of(state: Mapping[str, Any]) -> Progress:
     return Progress(**stored | {"history": [EpochRecord(**record) for record in state["history"]]})
 
 
-def read_last(folder: RunFolder) -> tuple[dict[str, Any], str]:
+def read_last(folder: RunFolder) -> LastState:
     """The checkpoint to resume from: the last one, or the one before where the last is damaged or missing.
 
     Returns:
@@ -129,6 +139,14 @@ def read_last(folder: RunFolder) -> tuple[dict[str, Any], str]:
         if not folder.previous.exists():
             raise
         return _read_resumable(folder.previous), f"{error}; going on from {folder.previous.name} instead"
+
+
+def belongs_to(folder: RunFolder, run_id: str | None) -> bool:
+    """Whether the folder's last checkpoint is of the run to which torchrun gave this name."""
+    if run_id is None or not (folder.last.exists() or folder.previous.exists()):
+        return False
+    content, _ = read_last(folder)
+    return bool(content["training"].get("run_id") == run_id)
 
 
 def _read_resumable(path: Path) -> dict[str, Any]:

@@ -86,9 +86,9 @@ class RunFolder:
         for path in (self.last, self.previous, self.best):
             path.unlink(missing_ok=True)
 
-    def write_settings(self, settings: Settings) -> None:
-        """Write results/settings.toml, which reproduces the run with `--config`."""
-        write_text(self.results / "settings.toml", to_toml(settings))
+    def write_settings(self, settings: Settings, processes: int = 1) -> None:
+        """Write results/settings.toml, which reproduces the run of so many processes with `--config`."""
+        write_text(self.results / "settings.toml", to_toml(settings, processes))
 
     def write_history(self, history: list[EpochRecord]) -> None:
         """Write results/history.csv: a row an epoch, each figure to its last digit, no timings."""

@@ -1,7 +1,8 @@
 """Leaving out what cannot be read, before the first draw, so that the set of images is fixed for the run."""
 
 import dataclasses
-from collections.abc import Mapping
+import json
+from collections.abc import Container, Mapping
 from pathlib import Path
 
 from skinlesion_cli.core.errors import InputError, UnreadableImageError, first_few
@@ -9,6 +10,7 @@ from skinlesion_cli.core.files import write_text
 from skinlesion_cli.core.folders import Split
 from skinlesion_cli.core.images import read_image
 from skinlesion_cli.core.workers import map_files
+from skinlesion_cli.core.world import World
 
 
 def fault_of(path: Path) -> str:
@@ -51,6 +53,20 @@ def readable_splits(splits: Mapping[str, Split], workers: int) -> tuple[dict[str
                 "add some, or remove the folder"
             )
     return kept, faults
+
+
+def agreed_splits(splits: Mapping[str, Split], world: World) -> dict[str, Split]:
+    """The splits with the files that the leading process has kept, in every process."""
+    kept = {name: [str(file) for file in split.files] for name, split in splits.items()}
+    of_leader = json.loads(world.from_leader(json.dumps(kept).encode()))
+    return {name: _only(split, set(of_leader.get(name, []))) for name, split in splits.items()}
+
+
+def _only(split: Split, files: Container[str]) -> Split:
+    pairs = [pair for pair in zip(split.files, split.labels, strict=True) if str(pair[0]) in files]
+    return dataclasses.replace(
+        split, files=tuple(file for file, _ in pairs), labels=tuple(label for _, label in pairs)
+    )
 
 
 def write_unreadable(path: Path, faults: list[str]) -> None:

@@ -89,7 +89,12 @@ class Settings:
         "Mean and std of the input: ImageNet's (the paper), or what the backbone was trained with.",
         choices=("imagenet", "backbone"),
     )
-    batch_size: int = _setting(32, "Images a step.", low=1, high=65536)
+    batch_size: int = _setting(
+        32, "Images a step; with several processes or --accumulate, of each and each time.", low=1, high=65536
+    )
+    accumulate: int = _setting(
+        1, "Batches whose gradients make one step: the gradient of their union.", low=1, high=65536
+    )
     epochs: int = _setting(60, "Epochs at most; the cosine schedule spans them.", low=1, high=100_000)
     learning_rate: float = _setting(
         3e-4, "Initial learning rate of AdamW.", "--learning-rate", "--lr", above=0.0, high=10.0
@@ -144,6 +149,9 @@ class Settings:
         "auto",
         "Arithmetic. auto: mixed precision where it is fast in training, fp32 for scores and predictions.",
         choices=("auto", "fp32", "bf16", "fp16"),
+    )
+    sync_batchnorm: bool = _setting(
+        False, "Batch normalisation over the batches of all processes; on CUDA alone."
     )
     compile: bool = _setting(False, "Compile the model with torch.compile: minutes to start, then faster.")
     seed: int = _setting(42, "Seed of every random draw.", low=0, high=2**32 - 1)
@@ -239,8 +247,8 @@ def nearest(name: str, known: typing.Iterable[str]) -> str:
     return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
-def to_toml(settings: Settings) -> str:
-    """The settings as a config file that reproduces them from any folder."""
+def to_toml(settings: Settings, processes: int = 1) -> str:
+    """The settings as a config file that reproduces them from any folder, and what to call it with."""
     import tomli_w
 
     values: dict[str, Any] = {}
@@ -249,8 +257,9 @@ def to_toml(settings: Settings) -> str:
             value = str(value.absolute())
         if value is not None:
             values[name] = value
+    command = "skinlesion" if processes == 1 else f"torchrun --nproc-per-node {processes} -m skinlesion_cli"
     return (
-        "# Reproduce this run: skinlesion train --config settings.toml --out ANOTHER_FOLDER\n"
+        f"# Reproduce this run: {command} train --config settings.toml --out ANOTHER_FOLDER\n"
         + tomli_w.dumps(values)
     )
 

@@ -3,10 +3,11 @@
 import torch
 from torch import nn
 
-from skinlesion_cli.core.errors import TrainingError, first_few
+from skinlesion_cli.core.errors import SkinLesionError, TrainingError, first_few
 from skinlesion_cli.core.folders import Split
 from skinlesion_cli.core.loading import WeightedDraws
 from skinlesion_cli.core.sums import EpochSums
+from skinlesion_cli.core.world import ALONE, World
 
 FILES_NAMED = 64
 """Images that the message names at most."""
@@ -15,9 +16,9 @@ FILES_NAMED = 64
 class Soundness:
     """Looks at the loss and the weights, and knows which images came since it last found them sound."""
 
-    def __init__(self, draws: WeightedDraws, train: Split):
-        """Args: the draws, of the epoch that is under way; the split that they are drawn from."""
-        self._draws, self._train = draws, train
+    def __init__(self, draws: WeightedDraws, train: Split, world: World = ALONE):
+        """Args: the draws, of the epoch that is under way; the split that they are drawn from; who trains."""
+        self._draws, self._train, self._world = draws, train, world
         self._sound_step = 0
 
     def begin(self, step: int) -> None:
@@ -43,12 +44,14 @@ class Soundness:
         if not all(bool(torch.isfinite(value).all()) for value in model.state_dict().values()):
             raise self._fault("weights became infinite or undefined", step)
 
-    def _fault(self, what: str, step: int) -> TrainingError:
+    def _fault(self, what: str, step: int) -> SkinLesionError:
         # A finite loss says that the weights were sound before its step.
         batches = self._draws.batches(max(0, min(self._sound_step, step - 1)), step)
         files = {str(self._train.files[index]): None for batch in batches for index, _ in batch}
-        return TrainingError(
+        error = TrainingError(
             f"{what} in epoch {self._draws.epoch} by step {step}, which saw "
             f"{first_few(list(files), FILES_NAMED)}; the last good checkpoint is kept: "
             "lower --learning-rate, or use --precision fp32"
         )
+        # Loss and weights are those of all processes.
+        return self._world.common(error)

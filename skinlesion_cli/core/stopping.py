@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any
@@ -35,9 +36,12 @@ class Stopping:
     entered, it notes nothing.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, echo: float = 0.0) -> None:
+        """Args: seconds in which a second SIGINT is the first once more, handed on by the parent process."""
         self.asked: int | None = None
         """The signal that came first; None as long as none did."""
+        self._echo = echo
+        self._asked_at = 0.0
         self._held = False
         self._pid = os.getpid()
         self._before: dict[signal.Signals, Any] = {}
@@ -82,9 +86,9 @@ class Stopping:
         if os.getpid() != self._pid:
             return
         if self.asked is None:
-            self.asked = number
+            self.asked, self._asked_at = number, time.monotonic()
             self._raise_noted()
-        elif number == signal.SIGINT:
+        elif number == signal.SIGINT and time.monotonic() - self._asked_at >= self._echo:
             raise KeyboardInterrupt
 
 

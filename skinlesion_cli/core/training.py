@@ -6,14 +6,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from skinlesion_cli.core.augment import augment, normalize
 from skinlesion_cli.core.balance import ens_weights
 from skinlesion_cli.core.checkpoint import Checkpoint, plain_settings, plain_state, save_checkpoint
 from skinlesion_cli.core.contents import Contents, summary_of
 from skinlesion_cli.core.description import Preprocessing
+from skinlesion_cli.core.division import Division, step_line
 from skinlesion_cli.core.errors import InputError
 from skinlesion_cli.core.events import EpochDone, EpochRecord, Note, OnEvent, StepsDone, Warned, ignore
 from skinlesion_cli.core.folders import Split
@@ -21,16 +20,31 @@ from skinlesion_cli.core.image_cache import open_cache, open_views
 from skinlesion_cli.core.inference import predict_split
 from skinlesion_cli.core.loading import WeightedDraws, training_loader
 from skinlesion_cli.core.metrics import score, weighted_loss
-from skinlesion_cli.core.model import create_model, load_start_weights, normalization, plain_state_dict
-from skinlesion_cli.core.resuming import Learner, Progress, progress_of, read_last, require_same_run
+from skinlesion_cli.core.model import (
+    create_model,
+    load_start_weights,
+    normalization,
+    plain_state_dict,
+    with_synchronized_batchnorm,
+)
+from skinlesion_cli.core.resuming import (
+    LastState,
+    Learner,
+    Progress,
+    progress_of,
+    read_last,
+    require_same_run,
+)
 from skinlesion_cli.core.run_folder import RunFolder
 from skinlesion_cli.core.runtime import choose_runtime, seed_everything
 from skinlesion_cli.core.settings import Settings
 from skinlesion_cli.core.soundness import Soundness
+from skinlesion_cli.core.stepping import Stepper
 from skinlesion_cli.core.stopping import Stopped, Stopping
 from skinlesion_cli.core.sums import EpochSums
 from skinlesion_cli.core.torch_backend import TorchBackend
 from skinlesion_cli.core.workers import worker_count
+from skinlesion_cli.core.world import ALONE, World
 
 SECONDS_BETWEEN_EVENTS = 0.25
 
@@ -49,8 +63,10 @@ class Trainer:
         folder: RunFolder,
         *,
         resume: bool = False,
+        last: LastState | None = None,
         contents: Contents | None = None,
         stopping: Stopping | None = None,
+        world: World = ALONE,
         on_event: OnEvent = ignore,
     ):
         """Make the model, its loaders and its optimiser; load the last checkpoint when resuming.
@@ -61,8 +77,10 @@ class Trainer:
             val: the validation split, with the same classes.
             folder: claimed for this run.
             resume: go on from the folder's last checkpoint.
+            last: its content, where another process has read it.
             contents: the files of the splits, so that a resumption on others is refused; None does not look.
             stopping: tells when a signal asks to stop.
+            world: the processes that train together, each with its own `Trainer`.
             on_event: is told of the progress.
 
         Raises:
@@ -70,7 +88,7 @@ class Trainer:
         """
         self.settings, self.train_split, self.val_split = settings, train, val
         self.folder, self.on_event = folder, on_event
-        self.contents, self.stopping = contents or {}, stopping or Stopping()
+        self.contents, self.stopping, self.world = contents or {}, stopping or Stopping(), world
         self.runtime = choose_runtime(settings.device, settings.precision, training=True)
         # Validation chooses the epoch, so it is scored like the final scores: in fp32 unless asked otherwise.
         self.scoring_runtime = choose_runtime(settings.device, settings.precision, training=False)
@@ -83,6 +101,8 @@ class Trainer:
         on_event(Note(f"computing on {self.runtime.describe()}"))
         if not resume:
             on_event(Note(f"starting from {load_start_weights(self.model, settings)}"))
+        if settings.sync_batchnorm:
+            self.model = with_synchronized_batchnorm(self.model, self.runtime.device)
         self.model.to(self.runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(),
@@ -93,22 +113,30 @@ class Trainer:
         self.scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, settings.epochs)
         self.scaler = self.runtime.grad_scaler()
         self.learner = Learner(self.optimizer, self.scheduler, self.scaler, self.runtime.device)
+        self.stepper = Stepper(
+            self.optimizer, self.scaler, self.runtime, self.preprocessing, settings.grad_clip_norm, world
+        )
         self.class_weights = np.array(ens_weights(list(train.counts.values()), settings.loss_beta))
         self.data = summary_of(self.contents)
         self.progress, self.sums = Progress(), EpochSums(self.runtime.device)
-        if resume:
-            self._resume()
         self.forward: nn.Module = torch.compile(self.model) if settings.compile else self.model  # type: ignore[assignment]
-        self.workers = worker_count(settings.num_workers)
+        self.workers = worker_count(settings.num_workers, world.launch.local_size)
         self.draws = WeightedDraws(
             train.labels,
             alpha=settings.sampler_alpha,
             epoch_size_mult=settings.epoch_size_mult,
             batch_size=settings.batch_size,
             seed=settings.seed,
+            division=Division(world.size, world.rank, settings.accumulate),
         )
-        self.soundness = Soundness(self.draws, train)
-        cache, place = open_cache(settings.cache, train.paths, settings.img_size)
+        if self.draws.step_size != settings.batch_size:
+            on_event(Note(step_line(world.size, settings, self.draws.step_size)))
+        if resume:
+            self._resume(last or read_last(folder))
+        cache, place = open_cache(
+            settings.cache, train.paths, settings.img_size, copies=world.launch.local_size
+        )
+        self.soundness = Soundness(self.draws, train, world)
         self.val_views, val_place = open_views(settings.cache, val.paths, settings.img_size)
         on_event(Note(f"image cache: {place}; of validation: {val_place}"))
         self.loader: DataLoader[Any] = training_loader(
@@ -134,9 +162,11 @@ class Trainer:
             Stopped: a signal asked for it; the last checkpoint holds all that was done.
             UnreadableImageError: an image cannot be read.
         """
-        if self.progress.is_new:
-            self.folder.remove_checkpoints()
-        self.folder.write_history(self.progress.history)
+        if self.world.leads:
+            if self.progress.is_new:
+                self.folder.remove_checkpoints()
+            self.folder.write_history(self.progress.history)
+        self.forward = self.world.wrap(self.forward)
         with self.stopping.held():
             while not (self.stopping.asked or self._is_over()):
                 try:
@@ -161,20 +191,16 @@ class Trainer:
         self.soundness.begin(progress.step)
         self.sums = EpochSums(device, scaled=self.scaler.is_enabled(), stored=progress.sums)
         drawn_before, begun, told = self.sums.drawn, time.monotonic(), time.monotonic()
-        for step, (images, labels, parameters) in enumerate(self.loader, start=progress.step + 1):
-            targets = labels.to(device, non_blocking=True)
-            pictures = augment(images.to(device, non_blocking=True), parameters)
-            inputs = self.runtime.put(normalize(pictures, self.preprocessing.mean, self.preprocessing.std))
-            with self.runtime.autocast():
-                logits = self.forward(inputs)
-            logits = logits.float()
-            loss = functional.cross_entropy(logits, targets, weight=weights)
-            self._step(loss)
-            hits = (logits.detach().argmax(dim=1) == targets).sum()
-            self.sums.add(loss, weights[targets].sum(), hits, len(targets))
+        batches, shares = iter(self.loader), self.draws.shares(self.class_weights)
+        for step, (drawn, shares_of_step) in enumerate(shares, start=progress.step + 1):
+            self.world.seed_step(self.settings.seed, epoch, step)
+            loss, weight, hits = self.stepper.step(self.forward, batches, shares_of_step, weights).unbind()
+            self.sums.add(loss, weight, hits, drawn)
             progress.step = step
             now = time.monotonic()
-            due = now - told >= SECONDS_BETWEEN_EVENTS or step == steps
+            due, asked = self.world.largest(
+                int(now - told >= SECONDS_BETWEEN_EVENTS or step == steps), self.stopping.asked or 0
+            )
             # Elsewhere than on the CPU, looking at the loss waits for the device.
             if due or device.type == "cpu":
                 self.soundness.require_loss(self.sums, step)
@@ -184,19 +210,11 @@ class Trainer:
                 self.on_event(StepsDone(epoch, step, steps, self.sums.loss, self.sums.accuracy, speed))
             if self.settings.save_every and step % self.settings.save_every == 0:
                 self._save_last()
-            if self.stopping.asked:
+            if asked:
+                self.stopping.asked = asked
                 break
+        self.world.share_buffers(self.model)
         self.soundness.require_weights(self.model, progress.step)
-
-    def _step(self, loss: torch.Tensor) -> None:
-        """Gradients, clipped, and one step of the optimiser; the scaler does nothing outside fp16."""
-        self.optimizer.zero_grad(set_to_none=True)
-        self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        if self.settings.grad_clip_norm > 0:
-            self.scaler.unscale_(self.optimizer)
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.settings.grad_clip_norm)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
 
     def _close_epoch(self, val: dict[str, float]) -> None:
         """Take the epoch into the history and write the checkpoints."""
@@ -213,11 +231,12 @@ class Trainer:
         )
         checkpoint = self._checkpoint(record.epoch, val)
         progress.close_epoch(record)
-        # The best one first: a crash in between repeats the epoch, and the same epoch comes out.
-        if record.best:
-            save_checkpoint(self.folder.best, checkpoint)
-        self._write_last(checkpoint)
-        self.folder.write_history(progress.history)
+        if self.world.leads:
+            # The best one first: a crash in between repeats the epoch, and the same epoch comes out.
+            if record.best:
+                save_checkpoint(self.folder.best, checkpoint)
+            self._write_last(checkpoint)
+            self.folder.write_history(progress.history)
         self.on_event(EpochDone(record, self.settings.epochs))
 
     def _validate(self) -> dict[str, float]:
@@ -228,6 +247,7 @@ class Trainer:
             batch_size=self.settings.batch_size,
             workers=self.workers,
             kept=self.val_views,
+            world=self.world,
         )
         summary = score(predictions).summary
         return {
@@ -239,12 +259,14 @@ class Trainer:
     def _save_last(self) -> None:
         """Write last.pth in mid-epoch; the model that it holds has no validation figures."""
         self.soundness.require_loss(self.sums, self.progress.step)
-        self.soundness.require_weights(self.model, self.progress.step)
-        self.progress.sums = self.sums.plain()
-        self._write_last(self._checkpoint(self.progress.epoch, {}))
+        if self.world.leads:
+            self.soundness.require_weights(self.model, self.progress.step)
+            self.progress.sums = self.sums.plain()
+            self._write_last(self._checkpoint(self.progress.epoch, {}))
 
     def _write_last(self, checkpoint: Checkpoint) -> None:
-        state = self.learner.state() | self.progress.plain() | {"data": self.data}
+        origin = {"step_size": self.draws.step_size, "run_id": self.world.launch.run_id, "data": self.data}
+        state = self.learner.state() | self.progress.plain() | origin
         save_checkpoint(self.folder.last, checkpoint, earlier=self.folder.previous, training=state)
 
     def _checkpoint(self, epoch: int, metrics: dict[str, float]) -> Checkpoint:
@@ -259,8 +281,8 @@ class Trainer:
             epoch=epoch,
         )
 
-    def _resume(self) -> None:
-        content, remark = read_last(self.folder)
+    def _resume(self, last: LastState) -> None:
+        content, remark = last
         counts, listed = self.train_split.counts, self.folder.contents
         require_same_run(content, self.settings, counts, self.contents, listed)
         try:
@@ -270,6 +292,10 @@ class Trainer:
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise InputError(f"{self.folder.last} is no checkpoint to resume from: {reason}") from None
+        before = content["training"].get("step_size", content["settings"]["batch_size"])
+        if before != self.draws.step_size:
+            self.progress.move_to_steps_of(self.draws.step_size)
+            remark += f"a step had {before} images and has {self.draws.step_size} now"
         if remark:
             self.on_event(Warned(remark))
         self.on_event(Note(f"resuming after {self.progress.describe()}"))

@@ -44,6 +44,23 @@ class KeptViews(Protocol):
         """Keep a view (3, side, side)."""
 
 
+@dataclass(frozen=True)
+class PartOfKept:
+    """The kept views of some of the files, by their place among these."""
+
+    whole: KeptViews
+    indices: Sequence[int]
+    """Of these files among all."""
+
+    def get(self, index: int) -> NDArray[np.uint8] | None:
+        """As in `KeptViews`."""
+        return self.whole.get(self.indices[index])
+
+    def put(self, index: int, view: NDArray[np.uint8]) -> None:
+        """As in `KeptViews`."""
+        self.whole.put(self.indices[index], view)
+
+
 def view(image: Image.Image, img_size: int) -> NDArray[np.uint8]:
     """Evaluation's view of an RGB picture: the bytes of its centre crop, (3, img_size, img_size)."""
     return np.asarray(centre_crop(image, img_size)).transpose(2, 0, 1)

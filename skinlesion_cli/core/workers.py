@@ -13,9 +13,14 @@ FILES_A_TURN = 8
 """Files that a process is handed at once: few enough to keep all busy, enough to make handing over cheap."""
 
 
-def worker_count(num_workers: int | None) -> int:
-    """Threads or processes that read images: as asked for, or one a usable CPU core and 8 at most."""
-    return min(usable_cores(), 8) if num_workers is None else num_workers
+def worker_count(num_workers: int | None, sharers: int = 1) -> int:
+    """Threads or processes that read images: as asked for, or one a usable CPU core and 8 at most.
+
+    Args:
+        num_workers: as asked for; None leaves it to the machine.
+        sharers: processes of this machine that each want so many.
+    """
+    return max(1, min(usable_cores() // sharers, 8)) if num_workers is None else num_workers
 
 
 def usable_cores() -> int:

@@ -7,7 +7,7 @@ import torch
 
 from skinlesion_cli.core.contents import contents_of, write_contents
 from skinlesion_cli.core.errors import InputError
-from skinlesion_cli.core.events import Event, Note, StepsDone, Warned
+from skinlesion_cli.core.events import EpochRecord, Event, Note, StepsDone, Warned
 from skinlesion_cli.core.folders import read_split
 from skinlesion_cli.core.stopping import Stopped, Stopping
 from skinlesion_cli.core.training import Trainer
@@ -24,8 +24,11 @@ class Signalled(Trainer):
     """Steps, over all epochs; 0 for the first validation."""
     done = 0
 
-    def _step(self, loss: torch.Tensor) -> None:
-        super()._step(loss)
+    def run(self) -> list[EpochRecord]:
+        self.optimizer.register_step_post_hook(lambda *_: self._stepped())
+        return super().run()
+
+    def _stepped(self) -> None:
         self.done += 1
         if self.done == self.after:
             os.kill(os.getpid(), signal.SIGTERM)

@@ -53,6 +53,13 @@ def test_a_second_interrupt_raises_everywhere_and_is_no_clean_stop() -> None:
     assert not isinstance(stopped.value, Stopped)
 
 
+def test_an_interrupt_that_the_parent_hands_on_counts_once() -> None:
+    with Stopping(echo=60) as stopping, pytest.raises(Stopped), stopping.held():  # noqa: PT012
+        send(signal.SIGINT)
+        send(signal.SIGINT)
+        assert stopping.asked == signal.SIGINT
+
+
 def wait_as_worker(ready: "multiprocessing.synchronize.Event") -> None:
     outlive_signals()
     ready.set()
