@@ -108,7 +108,7 @@ def _draw_heat(axes: Axes, explanation: Explanation, alpha: float) -> None:
 def _title(axes: Axes, text: str, inches: float) -> None:
     width = round(inches * CHARACTERS_AN_INCH)
     lines = [line for part in text.split("\n") for line in textwrap.wrap(part, width)]
-    axes.set_title(plain("\n".join(lines)), fontsize=10)
+    axes.set_title("\n".join(plain(line) for line in lines), fontsize=10)
 
 
 def _measured(areas: Faithfulness) -> str:

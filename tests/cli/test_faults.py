@@ -103,5 +103,5 @@ def test_unreadable_files_are_left_out_listed_and_told_by_the_exit_code(
     )
     assert json.loads((results / "metrics.json").read_text(encoding="utf-8"))["train"]["n"] == 5
     listed = (results / "files.csv").read_text(encoding="utf-8")
-    assert f"train,{CLASSES[0]}/0.jpg," in listed
-    assert f"train,{CLASSES[0]}/1.jpg," not in listed
+    assert f'train,"{CLASSES[0]}/0.jpg",' in listed
+    assert f'train,"{CLASSES[0]}/1.jpg",' not in listed

@@ -40,7 +40,10 @@ def test_one_unreadable_file_does_not_stop_the_rest(checkpoint: Path, picture: P
     assert isinstance(failed, Failure)
     assert failed.image == str(broken)
     assert isinstance(first, Prediction)
-    assert first == last
+    # A batch is looked at in pieces, whose sizes may round differently.
+    assert isinstance(last, Prediction)
+    assert last.label == first.label
+    assert last.probabilities == pytest.approx(first.probabilities, abs=1e-6)
     with pytest.raises(UnreadableImageError, match="broken"):
         predictor.predict(broken)
 
