@@ -1,7 +1,8 @@
 """`skinlesion gradcam`."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,29 +16,44 @@ from skinlesion_cli.core.description import NEEDS_GRADIENTS
 from skinlesion_cli.core.settings import Settings
 
 if TYPE_CHECKING:
+    from skinlesion_cli.core.faithfulness import Faithfulness
     from skinlesion_cli.core.gradcam import Explanation
     from skinlesion_cli.core.predictor import Predictor
     from skinlesion_cli.report.gradcam_files import Files
 
 
-@with_settings("device", model=True)
+@with_settings("data_root", "device", model=True)
 def gradcam(
     *,
     settings: Settings,
     model: ModelChoice,
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE…", help="Files, folders or globs.")],
+    images: Annotated[
+        list[str] | None, typer.Argument(metavar="IMAGE…", help="Files, folders or globs.")
+    ] = None,
+    split: Annotated[
+        str | None,
+        typer.Option("--split", metavar="NAME", help="Instead of IMAGE: the images of this split of --data."),
+    ] = None,
+    limit: Annotated[
+        int | None,
+        typer.Option("--limit", min=1, metavar="N", help="Of the split, this many, evenly spread."),
+    ] = None,
     out: Annotated[
         str | None,
         typer.Option(
             "--out",
             metavar="PATH",
             help="The picture: of one image its map, of several a contact sheet; or a folder/ for a picture "
-            "of each. Default: IMAGE's name with _gradcam.png, or sheet.png, here.",
+            "of each. Default: IMAGE's name with _gradcam.png, or sheet.png, here; of a split none.",
         ),
     ] = None,
-    label: Annotated[
-        str | None,
-        typer.Option("--class", metavar="NAME", help="Class to explain. Default: the predicted one."),
+    labels: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--class",
+            metavar="NAME",
+            help="Class to explain; may be given several times. Default: the predicted one.",
+        ),
     ] = None,
     top: Annotated[
         int, typer.Option("--top", min=1, metavar="K", help="Explain the K most probable classes.")
@@ -65,46 +81,85 @@ def gradcam(
 ) -> int:
     """Show where in photographs the evidence for a class lies (Grad-CAM)."""
     from skinlesion_cli.core.errors import InputError
-    from skinlesion_cli.core.folders import find_images
     from skinlesion_cli.core.settings import nearest
-    from skinlesion_cli.report.gradcam_files import plan
+    from skinlesion_cli.report.gradcam_files import Files, plan
 
     if method not in METHODS:
         raise InputError(f"there is no method {method!r}{nearest(method, METHODS)}; use {', '.join(METHODS)}")
-    if label is not None and top > 1:
+    # In the order given, each once.
+    wanted = list(dict.fromkeys(labels or ()))
+    if wanted and top > 1:
         raise InputError("--class and --top exclude each other: leave one out")
-    paths = find_images(images)
-    files = plan(paths, out, tiles=top, npy=npy)
+    if split is not None and out is None and (npy or not faithfulness):
+        raise InputError("a split is not drawn by itself: add --out folder/, or --faithfulness without --npy")
+    paths, groups = _photographs(settings.data_root, images or [], split, limit)
+    tiles = max(top, len(wanted))
+    files = plan(paths, out, tiles=tiles, npy=npy) if split is None or out is not None else Files([], [], [])
     model.require_file()
     model.require_weights(NEEDS_GRADIENTS)
 
     predictor = model.load(settings)
-    how: dict[str, Any] = {"label": label, "top": top, "layer": layer, "method": method}
+    how: dict[str, Any] = {"labels": wanted, "top": top, "layer": layer, "method": method}
     results = _drawn(predictor, paths, files, alpha, how | {"measured": faithfulness})
-    several = len(paths) > 1 or top > 1
-    listed = console.JsonList() if json and several else None
+    listed = console.JsonList() if json and split is None and (len(paths) > 1 or tiles > 1) else None
+    kept: list[dict[str, Any]] = []
+    tell: Callable[[dict[str, Any]], None] = functools.partial(_print, named=len(paths) > 1)
+    if listed is not None:
+        tell = listed.add
+    elif json:
+        tell = console.print_json if split is None else kept.append
+    measured: list[tuple[Faithfulness, str]] = []
     failures = 0
-    for documents in results:
+    for (documents, areas), group in zip(results, groups or map(str, paths), strict=True):
+        measured += [(one, group) for one in areas]
+        failures += sum("error" in document for document in documents)
         for document in documents:
-            failures += "error" in document
-            if listed is not None:
-                listed.add(document)
-            elif json:
-                console.print_json(document)
-            elif "error" not in document:
-                _print(document, named=len(paths) > 1)
-        if len(paths) == 1 and not json:
-            _print_place(documents[-1])
+            tell(document)
+    summary = _summary(measured, "groups" if groups else "images")
     if listed is not None:
         listed.end()
+    elif json and split is not None:
+        console.print_json({"split": split, "method": method, "faithfulness": summary, "images": kept})
+    elif not json and len(paths) == 1:
+        _print_place(documents[-1])
+    elif not json and summary is not None:
+        _print_summary(summary)
     console.note(DISCLAIMER)
     return 1 if failures else 0
 
 
+def _photographs(
+    data_root: Path, images: Sequence[str], split: str | None, limit: int | None
+) -> tuple[list[Path], list[str] | None]:
+    """The photographs, and where it is known the lesion or patient of each."""
+    from skinlesion_cli.core.errors import InputError
+    from skinlesion_cli.core.folders import evenly, find_images, read_split
+    from skinlesion_cli.core.manifest import origins_of
+
+    if bool(images) == (split is not None):
+        raise InputError("name either images, or a split of the data set with --split")
+    if split is None:
+        if limit is not None:
+            raise InputError("--limit is for --split: leave it out, or name fewer images")
+        return find_images(images), None
+    found = read_split(data_root, split)
+    files = found.files if limit is None else evenly(found.files, limit)
+    return [found.root / file for file in files], origins_of(data_root, split, files).groups
+
+
+def _summary(measured: Sequence[tuple["Faithfulness", str]], unit: str) -> dict[str, Any] | None:
+    from skinlesion_cli.core.faithfulness import summarise
+
+    if not measured:
+        return None
+    areas, groups = zip(*measured, strict=True)
+    return summarise(areas, groups, unit)
+
+
 def _drawn(
     predictor: "Predictor", paths: Sequence[Path], files: "Files", alpha: float, how: dict[str, Any]
-) -> Iterator[list[dict[str, Any]]]:
-    """Explain and draw one photograph after the other; yields its documents, and keeps none."""
+) -> Iterator[tuple[list[dict[str, Any]], list["Faithfulness"]]]:
+    """Explain and draw one photograph after the other; yields documents and what was measured of each."""
     from skinlesion_cli.core.errors import UnreadableImageError
     from skinlesion_cli.core.gradcam import explain_classes
     from skinlesion_cli.report.overlay import draw_overlay
@@ -119,7 +174,7 @@ def _drawn(
             if len(paths) == 1:
                 raise
             console.warn(str(error))
-            yield [{"image": str(path), "error": str(error)}]
+            yield [{"image": str(path), "error": str(error)}], []
             continue
         target = sheets.add(path.name, explanations) if files.sheets else None
         if files.pictures:
@@ -131,7 +186,8 @@ def _drawn(
         for one in explanations:
             if not one.heat.any():
                 console.warn(f"nothing in {path} speaks for {one.label}: the map is empty")
-        yield [_document(path, one, target, maps) for one in explanations]
+        documents = [_document(path, one, target, maps) for one in explanations]
+        yield documents, [one.faithfulness for one in explanations if one.faithfulness is not None]
     sheets.end()
     for sheet in sheets.written:
         console.note(f"contact sheet: {sheet}")
@@ -159,8 +215,9 @@ def _document(path: Path, one: "Explanation", target: Path | None, maps: Path | 
         "layer": one.layer,
         "grid": list(one.grid),
         "frame": list(dataclasses.astuple(one.frame)),
-        "out": str(target),
     }
+    if target is not None:
+        document["out"] = str(target)
     if one.faithfulness is not None:
         areas = dataclasses.asdict(one.faithfulness)
         document["faithfulness"] = {name: number(value) for name, value in areas.items()}
@@ -170,6 +227,8 @@ def _document(path: Path, one: "Explanation", target: Path | None, maps: Path | 
 
 
 def _print(document: dict[str, Any], *, named: bool) -> None:
+    if "error" in document:
+        return
     image = f"{document['image']}  " if named else ""
     _line(f"{image}{document['class']}  {document['confidence']:.1%}")
     areas = document.get("faithfulness")
@@ -181,9 +240,23 @@ def _print(document: dict[str, Any], *, named: bool) -> None:
         )
 
 
+def _print_summary(summary: dict[str, Any]) -> None:
+    _line(f"\n{summary['n']} maps, means with 95 % intervals ({summary['ci95_method']})")
+    for name, better in (("deletion", "lower"), ("insertion", "higher")):
+        own, random = _told(summary[name]), _told(summary[f"random_{name}"])
+        won = _told(summary[f"{name}_beats_random"], ".0%")
+        _line(f"{name} {own}, random {random}, {better} is better; better than random for {won} of the maps")
+
+
+def _told(figure: dict[str, Any], form: str = ".3f") -> str:
+    ends = figure["ci95"]
+    return f"{figure['mean']:{form}}" + (f" [{ends[0]:{form}}, {ends[1]:{form}}]" if ends else "")
+
+
 def _print_place(document: dict[str, Any]) -> None:
     rows, columns = document["grid"]
-    _line(f"layer {document['layer']} ({rows}×{columns}), picture: {document['out']}")
+    picture = f", picture: {document['out']}" if "out" in document else ""
+    _line(f"layer {document['layer']} ({rows}×{columns}){picture}")
 
 
 def _line(text: str) -> None:

@@ -40,8 +40,8 @@ def hires_cam(activation: "Tensor", gradient: "Tensor") -> "Tensor":
     """HiResCAM: ReLU(Σ_k g_k ⊙ A_k), the gradient multiplied position by position instead of averaged.
 
     Source: Draelos and Carin, *Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional
-    neural networks*, arXiv:2011.08891, 2020, equation 3. The ReLU is that of Grad-CAM: evidence against the
-    class is not drawn.
+    neural networks*, arXiv:2011.08891, 2020, its definition of the map. The ReLU is Grad-CAM's: evidence
+    against the class is not drawn.
     """
     return (gradient * activation).sum(dim=0).clamp(min=0)
 
@@ -50,7 +50,7 @@ def layer_cam(activation: "Tensor", gradient: "Tensor") -> "Tensor":
     """LayerCAM: ReLU(Σ_k ReLU(g_k) ⊙ A_k).
 
     Source: Jiang et al., *LayerCAM: Exploring Hierarchical Class Activation Maps for Localization*, IEEE
-    Transactions on Image Processing 30, 2021, equations 6 to 8.
+    Transactions on Image Processing 30, 2021: its weights, and its map.
     """
     return (gradient.clamp(min=0) * activation).sum(dim=0).clamp(min=0)
 

@@ -1,19 +1,23 @@
 """Does the model's answer hang on the pixels that a map calls important? Deletion and insertion.
 
 Source: Petsiuk, Das and Saenko, *RISE: Randomized Input Sampling for Explanation of Black-box Models*,
-BMVC 2018, section 4.3. Pixels are removed from the view, or inserted into a blurred copy of it, in the order
-of the map; the area under the curve of the class's probability is low for deletion, and high for insertion,
-when the map is right. No torch here: the model is any function of bytes.
+BMVC 2018, its deletion and insertion metrics. Pixels are removed from the view, or inserted into a blurred
+copy of it, in the order of the map; the area under the curve of the class's probability is low for deletion,
+and high for insertion, when the map is right. No torch here: the model is any function of bytes.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from skinlesion_cli.core.arrays import Floats
+from skinlesion_cli.core.bootstrap import RESAMPLES, interval
+from skinlesion_cli.core.documents import bounds
+from skinlesion_cli.core.resampling import resampled_means
 
 STEPS = 32
 """Equal steps in which all pixels are removed or inserted."""
@@ -137,6 +141,36 @@ def blurred(view: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """A view (3, side, side) so blurred that little is left of it but its colours."""
     picture = Image.fromarray(np.ascontiguousarray(view.transpose(1, 2, 0)))
     return np.asarray(picture.filter(ImageFilter.GaussianBlur(BLUR * view.shape[-1]))).transpose(2, 0, 1)
+
+
+def summarise(measured: Sequence[Faithfulness], groups: Sequence[str], unit: str) -> dict[str, Any]:
+    """Means over many maps with 95 % bootstrap intervals, as a document.
+
+    Args:
+        measured: one a map, one or more.
+        groups: of each map, its image, or the lesion or patient; whole groups are resampled.
+        unit: what a group is, in the plural.
+
+    Returns:
+        `n`, the number of maps; for each figure of `Faithfulness`, and for `deletion_beats_random` and
+        `insertion_beats_random`, the share of maps that do better than random, ties counting half: its
+        `mean` and its `ci95`, None where there is but one group; and `ci95_method`.
+    """
+    own = np.array([astuple(one) for one in measured])
+    won = np.sign([own[:, 2] - own[:, 0], own[:, 1] - own[:, 3]]).T / 2 + 0.5
+    columns = np.hstack([own, won])
+    # One group is always drawn whole: its interval would be a point, and say that the mean is certain.
+    unknown = [(float("nan"), float("nan"))] * columns.shape[1]
+    several = len(set(groups)) > 1
+    intervals = [interval(column) for column in resampled_means(columns, groups).T] if several else unknown
+    names = [field.name for field in fields(Faithfulness)]
+    names += ["deletion_beats_random", "insertion_beats_random"]
+    figures = {
+        name: {"mean": float(mean), "ci95": bounds(ends)}
+        for name, mean, ends in zip(names, columns.mean(axis=0), intervals, strict=True)
+    }
+    method = f"percentile bootstrap, {RESAMPLES} resamples of {unit}"
+    return {"n": len(measured), **figures, "ci95_method": method}
 
 
 def area(curve: Floats) -> float:

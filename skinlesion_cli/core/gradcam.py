@@ -1,5 +1,6 @@
 """Class-activation maps: where in a photograph the evidence for a class lies."""
 
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,7 +72,8 @@ def explain(
         UnreadableImageError: the photograph cannot be read.
         SkinLesionError: the class does not depend on the layer's output, or the answer is not a number.
     """
-    (explanation,) = explain_classes(predictor, path, label=label, layer=layer, method=method)
+    labels = () if label is None else (label,)
+    (explanation,) = explain_classes(predictor, path, labels=labels, layer=layer, method=method)
     return explanation
 
 
@@ -79,7 +81,7 @@ def explain_classes(
     predictor: Predictor,
     path: Path,
     *,
-    label: str | None = None,
+    labels: Sequence[str] = (),
     top: int = 1,
     layer: str | None = None,
     method: str = DEFAULT_METHOD,
@@ -90,7 +92,7 @@ def explain_classes(
     Args:
         predictor: the model.
         path: the photograph.
-        label: the one class; the most probable ones where None.
+        labels: the classes; the most probable ones where there are none.
         top: how many of these, best first; all where the model has fewer.
         layer: as in `explain`.
         method: as in `explain`.
@@ -100,17 +102,20 @@ def explain_classes(
         The errors of `explain`.
     """
     classes = predictor.classes
-    if label is not None and label not in classes:
-        raise InputError(
-            f"the model has no class {label!r}{nearest(label, classes)}; it has {', '.join(classes)}"
-        )
+    for label in labels:
+        if label not in classes:
+            raise InputError(
+                f"the model has no class {label!r}{nearest(label, classes)}; it has {', '.join(classes)}"
+            )
     backend = predictor.backend
     if not isinstance(backend, TorchBackend):
         raise InputError(NEEDS_GRADIENTS)
     layer = layer or default_layer(backend.model)
     image = read_image(path)
     pixels = view(image, backend.img_size)
-    wanted = None if label is None else [classes.index(label)]
+    wanted = [classes.index(label) for label in labels]
+    # Each photograph has random maps of its own: over many of them, no place is favoured.
+    seed = zlib.crc32(pixels.tobytes())
     maps, logits = class_activation_maps(
         backend.model,
         backend.inputs(torch.from_numpy(np.array(pixels))[None]),
@@ -134,7 +139,9 @@ def explain_classes(
                 confidence=float(probabilities[index]),
                 method=method,
                 raw=map_.float().cpu().numpy(),
-                faithfulness=faithfulness(probability_of(backend, index), pixels, heat, tuple(map_.shape))
+                faithfulness=faithfulness(
+                    probability_of(backend, index), pixels, heat, tuple(map_.shape), seed=seed
+                )
                 if measured
                 else None,
             )

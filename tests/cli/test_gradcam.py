@@ -46,6 +46,7 @@ def test_wrong_input_is_refused(
     assert "would overwrite the photograph own.png" in refused("gradcam", "own.png", "--out", "own.png")
     assert ".png, .jpg, .pdf or .svg" in refused("gradcam", "own.png", "--out", "heat.tiff")
     assert "no method 'gradcm'; did you mean gradcam" in refused("gradcam", "own.png", "--method", "gradcm")
+    assert "--limit is for --split" in refused("gradcam", "own.png", "--limit", 2)
     assert "--class and --top" in refused("gradcam", "own.png", "--class", "x", "--top", 2)
     assert "alpha" in refused("gradcam", "own.png", "--alpha", 3)
     model = ["--checkpoint", checkpoint]
@@ -92,3 +93,27 @@ def test_several_photographs_become_pictures_sheets_and_maps(
     assert all(0 < value < 1 for value in areas.values())
     maps = np.load(first["npy"])
     assert (maps.shape, maps.dtype) == ((2, 4, 4), np.float32)
+
+
+def test_a_split_is_measured_and_not_drawn(
+    run_in: Run, trained: Path, data: Path, refused: Callable[..., str], tmp_path: Path
+) -> None:
+    model = ["--checkpoint", trained / "checkpoints" / "best_model.pth", "--data", data]
+    chosen = ["--split", "test", "--limit", 4, "--class", CLASSES[2], "--class", CLASSES[0]]
+    done = run_in(tmp_path, "gradcam", *model, *chosen, "--faithfulness", "--json")
+    document = done.json()
+    assert (document["split"], document["method"]) == ("test", "gradcam")
+    # Evenly spread over nine images of three classes, the first and the last among them.
+    assert [Path(one["image"]).relative_to(data / "test").as_posix() for one in document["images"][::2]] == [
+        *(f"{CLASSES[0]}/0.jpg", f"{CLASSES[0]}/3.jpg", f"{CLASSES[1]}/1.jpg", f"{CLASSES[2]}/1.jpg"),
+    ]
+    assert [one["class"] for one in document["images"]] == [CLASSES[2], CLASSES[0]] * 4
+    summary = document["faithfulness"]
+    values = [one["faithfulness"]["deletion"] for one in document["images"]]
+    assert summary["n"] == 8
+    assert summary["deletion"]["mean"] == pytest.approx(np.mean(values))
+    low, high = summary["deletion"]["ci95"]
+    assert low < summary["deletion"]["mean"] < high
+    assert list(tmp_path.iterdir()) == []
+    assert "not drawn" in refused("gradcam", *model, "--split", "test")
+    assert "either images, or a split" in refused("gradcam", *model)

@@ -1,9 +1,19 @@
+import zlib
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from skinlesion_cli.core.faithfulness import area, areas, blurred, faithfulness, removal_order, replaced
+from skinlesion_cli.core.faithfulness import (
+    Faithfulness,
+    area,
+    areas,
+    blurred,
+    faithfulness,
+    removal_order,
+    replaced,
+    summarise,
+)
 from skinlesion_cli.core.gradcam import explain_classes
 from tests.known_location import bright_pixels, picture_with_blob
 
@@ -61,7 +71,7 @@ def test_the_true_map_beats_random_ones_and_the_wrong_map_does_not(tmp_path: Pat
     path = tmp_path / "blob.png"
     picture_with_blob((90, 70), (38, 28)).save(path)
     predictor = bright_pixels()
-    (explanation,) = explain_classes(predictor, path, label="blob", measured=True)
+    (explanation,) = explain_classes(predictor, path, labels=["blob"], measured=True)
     measured = explanation.faithfulness
     assert measured is not None
     assert explanation.confidence > 0.9
@@ -72,9 +82,45 @@ def test_the_true_map_beats_random_ones_and_the_wrong_map_does_not(tmp_path: Pat
     from skinlesion_cli.core.images import read_image
     from skinlesion_cli.core.views import view
 
-    wrong = faithfulness(
-        probability_of(predictor.backend, 1), view(read_image(path), 64), 1 - explanation.heat, (8, 8)
-    )
+    probability, seen = probability_of(predictor.backend, 1), view(read_image(path), 64)
+    wrong = faithfulness(probability, seen, 1 - explanation.heat, (8, 8), seed=zlib.crc32(seen.tobytes()))
     assert wrong.deletion > measured.random_deletion + 0.1
     assert wrong.insertion < measured.random_insertion - 0.1
     assert wrong.random_deletion == pytest.approx(measured.random_deletion)
+
+
+def test_photographs_are_held_against_random_maps_of_their_own(tmp_path: Path) -> None:
+    measured = []
+    for number, centre in enumerate([(38, 28), (38, 28), (52, 42)]):
+        path = tmp_path / f"{number}.png"
+        picture_with_blob((90, 70), centre).save(path)
+        measured += [one.faithfulness for one in explain_classes(bright_pixels(), path, measured=True)]
+    assert measured[0] == measured[1]
+    assert measured[0].random_deletion != measured[2].random_deletion
+
+
+def test_means_over_maps() -> None:
+    maps = [
+        Faithfulness(0.1, 0.9, 0.3, 0.5),
+        Faithfulness(0.3, 0.5, 0.3, 0.6),
+        Faithfulness(0.5, 0.7, 0.6, 0.1),
+        Faithfulness(0.7, 0.7, 0.2, 0.2),
+    ]
+    told = summarise(maps, ["a", "b", "c", "d"], "images")
+    assert told["n"] == 4
+    assert {name: told[name]["mean"] for name in told if name not in {"n", "ci95_method"}} == pytest.approx(
+        {
+            **{"deletion": 0.4, "insertion": 0.7, "random_deletion": 0.35, "random_insertion": 0.35},
+            # The second map is as good as random in deletion, which counts half, and the fourth is worse.
+            **{"deletion_beats_random": 2.5 / 4, "insertion_beats_random": 3 / 4},
+        }
+    )
+    low, high = told["deletion"]["ci95"]
+    # Of four values drawn four times, the standard error is 0.2236 / 2.
+    assert low == pytest.approx(0.4 - 1.96 * 0.1118, abs=0.04)
+    assert high == pytest.approx(0.4 + 1.96 * 0.1118, abs=0.04)
+    assert told["ci95_method"] == "percentile bootstrap, 2000 resamples of images"
+    # Two groups give three means only: the first pair's, the second pair's and the middle.
+    pairs = summarise(maps, ["a", "a", "b", "b"], "groups")["deletion"]
+    assert (pairs["mean"], pairs["ci95"]) == (pytest.approx(0.4), pytest.approx([0.2, 0.6]))
+    assert summarise(maps, ["a"] * 4, "groups")["deletion"]["ci95"] is None
