@@ -241,7 +241,8 @@ def _print(document: dict[str, Any], *, named: bool) -> None:
 
 
 def _print_summary(summary: dict[str, Any]) -> None:
-    _line(f"\n{summary['n']} maps, means with 95 % intervals ({summary['ci95_method']})")
+    console.out.print()
+    _line(f"{summary['n']} maps, means with 95 % intervals ({summary['ci95_method']})")
     for name, better in (("deletion", "lower"), ("insertion", "higher")):
         own, random = _told(summary[name]), _told(summary[f"random_{name}"])
         won = _told(summary[f"{name}_beats_random"], ".0%")

@@ -1,7 +1,6 @@
 """The picture of maps: the whole photograph, and beside it the maps laid exactly on what the model saw."""
 
 import math
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from PIL import Image
 from skinlesion_cli.core.cam_methods import METHODS
 from skinlesion_cli.core.faithfulness import Faithfulness
 from skinlesion_cli.core.gradcam import Explanation
-from skinlesion_cli.report.plots import plain, save_figure
+from skinlesion_cli.report.plots import save_figure, unformatted, wrapped
 
 PANEL_INCHES = 5.0
 SMALL_PANEL_INCHES = 3.4
@@ -54,12 +53,14 @@ def draw_overlay(explanations: Sequence[Explanation], path: Path, *, alpha: floa
         axes.set_ylim(height, 0)
     photograph, mapped = grid[0], grid[1:panels]
     _draw_photograph(photograph, shown, first)
-    _title(photograph, "Photograph\ndashed: what the model saw", inches)
+    _title(photograph, "Photograph\ndashed: what the model saw")
     for axes, one in zip(mapped, explanations, strict=True):
         _draw_photograph(axes, shown, one)
         _draw_heat(axes, one, alpha)
+        empty = "" if one.heat.any() else "\nempty: nothing speaks for it"
         measured = "" if one.faithfulness is None else "\n" + _measured(one.faithfulness)
-        _title(axes, f"{one.label}, probability {one.confidence:.1%}{measured}", inches)
+        characters = round(inches * CHARACTERS_AN_INCH)
+        _title(axes, wrapped(one.label, characters, f", probability {one.confidence:.1%}") + empty + measured)
     # Its own scale: that of a map would be as pale as the map.
     scale = ScalarMappable(Normalize(0, 1), COLOURS)
     beside = mapped[0] if panels == 2 else list(grid)
@@ -105,10 +106,8 @@ def _draw_heat(axes: Axes, explanation: Explanation, alpha: float) -> None:
     axes.set_ylim(limits[1])
 
 
-def _title(axes: Axes, text: str, inches: float) -> None:
-    width = round(inches * CHARACTERS_AN_INCH)
-    lines = [line for part in text.split("\n") for line in textwrap.wrap(part, width)]
-    axes.set_title("\n".join(plain(line) for line in lines), fontsize=10)
+def _title(axes: Axes, text: str) -> None:
+    axes.set_title(unformatted(text), fontsize=10)
 
 
 def _measured(areas: Faithfulness) -> str:

@@ -4,6 +4,7 @@ Figures are made without pyplot, whose global state would keep every one of them
 the Okabe–Ito set, which colour-blind readers can tell apart.
 """
 
+import textwrap
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,8 @@ BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"
 DPI = 150
 LONGEST_NAME = 48
 """Characters of a class's name in a picture; a longer one would leave no room for the data."""
+LONGEST_WRAPPED = 120
+"""Characters of a name that may take several lines."""
 NUMBERED_CLASSES = 60
 """Classes up to which a confusion matrix has numbers; beyond, no one could read them."""
 
@@ -205,4 +208,14 @@ def _cells(axes: Axes, shares: np.ndarray, texts: list[list[str]], classes: Sequ
 
 def plain(name: str) -> str:
     """A class's name as matplotlib must be given it: one short line; a dollar sign would start a formula."""
-    return shortened(printable(name), LONGEST_NAME).replace("$", r"\$")
+    return unformatted(shortened(printable(name), LONGEST_NAME))
+
+
+def wrapped(name: str, width: int, after: str = "") -> str:
+    """A name, and what is said of it, in lines of at most `width` characters; a very long name is cut."""
+    return "\n".join(textwrap.wrap(shortened(printable(name), LONGEST_WRAPPED) + after, width))
+
+
+def unformatted(text: str) -> str:
+    """Text, of one line or several, as matplotlib must be given it: a dollar sign would start a formula."""
+    return text.replace("$", r"\$")

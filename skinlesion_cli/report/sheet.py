@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 
 from skinlesion_cli.core.cam_methods import METHODS
 from skinlesion_cli.core.gradcam import Explanation
+from skinlesion_cli.core.text import printable
 from skinlesion_cli.report.gradcam_files import TILES
-from skinlesion_cli.report.plots import plain, save_figure
+from skinlesion_cli.report.plots import save_figure, unformatted, wrapped
 from skinlesion_cli.report.thumbnails import heat_pictures
 
 COLUMNS = 8
@@ -70,9 +71,9 @@ class Sheets:
 
 def caption(name: str, label: str, confidence: float) -> str:
     """What stands below a tile; long names are wrapped, a file's beginning is left out first."""
+    name = printable(name)
     name = name if len(name) <= 2 * CHARACTERS else "…" + name[-2 * CHARACTERS + 1 :]
-    lines = textwrap.wrap(name, CHARACTERS) + textwrap.wrap(f"{label}, {confidence:.1%}", CHARACTERS)
-    return "\n".join(lines)
+    return "\n".join([wrapped(name, CHARACTERS), wrapped(label, CHARACTERS, f", {confidence:.1%}")])
 
 
 def draw_sheet(tiles: Sequence[Tile], path: Path) -> None:
@@ -88,7 +89,7 @@ def draw_sheet(tiles: Sequence[Tile], path: Path) -> None:
         axes.imshow(tile.pixels, interpolation="antialiased")
         # Below the picture by a distance on paper: pictures are of several heights.
         axes.annotate(
-            plain(tile.text),
+            unformatted(tile.text),
             (0.5, 0),
             (0, -4),
             xycoords="axes fraction",

@@ -2,13 +2,15 @@
 
     python -m tests.benchmarks.faithfulness CHECKPOINT DATA [--split test] [--limit 100]
 
-Each map is of the predicted class. Prints the mean areas with 95 % bootstrap intervals over the images; the
-share of images where a map beats the random ones (lower in deletion, higher in insertion); and the mean rank
-correlation (Spearman) with the map of the same class after the weights were drawn anew (Adebayo et al.,
-*Sanity Checks for Saliency Maps*, NeurIPS 2018), which is near 0 where a map shows what was learned.
+Each map is of the predicted class. Prints the mean areas with 95 % bootstrap intervals over the images, or
+over whole lesions and patients where the manifest names them; the share of images where a map beats the
+random ones (lower in deletion, higher in insertion); and the mean rank correlation (Spearman) with the map of
+the same class after the weights were drawn anew (Adebayo et al., *Sanity Checks for Saliency Maps*, NeurIPS
+2018), which is near 0 where a map shows what was learned.
 """
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,7 @@ from skinlesion_cli.core.folders import evenly, read_split
 from skinlesion_cli.core.gradcam import class_activation_map, enlarged, probability_of
 from skinlesion_cli.core.images import read_image
 from skinlesion_cli.core.layers import default_layer
+from skinlesion_cli.core.manifest import origins_of
 from skinlesion_cli.core.model import create_model
 from skinlesion_cli.core.predictor import load_predictor
 from skinlesion_cli.core.resampling import resampled_means
@@ -46,7 +49,10 @@ def main() -> None:
         create_model(known.arch, len(known.classes), backend.img_size).eval().to(backend.runtime.device)
     )
     layer = default_layer(backend.model)
-    paths = evenly(read_split(chosen.data, chosen.split).paths, chosen.limit)
+    split = read_split(chosen.data, chosen.split)
+    files = evenly(split.files, chosen.limit)
+    paths = [split.root / file for file in files]
+    groups = origins_of(chosen.data, chosen.split, files).groups
 
     random, areas_of, correlations = [], {name: [] for name in METHODS}, {name: [] for name in METHODS}
     for seed, path in enumerate(paths):
@@ -67,18 +73,19 @@ def main() -> None:
     print(f"{known.arch}, {backend.img_size} px, layer {layer} {grid}, {len(paths)} images of {chosen.split}")
     print("map | deletion (low is good) | insertion (high is good) | beats random: deletion | insertion | ρ")
     control = np.array(random)
-    print(f"random | {_told(control[:, 0])} | {_told(control[:, 1])} | | |")
+    print(f"random | {_told(control[:, 0], groups)} | {_told(control[:, 1], groups)} | | |")
     for name, method in METHODS.items():
         own = np.array(areas_of[name])
         wins = [np.mean(own[:, 0] < control[:, 0]), np.mean(own[:, 1] > control[:, 1])]
+        means = [_told(column, groups) for column in own.T]
         print(
-            f"{method.title} | {_told(own[:, 0])} | {_told(own[:, 1])} | {wins[0]:.0%} | {wins[1]:.0%} | "
+            f"{method.title} | {means[0]} | {means[1]} | {wins[0]:.0%} | {wins[1]:.0%} | "
             f"{np.mean(correlations[name]):+.2f} ({len(correlations[name])} images)"
         )
 
 
-def _told(values: np.ndarray) -> str:
-    low, high = interval(resampled_means(values[:, None])[:, 0])
+def _told(values: np.ndarray, groups: Sequence[str] | None) -> str:
+    low, high = interval(resampled_means(values[:, None], groups)[:, 0])
     return f"{values.mean():.3f} [{low:.3f}, {high:.3f}]"
 
 

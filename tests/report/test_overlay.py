@@ -77,7 +77,8 @@ def test_long_names_are_wrapped_inside_the_picture(tmp_path: Path, monkeypatch: 
     figure.draw_without_rendering()
     titles = [axes.title.get_window_extent() for axes in figure.axes[:3]]
     assert all(one.x1 < other.x0 for one, other in itertools.pairwise(titles))
-    assert "insertion" in figure.axes[1].get_title()
+    title = figure.axes[1].get_title()
+    assert [part in title.replace("\n", " ") for part in (name, "probability", "insertion")] == [True] * 3
 
 
 def test_figures_do_not_pile_up(tmp_path: Path) -> None:

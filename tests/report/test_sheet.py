@@ -33,3 +33,20 @@ def test_a_caption_is_wrapped_and_keeps_the_end_of_a_long_name() -> None:
     assert lines[0][0] == "…"
     assert lines[1].endswith("-7.jpg")
     assert lines[2:] == ["Benign keratosis-like", "lesions, 100.0%"]
+    assert caption("a\nb.jpg", "x", 1).splitlines() == [r"a\nb.jpg", "x, 100.0%"]
+
+
+def test_the_maps_fill_the_sheet(tmp_path: Path) -> None:
+    # Text that is no part of the layout takes no room from the maps: a caption of one long line left dots.
+    image = Image.new("RGB", (40, 30), DARK)
+    heat = np.zeros((32, 32), np.float32)
+    label = "Benign keratosis-like lesions of $ kinds"
+    one = Explanation(image, centre_frame(image.size, 32), heat, (2, 2), "layer", label, 0.5)
+    sheets = Sheets([tmp_path / "sheet.png"], alpha=0)
+    for number in range(20):
+        sheets.add(f"a photograph with a long name, number {number}.jpg", [one])
+    sheets.end()
+    with Image.open(tmp_path / "sheet.png") as written:
+        panels = panels_of(written)
+        assert len(panels) == 8
+        assert sum(right - left for left, _, right, _ in panels) > 0.8 * written.width
