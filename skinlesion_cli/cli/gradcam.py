@@ -14,6 +14,7 @@ from skinlesion_cli.cli.predict import DISCLAIMER
 from skinlesion_cli.core.cam_methods import DEFAULT_METHOD, METHODS
 from skinlesion_cli.core.description import NEEDS_GRADIENTS
 from skinlesion_cli.core.settings import Settings
+from skinlesion_cli.report.figures import probability_text
 
 if TYPE_CHECKING:
     from skinlesion_cli.core.faithfulness import Faithfulness
@@ -230,7 +231,7 @@ def _print(document: dict[str, Any], *, named: bool) -> None:
     if "error" in document:
         return
     image = f"{document['image']}  " if named else ""
-    _line(f"{image}{document['class']}  {document['confidence']:.1%}")
+    _line(f"{image}{document['class']}  {probability_text(document['confidence'])}")
     areas = document.get("faithfulness")
     if areas is not None:
         shown = {name: "–" if value is None else f"{value:.3f}" for name, value in areas.items()}

@@ -12,6 +12,7 @@ from rich.text import Text
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import JsonOption, ModelChoice, TtaOption, with_settings
 from skinlesion_cli.core.settings import Settings
+from skinlesion_cli.report.figures import probability_text
 
 if TYPE_CHECKING:
     from skinlesion_cli.cli.progress import Display
@@ -165,5 +166,5 @@ def _table(answers: list[Any], top: int, min_confidence: float, *, header: bool)
             label = Text(console.printable(name), style=style)
             if rank == 0 and answer.confidence < min_confidence:
                 label.append(" (uncertain)", style="yellow")
-            table.add_row(image, label, f"{probability:.1%}", bar)
+            table.add_row(image, label, probability_text(probability), bar)
     return table

@@ -58,3 +58,10 @@ def percent(value: float | None, digits: int = 1) -> str:
 def number(value: float) -> str:
     """A count with its thousands apart."""
     return f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+
+
+def probability_text(probability: float) -> str:
+    """A probability in percent; one that is not quite 0 or 1 is never shown as if it were."""
+    if 0.9995 <= probability < 1:
+        return ">99.9%"
+    return "<0.1%" if 0 < probability < 0.0005 else f"{probability:.1%}"

@@ -15,6 +15,7 @@ from PIL import Image
 from skinlesion_cli.core.cam_methods import METHODS
 from skinlesion_cli.core.faithfulness import Faithfulness
 from skinlesion_cli.core.gradcam import Explanation
+from skinlesion_cli.report.figures import probability_text
 from skinlesion_cli.report.plots import save_figure, unformatted, wrapped
 
 PANEL_INCHES = 5.0
@@ -60,7 +61,8 @@ def draw_overlay(explanations: Sequence[Explanation], path: Path, *, alpha: floa
         empty = "" if one.heat.any() else "\nempty: nothing speaks for it"
         measured = "" if one.faithfulness is None else "\n" + _measured(one.faithfulness)
         characters = round(inches * CHARACTERS_AN_INCH)
-        _title(axes, wrapped(one.label, characters, f", probability {one.confidence:.1%}") + empty + measured)
+        confidence = f", probability {probability_text(one.confidence)}"
+        _title(axes, wrapped(one.label, characters, confidence) + empty + measured)
     # Its own scale: that of a map would be as pale as the map.
     scale = ScalarMappable(Normalize(0, 1), COLOURS)
     beside = mapped[0] if panels == 2 else list(grid)

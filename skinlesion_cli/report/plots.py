@@ -128,9 +128,17 @@ def reliability(section: Mapping[str, Any], path: Path) -> None:
     figure = Figure(figsize=(5.2, 6.2), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     upper.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="perfectly calibrated")
-    places = {"x": [one["confidence"] for one in bins], "y": [one["accuracy"] for one in bins]}
-    upper.plot(
-        places["x"], places["y"], color=BLUE, linewidth=1.4, marker="o", markersize=5, label="the model"
+    most = max((one["count"] for one in bins), default=1)
+    # Not joined by a line: a bin of one image would draw as bold a zigzag as one of a thousand.
+    upper.scatter(
+        [one["confidence"] for one in bins],
+        [one["accuracy"] for one in bins],
+        s=[20 + 160 * one["count"] / most for one in bins],
+        color=BLUE,
+        alpha=0.85,
+        clip_on=False,
+        zorder=3,
+        label="the model (larger: more images)",
     )
     upper.set_ylabel("Accuracy of the answers")
     upper.set_ylim(-0.02, 1.02)

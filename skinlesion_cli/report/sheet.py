@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from skinlesion_cli.core.cam_methods import METHODS
 from skinlesion_cli.core.gradcam import Explanation
 from skinlesion_cli.core.text import printable
+from skinlesion_cli.report.figures import probability_text
 from skinlesion_cli.report.gradcam_files import TILES
 from skinlesion_cli.report.plots import save_figure, unformatted, wrapped
 from skinlesion_cli.report.thumbnails import heat_pictures
@@ -73,7 +74,9 @@ def caption(name: str, label: str, confidence: float) -> str:
     """What stands below a tile; long names are wrapped, a file's beginning is left out first."""
     name = printable(name)
     name = name if len(name) <= 2 * CHARACTERS else "…" + name[-2 * CHARACTERS + 1 :]
-    return "\n".join([wrapped(name, CHARACTERS), wrapped(label, CHARACTERS, f", {confidence:.1%}")])
+    return "\n".join(
+        [wrapped(name, CHARACTERS), wrapped(label, CHARACTERS, f", {probability_text(confidence)}")]
+    )
 
 
 def draw_sheet(tiles: Sequence[Tile], path: Path) -> None:

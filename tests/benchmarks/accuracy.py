@@ -17,7 +17,7 @@ import torch
 from pipelines import published_transform
 from torch.utils.data import DataLoader, Dataset
 
-from skinlesion_cli.core import training
+from skinlesion_cli.core import stepping, training
 from skinlesion_cli.core.evaluation import predict_and_evaluate
 from skinlesion_cli.core.folders import Split, read_split
 from skinlesion_cli.core.images import read_image
@@ -49,15 +49,15 @@ def scores(settings: Settings, *, published: bool) -> dict[str, float]:
         folder = RunFolder(Path(scratch))
         folder.claim(resume=False, overwrite=False)
         run = training.Trainer(settings, splits["train"], splits["val"], folder)
-        augment = training.augment
+        augment = stepping.augment
         if published:
             images = PublishedImages(splits["train"], settings.img_size)
             run.loader = DataLoader(images, batch_sampler=run.draws, num_workers=2, persistent_workers=True)
-            training.augment = lambda batch, _: batch.float() / 255
+            stepping.augment = lambda batch, _: batch.float() / 255
         try:
             run.run()
         finally:
-            training.augment = augment
+            stepping.augment = augment
         predictor = load_predictor(folder.best, batch_size=64)
         _, _, document = predict_and_evaluate(predictor, splits["test"])
     return {name: document[name] for name in FIGURES}

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from skinlesion_cli.core.images import centre_frame
+from skinlesion_cli.report.figures import probability_text
 from tests.conftest import CLASSES, Run
 
 
@@ -33,7 +34,9 @@ def test_the_default_is_the_predicted_class_beside_the_photographs_name(
 ) -> None:
     done = run_in(tmp_path, "gradcam", picture, "--checkpoint", checkpoint)
     (answer,) = run_in(tmp_path, "predict", picture, "--checkpoint", checkpoint, "--json").json()
-    assert done.stdout.startswith(f"{answer['class']}  {answer['confidence']:.1%}\nlayer stages.4 (2×2)")
+    assert done.stdout.startswith(
+        f"{answer['class']}  {probability_text(answer['confidence'])}\nlayer stages.4 (2×2)"
+    )
     assert (tmp_path / "0_gradcam.png").is_file()
 
 
