@@ -11,7 +11,7 @@ from rich.text import Text
 
 from skinlesion_cli.core.text import printable, shortened
 
-__all__ = ["JsonList", "err", "fail", "note", "out", "print_json", "printable", "warn"]
+__all__ = ["JsonList", "err", "fail", "hush", "note", "out", "print_json", "printable", "say", "warn"]
 
 MOST = 4000
 """Characters of a line about something: foreign names in it may be of any length."""
@@ -33,6 +33,11 @@ err = _console(stderr=True)
 def hush() -> None:
     """Print no more but the one line of `fail`: another process of the same run speaks."""
     out.quiet = err.quiet = True
+
+
+def say(text: str) -> None:
+    """One line of the results."""
+    out.print(printable(text), soft_wrap=True)
 
 
 def note(text: str) -> None:

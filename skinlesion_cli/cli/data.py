@@ -199,9 +199,9 @@ def prepare(
         source = download.source
         console.out.print(f"\n{source.name}: {len(download.photos)} images taken", soft_wrap=True)
         for reason, number in download.left_out.items():
-            console.out.print(console.printable(f"  left out {number}: {reason}"), soft_wrap=True)
-        console.out.print(f"  licence: {source.licence}", soft_wrap=True)
-        console.out.print(f"  cite: {source.citation}", soft_wrap=True)
+            console.say(f"  left out {number}: {reason}")
+        console.say(f"  licence: {source.licence}")
+        console.say(f"  cite: {source.citation}")
     console.note(f"{len(rows)} images and manifest.csv: {out}")
     return 0
 
@@ -221,14 +221,14 @@ def _print_audit(found: "Audit") -> None:
         ("colour modes", Counter(image.mode for image in found.inventory.images)),
     ):
         common = ", ".join(f"{name} ({number})" for name, number in values.most_common(5))
-        console.out.print(f"{title}: {common}", soft_wrap=True)
+        console.say(f"{title}: {common}")
     if found.inventory.not_images:
         console.out.print(f"files that are no images: {len(found.inventory.not_images)}")
     for pair in found.pairs[:PAIRS_PRINTED]:
         marks = ["across splits"] if pair.across_splits else []
         marks += [] if pair.same_class else ["DIFFERENT CLASSES"]
         line = f"{pair.kind:<6} {pair.a.file} = {pair.b.file}  {', '.join(marks)}"
-        console.out.print(console.printable(line.rstrip()), markup=False, soft_wrap=True)
+        console.say(line.rstrip())
     if len(found.pairs) > PAIRS_PRINTED:
         console.out.print(
             f"… and {len(found.pairs) - PAIRS_PRINTED} pairs more (--json or --report shows all)"
@@ -237,8 +237,8 @@ def _print_audit(found: "Audit") -> None:
         names = ", ".join(found.groups_across_splits[:5])
         more = ", …" if len(found.groups_across_splits) > 5 else ""
         text = f"{len(found.groups_across_splits)} groups on more than one side: {names}{more}"
-        console.out.print(console.printable(text), markup=False, soft_wrap=True)
-    console.out.print(f"\n{found.verdict()}", markup=False, soft_wrap=True)
+        console.say(text)
+    console.out.print(f"\n{found.verdict()}", soft_wrap=True)
 
 
 def _table(counts: Counter[tuple[str, str]]) -> Table:

@@ -36,7 +36,7 @@ def demo(
     data = out / "data"
     console.out.print("Drawing a synthetic data set: 14 kinds of drawn lesions, no photographs, no patients.")
     images = write_data_set(data, settings.seed)
-    console.out.print(f"{images} JPEG files in {console.printable(str(data))}", markup=False, soft_wrap=True)
+    console.say(f"{images} JPEG files in {data}")
 
     checkpoint = out / "checkpoints" / "best_model.pth"
     picture = data / "test" / "synthetic two-tone" / "000.jpg"
@@ -74,4 +74,4 @@ def _say_what_next(out: Path, heat: Path, page: Path) -> None:
         "  skinlesion train --data ./data",
     ]
     for line in lines:
-        console.out.print(line, markup=False, soft_wrap=True)
+        console.out.print(line, soft_wrap=True)

@@ -82,15 +82,15 @@ def export(
             console.print_json(_int8_document(quantized, to))
         else:
             console.out.print(_int8_table(quantized))
-            _say(f"{to}: calibrated on {quantized.calibrated} images of train, scored on val")
+            console.say(f"{to}: calibrated on {quantized.calibrated} images of train, scored on val")
         return 0
     exported = write(checkpoint, to, pixels)
     if json:
         console.print_json(_document(exported))
     else:
         what = "images" if paths else "drawn images"
-        _say(f"{to}: {exported.size / 1e6:.1f} MB")
-        _say(
+        console.say(f"{to}: {exported.size / 1e6:.1f} MB")
+        console.say(
             f"largest difference of a probability from torch's: {exported.largest_difference:.1e}, "
             f"on {exported.images} {what}"
         )
@@ -139,7 +139,3 @@ def _document(exported: "Exported") -> dict[str, Any]:
         "checked_images": exported.images,
         "largest_difference": exported.largest_difference,
     }
-
-
-def _say(text: str) -> None:
-    console.out.print(console.printable(text), markup=False, soft_wrap=True)

@@ -11,7 +11,7 @@ import typer
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import JsonOption, ModelChoice, with_settings
 from skinlesion_cli.cli.predict import DISCLAIMER
-from skinlesion_cli.core.cam_methods import DEFAULT_METHOD, METHODS
+from skinlesion_cli.core.cam_methods import DEFAULT_METHOD, METHODS, require_method
 from skinlesion_cli.core.description import NEEDS_GRADIENTS
 from skinlesion_cli.core.settings import Settings
 from skinlesion_cli.report.figures import probability_text
@@ -82,11 +82,9 @@ def gradcam(
 ) -> int:
     """Show where in photographs the evidence for a class lies (Grad-CAM)."""
     from skinlesion_cli.core.errors import InputError
-    from skinlesion_cli.core.settings import nearest
     from skinlesion_cli.report.gradcam_files import Files, plan
 
-    if method not in METHODS:
-        raise InputError(f"there is no method {method!r}{nearest(method, METHODS)}; use {', '.join(METHODS)}")
+    require_method(method)
     # In the order given, each once.
     wanted = list(dict.fromkeys(labels or ()))
     if wanted and top > 1:
@@ -231,11 +229,11 @@ def _print(document: dict[str, Any], *, named: bool) -> None:
     if "error" in document:
         return
     image = f"{document['image']}  " if named else ""
-    _line(f"{image}{document['class']}  {probability_text(document['confidence'])}")
+    console.say(f"{image}{document['class']}  {probability_text(document['confidence'])}")
     areas = document.get("faithfulness")
     if areas is not None:
         shown = {name: "–" if value is None else f"{value:.3f}" for name, value in areas.items()}
-        _line(
+        console.say(
             f"deletion {shown['deletion']} (random {shown['random_deletion']}, lower is better), "
             f"insertion {shown['insertion']} (random {shown['random_insertion']}, higher is better)"
         )
@@ -243,11 +241,13 @@ def _print(document: dict[str, Any], *, named: bool) -> None:
 
 def _print_summary(summary: dict[str, Any]) -> None:
     console.out.print()
-    _line(f"{summary['n']} maps, means with 95 % intervals ({summary['ci95_method']})")
+    console.say(f"{summary['n']} maps, means with 95 % intervals ({summary['ci95_method']})")
     for name, better in (("deletion", "lower"), ("insertion", "higher")):
         own, random = _told(summary[name]), _told(summary[f"random_{name}"])
         won = _told(summary[f"{name}_beats_random"], ".0%")
-        _line(f"{name} {own}, random {random}, {better} is better; better than random for {won} of the maps")
+        console.say(
+            f"{name} {own}, random {random}, {better} is better; better than random for {won} of the maps"
+        )
 
 
 def _told(figure: dict[str, Any], form: str = ".3f") -> str:
@@ -258,8 +258,4 @@ def _told(figure: dict[str, Any], form: str = ".3f") -> str:
 def _print_place(document: dict[str, Any]) -> None:
     rows, columns = document["grid"]
     picture = f", picture: {document['out']}" if "out" in document else ""
-    _line(f"layer {document['layer']} ({rows}×{columns}){picture}")
-
-
-def _line(text: str) -> None:
-    console.out.print(console.printable(text), markup=False, soft_wrap=True)
+    console.say(f"layer {document['layer']} ({rows}×{columns}){picture}")

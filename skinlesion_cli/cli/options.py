@@ -12,7 +12,7 @@ import typer
 from skinlesion_cli.core import settings as core_settings
 from skinlesion_cli.core.description import EXPORTED
 from skinlesion_cli.core.errors import InputError
-from skinlesion_cli.core.files import fault_of, read_text
+from skinlesion_cli.core.files import fault_of, read_text, refuse_faulty
 from skinlesion_cli.core.limits import MAX_MODEL_BYTES, MAX_TEXT_BYTES
 from skinlesion_cli.core.run_folder import BEST_MODEL
 from skinlesion_cli.core.settings import Settings
@@ -47,12 +47,7 @@ class ModelChoice:
             InputError: it is not.
         """
         fault = fault_of(self.checkpoint, MAX_MODEL_BYTES)
-        if fault == "no such file":
-            raise InputError(
-                f"there is no file {self.checkpoint}: train a model first, or name one with --checkpoint"
-            )
-        if fault:
-            raise InputError(f"refused to load {self.checkpoint}: {fault}")
+        refuse_faulty(self.checkpoint, fault, ": train a model first, or name one with --checkpoint")
 
     def require_weights(self, reason: str) -> None:
         """See that the checkpoint is no exported model.

@@ -16,6 +16,7 @@ from skinlesion_cli.report.figures import probability_text
 
 if TYPE_CHECKING:
     from skinlesion_cli.cli.progress import Display
+    from skinlesion_cli.core.predictor import Failure, Prediction
 
 BAR_WIDTH = 24
 PAGE = 500
@@ -78,20 +79,22 @@ def predict(
     return 1 if shown.failures else 0
 
 
-def _told(results: Iterable[Any], shown: "_Json | _Tables") -> Iterator[Any]:
+def _told(results: "Iterable[Prediction | Failure]", shown: "_Json | _Tables") -> "Iterator[Prediction]":
     """Pass the answers on as they come; each result is shown, and none is kept."""
+    from skinlesion_cli.core.predictor import Failure
+
     for result in results:
-        shown.add(result)
-        if hasattr(result, "error"):
-            shown.failures += 1
+        if isinstance(result, Failure):
+            shown.add_failure(result)
             console.warn(result.error)
-        else:
-            if result.unfamiliar:
-                console.warn(f"{result.image} is unlike the training images: its answer may mean nothing")
-            yield result
+            continue
+        shown.add(result)
+        if result.unfamiliar:
+            console.warn(f"{result.image} is unlike the training images: its answer may mean nothing")
+        yield result
 
 
-def _rows(answers: Iterable[Any]) -> Iterator[tuple[str, str, str, list[float]]]:
+def _rows(answers: "Iterable[Prediction]") -> Iterator[tuple[str, str, str, list[float]]]:
     for answer in answers:
         yield answer.image, "", answer.label, list(answer.probabilities.values())
 
@@ -104,8 +107,12 @@ class _Json:
         self._min_confidence = min_confidence
         self._list = console.JsonList()
 
-    def add(self, result: Any) -> None:
-        self._list.add(_document(result, self._min_confidence))
+    def add(self, answer: "Prediction") -> None:
+        self._list.add(_document(answer, self._min_confidence))
+
+    def add_failure(self, failure: "Failure") -> None:
+        self.failures += 1
+        self._list.add({"image": failure.image, "error": failure.error})
 
     def end(self) -> None:
         self._list.end()
@@ -117,14 +124,16 @@ class _Tables:
     def __init__(self, top: int, min_confidence: float, display: "Display"):
         self.failures = 0
         self._top, self._min_confidence, self._display = top, min_confidence, display
-        self._page: list[Any] = []
+        self._page: list[Prediction] = []
         self._header = True
 
-    def add(self, result: Any) -> None:
-        if not hasattr(result, "error"):
-            self._page.append(result)
+    def add(self, answer: "Prediction") -> None:
+        self._page.append(answer)
         if len(self._page) == PAGE:
             self.end()
+
+    def add_failure(self, _: "Failure") -> None:
+        self.failures += 1
 
     def end(self) -> None:
         if self._page:
@@ -134,25 +143,22 @@ class _Tables:
             self._page, self._header = [], False
 
 
-def _document(result: Any, min_confidence: float) -> dict[str, Any]:
-    error = getattr(result, "error", None)
-    if error is not None:
-        return {"image": result.image, "error": error}
-    document = {
-        "image": result.image,
-        "class": result.label,
-        "confidence": result.confidence,
-        "probabilities": result.probabilities,
+def _document(answer: "Prediction", min_confidence: float) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "image": answer.image,
+        "class": answer.label,
+        "confidence": answer.confidence,
+        "probabilities": answer.probabilities,
     }
     # Only where there is something to say: most readers of this list know the four keys above.
     if min_confidence > 0:
-        document["uncertain"] = result.confidence < min_confidence
-    if result.unfamiliar:
+        document["uncertain"] = answer.confidence < min_confidence
+    if answer.unfamiliar:
         document["unfamiliar"] = True
     return document
 
 
-def _table(answers: list[Any], top: int, min_confidence: float, *, header: bool) -> Table:
+def _table(answers: "list[Prediction]", top: int, min_confidence: float, *, header: bool) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False, show_header=header)
     table.add_column("Image", overflow="fold")
     table.add_column("Class")

@@ -57,8 +57,8 @@ def report(
     write_card(facts, target, title=heading)
     if note and images:
         console.note(f"no pictures of mistakes: {note}")
-    console.out.print(f"page: {console.printable(str(out))}", markup=False, soft_wrap=True)
-    console.out.print(f"model card: {console.printable(str(target))}", markup=False, soft_wrap=True)
+    console.say(f"page: {out}")
+    console.say(f"model card: {target}")
     return 0
 
 

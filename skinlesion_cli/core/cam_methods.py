@@ -9,6 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from skinlesion_cli.core.errors import InputError
+from skinlesion_cli.core.settings import nearest
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -75,3 +78,13 @@ METHODS = {
     "layercam": Method("LayerCAM", layer_cam),
 }
 DEFAULT_METHOD = "gradcam"
+
+
+def require_method(name: str) -> None:
+    """See that there is such a method.
+
+    Raises:
+        InputError: there is none; near names are given.
+    """
+    if name not in METHODS:
+        raise InputError(f"there is no method {name!r}{nearest(name, METHODS)}; use {', '.join(METHODS)}")

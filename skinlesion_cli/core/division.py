@@ -2,12 +2,8 @@
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
+from skinlesion_cli.core.arrays import Floats
 from skinlesion_cli.core.settings import Settings
-
-Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)

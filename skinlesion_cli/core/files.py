@@ -60,6 +60,9 @@ def write_text(path: Path, text: str) -> None:
         part.write_text(text, encoding="utf-8", newline="\n")
 
 
+NO_FILE = "no such file"
+
+
 def fault_of(path: Path, most: int) -> str:
     """Why `path` is no regular file of at most `most` bytes; an empty text where it is one.
 
@@ -68,7 +71,7 @@ def fault_of(path: Path, most: int) -> str:
     try:
         status = path.stat()
     except FileNotFoundError:
-        return "no such file"
+        return NO_FILE
     # A name too long, a circle of links, no permission; a NUL in the name is a ValueError.
     except (OSError, ValueError) as error:
         return getattr(error, "strerror", None) or str(error)
@@ -79,6 +82,23 @@ def fault_of(path: Path, most: int) -> str:
     if status.st_size > most:
         return f"it is larger than {size_text(most)}"
     return ""
+
+
+def refuse_faulty(path: Path, fault: str, hint: str = "") -> None:
+    """Refuse a file that something speaks against.
+
+    Args:
+        path: the file.
+        fault: what `fault_of`, or a check that begins with it, found; an empty text for nothing.
+        hint: what to do where there is no such file, to be added to the message.
+
+    Raises:
+        InputError: there is a fault.
+    """
+    if fault == NO_FILE:
+        raise InputError(f"there is no file {path}{hint}")
+    if fault:
+        raise InputError(f"refused to load {path}: {fault}")
 
 
 _NO_UTF8 = "it is no UTF-8 text; save it as UTF-8"

@@ -97,9 +97,8 @@ def _features_and_probabilities(
     """Features (n, d), of width 0 where the head is not linear, and probabilities (n, classes)."""
     features, probabilities, done = [], [], 0
     for batch in viewed_batches(paths, img_size=backend.img_size, batch_size=batch_size, workers=workers):
-        fault = next(filter(None, batch.faults), "")
-        if fault:
-            raise UnreadableImageError(f"{fault}; mend or remove it, then --resume")
+        if batch.fault:
+            raise UnreadableImageError(f"{batch.fault}; mend or remove it, then --resume")
         pixels = torch.from_numpy(batch.images)
         seen, logits = (
             backend.features(pixels) if linear else (torch.empty(len(pixels), 0), backend.logits(pixels))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import nn
 
-from skinlesion_cli.core.cam_methods import DEFAULT_METHOD, METHODS
+from skinlesion_cli.core.cam_methods import DEFAULT_METHOD, METHODS, require_method
 from skinlesion_cli.core.description import NEEDS_GRADIENTS
 from skinlesion_cli.core.errors import InputError, SkinLesionError
 from skinlesion_cli.core.faithfulness import Faithfulness, Probabilities, faithfulness
@@ -201,8 +201,7 @@ def class_activation_maps(
         InputError: there is no such method or layer, or the layer's output is not spatial.
         SkinLesionError: the class does not depend on the layer's output.
     """
-    if method not in METHODS:
-        raise InputError(f"there is no method {method!r}{nearest(method, METHODS)}; use {', '.join(METHODS)}")
+    require_method(method)
     module = named_module(model, layer)
     outputs: list[Any] = []
     hook = module.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))

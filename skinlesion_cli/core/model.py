@@ -12,6 +12,7 @@ from torch import nn
 
 from skinlesion_cli.core.archive import require_intact
 from skinlesion_cli.core.errors import InputError, SkinLesionError
+from skinlesion_cli.core.files import refuse_faulty
 from skinlesion_cli.core.limits import MAX_DEPTH, MAX_MODEL_BYTES, size_text
 from skinlesion_cli.core.settings import IMAGENET_MEAN, IMAGENET_STD, Settings, nearest
 from skinlesion_cli.core.text import quoted
@@ -144,11 +145,7 @@ def read_tensors(path: Path) -> Any:
 
 
 def _loaded(path: Path) -> Any:
-    fault = fault_of_weights(path)
-    if fault == "no such file":
-        raise InputError(f"there is no file {path}")
-    if fault:
-        raise InputError(f"refused to load {path}: {fault}")
+    refuse_faulty(path, fault_of_weights(path))
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from skinlesion_cli.core.description import Description, describe
 from skinlesion_cli.core.errors import InputError, SkinLesionError
 from skinlesion_cli.core.extras import require_modules
+from skinlesion_cli.core.files import refuse_faulty
 from skinlesion_cli.core.inference import Answers
 from skinlesion_cli.core.onnx_file import DAMAGED, fault_of_onnx
 from skinlesion_cli.core.settings import RESIZE_RATIO
@@ -97,11 +98,7 @@ def load_onnx(
         if value not in ("auto", can):
             raise InputError(f"{option} {value}: an .onnx runs on {can} here; for {value}, use the .pth")
     require_modules("onnxruntime", "to run an .onnx")
-    fault = fault_of_onnx(path)
-    if fault == "no such file":
-        raise InputError(f"there is no file {path}")
-    if fault:
-        raise InputError(f"refused to load {path}: {fault}")
+    refuse_faulty(path, fault_of_onnx(path))
     try:
         session = _session(path)
         known, takes, gives = (

@@ -139,9 +139,8 @@ class _Calibration:
     @staticmethod
     def _read(images: Sequence[Path], img_size: int, workers: int) -> Iterator[dict[str, Any]]:
         for batch in viewed_batches(images, img_size=img_size, batch_size=BATCH, workers=workers):
-            fault = next(filter(None, batch.faults), "")
-            if fault:
-                raise UnreadableImageError(fault)
+            if batch.fault:
+                raise UnreadableImageError(batch.fault)
             yield {INPUT: batch.images}
 
 

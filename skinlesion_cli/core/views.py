@@ -33,6 +33,11 @@ class ViewedBatch:
     faults: tuple[str, ...]
     """(n,): empty text, or why the file could not be read."""
 
+    @property
+    def fault(self) -> str:
+        """Why the first of those could not be read; an empty text where all could."""
+        return next(filter(None, self.faults), "")
+
 
 class KeptViews(Protocol):
     """Views that were read before, by the index of their file."""

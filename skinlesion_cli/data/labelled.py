@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from skinlesion_cli.core.errors import InputError
-from skinlesion_cli.core.files import fault_of, leaves_folder, read_table
+from skinlesion_cli.core.files import NO_FILE, fault_of, leaves_folder, read_table
 from skinlesion_cli.core.folders import SPLITS, class_folders, find_images
 from skinlesion_cli.core.limits import MAX_IMAGE_BYTES, MAX_NAME
 from skinlesion_cli.core.text import quoted
@@ -73,7 +73,7 @@ def _read_csv(path: Path) -> Labelled:
         if leaves_folder(file):
             raise InputError(f"{where}: {quoted(file)} leaves the table's own folder")
         if fault := fault_of(path.parent / file, MAX_IMAGE_BYTES):
-            what = "is no file" if fault == "no such file" else f"cannot be read: {fault}"
+            what = "is no file" if fault == NO_FILE else f"cannot be read: {fault}"
             raise InputError(f"{where}: {quoted(file)} {what}")
         if not label:
             raise InputError(f"{where}: {quoted(file)} has no label")

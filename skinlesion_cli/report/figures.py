@@ -60,6 +60,12 @@ def number(value: float) -> str:
     return f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
+def whole_percent(share: float) -> str:
+    """A share in whole percent, without its sign; one above 0 is never shown as 0."""
+    text = f"{100 * share:.0f}"
+    return "<1" if text == "0" and share > 0 else text
+
+
 def probability_text(probability: float) -> str:
     """A probability in percent; one that is not quite 0 or 1 is never shown as if it were."""
     if 0.9995 <= probability < 1:

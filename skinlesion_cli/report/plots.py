@@ -19,6 +19,7 @@ from skinlesion_cli.core.balance import ClassBalance
 from skinlesion_cli.core.events import EpochRecord
 from skinlesion_cli.core.files import written_whole
 from skinlesion_cli.core.text import printable, shortened
+from skinlesion_cli.report.figures import whole_percent
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"
 DPI = 150
@@ -183,18 +184,15 @@ def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], title: str, 
     _cells(left, shares, [[f"{value:d}" if value else "" for value in row] for row in confusion], classes)
     left.set_title("Images")
     left.set_ylabel("True class")
-    image = _cells(right, shares, [[_percent(value) for value in row] for row in shares], classes)
+    image = _cells(
+        right, shares, [[whole_percent(value) if value else "" for value in row] for row in shares], classes
+    )
     right.set_title("Percent of the true class")
     bar = figure.colorbar(
         image, ax=[left, right], shrink=0.7, pad=0.01, format=lambda value, _: f"{value:.0%}"
     )
     bar.set_label("Share of the true class")
     save_figure(figure, path)
-
-
-def _percent(share: float) -> str:
-    percent = f"{100 * share:.0f}"
-    return "" if share == 0 else ("<1" if percent == "0" else percent)
 
 
 def _cells(axes: Axes, shares: np.ndarray, texts: list[list[str]], classes: Sequence[str]) -> Any:

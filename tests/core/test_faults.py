@@ -80,31 +80,24 @@ def test_a_full_disk_is_named_where_results_are_written(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_killed_worker_is_one_line_that_says_how_to_go_on(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("worker", "number", "message"),
+    [
+        (0, signal.SIGKILL, r"reads images died .*--resume goes on"),
+        # What the system sends to a process whose shared memory has no page left.
+        (1, signal.SIGBUS, r"--num-workers 0, or --cache off"),
+    ],
+    ids=["killed", "out of shared memory"],
+)
+def test_a_worker_that_dies_is_one_line_that_says_how_to_go_on(
+    data: Path, tmp_path: Path, worker: int, number: signal.Signals, message: str
+) -> None:
     run, events = trainer(data, tmp_path, num_workers=2)
     after_epoch_1(run, events)
     iterator = run.loader._iterator
     assert iterator is not None
-    os.kill(iterator._workers[0].pid, signal.SIGKILL)  # type: ignore[attr-defined]
-    with (
-        pytest.raises(TrainingError, match=r"reads images died .*--resume goes on") as told,
-        named_faults(run.settings),
-    ):
-        run.run()
-    assert "\n" not in str(told.value)
-
-
-def test_exhausted_shared_memory_names_what_does_without(data: Path, tmp_path: Path) -> None:
-    run, events = trainer(data, tmp_path, num_workers=2)
-    after_epoch_1(run, events)
-    iterator = run.loader._iterator
-    assert iterator is not None
-    # What the system sends to a process whose shared memory has no page left.
-    os.kill(iterator._workers[1].pid, signal.SIGBUS)  # type: ignore[attr-defined]
-    with (
-        pytest.raises(TrainingError, match=r"--num-workers 0, or --cache off") as told,
-        named_faults(run.settings),
-    ):
+    os.kill(iterator._workers[worker].pid, number)  # type: ignore[attr-defined]
+    with pytest.raises(TrainingError, match=message) as told, named_faults(run.settings):
         run.run()
     assert "\n" not in str(told.value)
 

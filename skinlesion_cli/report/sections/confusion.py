@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from skinlesion_cli.report.facts import Document, RunFacts
-from skinlesion_cli.report.figures import split_title
+from skinlesion_cli.report.figures import split_title, whole_percent
 from skinlesion_cli.report.markup import Markup, lines, tag
 from skinlesion_cli.report.sections.section import Section, section
 
@@ -46,11 +46,6 @@ def _cells(row: Sequence[int], own: int) -> list[Markup]:
         share = count / support if support else 0.0
         kinds = [f"q{min(int(share * STEPS), STEPS - 1)}"] if count else []
         kinds += ["own"] if column == own else []
-        inside = (count, tag("small", _percent(share))) if count else ()
+        inside = (count, tag("small", f"{whole_percent(share)} %")) if count else ()
         cells.append(tag("td", *inside, class_=" ".join(kinds) or None))
     return cells
-
-
-def _percent(share: float) -> str:
-    percent = f"{100 * share:.0f}"
-    return "<1 %" if percent == "0" else f"{percent} %"
