@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from skinlesion_cli.core.allocator import keep_freed_memory
 from skinlesion_cli.core.errors import InputError
 
 
@@ -22,6 +23,8 @@ class Runtime:
 
     def activate(self) -> None:
         """Let this process compute like this; to be called before work that follows another runtime's."""
+        if self.device.type == "cpu":
+            keep_freed_memory()
         torch.set_float32_matmul_precision("high" if self.tf32 else "highest")
         torch.backends.cudnn.allow_tf32 = self.tf32
 
