@@ -4,7 +4,8 @@
 
 The reference: ImageFolder, PIL transforms, ToTensor and Normalize, float32 batches, contiguous layout, AdamW.
 (Its autocast is for CUDA and does nothing on a CPU.) Beside it, timm's own loader and step, fp32, contiguous.
-All images are drawn: JPEGs of 600 × 450. Each figure is the best of the repeats, taken in turns.
+All images are drawn: JPEGs of 600 × 450. Each figure is the best of the repeats, taken in turns; each training
+is a process of its own.
 `--compile` adds the compiled step, after the minutes that compiling takes; `--only` leaves parts out.
 """
 
@@ -17,6 +18,8 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +46,9 @@ from skinlesion_cli.core.image_cache import open_cache
 from skinlesion_cli.core.loading import WeightedDraws, training_loader
 from skinlesion_cli.core.model import create_model
 from skinlesion_cli.core.runtime import choose_runtime
+
+WARM_UP = 3
+"""Training steps of each process that are not timed."""
 
 
 def images_per_second(batches: Callable[[], int]) -> float:
@@ -104,19 +110,26 @@ def train(
 
 def training_speeds(folder: Path, arch: str, steps: int, repeat: int, compiled: bool) -> dict[str, float]:
     """Images a second of training from files, the loader included; each kind once, then all again."""
-    kinds: dict[str, Callable[[], float]] = {
-        "reference, fp32": training_of(folder, arch, steps, published_loader, adamw),
-        "timm, fp32": training_of(folder, arch, steps, timm_loader, timm_optimizer),
+    kinds: dict[str, tuple[Callable[..., float], tuple[Any, ...]]] = {
+        "reference, fp32": (others_training, (folder, arch, steps, published_loader, adamw)),
+        "timm, fp32": (others_training, (folder, arch, steps, timm_loader, timm_optimizer)),
     }
     for precision in ("fp32", "bf16"):
         for how in (False, True) if compiled else (False,):
             name = f"skinlesion, {precision}{', compiled' if how else ''}"
-            kinds[name] = own_training(folder, arch, precision, steps, how)
+            kinds[name] = (own_training, (folder, arch, precision, steps, how))
     speeds: dict[str, list[float]] = {}
     for _ in range(repeat):
-        for name, speed in kinds.items():
-            speeds.setdefault(name, []).append(speed())
+        for name, (training, arguments) in kinds.items():
+            speeds.setdefault(name, []).append(in_own_process(training, *arguments))
+            print(f"{name}: {speeds[name][-1]:.2f}", flush=True)
     return {name: max(values) for name, values in speeds.items()}
+
+
+def in_own_process(function: Callable[..., float], *arguments: Any) -> float:
+    """What a function finds in a process that nothing was done in: allocators remember."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
 
 
 def adamw(model: nn.Module) -> torch.optim.Optimizer:
@@ -124,22 +137,24 @@ def adamw(model: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.AdamW(model.parameters(), lr=3e-4, weight_decay=0.05)
 
 
-def training_of(
+def others_training(
     folder: Path,
     arch: str,
     steps: int,
     make_loader: Callable[[Path], Any],
     make_optimizer: Callable[[nn.Module], torch.optim.Optimizer],
-) -> Callable[[], float]:
-    """Training by somebody else's loader and optimiser: float32, contiguous."""
+) -> float:
+    """Images a second by somebody else's loader and optimiser: float32, contiguous."""
     model = create_model(arch, 2, SIDE)
     optimizer, batches = make_optimizer(model), without_end(make_loader(folder))
-    return lambda: images_per_second(lambda: train(batches, lambda batch: model(batch[0]), optimizer, steps))
+    train(batches, lambda batch: model(batch[0]), optimizer, WARM_UP)
+    return images_per_second(lambda: train(batches, lambda batch: model(batch[0]), optimizer, steps))
 
 
-def own_training(folder: Path, arch: str, precision: str, steps: int, compiled: bool) -> Callable[[], float]:
-    """Training by this tool's step, with the cache in memory; compiled, the time to compile is printed."""
+def own_training(folder: Path, arch: str, precision: str, steps: int, compiled: bool) -> float:
+    """Images a second by this tool's step, with the cache in memory; the time to compile is printed."""
     split, runtime = read_split(folder, "train"), choose_runtime("cpu", precision, training=True)
+    runtime.activate()
     model = create_model(arch, 2, SIDE).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     forward = torch.compile(model) if compiled else model
     adamw = torch.optim.AdamW(model.parameters(), fused=True)
@@ -156,11 +171,11 @@ def own_training(folder: Path, arch: str, precision: str, steps: int, compiled: 
         return logits.float()
 
     batches = without_end(loader)
+    begun = time.perf_counter()
+    train(batches, answer, adamw, WARM_UP)
     if compiled:
-        begun = time.perf_counter()
-        train(batches, answer, adamw, 2)
         print(f"compiling {arch}, {precision}: {time.perf_counter() - begun:.0f} s", flush=True)
-    return lambda: images_per_second(lambda: train(batches, answer, adamw, steps))
+    return images_per_second(lambda: train(batches, answer, adamw, steps))
 
 
 REFERENCE_EVALUATION = """
