@@ -4,8 +4,8 @@
 
 The reference: ImageFolder, PIL transforms, ToTensor and Normalize, float32 batches, contiguous layout, AdamW.
 (Its autocast is for CUDA and does nothing on a CPU.) Beside it, timm's own loader and step, fp32, contiguous.
-All images are drawn: JPEGs of 600 × 450. Each figure is the best of the repeats, taken in turns; each training
-is a process of its own.
+All images are drawn: JPEGs of 600 × 450. Each figure is the best of the repeats, taken in turns; a
+training is a process of its own.
 `--compile` adds the compiled step, after the minutes that compiling takes; `--only` leaves parts out.
 """
 

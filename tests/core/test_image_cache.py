@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from skinlesion_cli.core.augment import crop
 from skinlesion_cli.core.errors import InputError, UnreadableImageError
 from skinlesion_cli.core.image_cache import (
     CachedViews,
@@ -53,7 +54,7 @@ def test_shrunk_sizes() -> None:
 def test_a_picture_is_the_same_from_the_file_and_from_every_cache(paths: list[Path]) -> None:
     plain = ShrunkPictures(paths, 64, None)
     expected = [plain[index] for index in range(len(paths))]
-    assert [tuple(one.shape) for one in expected] == [(3, 81, 107), (3, 105, 81), (3, 81, 122), (3, 40, 50)]
+    assert [tuple(one.shape) for one in expected] == [(3, 96, 127), (3, 125, 96), (3, 96, 144), (3, 40, 50)]
     for kind in ("ram", "disk"):
         cache, _ = open_cache(kind, paths, 64)
         assert cache is not None
@@ -63,6 +64,34 @@ def test_a_picture_is_the_same_from_the_file_and_from_every_cache(paths: list[Pa
             assert torch.equal(pictures[index], picture)
             assert cache.get(index) is not None
             assert torch.equal(pictures[index], picture)
+
+
+def fine_detail(picture: torch.Tensor) -> float:
+    """Mean square of the Laplacian of the grey picture (3, height, width)."""
+    grey = picture.float().mean(dim=0)
+    inner = grey[1:-1, 1:-1]
+    around = grey[:-2, 1:-1] + grey[2:, 1:-1] + grey[1:-1, :-2] + grey[1:-1, 2:]
+    return float((4 * inner - around).square().mean())
+
+
+def test_a_crop_of_a_shrunken_picture_is_as_sharp_as_one_of_the_whole(tmp_path: Path) -> None:
+    path, side = tmp_path / "textured.png", 256
+    # With a grain like that of a photograph; the drawn lesion is smooth.
+    pixels = np.asarray(draw_lesion(next(iter(KINDS)), 1).resize((600, 450)), np.float64)
+    grain = np.random.default_rng(0).normal(0, 90, pixels.shape[:2])
+    for axis in (0, 1, 0, 1):
+        grain = (np.roll(grain, 1, axis) + 2 * grain + np.roll(grain, -1, axis)) / 4
+    Image.fromarray(np.clip(pixels + grain[..., None], 0, 255).astype(np.uint8)).save(path)
+
+    whole = torch.from_numpy(np.array(Image.open(path))).permute(2, 0, 1)
+    shrunken = ShrunkPictures([path], side, None)[0]
+    assert shrunken.shape[1] < whole.shape[1]
+    scale = shrunken.shape[1] / whole.shape[1]
+    box = (50, 20, 400, 400)
+    left, top, width, height = (round(scale * edge) for edge in box)
+    small_box = (left, top, width, height)
+    ratio = fine_detail(crop(shrunken, small_box, side)) / fine_detail(crop(whole, box, side))
+    assert 0.9 < ratio < 1.05
 
 
 def test_files_are_not_read_again(paths: list[Path]) -> None:
