@@ -153,7 +153,7 @@ class Settings:
     sync_batchnorm: bool = _setting(
         False, "Batch normalisation over the batches of all processes; on CUDA alone."
     )
-    compile: bool = _setting(False, "Compile the model with torch.compile: minutes to start, then faster.")
+    compile: bool = _setting(False, "Compile the model with torch.compile: for GPUs; takes minutes to start.")
     seed: int = _setting(42, "Seed of every random draw.", low=0, high=2**32 - 1)
 
 
