@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from skinlesion_cli.data.synthetic import draw_lesion
+from skinlesion_cli.curation.synthetic import draw_lesion
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Set before torch is imported, here and in every command that a test runs: a process a core is at work.
@@ -153,8 +153,8 @@ def exported_pt2(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> 
 
 def export_checkpoint(checkpoint: Path, target: Path) -> Path:
     """Export a checkpoint in this process."""
-    from skinlesion_cli.core.checkpoint import load_checkpoint
-    from skinlesion_cli.core.export import export
+    from skinlesion_cli.exporting.onnx import export
+    from skinlesion_cli.models.checkpoint import load_checkpoint
 
     loaded = load_checkpoint(checkpoint)
     side = loaded.preprocessing.img_size

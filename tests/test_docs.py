@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from skinlesion_cli.core.settings import ENV_PREFIX, FIELDS, default_text, spec
+from skinlesion_cli.common.settings import ENV_PREFIX, FIELDS, default_text, spec
 
 ROOT = Path(__file__).parent.parent
 SETTINGS_PAGE = ROOT / "docs" / "settings.md"

@@ -21,8 +21,8 @@ from skinlesion_cli.cli import (
     train,
     weights,
 )
-from skinlesion_cli.core.errors import PeerError, SkinLesionError
-from skinlesion_cli.core.stopping import INTERRUPTED
+from skinlesion_cli.common.errors import PeerError, SkinLesionError
+from skinlesion_cli.common.signals import INTERRUPTED
 
 LEADER_FIRST = 5.0
 """Seconds that another process waits for the leading one to tell what both find."""
@@ -106,7 +106,7 @@ def _stop(error: Exception, text: str, code: int) -> None:
 
 def _who() -> str:
     """Which of several processes fails; nothing where it is the only one, or the leading one."""
-    from skinlesion_cli.core.world import read_launch
+    from skinlesion_cli.common.world import read_launch
 
     try:
         rank = read_launch().rank

@@ -10,10 +10,10 @@ from rich.text import Text
 
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import JsonOption, with_settings
-from skinlesion_cli.core.settings import Settings
+from skinlesion_cli.common.settings import Settings
 
 if TYPE_CHECKING:
-    from skinlesion_cli.core.comparison import Pair
+    from skinlesion_cli.metrics.paired import Pair
 
 
 @with_settings("seed")
@@ -36,9 +36,9 @@ def compare(
     json: JsonOption = False,
 ) -> int:
     """Compare two models image by image: how much better is B than A, and is it more than chance?"""
-    from skinlesion_cli.core import comparison
-    from skinlesion_cli.core.manifest import groups_in
-    from skinlesion_cli.core.predictions import read_predictions
+    from skinlesion_cli.data.manifest import groups_in
+    from skinlesion_cli.metrics import paired as comparison
+    from skinlesion_cli.metrics.predictions import read_predictions
 
     pair = comparison.pair(read_predictions(a), read_predictions(b), (str(a), str(b)))
     groups = groups_in(manifest, split, pair.a.images) if manifest is not None else None

@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from skinlesion_cli.core.text import printable, shortened
+from skinlesion_cli.common.text import printable, shortened
 
 __all__ = ["JsonList", "err", "fail", "hush", "note", "out", "print_json", "printable", "say", "warn"]
 

@@ -10,11 +10,11 @@ from rich.text import Text
 
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import JsonOption, with_settings
-from skinlesion_cli.core.balance import imbalance_ratio
-from skinlesion_cli.core.settings import DEFAULT_RATIOS, Settings
+from skinlesion_cli.common.settings import DEFAULT_RATIOS, Settings
+from skinlesion_cli.data.class_balance import imbalance_ratio
 
 if TYPE_CHECKING:
-    from skinlesion_cli.data.check import Audit
+    from skinlesion_cli.curation.check import Audit
 
 app = typer.Typer(
     help="Audit a data set, or build one from the published downloads.",
@@ -64,13 +64,13 @@ def check(
     Exit code 1 when there are leaks between splits or unreadable files.
     """
     from skinlesion_cli.cli.progress import Display
-    from skinlesion_cli.core.files import ensure_writable_file
-    from skinlesion_cli.core.manifest import MANIFEST
-    from skinlesion_cli.core.workers import worker_count
-    from skinlesion_cli.data.check import audit
-    from skinlesion_cli.data.groups import read_groups
-    from skinlesion_cli.data.inventory import take_inventory
-    from skinlesion_cli.data.record import remember_check
+    from skinlesion_cli.common.files import ensure_writable_file
+    from skinlesion_cli.curation.check import audit
+    from skinlesion_cli.curation.groups import read_groups
+    from skinlesion_cli.curation.inventory import take_inventory
+    from skinlesion_cli.curation.record import remember_check
+    from skinlesion_cli.data.manifest import MANIFEST
+    from skinlesion_cli.data.workers import worker_count
 
     if report is not None:
         ensure_writable_file(report)
@@ -114,14 +114,14 @@ def split(
 ) -> int:
     """Split photographs into train, val and test: stratified, no group and no copy on two sides."""
     from skinlesion_cli.cli.progress import Display
-    from skinlesion_cli.core.errors import InputError
-    from skinlesion_cli.core.images import check_images
-    from skinlesion_cli.core.workers import worker_count
-    from skinlesion_cli.data.duplicates import find_duplicates
-    from skinlesion_cli.data.groups import read_groups
-    from skinlesion_cli.data.labelled import read_labelled, with_groups
-    from skinlesion_cli.data.prepare import build_data_set
-    from skinlesion_cli.data.splitting import parse_ratios
+    from skinlesion_cli.common.errors import InputError
+    from skinlesion_cli.curation.duplicates import find_duplicates
+    from skinlesion_cli.curation.groups import read_groups
+    from skinlesion_cli.curation.labelled import read_labelled, with_groups
+    from skinlesion_cli.curation.prepare import build_data_set
+    from skinlesion_cli.curation.split import parse_ratios
+    from skinlesion_cli.data.images import check_images
+    from skinlesion_cli.data.workers import worker_count
 
     shares = parse_ratios(ratios)
     labelled = read_labelled(source)
@@ -172,10 +172,10 @@ def prepare(
     Originals only, each image once, and no lesion or patient on two sides.
     """
     from skinlesion_cli.cli.progress import Display
-    from skinlesion_cli.core.errors import InputError
-    from skinlesion_cli.data import sources
-    from skinlesion_cli.data.prepare import build_data_set
-    from skinlesion_cli.data.splitting import parse_ratios
+    from skinlesion_cli.common.errors import InputError
+    from skinlesion_cli.curation import sources
+    from skinlesion_cli.curation.prepare import build_data_set
+    from skinlesion_cli.curation.split import parse_ratios
 
     shares = parse_ratios(ratios)
     truth = sources.read_isic2019_truth(isic2019) if isic2019 is not None else None
@@ -242,7 +242,7 @@ def _print_audit(found: "Audit") -> None:
 
 
 def _table(counts: Counter[tuple[str, str]]) -> Table:
-    from skinlesion_cli.core.folders import SPLITS
+    from skinlesion_cli.data.splits import SPLITS
 
     present = {split for _, split in counts}
     splits = [split for split in SPLITS if split in present] or sorted(present)

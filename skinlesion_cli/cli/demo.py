@@ -11,7 +11,7 @@ from rich.text import Text
 
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import with_settings
-from skinlesion_cli.core.settings import Settings
+from skinlesion_cli.common.settings import Settings
 
 # Small enough for two cores and three minutes; from random weights, so no hub is asked.
 TRAINING = "--arch resnet10t --no-pretrained --img-size 96 --epochs 3 --batch-size 16 --lr 0.0005"
@@ -26,9 +26,9 @@ def demo(
     ] = Path("skinlesion-demo"),
 ) -> int:
     """Draw a small synthetic data set and run the other commands on it, printing each."""
-    from skinlesion_cli.core.errors import InputError
-    from skinlesion_cli.core.files import ensure_writable_folder
-    from skinlesion_cli.data.synthetic import write_data_set
+    from skinlesion_cli.common.errors import InputError
+    from skinlesion_cli.common.files import ensure_writable_folder
+    from skinlesion_cli.curation.synthetic import write_data_set
 
     if out.exists():
         raise InputError(f"{out} exists already: remove it, or name another folder with --out")

@@ -7,8 +7,8 @@ import typer
 
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import JsonOption, ModelChoice, TtaOption, with_settings
-from skinlesion_cli.core.errors import InputError
-from skinlesion_cli.core.settings import Settings
+from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.settings import Settings
 
 
 @with_settings("data_root", "batch_size", "num_workers", "device", "precision", model=True)
@@ -72,7 +72,7 @@ def evaluate(
     json: JsonOption = False,
 ) -> int:
     """Score a checkpoint on a split, or a CSV file of predictions."""
-    from skinlesion_cli.core.files import ensure_writable_folder
+    from skinlesion_cli.common.files import ensure_writable_folder
 
     dangerous = None if malignant is None else [name.strip() for name in malignant.split(",") if name.strip()]
     if manifest is not None and predictions is None:
@@ -87,9 +87,9 @@ def evaluate(
         raise InputError("--tta needs the model: it goes with --checkpoint and not with --predictions")
     folder = out or Path("results/evaluation", "predictions" if predictions else split)
     if predictions is not None:
-        from skinlesion_cli.core import evaluation
-        from skinlesion_cli.core.manifest import origins_in
-        from skinlesion_cli.core.predictions import read_predictions
+        from skinlesion_cli.data.manifest import origins_in
+        from skinlesion_cli.metrics import evaluation
+        from skinlesion_cli.metrics.predictions import read_predictions
 
         scored = read_predictions(predictions)
         origins = None if manifest is None else origins_in(manifest, split, scored.images)
@@ -102,14 +102,14 @@ def evaluate(
         )
         ensure_writable_folder(folder)
     else:
-        from skinlesion_cli.core.folders import read_split
+        from skinlesion_cli.data.splits import read_split
 
         images = read_split(settings.data_root, split)
         model.require_file()
         ensure_writable_folder(folder)
 
         from skinlesion_cli.cli.progress import Display
-        from skinlesion_cli.core.evaluation import predict_and_evaluate
+        from skinlesion_cli.metrics.evaluation import predict_and_evaluate
 
         predictor = model.load(settings)
         with Display() as display:

@@ -8,11 +8,11 @@ from rich.table import Table
 
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import JsonOption, ModelChoice, with_settings
-from skinlesion_cli.core.settings import Settings
+from skinlesion_cli.common.settings import Settings
 
 if TYPE_CHECKING:
-    from skinlesion_cli.core.export import Exported, Pixels
-    from skinlesion_cli.core.quantize import Quantized
+    from skinlesion_cli.exporting.int8 import Quantized
+    from skinlesion_cli.exporting.onnx import Exported, Pixels
 
 CHECKED_IMAGES = 32
 DRAWN_IMAGES = 8
@@ -46,10 +46,10 @@ def export(
     json: JsonOption = False,
 ) -> int:
     """Write a checkpoint as .onnx or .pt2, checked against torch."""
-    from skinlesion_cli.core.errors import InputError
-    from skinlesion_cli.core.extras import require_writer
-    from skinlesion_cli.core.files import ensure_writable_file
-    from skinlesion_cli.core.folders import find_images, read_splits
+    from skinlesion_cli.common.errors import InputError
+    from skinlesion_cli.common.extras import require_writer
+    from skinlesion_cli.common.files import ensure_writable_file
+    from skinlesion_cli.data.splits import find_images, read_splits
 
     if to.suffix not in {".onnx", ".pt2"}:
         raise InputError(f"--to {to}: the file is a .onnx or a .pt2")
@@ -64,14 +64,14 @@ def export(
     require_writer(to.suffix)
 
     # Only now the seconds that torch takes.
-    from skinlesion_cli.core.export import export as write
+    from skinlesion_cli.exporting.onnx import export as write
 
     checkpoint = model.load_checkpoint()
     pixels = _pixels(paths, checkpoint.preprocessing.img_size)
     if splits:
         from skinlesion_cli.cli.progress import Display
-        from skinlesion_cli.core.quantize import export_int8
-        from skinlesion_cli.core.workers import worker_count
+        from skinlesion_cli.data.workers import worker_count
+        from skinlesion_cli.exporting.int8 import export_int8
 
         workers = worker_count(settings.num_workers)
         with Display() as display:
@@ -101,10 +101,10 @@ def _pixels(paths: list[Path], side: int) -> "Pixels":
     """Some of the images as the model sees them; drawn ones where there are none."""
     import numpy as np
 
-    from skinlesion_cli.core.folders import evenly
-    from skinlesion_cli.core.images import read_image
-    from skinlesion_cli.core.views import view
-    from skinlesion_cli.data.synthetic import KINDS, draw_lesion
+    from skinlesion_cli.curation.synthetic import KINDS, draw_lesion
+    from skinlesion_cli.data.eval_views import view
+    from skinlesion_cli.data.images import read_image
+    from skinlesion_cli.data.splits import evenly
 
     if paths:
         return np.stack([view(read_image(path), side) for path in evenly(paths, CHECKED_IMAGES)])

@@ -11,15 +11,15 @@ import typer
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import JsonOption, ModelChoice, with_settings
 from skinlesion_cli.cli.predict import DISCLAIMER
-from skinlesion_cli.core.cam_methods import DEFAULT_METHOD, METHODS, require_method
-from skinlesion_cli.core.description import NEEDS_GRADIENTS
-from skinlesion_cli.core.settings import Settings
+from skinlesion_cli.common.settings import Settings
+from skinlesion_cli.explain.cam_methods import DEFAULT_METHOD, METHODS, require_method
+from skinlesion_cli.models.model_info import NEEDS_GRADIENTS
 from skinlesion_cli.report.figures import probability_text
 
 if TYPE_CHECKING:
-    from skinlesion_cli.core.faithfulness import Faithfulness
-    from skinlesion_cli.core.gradcam import Explanation
-    from skinlesion_cli.core.predictor import Predictor
+    from skinlesion_cli.explain.faithfulness import Faithfulness
+    from skinlesion_cli.explain.gradcam import Explanation
+    from skinlesion_cli.inference.predictor import Predictor
     from skinlesion_cli.report.gradcam_files import Files
 
 
@@ -81,7 +81,7 @@ def gradcam(
     json: JsonOption = False,
 ) -> int:
     """Show where in photographs the evidence for a class lies (Grad-CAM)."""
-    from skinlesion_cli.core.errors import InputError
+    from skinlesion_cli.common.errors import InputError
     from skinlesion_cli.report.gradcam_files import Files, plan
 
     require_method(method)
@@ -131,9 +131,9 @@ def _photographs(
     data_root: Path, images: Sequence[str], split: str | None, limit: int | None
 ) -> tuple[list[Path], list[str] | None]:
     """The photographs, and where it is known the lesion or patient of each."""
-    from skinlesion_cli.core.errors import InputError
-    from skinlesion_cli.core.folders import evenly, find_images, read_split
-    from skinlesion_cli.core.manifest import origins_of
+    from skinlesion_cli.common.errors import InputError
+    from skinlesion_cli.data.manifest import origins_of
+    from skinlesion_cli.data.splits import evenly, find_images, read_split
 
     if bool(images) == (split is not None):
         raise InputError("name either images, or a split of the data set with --split")
@@ -147,7 +147,7 @@ def _photographs(
 
 
 def _summary(measured: Sequence[tuple["Faithfulness", str]], unit: str) -> dict[str, Any] | None:
-    from skinlesion_cli.core.faithfulness import summarise
+    from skinlesion_cli.explain.faithfulness import summarise
 
     if not measured:
         return None
@@ -159,8 +159,8 @@ def _drawn(
     predictor: "Predictor", paths: Sequence[Path], files: "Files", alpha: float, how: dict[str, Any]
 ) -> Iterator[tuple[list[dict[str, Any]], list["Faithfulness"]]]:
     """Explain and draw one photograph after the other; yields documents and what was measured of each."""
-    from skinlesion_cli.core.errors import UnreadableImageError
-    from skinlesion_cli.core.gradcam import explain_classes
+    from skinlesion_cli.common.errors import UnreadableImageError
+    from skinlesion_cli.explain.gradcam import explain_classes
     from skinlesion_cli.report.overlay import draw_overlay
     from skinlesion_cli.report.sheet import Sheets
 
@@ -196,7 +196,7 @@ def _write_maps(path: Path, explanations: Sequence["Explanation"]) -> None:
     """(rows, columns) of one class; (classes, rows, columns) of several."""
     import numpy as np
 
-    from skinlesion_cli.core.files import written_whole
+    from skinlesion_cli.common.files import written_whole
 
     maps = np.stack([one.raw for one in explanations])
     with written_whole(path) as part:
@@ -204,7 +204,7 @@ def _write_maps(path: Path, explanations: Sequence["Explanation"]) -> None:
 
 
 def _document(path: Path, one: "Explanation", target: Path | None, maps: Path | None) -> dict[str, Any]:
-    from skinlesion_cli.core.documents import number
+    from skinlesion_cli.metrics.documents import number
 
     document: dict[str, Any] = {
         "image": str(path),

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from skinlesion_cli.core import settings as core_settings
-from skinlesion_cli.core.description import EXPORTED
-from skinlesion_cli.core.errors import InputError
-from skinlesion_cli.core.files import fault_of, read_text, refuse_faulty
-from skinlesion_cli.core.limits import MAX_MODEL_BYTES, MAX_TEXT_BYTES
-from skinlesion_cli.core.run_folder import BEST_MODEL
-from skinlesion_cli.core.settings import Settings
+from skinlesion_cli.common import settings as core_settings
+from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.files import fault_of, read_text, refuse_faulty
+from skinlesion_cli.common.limits import MAX_MODEL_BYTES, MAX_TEXT_BYTES
+from skinlesion_cli.common.settings import Settings
+from skinlesion_cli.models.model_info import EXPORTED
+from skinlesion_cli.training.run_folder import BEST_MODEL
 
 if TYPE_CHECKING:
-    from skinlesion_cli.core.checkpoint import Checkpoint
-    from skinlesion_cli.core.predictor import Predictor
+    from skinlesion_cli.inference.predictor import Predictor
+    from skinlesion_cli.models.checkpoint import Checkpoint
 
 _METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT", Path: "PATH"}
 
@@ -63,7 +63,7 @@ class ModelChoice:
 
     def load_checkpoint(self) -> "Checkpoint":
         """Load the weights and what is known of them."""
-        from skinlesion_cli.core.checkpoint import load_checkpoint
+        from skinlesion_cli.models.checkpoint import load_checkpoint
 
         return load_checkpoint(
             self.checkpoint, arch=self.arch, classes=self._class_names(), img_size=self.img_size
@@ -71,7 +71,7 @@ class ModelChoice:
 
     def load(self, settings: Settings) -> "Predictor":
         """Load it, to compute as the settings say."""
-        from skinlesion_cli.core.predictor import load_predictor
+        from skinlesion_cli.inference.predictor import load_predictor
 
         return load_predictor(
             self.checkpoint,

@@ -11,12 +11,12 @@ from rich.text import Text
 
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import JsonOption, ModelChoice, TtaOption, with_settings
-from skinlesion_cli.core.settings import Settings
+from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.report.figures import probability_text
 
 if TYPE_CHECKING:
     from skinlesion_cli.cli.progress import Display
-    from skinlesion_cli.core.predictor import Failure, Prediction
+    from skinlesion_cli.inference.predictor import Failure, Prediction
 
 BAR_WIDTH = 24
 PAGE = 500
@@ -51,8 +51,8 @@ def predict(
     ] = None,
 ) -> int:
     """Predict the class of photographs."""
-    from skinlesion_cli.core.files import ensure_writable_file
-    from skinlesion_cli.core.folders import find_images
+    from skinlesion_cli.common.files import ensure_writable_file
+    from skinlesion_cli.data.splits import find_images
 
     paths = find_images(images)
     if csv is not None:
@@ -67,7 +67,7 @@ def predict(
         results = predictor.predict_many(paths, flips=tta, on_event=display.show)
         answers = _told(results, shown)
         if csv is not None:
-            from skinlesion_cli.core.predictions import write_rows
+            from skinlesion_cli.metrics.predictions import write_rows
 
             write_rows(csv, predictor.classes, _rows(answers))
         else:
@@ -81,7 +81,7 @@ def predict(
 
 def _told(results: "Iterable[Prediction | Failure]", shown: "_Json | _Tables") -> "Iterator[Prediction]":
     """Pass the answers on as they come; each result is shown, and none is kept."""
-    from skinlesion_cli.core.predictor import Failure
+    from skinlesion_cli.inference.predictor import Failure
 
     for result in results:
         if isinstance(result, Failure):

@@ -15,7 +15,7 @@ from rich.progress import (
 from rich.text import Text
 
 from skinlesion_cli.cli import console
-from skinlesion_cli.core.events import EpochDone, Event, ImagesDone, Note, StepsDone, Warned
+from skinlesion_cli.common.events import EpochDone, Event, ImagesDone, Note, StepsDone, Warned
 
 
 class Display:

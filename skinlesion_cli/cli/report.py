@@ -7,7 +7,7 @@ import typer
 
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import with_settings
-from skinlesion_cli.core.settings import Settings
+from skinlesion_cli.common.settings import Settings
 
 if TYPE_CHECKING:
     from skinlesion_cli.report.facts import RunFacts
@@ -36,8 +36,8 @@ def report(
     ] = None,
 ) -> int:
     """Make one self-contained page of a finished run, and a model card."""
-    from skinlesion_cli.core.errors import InputError
-    from skinlesion_cli.core.files import ensure_writable_file
+    from skinlesion_cli.common.errors import InputError
+    from skinlesion_cli.common.files import ensure_writable_file
     from skinlesion_cli.report.card import require_replaceable, write_card
     from skinlesion_cli.report.facts import read_run
     from skinlesion_cli.report.page import default_title, write_page

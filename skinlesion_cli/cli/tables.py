@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from skinlesion_cli.cli.console import printable
-from skinlesion_cli.core.metrics import Scores
+from skinlesion_cli.metrics.classification import Scores
 from skinlesion_cli.report.figures import CALIBRATION, LABELS, OPERATING_POINTS, figure
 
 

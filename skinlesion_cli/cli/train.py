@@ -10,17 +10,17 @@ import typer
 
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import with_settings
-from skinlesion_cli.core.errors import InterruptedRunError, PeerError
-from skinlesion_cli.core.settings import FIELDS, Settings
-from skinlesion_cli.core.world import Launch, World, read_launch
+from skinlesion_cli.common.errors import InterruptedRunError, PeerError
+from skinlesion_cli.common.settings import FIELDS, Settings
+from skinlesion_cli.common.world import Launch, World, read_launch
 
 if TYPE_CHECKING:
-    from skinlesion_cli.core.contents import Contents
-    from skinlesion_cli.core.folders import Split
-    from skinlesion_cli.core.resuming import LastState
-    from skinlesion_cli.core.run_folder import RunFolder
-    from skinlesion_cli.core.stopping import Stopping
-    from skinlesion_cli.core.training import Trainer
+    from skinlesion_cli.common.signals import Stopping
+    from skinlesion_cli.data.file_hashes import Contents
+    from skinlesion_cli.data.splits import Split
+    from skinlesion_cli.training.resume import LastState
+    from skinlesion_cli.training.run_folder import RunFolder
+    from skinlesion_cli.training.trainer import Trainer
 
 ECHO_SECONDS = 5.0
 """torchrun hands on a terminal's Ctrl-C, which came to each process already."""
@@ -45,10 +45,10 @@ def train(
 ) -> int:
     """Train a classifier on DATA/train, choose the epoch on DATA/val, score it on all splits."""
     from skinlesion_cli.cli.progress import Display
-    from skinlesion_cli.core.contents import contents_of
-    from skinlesion_cli.core.folders import read_splits
-    from skinlesion_cli.core.run_folder import RunFolder
-    from skinlesion_cli.core.screening import agreed_splits
+    from skinlesion_cli.data.file_hashes import contents_of
+    from skinlesion_cli.data.screening import agreed_splits
+    from skinlesion_cli.data.splits import read_splits
+    from skinlesion_cli.training.run_folder import RunFolder
 
     folder, launch = RunFolder(out), read_launch()
     # Joined first: a signal that comes while a process waits for the others ends it at once.
@@ -69,8 +69,8 @@ def train(
         splits = agreed_splits(splits, world)
 
         # Only now the seconds that torch takes: a wrong path is told at once.
-        from skinlesion_cli.core.faults import named_faults
-        from skinlesion_cli.core.training import Trainer
+        from skinlesion_cli.training.faults import named_faults
+        from skinlesion_cli.training.trainer import Trainer
 
         last = _agreed_beginning(world, settings, contents, splits, folder, resume=resume)
         with named_faults(settings):
@@ -104,7 +104,7 @@ def _joined(launch: Launch, settings: Settings) -> World:
     """The processes that train together; only the first of several prints from here on."""
     if launch.size == 1:
         return World(launch)
-    from skinlesion_cli.core.distributed import join
+    from skinlesion_cli.training.distributed import join
 
     world = join(launch, settings.device)
     if not world.leads:
@@ -117,7 +117,7 @@ def _as_restarted(
 ) -> tuple[bool, bool]:
     """`resume` and `overwrite` as they are meant where torchrun has restarted a run that failed."""
     if restarts:
-        from skinlesion_cli.core.resuming import belongs_to
+        from skinlesion_cli.training.resume import belongs_to
 
         if belongs_to(folder, launch.run_id):
             return True, False
@@ -136,7 +136,7 @@ def _agreed_beginning(
     """See that several processes begin alike; returns what they go on from, where they go on."""
     if world.size == 1:
         return None
-    from skinlesion_cli.core.distributed import read_last_together, require_same
+    from skinlesion_cli.training.distributed import read_last_together, require_same
 
     require_same(world, settings, contents, splits)
     (resumes,) = world.largest(int(resume))
@@ -146,7 +146,7 @@ def _agreed_beginning(
 @contextmanager
 def _stops_told(folder: "RunFolder", launch: Launch) -> "Iterator[Stopping]":
     """Inside, a signal ends the work where it is safe, and the one line says how to go on."""
-    from skinlesion_cli.core.stopping import INTERRUPTED, Stopped, Stopping
+    from skinlesion_cli.common.signals import INTERRUPTED, Stopped, Stopping
 
     with Stopping(echo=ECHO_SECONDS if launch.run_id else 0.0) as stopping:
         try:
@@ -160,9 +160,9 @@ def _stops_told(folder: "RunFolder", launch: Launch) -> "Iterator[Stopping]":
 
 def _readable(splits: "dict[str, Split]", settings: Settings) -> "tuple[dict[str, Split], list[str]]":
     """See that the images can be read, or leave out those that cannot; returns why for each of them."""
-    from skinlesion_cli.core.images import check_images
-    from skinlesion_cli.core.screening import readable_splits
-    from skinlesion_cli.core.workers import worker_count
+    from skinlesion_cli.data.images import check_images
+    from skinlesion_cli.data.screening import readable_splits
+    from skinlesion_cli.data.workers import worker_count
 
     for split in splits.values():
         if split.left_out:
@@ -178,11 +178,11 @@ def _readable(splits: "dict[str, Split]", settings: Settings) -> "tuple[dict[str
 
 def _write_beginning(trainer: "Trainer", unreadable: list[str], *, resume: bool) -> None:
     """What is known of a run before its first step."""
-    from skinlesion_cli.core.contents import write_contents
-    from skinlesion_cli.core.environment import environment, record
-    from skinlesion_cli.core.screening import write_unreadable
-    from skinlesion_cli.data.record import last_check
+    from skinlesion_cli.curation.record import last_check
+    from skinlesion_cli.data.file_hashes import write_contents
+    from skinlesion_cli.data.screening import write_unreadable
     from skinlesion_cli.report import results
+    from skinlesion_cli.training.environment import environment, record
 
     folder, settings = trainer.folder, trainer.settings
     console.note(last_check(settings.data_root))
@@ -200,10 +200,10 @@ def _finish_and_score(trainer: "Trainer", splits: "dict[str, Split]") -> None:
     """Calibrate the best epoch, score it on all splits, and print the table."""
     from skinlesion_cli.cli.progress import Display
     from skinlesion_cli.cli.tables import summary_table
-    from skinlesion_cli.core.evaluation import predict_and_evaluate
-    from skinlesion_cli.core.finishing import finish
-    from skinlesion_cli.core.predictor import load_predictor
+    from skinlesion_cli.inference.predictor import load_predictor
+    from skinlesion_cli.metrics.evaluation import predict_and_evaluate
     from skinlesion_cli.report import results
+    from skinlesion_cli.training.finalize import finish
 
     settings, folder, history = trainer.settings, trainer.folder, trainer.progress.history
     with Display() as display:

@@ -9,14 +9,14 @@ from rich.text import Text
 
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import JsonOption, with_settings
-from skinlesion_cli.core.balance import (
+from skinlesion_cli.common.settings import Settings
+from skinlesion_cli.data.class_balance import (
     PUBLISHED_COUNTS,
     ClassBalance,
     balance_table,
     imbalance_ratio,
     read_counts,
 )
-from skinlesion_cli.core.settings import Settings
 
 
 @with_settings("sampler_alpha", "loss_beta")
@@ -39,8 +39,8 @@ def weights(
 
     Without --counts or --data the counts are those of the paper's training split.
     """
-    from skinlesion_cli.core.errors import InputError
-    from skinlesion_cli.core.files import ensure_writable_file, write_csv
+    from skinlesion_cli.common.errors import InputError
+    from skinlesion_cli.common.files import ensure_writable_file, write_csv
 
     if counts is not None and data is not None:
         raise InputError("--counts and --data exclude each other")
@@ -76,7 +76,7 @@ def _counts(counts: Path | None, data: Path | None) -> dict[str, int]:
     if counts is not None:
         return read_counts(counts)
     if data is not None:
-        from skinlesion_cli.core.folders import read_split
+        from skinlesion_cli.data.splits import read_split
 
         return read_split(data, "train").counts
     return PUBLISHED_COUNTS

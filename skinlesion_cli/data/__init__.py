@@ -1,1 +1,1 @@
-"""Before training: where pictures come from."""
+"""Images and labels: reading, splits, augmentation, caching, class balance."""

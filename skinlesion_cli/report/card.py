@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from skinlesion_cli import __version__
-from skinlesion_cli.core.errors import InputError
-from skinlesion_cli.core.files import read_text, write_text
-from skinlesion_cli.core.limits import MAX_PLAIN_BYTES
-from skinlesion_cli.core.run_folder import BEST_MODEL
-from skinlesion_cli.core.settings import FIELDS, RESIZE_RATIO
+from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.files import read_text, write_text
+from skinlesion_cli.common.limits import MAX_PLAIN_BYTES
+from skinlesion_cli.common.settings import FIELDS, RESIZE_RATIO
 from skinlesion_cli.report.facts import Document, RunFacts
 from skinlesion_cli.report.figures import (
     CALIBRATION,
@@ -28,6 +27,7 @@ from skinlesion_cli.report.limits import limits, split_kind
 from skinlesion_cli.report.markdown import bullets, plain, section, table
 from skinlesion_cli.report.sections.overview import DISCLAIMER
 from skinlesion_cli.report.sections.settings import flattened
+from skinlesion_cli.training.run_folder import BEST_MODEL
 
 _MARK = re.compile(r"\n<!-- skinlesion report, ([0-9a-f]{64}) -->\n\Z")
 _CLASS_FIGURES = {"precision": "Precision", "recall": "Recall", "f1": "F1", "auc": "AUC"}

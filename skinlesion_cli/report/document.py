@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 
 from skinlesion_cli import __version__
-from skinlesion_cli.core.files import write_text
+from skinlesion_cli.common.files import write_text
 from skinlesion_cli.report.markup import Content, Markup, join, lines, tag
 
 

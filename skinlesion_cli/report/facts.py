@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from skinlesion_cli.core.errors import InputError
-from skinlesion_cli.core.events import EpochRecord
-from skinlesion_cli.core.files import is_folder, read_text
-from skinlesion_cli.core.folders import SPLITS
-from skinlesion_cli.core.limits import MAX_CLASSES, MAX_PLAIN_BYTES
-from skinlesion_cli.core.manifest import MANIFEST
-from skinlesion_cli.core.predictions import Predictions, read_predictions
-from skinlesion_cli.core.run_folder import RunFolder
-from skinlesion_cli.data.record import LastCheck, last_check, read_check
+from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.events import EpochRecord
+from skinlesion_cli.common.files import is_folder, read_text
+from skinlesion_cli.common.limits import MAX_CLASSES, MAX_PLAIN_BYTES
+from skinlesion_cli.curation.record import LastCheck, last_check, read_check
+from skinlesion_cli.data.manifest import MANIFEST
+from skinlesion_cli.data.splits import SPLITS
+from skinlesion_cli.metrics.predictions import Predictions, read_predictions
+from skinlesion_cli.training.run_folder import RunFolder
 
 Document = Mapping[str, Any]
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from skinlesion_cli.core.errors import InputError
-from skinlesion_cli.core.files import ensure_writable_folder
+from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.files import ensure_writable_folder
 
 FORMATS = (".png", ".jpg", ".jpeg", ".pdf", ".svg")
 SHEET = "sheet.png"

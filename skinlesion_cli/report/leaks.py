@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from skinlesion_cli.core.images import read_image
-from skinlesion_cli.data.check import Audit, PairFound
-from skinlesion_cli.data.inventory import ImageRecord
+from skinlesion_cli.curation.check import Audit, PairFound
+from skinlesion_cli.curation.inventory import ImageRecord
+from skinlesion_cli.data.images import read_image
 from skinlesion_cli.report.document import write_document
 from skinlesion_cli.report.markup import Content, Markup, lines, tag
 from skinlesion_cli.report.tables import Cell, Column, table

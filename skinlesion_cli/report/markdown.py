@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from skinlesion_cli.core.text import visible
+from skinlesion_cli.common.text import visible
 
 
 def plain(text: str) -> str:

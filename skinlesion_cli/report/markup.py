@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from html import escape
 
-from skinlesion_cli.core.text import visible
+from skinlesion_cli.common.text import visible
 
 _VOID = {"br", "col", "img", "meta"}
 

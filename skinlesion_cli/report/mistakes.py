@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from skinlesion_cli.core.events import ImagesDone, OnEvent, ignore
-from skinlesion_cli.core.files import leaves_folder
-from skinlesion_cli.core.predictions import Predictions
+from skinlesion_cli.common.events import ImagesDone, OnEvent, ignore
+from skinlesion_cli.common.files import leaves_folder
+from skinlesion_cli.metrics.predictions import Predictions
 
 SHOWN = 12
 
@@ -82,9 +82,9 @@ def draw_mistakes(
     Raises:
         SkinLesionError: the checkpoint cannot be read, or is not of these classes.
     """
-    from skinlesion_cli.core.errors import UnreadableImageError
-    from skinlesion_cli.core.gradcam import explain
-    from skinlesion_cli.core.predictor import load_predictor
+    from skinlesion_cli.common.errors import UnreadableImageError
+    from skinlesion_cli.explain.gradcam import explain
+    from skinlesion_cli.inference.predictor import load_predictor
     from skinlesion_cli.report.thumbnails import heat_pair
 
     predictor = load_predictor(checkpoint, device=device)

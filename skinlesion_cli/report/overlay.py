@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from skinlesion_cli.core.cam_methods import METHODS
-from skinlesion_cli.core.faithfulness import Faithfulness
-from skinlesion_cli.core.gradcam import Explanation
+from skinlesion_cli.explain.cam_methods import METHODS
+from skinlesion_cli.explain.faithfulness import Faithfulness
+from skinlesion_cli.explain.gradcam import Explanation
 from skinlesion_cli.report.figures import probability_text
 from skinlesion_cli.report.plots import save_figure, unformatted, wrapped
 

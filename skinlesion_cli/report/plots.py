@@ -15,10 +15,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from skinlesion_cli.core.balance import ClassBalance
-from skinlesion_cli.core.events import EpochRecord
-from skinlesion_cli.core.files import written_whole
-from skinlesion_cli.core.text import printable, shortened
+from skinlesion_cli.common.events import EpochRecord
+from skinlesion_cli.common.files import written_whole
+from skinlesion_cli.common.text import printable, shortened
+from skinlesion_cli.data.class_balance import ClassBalance
 from skinlesion_cli.report.figures import whole_percent
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"

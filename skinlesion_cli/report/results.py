@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from skinlesion_cli.core.balance import balance_table
-from skinlesion_cli.core.events import EpochRecord
-from skinlesion_cli.core.files import write_text
-from skinlesion_cli.core.metrics import Scores
-from skinlesion_cli.core.predictions import Predictions, write_predictions
-from skinlesion_cli.core.settings import Settings
+from skinlesion_cli.common.events import EpochRecord
+from skinlesion_cli.common.files import write_text
+from skinlesion_cli.common.settings import Settings
+from skinlesion_cli.data.class_balance import balance_table
+from skinlesion_cli.metrics.classification import Scores
+from skinlesion_cli.metrics.predictions import Predictions, write_predictions
 from skinlesion_cli.report import plots
 from skinlesion_cli.report.figures import split_title
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from skinlesion_cli.core.cam_methods import METHODS
-from skinlesion_cli.core.gradcam import Explanation
-from skinlesion_cli.core.text import printable
+from skinlesion_cli.common.text import printable
+from skinlesion_cli.explain.cam_methods import METHODS
+from skinlesion_cli.explain.gradcam import Explanation
 from skinlesion_cli.report.figures import probability_text
 from skinlesion_cli.report.gradcam_files import TILES
 from skinlesion_cli.report.plots import save_figure, unformatted, wrapped

@@ -18,13 +18,14 @@ import torch
 from pipelines import published_transform
 from torch.utils.data import DataLoader, Dataset
 
-from skinlesion_cli.core import stepping, training
-from skinlesion_cli.core.evaluation import predict_and_evaluate
-from skinlesion_cli.core.folders import Split, read_split
-from skinlesion_cli.core.images import read_image
-from skinlesion_cli.core.predictor import load_predictor
-from skinlesion_cli.core.run_folder import RunFolder
-from skinlesion_cli.core.settings import Settings
+from skinlesion_cli.common.settings import Settings
+from skinlesion_cli.data.images import read_image
+from skinlesion_cli.data.splits import Split, read_split
+from skinlesion_cli.inference.predictor import load_predictor
+from skinlesion_cli.metrics.evaluation import predict_and_evaluate
+from skinlesion_cli.training import stepping
+from skinlesion_cli.training import trainer as training
+from skinlesion_cli.training.run_folder import RunFolder
 
 FIGURES = ("weighted_f1", "macro_f1", "balanced_accuracy", "weighted_auc", "loss")
 

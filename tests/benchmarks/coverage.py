@@ -16,18 +16,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from skinlesion_cli.core.bootstrap import interval, resampled_summary
-from skinlesion_cli.core.calibration import (
+from skinlesion_cli.metrics.bootstrap import interval, resampled_summary
+from skinlesion_cli.metrics.calibration import (
     FIGURES,
     calibration_document,
     confidence_and_hits,
     reliability,
 )
-from skinlesion_cli.core.comparison import Pair, compare
-from skinlesion_cli.core.metrics import SUMMARY, score
-from skinlesion_cli.core.predictions import Predictions
-from skinlesion_cli.core.resampling import resampled_means
-from skinlesion_cli.core.selective import area_under_risk_coverage, risk_coverage, selective_document
+from skinlesion_cli.metrics.classification import SUMMARY, score
+from skinlesion_cli.metrics.paired import Pair, compare
+from skinlesion_cli.metrics.predictions import Predictions
+from skinlesion_cli.metrics.resampling import resampled_means
+from skinlesion_cli.metrics.selective import area_under_risk_coverage, risk_coverage, selective_document
 
 CLASSES = ("a", "b", "c", "d")
 SHARES = np.array([0.4, 0.3, 0.2, 0.1])

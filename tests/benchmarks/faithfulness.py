@@ -17,20 +17,20 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from skinlesion_cli.core.bootstrap import interval
-from skinlesion_cli.core.cam_methods import METHODS
-from skinlesion_cli.core.checkpoint import load_checkpoint
-from skinlesion_cli.core.faithfulness import areas, random_areas, removal_order
-from skinlesion_cli.core.folders import evenly, read_split
-from skinlesion_cli.core.gradcam import class_activation_map, enlarged, probability_of
-from skinlesion_cli.core.images import read_image
-from skinlesion_cli.core.layers import default_layer
-from skinlesion_cli.core.manifest import origins_of
-from skinlesion_cli.core.model import create_model
-from skinlesion_cli.core.predictor import load_predictor
-from skinlesion_cli.core.resampling import resampled_means
-from skinlesion_cli.core.torch_backend import TorchBackend
-from skinlesion_cli.core.views import view
+from skinlesion_cli.data.eval_views import view
+from skinlesion_cli.data.images import read_image
+from skinlesion_cli.data.manifest import origins_of
+from skinlesion_cli.data.splits import evenly, read_split
+from skinlesion_cli.explain.cam_methods import METHODS
+from skinlesion_cli.explain.faithfulness import areas, random_areas, removal_order
+from skinlesion_cli.explain.gradcam import class_activation_map, enlarged, probability_of
+from skinlesion_cli.explain.layers import default_layer
+from skinlesion_cli.inference.predictor import load_predictor
+from skinlesion_cli.inference.torch_backend import TorchBackend
+from skinlesion_cli.metrics.bootstrap import interval
+from skinlesion_cli.metrics.resampling import resampled_means
+from skinlesion_cli.models.backbone import create_model
+from skinlesion_cli.models.checkpoint import load_checkpoint
 
 
 def main() -> None:

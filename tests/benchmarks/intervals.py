@@ -13,12 +13,12 @@ import time
 
 import numpy as np
 
-from skinlesion_cli.core.bootstrap import RESAMPLES
-from skinlesion_cli.core.evaluation import evaluate
-from skinlesion_cli.core.manifest import Origins
-from skinlesion_cli.core.predictions import Predictions
-from tests import published
-from tests.simulated import simulated
+from skinlesion_cli.data.manifest import Origins
+from skinlesion_cli.metrics.bootstrap import RESAMPLES
+from skinlesion_cli.metrics.evaluation import evaluate
+from skinlesion_cli.metrics.predictions import Predictions
+from tests.support import published
+from tests.support.simulated import simulated
 
 
 def main() -> None:

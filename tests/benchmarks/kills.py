@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from tests.conftest import draw_data_set
-from tests.killed import SMALL, Run, kill, kill_in_a_write, wait_for_line
+from tests.support.killed import SMALL, Run, kill, kill_in_a_write, wait_for_line
 
 
 def killed_again_and_again(run: Run, kills: int, chance: random.Random, length: float) -> None:

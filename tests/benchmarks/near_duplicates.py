@@ -19,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from skinlesion_cli.core.images import has_image_suffix, read_image
-from skinlesion_cli.data.duplicates import families, find_duplicates
+from skinlesion_cli.curation.duplicates import families, find_duplicates
+from skinlesion_cli.data.images import has_image_suffix, read_image
 
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
 OPERATIONS = ("resize", "jpeg", "crop", "mirror", "rotate", "shear", "shift", "colour", "blur", "noise")

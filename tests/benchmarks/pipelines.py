@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.data import DataLoader, WeightedRandomSampler
 from torchvision import datasets, transforms
 
-from skinlesion_cli.data.synthetic import KINDS, draw_lesion
+from skinlesion_cli.curation.synthetic import KINDS, draw_lesion
 
 SIDE, BATCH, WORKERS = 256, 32, 2
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)

@@ -38,14 +38,14 @@ from pipelines import (
 )
 from torch import nn
 
-from skinlesion_cli.core.augment import augment, normalize
-from skinlesion_cli.core.checkpoint import Checkpoint, plain_state, save_checkpoint
-from skinlesion_cli.core.description import Preprocessing
-from skinlesion_cli.core.folders import read_split
-from skinlesion_cli.core.image_cache import open_cache
-from skinlesion_cli.core.loading import WeightedDraws, training_loader
-from skinlesion_cli.core.model import create_model
-from skinlesion_cli.core.runtime import choose_runtime
+from skinlesion_cli.data.augment import augment, normalize
+from skinlesion_cli.data.image_cache import open_cache
+from skinlesion_cli.data.splits import read_split
+from skinlesion_cli.models.backbone import create_model
+from skinlesion_cli.models.checkpoint import Checkpoint, plain_state, save_checkpoint
+from skinlesion_cli.models.device import choose_runtime
+from skinlesion_cli.models.model_info import Preprocessing
+from skinlesion_cli.training.sampler import WeightedDraws, training_loader
 
 WARM_UP = 3
 """Training steps of each process that are not timed."""
@@ -181,7 +181,7 @@ def own_training(folder: Path, arch: str, precision: str, steps: int, compiled: 
 REFERENCE_EVALUATION = """
 import sys, torch
 from torchvision import datasets, transforms
-from skinlesion_cli.core.checkpoint import load_checkpoint
+from skinlesion_cli.models.checkpoint import load_checkpoint
 from pathlib import Path
 transform = transforms.Compose([transforms.Resize(292), transforms.CenterCrop(256), transforms.ToTensor(),
     transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))])

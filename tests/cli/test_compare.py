@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from skinlesion_cli.core.manifest import ManifestRow, write_manifest
+from skinlesion_cli.data.manifest import ManifestRow, write_manifest
 from tests.conftest import Run
 
 HEADER = "image,y_true,y_pred,mole,wart\n"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from skinlesion_cli.data.synthetic import draw_lesion
+from skinlesion_cli.curation.synthetic import draw_lesion
 from tests.conftest import Run
 
 CODES = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC", "UNK")

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from skinlesion_cli.core.manifest import ManifestRow, write_manifest
-from skinlesion_cli.core.predictions import Predictions, write_predictions
-from tests import published
+from skinlesion_cli.data.manifest import ManifestRow, write_manifest
+from skinlesion_cli.metrics.predictions import Predictions, write_predictions
 from tests.conftest import CLASSES, Run, draw_data_set
-from tests.simulated import simulated
+from tests.support import published
+from tests.support.simulated import simulated
 
 FILES = {"metrics.json", "predictions.csv", "confusion_matrix.png", "reliability.png"}
 

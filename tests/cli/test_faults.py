@@ -11,8 +11,8 @@ import torch
 
 from tests import conftest
 from tests.conftest import CLASSES, TINY, draw_data_set
-from tests.killed import SMALL, Run, kill, kill_in_a_write, wait_for_line
-from tests.runs import assert_same_outcome, trainer
+from tests.support.killed import SMALL, Run, kill, kill_in_a_write, wait_for_line
+from tests.support.runs import assert_same_outcome, trainer
 
 STEPS_BEGIN = "never checked for leaks"
 

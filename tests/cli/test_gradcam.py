@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skinlesion_cli.core.images import centre_frame
+from skinlesion_cli.data.images import centre_frame
 from skinlesion_cli.report.figures import probability_text
 from tests.conftest import CLASSES, Run
 

@@ -11,8 +11,8 @@ import pytest
 from PIL import Image
 
 from skinlesion_cli.cli.options import ModelChoice
-from skinlesion_cli.core.predictions import read_predictions
-from skinlesion_cli.data.synthetic import draw_lesion
+from skinlesion_cli.curation.synthetic import draw_lesion
+from skinlesion_cli.metrics.predictions import read_predictions
 from tests.conftest import CLASSES, Run
 
 NAMES = [

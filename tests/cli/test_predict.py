@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from skinlesion_cli.core.predictor import Prediction, load_predictor
+from skinlesion_cli.inference.predictor import Prediction, load_predictor
 from tests.conftest import CLASSES, Run
 
 

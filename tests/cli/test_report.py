@@ -3,9 +3,9 @@ from collections.abc import Callable
 from html import unescape
 from pathlib import Path
 
-from skinlesion_cli.core.predictions import read_predictions
+from skinlesion_cli.metrics.predictions import read_predictions
 from tests.conftest import Run
-from tests.finished_run import write_finished_run
+from tests.support.finished_run import write_finished_run
 
 
 def test_a_run_becomes_a_page_with_pictures_and_a_card(run_in: Run, trained: Path, tmp_path: Path) -> None:

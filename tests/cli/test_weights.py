@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from skinlesion_cli.core.balance import PUBLISHED_COUNTS, balance_table
+from skinlesion_cli.data.class_balance import PUBLISHED_COUNTS, balance_table
 from tests.conftest import CLASSES, Run
 
 

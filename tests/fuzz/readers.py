@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, PngImagePlugin
 
-from skinlesion_cli.core.errors import SkinLesionError
-from skinlesion_cli.data.synthetic import draw_lesion
+from skinlesion_cli.common.errors import SkinLesionError
+from skinlesion_cli.curation.synthetic import draw_lesion
 
 CLASSES = ["a", "b", "c"]
 LONGEST_MESSAGE = 10_000
@@ -50,7 +50,7 @@ def fault_of_reading(reader: Reader, path: Path) -> tuple[str, bool]:
 
 
 def _read_image(path: Path) -> None:
-    from skinlesion_cli.core.images import read_image, stored_kind, upright_size
+    from skinlesion_cli.data.images import read_image, stored_kind, upright_size
 
     size = upright_size(path)
     stored_kind(path)
@@ -167,7 +167,7 @@ def _known() -> dict[str, object]:
 
 
 def _load_checkpoint(path: Path) -> None:
-    from skinlesion_cli.core.checkpoint import load_checkpoint
+    from skinlesion_cli.models.checkpoint import load_checkpoint
 
     load_checkpoint(path).description.plain()
 
@@ -193,8 +193,8 @@ def _safetensors() -> list[bytes]:
 
 
 def _load_onnx(path: Path) -> None:
-    from skinlesion_cli.core.inference import require_finite
-    from skinlesion_cli.core.onnx_backend import load_onnx
+    from skinlesion_cli.inference.backend import require_finite
+    from skinlesion_cli.inference.onnx_backend import load_onnx
 
     _, backend = load_onnx(path)
     require_finite(backend.answers(np.zeros((2, 3, 8, 8), np.uint8)))
@@ -210,7 +210,7 @@ def small_onnx(raw: dict[str, str] | None = None, **entries: object) -> bytes:
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    from skinlesion_cli.core.onnx_backend import FORMAT
+    from skinlesion_cli.inference.onnx_backend import FORMAT
 
     graph = helper.make_graph(
         [
@@ -231,33 +231,33 @@ def small_onnx(raw: dict[str, str] | None = None, **entries: object) -> bytes:
 
 
 def _read_toml(path: Path) -> None:
-    from skinlesion_cli.core.settings import resolve, to_toml
+    from skinlesion_cli.common.settings import resolve, to_toml
 
     to_toml(resolve({}, config=path, environ={}, dotenv=Path("absent")))
 
 
 def _read_dotenv(path: Path) -> None:
-    from skinlesion_cli.core.settings import resolve
+    from skinlesion_cli.common.settings import resolve
 
     resolve({}, environ={}, dotenv=path)
 
 
 def _read_counts(path: Path) -> None:
-    from skinlesion_cli.core.balance import balance_table, read_counts
+    from skinlesion_cli.data.class_balance import balance_table, read_counts
 
     balance_table(read_counts(path), 0.999, 0.5)
 
 
 def _read_predictions(path: Path) -> None:
-    from skinlesion_cli.core.metrics import score
-    from skinlesion_cli.core.predictions import read_predictions
+    from skinlesion_cli.metrics.classification import score
+    from skinlesion_cli.metrics.predictions import read_predictions
 
     score(read_predictions(path))
 
 
 def _read_manifest(path: Path) -> None:
-    from skinlesion_cli.core.manifest import origins_in, origins_of
-    from skinlesion_cli.data.groups import read_groups
+    from skinlesion_cli.curation.groups import read_groups
+    from skinlesion_cli.data.manifest import origins_in, origins_of
 
     for read in (
         lambda: origins_in(path, "test", ["a/1.jpg"]),
@@ -292,7 +292,7 @@ def _or_refused(read: Callable[[], object]) -> None:
 
 
 def _read_labelled(path: Path) -> None:
-    from skinlesion_cli.data.labelled import read_labelled
+    from skinlesion_cli.curation.labelled import read_labelled
 
     read_labelled(path)
 

@@ -11,7 +11,7 @@ import pytest
 
 from skinlesion_cli.report.facts import read_run
 from skinlesion_cli.report.page import write_page
-from tests.finished_run import write_finished_run
+from tests.support.finished_run import write_finished_run
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no chromium on PATH")

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from skinlesion_cli.core.errors import InputError
+from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.report.card import model_card, require_replaceable, write_card
 from skinlesion_cli.report.facts import read_run
-from tests.finished_run import CLASSES, COUNTS, make_older, write_finished_run
+from tests.support.finished_run import CLASSES, COUNTS, make_older, write_finished_run
 
 
 @pytest.fixture(scope="module")

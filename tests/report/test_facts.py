@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from skinlesion_cli.core.errors import InputError
-from skinlesion_cli.data.record import remember_check
+from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.curation.record import remember_check
 from skinlesion_cli.report.facts import read_run
 from skinlesion_cli.report.limits import limits
-from tests.finished_run import CLASSES, COUNTS, write_finished_run, write_json
+from tests.support.finished_run import CLASSES, COUNTS, write_finished_run, write_json
 
 
 @pytest.fixture(scope="module")

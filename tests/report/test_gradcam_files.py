@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from skinlesion_cli.core.errors import InputError
+from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.report.gradcam_files import Files, plan
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from skinlesion_cli.data.check import Audit, PairFound
-from skinlesion_cli.data.inventory import ImageRecord, Inventory
-from skinlesion_cli.data.synthetic import draw_lesion
+from skinlesion_cli.curation.check import Audit, PairFound
+from skinlesion_cli.curation.inventory import ImageRecord, Inventory
+from skinlesion_cli.curation.synthetic import draw_lesion
 from skinlesion_cli.report.leaks import write_page
 
 HOSTILE = [

@@ -7,10 +7,10 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from skinlesion_cli.core.gradcam import Explanation, explain_classes
-from skinlesion_cli.core.images import centre_frame
+from skinlesion_cli.data.images import centre_frame
+from skinlesion_cli.explain.gradcam import Explanation, explain_classes
 from skinlesion_cli.report import overlay, plots
-from tests.known_location import bright_pixels, panels_of, picture_with_blob
+from tests.support.known_location import bright_pixels, panels_of, picture_with_blob
 
 
 def test_the_map_lies_exactly_on_the_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

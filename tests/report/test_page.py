@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from skinlesion_cli.core.predictions import read_predictions
+from skinlesion_cli.metrics.predictions import read_predictions
 from skinlesion_cli.report.facts import read_run
 from skinlesion_cli.report.page import write_page
-from tests.finished_run import CLASSES, make_older, write_finished_run
+from tests.support.finished_run import CLASSES, make_older, write_finished_run
 
 HOSTILE = ("Melanoma", "<script>alert(1)</script>", "\"'><img src=x onerror=alert(2)>")
 SECTIONS = [

@@ -3,10 +3,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from skinlesion_cli.core.gradcam import Explanation
-from skinlesion_cli.core.images import centre_frame
+from skinlesion_cli.data.images import centre_frame
+from skinlesion_cli.explain.gradcam import Explanation
 from skinlesion_cli.report.sheet import CHARACTERS, Sheets, caption
-from tests.known_location import DARK, panels_of
+from tests.support.known_location import DARK, panels_of
 
 
 def test_a_full_sheet_is_written_and_the_next_begun(tmp_path: Path) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from skinlesion_cli.core.gradcam import Explanation
-from skinlesion_cli.core.images import centre_frame, read_image
+from skinlesion_cli.data.images import centre_frame, read_image
+from skinlesion_cli.explain.gradcam import Explanation
 from skinlesion_cli.report.thumbnails import data_uri, heat_pair
 
 

@@ -1,7 +1,7 @@
 """Class balance: how many images there are of each class, and how the two weightings answer it."""
 
-from skinlesion_cli.core.balance import ClassBalance, balance_table, imbalance_ratio
-from skinlesion_cli.core.settings import FIELDS
+from skinlesion_cli.common.settings import FIELDS
+from skinlesion_cli.data.class_balance import ClassBalance, balance_table, imbalance_ratio
 from skinlesion_cli.report.charts import share_bar
 from skinlesion_cli.report.facts import RunFacts
 from skinlesion_cli.report.figures import number, percent

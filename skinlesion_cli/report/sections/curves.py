@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from skinlesion_cli.core.curves import precision_recall_curve, roc_curve
+from skinlesion_cli.metrics.roc import precision_recall_curve, roc_curve
 from skinlesion_cli.report.axes import share_axis
 from skinlesion_cli.report.charts import SMALL, Line, chart
 from skinlesion_cli.report.facts import Document, RunFacts

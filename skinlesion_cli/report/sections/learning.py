@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from skinlesion_cli.core.events import EpochRecord
+from skinlesion_cli.common.events import EpochRecord
 from skinlesion_cli.report.axes import epoch_axis, fitted_axis, share_axis
 from skinlesion_cli.report.charts import Line, chart
 from skinlesion_cli.report.facts import RunFacts

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from skinlesion_cli.core.curves import roc_curve
+from skinlesion_cli.metrics.roc import roc_curve
 from skinlesion_cli.report.axes import share_axis
 from skinlesion_cli.report.charts import Line, Point, chart
 from skinlesion_cli.report.facts import RunFacts

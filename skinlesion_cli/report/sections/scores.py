@@ -1,6 +1,6 @@
 """The summary of every split, and the published figures beside it."""
 
-from skinlesion_cli.core.published import PUBLISHED_CAVEAT, PUBLISHED_SCORES, PUBLISHED_TEST_IMAGES
+from skinlesion_cli.common.paper import PUBLISHED_CAVEAT, PUBLISHED_SCORES, PUBLISHED_TEST_IMAGES
 from skinlesion_cli.report.facts import RunFacts
 from skinlesion_cli.report.figures import LABELS, figure, number, split_title
 from skinlesion_cli.report.markup import tag

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from skinlesion_cli.core.settings import FIELDS
+from skinlesion_cli.common.settings import FIELDS
 from skinlesion_cli.report.facts import RunFacts
 from skinlesion_cli.report.markup import tag
 from skinlesion_cli.report.sections.section import Section, left_out, section

@@ -1,0 +1,1 @@
+"""What every package uses: errors, events, limits, texts, files, settings."""

@@ -1,1 +1,0 @@
-"""The method itself: no terminal, no printing."""

@@ -1,0 +1,1 @@
+"""What comes before training: auditing, splitting and building data sets."""

@@ -1,0 +1,183 @@
+"""Whether two photographs with matching features are one: lay one on the other and compare the pixels."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from skinlesion_cli.curation.fingerprint import THUMB_SIDE, WORK_SIDE, Bytes, Floats, Sketch, filled_border
+from skinlesion_cli.curation.matching import Candidate
+
+Matrix = npt.NDArray[np.float64]
+
+TRIED = 60
+"""Matches that are tried as the start of an alignment."""
+TOLERANCES = (8.0, 5.0, 4.0)
+"""How far, in working pixels, a feature may lie from where each finer alignment puts it."""
+MIN_INLIERS = 6
+"""Features that an alignment has to carry; round lesions and plain skin share a few by chance."""
+LARGEST_SCALE = 3.3
+"""A copy's enlargement or reduction; beyond it, an alignment is a mistake."""
+REFINEMENT = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 30, 1e-4)
+SMALLEST_OVERLAP = 400
+"""Thumbnail pixels."""
+WINDOW = 4.0
+"""Sigma, in thumbnail pixels, of the window that pictures are compared in."""
+LIVELY = 12.0
+"""Contrast (grey levels) above which a window weighs no more: an edge must not outvote the rest."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How well one photograph, laid on the other, agrees with it."""
+
+    inliers: int
+    """Features that the alignment maps onto each other, counted once each."""
+    shares: tuple[float, float]
+    """What the two show in common, as a share of either picture, the lesser first."""
+    fine: float
+    """Mean correlation of small windows, weighted by their contrast, -1 to 1."""
+    coarse: float
+    """Correlation of the common part as a whole, -1 to 1."""
+    shading: float
+    """Grey levels (root mean square) by which the light differs after the best common tone curve."""
+    stretch: float
+    """Ratio of the alignment's two scales, 1 or more."""
+
+
+def align(one: Sketch, other: Sketch, candidate: Candidate) -> Agreement | None:
+    """Lay `one` on `other`; None where no alignment carries `MIN_INLIERS` features."""
+    # One pair is little work: threads of OpenCV's would only stand in the way of other processes.
+    cv2.setNumThreads(1)
+    found = _consensus(one.points, other.points, candidate)
+    if found is None:
+        return None
+    matrix, inliers = found
+    return _compare(one.thumb, other.thumb, matrix, inliers)
+
+
+def _consensus(one: Floats, other: Floats, candidate: Candidate) -> tuple[Matrix, int] | None:
+    """The affine map (2, 3), working pixels of one to the other's, that most matches agree on."""
+    p, q = one[candidate.matches[:, 0]].astype(float), other[candidate.matches[:, 1]].astype(float)
+    tried = np.unique(np.linspace(0, len(p) - 1, min(len(p), TRIED)).astype(int))
+    scale = q[tried, 2] / p[tried, 2]
+    sign = -1.0 if candidate.mirror else 1.0
+    # Each match alone gives a similarity: its points, scales and angles coincide.
+    turn = q[tried, 3] - sign * p[tried, 3]
+    cos, sin = scale * np.cos(turn), scale * np.sin(turn)
+    linear = np.stack([np.stack([cos, -sin * sign], -1), np.stack([sin, cos * sign], -1)], -2)
+    offset = q[tried, :2] - np.einsum("tij,tj->ti", linear, p[tried, :2])
+    landed = np.einsum("tij,nj->tni", linear, p[:, :2]) + offset[:, None]
+    far = np.hypot(*np.moveaxis(landed - q[None, :, :2], -1, 0))
+    fits = (far < 2 * TOLERANCES[0]) & (np.abs(np.log(q[:, 2] / p[:, 2]) - np.log(scale)[:, None]) < 0.5)
+    best = int(fits.sum(1).argmax())
+    matrix = np.concatenate([linear[best], offset[best][:, None]], axis=1)
+    fit = fits[best]
+    for tolerance in TOLERANCES:
+        if fit.sum() >= 4:
+            matrix = _least_squares(p[fit, :2], q[fit, :2], matrix)
+        fit = np.hypot(*(p[:, :2] @ matrix[:, :2].T + matrix[:, 2] - q[:, :2]).T) < tolerance
+    inliers = min(len(np.unique(np.rint(side[fit, :2]), axis=0)) for side in (p, q))
+    return (matrix, inliers) if inliers >= MIN_INLIERS else None
+
+
+def _least_squares(p: Matrix, q: Matrix, prior: Matrix) -> Matrix:
+    """The affine map of p to q; where the points do not fix it, it stays near `prior`."""
+    middle = p.mean(0)
+    rows = np.concatenate([p - middle, np.ones((len(p), 1))], axis=1)
+    # As stiff as one feature 20 pixels off in each direction.
+    stiff = np.diag([20.0, 20.0, 0.0])
+    wanted = np.concatenate([q, stiff @ np.concatenate([prior[:, :2].T, np.zeros((1, 2))])])
+    solved = np.linalg.lstsq(np.concatenate([rows, stiff]), wanted, rcond=None)[0]
+    linear = solved[:2].T
+    return np.concatenate([linear, (solved[2] - linear @ middle)[:, None]], axis=1)
+
+
+def _compare(one: Bytes, other: Bytes, matrix: Matrix, inliers: int) -> Agreement | None:
+    scales = np.linalg.svd(matrix[:, :2], compute_uv=False)
+    if scales[1] < 1 / LARGEST_SCALE or scales[0] > LARGEST_SCALE:
+        return None
+    # From the other's thumbnail to one's. The corner of the first pixel is the point both sizes share.
+    ratio = THUMB_SIDE / WORK_SIDE
+    shift = (ratio - 1) / 2
+    linear = np.linalg.inv(matrix[:, :2])
+    centre = matrix[:, 2] * ratio + shift - matrix[:, :2] @ np.full(2, shift)
+    back = np.concatenate([linear, (-linear @ centre)[:, None]], axis=1).astype(np.float32)
+    # The finer of the two is blurred to what the coarser can show.
+    grown = float(scales[0] * scales[1]) ** 0.5
+    a = cv2.GaussianBlur(one.astype(np.float32), (0, 0), max(1.0, 1.0 / grown))
+    b = cv2.GaussianBlur(other.astype(np.float32), (0, 0), max(1.0, grown))
+    back = _refined(a, b, back)
+    scales = np.linalg.svd(back[:, :2], compute_uv=False)
+    warped, reach = _laid(a, back, b.shape)
+    shown_a, shown_b = _shown(one), _shown(other)
+    inside = reach * shown_b * (_laid(shown_a, back, b.shape)[0] > 0.99)
+    common = float(inside.sum())
+    if common < SMALLEST_OVERLAP or scales[1] < 1 / LARGEST_SCALE:
+        return None
+    share_a, share_b = common * float(scales.prod()) / shown_a.sum(), common / shown_b.sum()
+    seen = inside > 0
+    return Agreement(
+        inliers=inliers,
+        shares=(min(share_a, share_b), max(share_a, share_b)),
+        fine=_windowed(warped, b, inside),
+        coarse=float(np.corrcoef(warped[seen], b[seen])[0, 1]),
+        shading=_shading(warped, b, seen),
+        stretch=float(scales[0] / scales[1]),
+    )
+
+
+def _shown(thumb: Bytes) -> Floats:
+    """1 where a picture shows something, 0 in the corners that a rotation leaves."""
+    shown: Floats = 1 - cv2.dilate(filled_border(thumb), np.ones((5, 5), np.uint8)).astype(np.float32)
+    return shown
+
+
+def _shading(a: Floats, b: Floats, seen: npt.NDArray[np.bool_]) -> float:
+    """What an edit cannot change and a second photograph does: where the light falls."""
+    soft_a, soft_b = (cv2.GaussianBlur(one, (0, 0), WINDOW)[seen] for one in (a, b))
+    tone = np.polynomial.Polynomial.fit(soft_a, soft_b, 2)
+    return float(np.std(soft_b - tone(soft_a)))
+
+
+def _laid(picture: Floats, back: Floats, shape: tuple[int, ...]) -> tuple[Floats, Floats]:
+    """The picture as the other's grid sees it, and 1 where it reaches."""
+    size, flags = (shape[1], shape[0]), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    warped = cv2.warpAffine(picture, back, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    reach = cv2.warpAffine(np.ones_like(picture), back, size, flags=flags)
+    return warped, (reach > 0.999).astype(np.float32)
+
+
+def _flat(picture: Floats) -> Floats:
+    """The picture without its slow changes, in units of its own contrast, outliers held in."""
+    high = picture - cv2.GaussianBlur(picture, (0, 0), 8.0)
+    spread = np.float32(np.median(np.abs(high)) * 1.5 + 0.3)
+    flat: Floats = np.clip(high / spread, -3, 3)
+    return flat
+
+
+def _refined(a: Floats, b: Floats, back: Floats) -> Floats:
+    """The map that correlates the two best, near `back` (Evangelidis and Psarakis, PAMI 2008)."""
+    still, moving = _flat(b), _flat(a)
+    try:
+        _, refined = cv2.findTransformECC(still, moving, back.copy(), cv2.MOTION_AFFINE, REFINEMENT, None, 3)
+    except cv2.error:
+        # It did not converge: the pictures agree too little.
+        return back
+    return np.asarray(refined, np.float32)
+
+
+def _windowed(a: Floats, b: Floats, inside: Floats) -> float:
+    share = np.maximum(cv2.GaussianBlur(inside, (0, 0), WINDOW), 1e-3)
+
+    def mean(values: Floats) -> Floats:
+        average: Floats = cv2.GaussianBlur(values * inside, (0, 0), WINDOW) / share
+        return average
+
+    mean_a, mean_b = mean(a), mean(b)
+    spread_a = np.sqrt(np.maximum(mean(a * a) - mean_a**2, 1e-3))
+    spread_b = np.sqrt(np.maximum(mean(b * b) - mean_b**2, 1e-3))
+    match = (mean(a * b) - mean_a * mean_b) / (spread_a * spread_b)
+    weight = np.minimum(np.minimum(spread_a, spread_b), LIVELY) * inside
+    return float((match * weight).sum() / weight.sum())

@@ -1,0 +1,137 @@
+"""What is kept of a photograph to recognise its copies: two digests, local features and a small grey picture.
+
+The features are OpenCV's SIFT (Lowe, IJCV 2004) with the square-root normalisation of Arandjelović and
+Zisserman (CVPR 2012), and without a contrast threshold: plain skin has few strong features.
+
+Coordinates are pixels of a copy whose longer side is `WORK_SIDE`: x to the right, y down, and the first
+pixel's centre at (0, 0), as OpenCV has it.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from skinlesion_cli.data.images import read_image
+
+Floats = npt.NDArray[np.float32]
+Bytes = npt.NDArray[np.uint8]
+
+WORK_SIDE = 256
+THUMB_SIDE = 128
+
+SMALLEST = 4.5
+"""Least diameter of a feature, in working pixels: noise and blur spoil finer ones."""
+QUOTAS = (120, 60, 30, 15)
+"""How many features each doubling of the diameter may give, the strongest first."""
+EDGE_RATIO = 12.0
+
+CELLS = 4
+BINS = 8
+
+
+@dataclass(frozen=True)
+class Digests:
+    """What tells equal files and equal pixels: SHA-256 of the bytes, and of the size and the pixels."""
+
+    bytes_digest: bytes
+    pixels_digest: bytes
+
+
+@dataclass(frozen=True, eq=False)
+class Sketch:
+    """What of a photograph is laid on another one (about 20 kB)."""
+
+    points: Floats
+    """(n, 4): x, y, diameter, angle in radians."""
+    thumb: Bytes
+    """Grey, longer side `THUMB_SIDE`."""
+
+
+@dataclass(frozen=True, eq=False)
+class Fingerprint(Digests):
+    """All that the search for changed copies keeps of one photograph (about 40 kB)."""
+
+    sketch: Sketch
+    descriptors: Bytes
+    """(n, 128), one a point: 4 cells across the angle × 4 along × 8 directions, square roots × 512."""
+
+
+def digests(path: Path) -> Digests:
+    """Read one photograph and keep what recognises the same bytes and the same pixels.
+
+    Raises:
+        UnreadableImageError: it cannot be read.
+    """
+    return _digests(path, read_image(path))
+
+
+def _digests(path: Path, image: Image.Image) -> Digests:
+    size = f"{image.width}x{image.height}:".encode()
+    return Digests(
+        bytes_digest=hashlib.sha256(path.read_bytes()).digest(),
+        pixels_digest=hashlib.sha256(size + image.tobytes()).digest(),
+    )
+
+
+def fingerprint(path: Path) -> Fingerprint:
+    """Read one photograph and keep what recognises its copies.
+
+    Raises:
+        UnreadableImageError: it cannot be read.
+    """
+    image = read_image(path)
+    grey = image.convert("L")
+    points, descriptors = local_features(_fit(grey, WORK_SIDE))
+    return Fingerprint(
+        **vars(_digests(path, image)),
+        sketch=Sketch(points, _fit(grey, THUMB_SIDE)),
+        descriptors=descriptors,
+    )
+
+
+def _fit(image: Image.Image, side: int) -> Bytes:
+    scale = side / max(image.size)
+    size = (max(8, round(image.width * scale)), max(8, round(image.height * scale)))
+    return np.asarray(image.resize(size, Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.BOX))
+
+
+def filled_border(grey: Bytes) -> Bytes:
+    """Where the picture is flat in from its border: the corners that a rotation leaves. 1 there, else 0."""
+    soft = cv2.GaussianBlur(grey, (0, 0), 1.5)
+    square = np.ones((5, 5), np.uint8)
+    spread = cv2.subtract(cv2.dilate(soft, square), cv2.erode(soft, square))
+    flat = ((spread <= 1) | (soft < 12) | (soft > 244)).astype(np.uint8)
+    _, labels = cv2.connectedComponents(flat)
+    rim = np.unique(np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]]))
+    return np.isin(labels, rim[rim > 0]).astype(np.uint8)
+
+
+def local_features(grey: Bytes) -> tuple[Floats, Bytes]:
+    """Points (n, 4) and descriptors (n, 128) of a grey picture (height, width)."""
+    # One photograph is little work: threads of OpenCV's would only stand in the way of other processes.
+    cv2.setNumThreads(1)
+    sift = cv2.SIFT.create(contrastThreshold=0.0, edgeThreshold=EDGE_RATIO)
+    usable = 1 - cv2.dilate(filled_border(grey), np.ones((9, 9), np.uint8))
+    chosen = []
+    found = sorted(sift.detect(grey, usable), key=lambda point: -abs(point.response))
+    for octave, quota in enumerate(QUOTAS):
+        low, high = SMALLEST * 2.0**octave, SMALLEST * 2.0 ** (octave + 1)
+        chosen += [point for point in found if low <= point.size < high][:quota]
+    if not chosen:
+        return np.zeros((0, 4), np.float32), np.zeros((0, CELLS * CELLS * BINS), np.uint8)
+    kept, raw = sift.compute(grey, chosen)
+    points = np.array([(*point.pt, point.size, np.radians(point.angle)) for point in kept], np.float32)
+    root = np.sqrt(raw / (raw.sum(1, keepdims=True) + 1e-6))
+    return points, np.minimum(np.rint(root * 512), 255).astype(np.uint8)
+
+
+def mirrored(descriptors: Bytes) -> Bytes:
+    """What the same points would give in the mirrored picture (n, 128)."""
+    cube = descriptors.reshape(-1, CELLS, CELLS, BINS)[:, ::-1]
+    flipped = cube[..., (-np.arange(BINS)) % BINS]
+    return np.ascontiguousarray(flipped.reshape(len(descriptors), -1))

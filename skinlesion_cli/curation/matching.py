@@ -1,0 +1,176 @@
+"""Which pairs of photographs share local features, without comparing every pair.
+
+All descriptors of a set are laid into cells around sampled centres (an inverted file, as in Jégou et al.,
+PAMI 2011) and compared only inside the cells nearest to them. Matches of two photographs count together
+where they turn the picture by about the same angle (weak geometric consistency, Jégou et al., ECCV 2008).
+Photographs are looked up a block at a time, so that only what may be a copy is held in memory.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from skinlesion_cli.curation.fingerprint import Bytes, Fingerprint, Floats, mirrored
+
+Indices = npt.NDArray[np.int64]
+
+DIMENSIONS = 48
+"""Principal axes that descriptors are compared on."""
+CELL_SIZE = 128
+"""Descriptors in a cell, on average."""
+PROBES = 4
+"""Cells that one descriptor is looked up in."""
+NEIGHBOURS = 8
+"""Matches that one descriptor may have in one cell."""
+SIMILAR = 0.75
+"""Least cosine of two descriptors that match."""
+TURNS = 12
+"""Angles that matches vote for; each votes for its two nearest."""
+MIN_VOTES = 6
+"""Matches of about one angle that make two photographs worth aligning."""
+BLOCK = 400
+"""Photographs that are looked up at once."""
+ROWS = 50_000
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """Two photographs with matching features.
+
+    `matches` (n, 2) holds the index of a feature of `a` and of one of `b`; with `mirror`, the features of
+    `a` were mirrored.
+    """
+
+    a: int
+    b: int
+    mirror: bool
+    matches: Indices
+
+
+def candidates(
+    prints: Sequence[Fingerprint], *, seed: int = 0, on_done: Callable[[int], object] = int
+) -> list[Candidate]:
+    """Pairs of photographs that share features, each once.
+
+    Args:
+        prints: of the whole set; `a` and `b` are indices of it, in no order.
+        seed: of the cells' centres. Another seed can find slightly other pairs.
+        on_done: is told how many photographs were looked up; by default, nobody is.
+    """
+    first = np.concatenate([[0], np.cumsum([len(p.descriptors) for p in prints])])
+    if first[-1] < 2:
+        return []
+    index = _Index(prints, np.random.default_rng(seed))
+    found: list[Candidate] = []
+    for start in range(0, len(prints), BLOCK):
+        stop = min(start + BLOCK, len(prints))
+        for mirror in (False, True):
+            matches = index.lookup(slice(first[start], first[stop]), mirror)
+            found += _agreeing(matches, index.owner, index.angle, first, mirror)
+        on_done(stop)
+    # A pair is found from either side: the side with more matches speaks for it.
+    best: dict[tuple[int, int], Candidate] = {}
+    for candidate in sorted(found, key=lambda one: len(one.matches)):
+        best[min(candidate.a, candidate.b), max(candidate.a, candidate.b)] = candidate
+    return list(best.values())
+
+
+class _Index:
+    """The descriptors of a set, by cell."""
+
+    def __init__(self, prints: Sequence[Fingerprint], random: np.random.Generator) -> None:
+        self._raw = np.concatenate([p.descriptors for p in prints])
+        self.owner = np.repeat(np.arange(len(prints)), [len(p.descriptors) for p in prints])
+        self.angle = np.concatenate([p.sketch.points[:, 3] for p in prints])
+        self._mean, self._axes = _principal(self._raw[random.permutation(len(self._raw))[:ROWS]])
+        self._stored = self._projected(self._raw)
+        count = max(1, len(self._stored) // CELL_SIZE)
+        self._centres = _centres(self._stored, count, random)
+        cell = _nearest(self._stored, self._centres, 1)[:, 0]
+        self._order = np.argsort(cell, kind="stable")
+        self._bounds = np.searchsorted(cell[self._order], np.arange(count + 1))
+
+    def _projected(self, descriptors: Bytes) -> Floats:
+        parts = []
+        for start in range(0, len(descriptors), ROWS):
+            part = (descriptors[start : start + ROWS].astype(np.float32) - self._mean) @ self._axes
+            parts.append(part / (np.linalg.norm(part, axis=1, keepdims=True) + 1e-6))
+        return np.concatenate(parts)
+
+    def lookup(self, rows: slice, mirror: bool) -> Indices:
+        """(n, 2): a feature of `rows`, mirrored if asked, and one of another photograph that is like it."""
+        asked = self._projected(mirrored(self._raw[rows])) if mirror else self._stored[rows]
+        owner = self.owner[rows]
+        probes = _nearest(asked, self._centres, PROBES)
+        order = np.argsort(probes.ravel(), kind="stable")
+        bounds = np.searchsorted(probes.ravel()[order], np.arange(len(self._bounds)))
+        found = [np.empty((0, 2), np.int64)]
+        for cell in np.nonzero(np.diff(bounds))[0]:
+            who = order[bounds[cell] : bounds[cell + 1]] // probes.shape[1]
+            here = self._order[self._bounds[cell] : self._bounds[cell + 1]]
+            near = asked[who] @ self._stored[here].T
+            near[owner[who][:, None] == self.owner[here]] = -1.0
+            if near.shape[1] > NEIGHBOURS:
+                floor = np.partition(near, -NEIGHBOURS, axis=1)[:, -NEIGHBOURS, None]
+                ones, others = np.nonzero((near >= SIMILAR) & (near >= floor))
+            else:
+                ones, others = np.nonzero(near >= SIMILAR)
+            found.append(np.stack([who[ones] + rows.start, here[others]], axis=1))
+        return np.concatenate(found)
+
+
+def _principal(sample: Bytes) -> tuple[Floats, Floats]:
+    rows = sample.astype(np.float32)
+    mean = rows.mean(0)
+    _, _, axes = np.linalg.svd((rows - mean).T @ (rows - mean))
+    return mean, np.ascontiguousarray(axes[:DIMENSIONS].T)
+
+
+def _centres(stored: Floats, count: int, random: np.random.Generator) -> Floats:
+    """Sampled descriptors, once moved to the mean of what lies nearest to them."""
+    centres = stored[random.permutation(len(stored))[:count]]
+    sample = stored[random.permutation(len(stored))[: 10 * count]]
+    moved = centres.copy()
+    np.add.at(moved, _nearest(sample, centres, 1)[:, 0], sample)
+    normed: Floats = moved / (np.linalg.norm(moved, axis=1, keepdims=True) + 1e-6)
+    return normed
+
+
+def _nearest(rows: Floats, centres: Floats, count: int) -> npt.NDArray[np.int32]:
+    """(n, count): the nearest centres of each row, in no order."""
+    count = min(count, len(centres))
+    result = np.empty((len(rows), count), np.int32)
+    step = max(64, 8_000_000 // len(centres))
+    for start in range(0, len(rows), step):
+        near = rows[start : start + step] @ centres.T
+        if count == 1:
+            result[start : start + step, 0] = near.argmax(1)
+        else:
+            result[start : start + step] = np.argpartition(near, -count, axis=1)[:, -count:]
+    return result
+
+
+def _agreeing(
+    matches: Indices, owner: Indices, angle: Floats, first: Indices, mirror: bool
+) -> Iterator[Candidate]:
+    """Matches by pair of photographs, where enough of them turn the picture alike."""
+    total = len(first)
+    one, other = matches[:, 0], matches[:, 1]
+    turn = (angle[other] + (angle[one] if mirror else -angle[one])) / (2 * np.pi) * TURNS
+    pair = owner[one] * total + owner[other]
+    bins = np.concatenate([np.floor(turn), np.floor(turn) + 1]).astype(np.int64) % TURNS
+    code = np.tile(pair, 2) * TURNS + bins
+    order = np.argsort(code, kind="stable")
+    starts = np.concatenate([[0], np.nonzero(np.diff(code[order]))[0] + 1, [len(code)]])
+    sizes = np.diff(starts)
+    best: dict[int, Indices] = {}
+    # The strongest angle of a pair comes last and stays.
+    strong = np.nonzero(sizes >= MIN_VOTES)[0]
+    for group in strong[np.argsort(sizes[strong], kind="stable")]:
+        rows = order[starts[group] : starts[group + 1]] % len(matches)
+        best[int(pair[rows[0]])] = rows
+    for number, rows in best.items():
+        a, b = divmod(number, total)
+        yield Candidate(a, b, mirror, matches[rows] - (first[a], first[b]))

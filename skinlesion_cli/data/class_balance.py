@@ -1,0 +1,160 @@
+"""Class balance: effective numbers, loss weights and sampling probabilities.
+
+Plain Python on purpose: `skinlesion weights` answers without importing numpy or torch.
+
+Sources: Cui et al., *Class-Balanced Loss Based on Effective Number of Samples*, CVPR 2019, equation 2 and
+section 4 (the effective number); Regmi and Xu, *Skin Lesion Classification with MobileViTv2 and Dual-Weighted
+Learning*, 2025 (its use together with power-law sampling).
+"""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.files import csv_rows
+from skinlesion_cli.common.limits import MAX_CLASSES
+from skinlesion_cli.common.text import quoted
+
+# Training split of the paper, largest class first.
+PUBLISHED_COUNTS: dict[str, int] = {
+    "Melanocytic nevi": 10300,
+    "Melanoma": 3617,
+    "Monkeypox": 3408,
+    "Basal cell carcinoma": 2658,
+    "Benign keratosis-like lesions": 2099,
+    "HFMD": 1932,
+    "Healthy": 1368,
+    "Chickenpox": 900,
+    "Cowpox": 792,
+    "Actinic keratoses": 693,
+    "Measles": 660,
+    "Squamous cell carcinoma": 502,
+    "Vascular lesions": 202,
+    "Dermatofibroma": 191,
+}
+
+
+@dataclass(frozen=True)
+class ClassBalance:
+    """One class of a balance table."""
+
+    name: str
+    count: int
+    """Training images, at least 1."""
+    share: float
+    """count / all images, in (0, 1]."""
+    effective_number: float
+    """(1 - beta^count) / (1 - beta), in [1, count]."""
+    weight: float
+    """Loss weight; the weights of all classes have mean 1."""
+    sampling_probability: float
+    """Probability that a training draw takes this class; the probabilities of all classes sum to 1."""
+
+
+def effective_number(count: int, beta: float) -> float:
+    """Effective number of samples of a class (Cui et al. 2019, eq. 2): (1 - beta^n) / (1 - beta).
+
+    Args:
+        count: images of the class, at least 1.
+        beta: in [0, 1]. 0 gives 1 whatever the count; 1 is taken as the limit, which is the count itself.
+    """
+    if beta == 0.0:
+        return 1.0
+    if beta == 1.0:
+        return float(count)
+    # expm1 keeps the digits where beta^n is close to 1.
+    return -math.expm1(count * math.log(beta)) / (1.0 - beta)
+
+
+def ens_weights(counts: Sequence[int], beta: float) -> list[float]:
+    """Loss weight of each class: 1 / effective number, scaled to mean 1 over the classes.
+
+    Args:
+        counts: images of each class, each at least 1.
+        beta: in [0, 1]; 0 gives all ones, 1 the inverse frequency.
+    """
+    inverse = [1.0 / effective_number(count, beta) for count in counts]
+    mean = math.fsum(inverse) / len(inverse)
+    return [value / mean for value in inverse]
+
+
+def sampling_probabilities(counts: Sequence[int], alpha: float) -> list[float]:
+    """Probability that a draw takes each class: n_i^alpha / sum_j n_j^alpha.
+
+    Args:
+        counts: images of each class, each at least 1.
+        alpha: in [0, 1]; 0 draws classes uniformly, 1 by their frequency, 0.5 is the paper's.
+    """
+    powers = [count**alpha for count in counts]
+    total = math.fsum(powers)
+    return [power / total for power in powers]
+
+
+def imbalance_ratio(counts: Sequence[int]) -> float:
+    """Images of the largest class for each image of the smallest."""
+    return max(counts) / min(counts)
+
+
+def balance_table(counts: Mapping[str, int], beta: float, alpha: float) -> list[ClassBalance]:
+    """The balance of every class, in the order of `counts`.
+
+    Raises:
+        InputError: no class, a count below 1, or `beta` or `alpha` outside [0, 1].
+    """
+    for name, value in (("beta", beta), ("alpha", alpha)):
+        if not 0.0 <= value <= 1.0:
+            raise InputError(f"{name} is {value}; it must lie between 0 and 1")
+    if not counts:
+        raise InputError("there are no classes to weigh")
+    for name, count in counts.items():
+        if count < 1:
+            raise InputError(f"class {name!r} has the count {count}; every class needs at least 1 image")
+    numbers = list(counts.values())
+    total = sum(numbers)
+    return [
+        ClassBalance(name, count, count / total, effective_number(count, beta), weight, probability)
+        for (name, count), weight, probability in zip(
+            counts.items(), ens_weights(numbers, beta), sampling_probabilities(numbers, alpha), strict=True
+        )
+    ]
+
+
+def read_counts(path: Path) -> dict[str, int]:
+    """Read a `class,count` CSV file, in its own order.
+
+    Raises:
+        InputError: no such file, a missing column, a duplicate class, or a count that is no whole number
+            above 0; the message names the line.
+    """
+    counts: dict[str, int] = {}
+    rows = csv_rows(path, "the counts in ")
+    columns = {name.lower(): place for place, name in enumerate(next(rows, (0, []))[1])}
+    if not {"class", "count"} <= columns.keys():
+        raise InputError(f"{path} needs a first line with the columns class,count")
+    for line, cells in rows:
+        where = f"{path}, line {line}"
+        name, count = (_cell(cells, columns[column]) for column in ("class", "count"))
+        if not name:
+            raise InputError(f"{where}: the class has no name")
+        if name in counts:
+            raise InputError(f"{where}: duplicate class {quoted(name)}")
+        if len(counts) == MAX_CLASSES:
+            raise InputError(f"{path} holds more than {MAX_CLASSES:,} classes")
+        counts[name] = _count(count, f"{where}: class {quoted(name)}")
+    if not counts:
+        raise InputError(f"{path} holds no classes")
+    return counts
+
+
+def _cell(cells: Sequence[str], place: int) -> str:
+    return cells[place] if place < len(cells) else ""
+
+
+def _count(text: str, where: str) -> int:
+    # The length keeps int() from a huge text, and "1e9" is none; "١٢" stays a number.
+    if not re.fullmatch(r"\d{1,15}", text) or int(text) < 1:
+        raise InputError(f"{where} has the count {quoted(text)}; it must be a whole number above 0")
+    return int(text)

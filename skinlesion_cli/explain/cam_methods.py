@@ -1,0 +1,90 @@
+"""Class-activation maps: four ways to turn a layer's output and a gradient into one map.
+
+Each takes the output A of a layer and the gradient g = dy/dA of a class's logit y, both (channels, rows,
+columns), and returns the evidence for the class, (rows, columns), of values ≥ 0 and not scaled. Tensors are
+only used, never made, so the names of the methods can be had without torch.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.settings import nearest
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def grad_cam(activation: "Tensor", gradient: "Tensor") -> "Tensor":
+    """Grad-CAM: ReLU(Σ_k w_k A_k), w_k the mean of g_k over the positions.
+
+    Source: Selvaraju et al., *Grad-CAM: Visual Explanations from Deep Networks via Gradient-based
+    Localization*, ICCV 2017, equations 1 and 2.
+    """
+    return _weighted(activation, gradient.mean(dim=(1, 2)))
+
+
+def grad_cam_plus_plus(activation: "Tensor", gradient: "Tensor") -> "Tensor":
+    """Grad-CAM++: ReLU(Σ_k w_k A_k), w_k = Σ_ij α_kij ReLU(g_kij), α = g² / (2 g² + g³ Σ_ij A_kij).
+
+    Source: Chattopadhay et al., *Grad-CAM++: Generalized Gradient-based Visual Explanations for Deep
+    Convolutional Networks*, WACV 2018, equations 5 and 19. The score is exp(y), as there; the factor
+    exp(y) is one for the whole map and is left out.
+    """
+    # α with g² cancelled: squares and cubes of a gradient of 1e-4 would vanish beside any term that guards
+    # the division, and with them the weights.
+    denominator = 2 + gradient * activation.sum(dim=(1, 2), keepdim=True)
+    alpha = (1 / denominator).where(denominator != 0, 0)
+    return _weighted(activation, (alpha * gradient.clamp(min=0)).sum(dim=(1, 2)))
+
+
+def hires_cam(activation: "Tensor", gradient: "Tensor") -> "Tensor":
+    """HiResCAM: ReLU(Σ_k g_k ⊙ A_k), the gradient multiplied position by position instead of averaged.
+
+    Source: Draelos and Carin, *Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional
+    neural networks*, arXiv:2011.08891, 2020, its definition of the map. The ReLU is Grad-CAM's: evidence
+    against the class is not drawn.
+    """
+    return (gradient * activation).sum(dim=0).clamp(min=0)
+
+
+def layer_cam(activation: "Tensor", gradient: "Tensor") -> "Tensor":
+    """LayerCAM: ReLU(Σ_k ReLU(g_k) ⊙ A_k).
+
+    Source: Jiang et al., *LayerCAM: Exploring Hierarchical Class Activation Maps for Localization*, IEEE
+    Transactions on Image Processing 30, 2021: its weights, and its map.
+    """
+    return (gradient.clamp(min=0) * activation).sum(dim=0).clamp(min=0)
+
+
+def _weighted(activation: "Tensor", weights: "Tensor") -> "Tensor":
+    return (weights[:, None, None] * activation).sum(dim=0).clamp(min=0)
+
+
+@dataclass(frozen=True)
+class Method:
+    """One kind of class-activation map."""
+
+    title: str
+    """Its name in print."""
+    map_of: Callable[["Tensor", "Tensor"], "Tensor"]
+
+
+METHODS = {
+    "gradcam": Method("Grad-CAM", grad_cam),
+    "gradcam++": Method("Grad-CAM++", grad_cam_plus_plus),
+    "hirescam": Method("HiResCAM", hires_cam),
+    "layercam": Method("LayerCAM", layer_cam),
+}
+DEFAULT_METHOD = "gradcam"
+
+
+def require_method(name: str) -> None:
+    """See that there is such a method.
+
+    Raises:
+        InputError: there is none; near names are given.
+    """
+    if name not in METHODS:
+        raise InputError(f"there is no method {name!r}{nearest(name, METHODS)}; use {', '.join(METHODS)}")

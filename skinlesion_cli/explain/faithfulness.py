@@ -1,0 +1,178 @@
+"""Does the model's answer hang on the pixels that a map calls important? Deletion and insertion.
+
+Source: Petsiuk, Das and Saenko, *RISE: Randomized Input Sampling for Explanation of Black-box Models*,
+BMVC 2018, its deletion and insertion metrics. Pixels are removed from the view, or inserted into a blurred
+copy of it, in the order of the map; the area under the curve of the class's probability is low for deletion,
+and high for insertion, when the map is right. No torch here: the model is any function of bytes.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import astuple, dataclass, fields
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageFilter
+
+from skinlesion_cli.metrics.arrays import Floats
+from skinlesion_cli.metrics.bootstrap import RESAMPLES, interval
+from skinlesion_cli.metrics.documents import bounds
+from skinlesion_cli.metrics.resampling import resampled_means
+
+STEPS = 32
+"""Equal steps in which all pixels are removed or inserted."""
+RANDOM_MAPS = 3
+"""Random maps whose mean a map is held against."""
+BLUR = 1 / 8
+"""Standard deviation of the blur, as a share of the view's side. A weaker one leaves a lesion to be seen."""
+
+Probabilities = Callable[[NDArray[np.uint8]], Floats]
+"""Gives a class's probability, (n,), in views (n, 3, side, side)."""
+
+
+@dataclass(frozen=True)
+class Faithfulness:
+    """Areas under the curves of the probability, each in [0, 1], of a map and of random ones."""
+
+    deletion: float
+    """Low where the map is right."""
+    insertion: float
+    """High where the map is right."""
+    random_deletion: float
+    random_insertion: float
+
+
+def faithfulness(
+    probabilities: Probabilities,
+    view: NDArray[np.uint8],
+    heat: NDArray[np.float32],
+    grid: tuple[int, ...],
+    *,
+    steps: int = STEPS,
+    seed: int = 0,
+) -> Faithfulness:
+    """Measure one map against random ones of the same grain.
+
+    Args:
+        probabilities: of the class that the map is of.
+        view: what the model saw, (3, side, side).
+        heat: the map over it, (side, side).
+        grid: rows and columns of the layer that the map comes from.
+        steps: in which the pixels go.
+        seed: of the random maps.
+    """
+    deletion, insertion = areas(probabilities, view, removal_order(heat, grid, seed), steps)
+    random_deletion, random_insertion = random_areas(probabilities, view, grid, steps=steps, seed=seed)
+    return Faithfulness(deletion, insertion, random_deletion, random_insertion)
+
+
+def random_areas(
+    probabilities: Probabilities,
+    view: NDArray[np.uint8],
+    grid: tuple[int, ...],
+    *,
+    steps: int = STEPS,
+    seed: int = 0,
+) -> tuple[float, float]:
+    """Mean deletion and insertion areas of `RANDOM_MAPS` random maps; the arguments of `faithfulness`."""
+    empty = np.zeros(view.shape[1:], np.float32)
+    drawn = [
+        areas(probabilities, view, removal_order(empty, grid, seed + 1 + number), steps)
+        for number in range(RANDOM_MAPS)
+    ]
+    deletion, insertion = np.mean(drawn, axis=0).tolist()
+    return deletion, insertion
+
+
+def removal_order(heat: NDArray[np.float32], grid: tuple[int, ...], seed: int) -> NDArray[np.int64]:
+    """All pixels of a map, the hottest first, as indices into its rows laid end to end.
+
+    Equal pixels follow a random map, so an empty map is a random one. That has the grain of the real ones:
+    single pixels strewn over a view make it noise, which fools a network whatever lies below them, and a map
+    would be held against the wrong thing.
+
+    Args:
+        heat: (side, side).
+        grid: rows and columns of the random map, which is enlarged to that.
+        seed: of the random map.
+    """
+    coarse = Image.fromarray(np.random.default_rng(seed).random(grid, dtype=np.float32))
+    random = np.asarray(coarse.resize((heat.shape[1], heat.shape[0]), Image.Resampling.BILINEAR))
+    return np.lexsort((random.ravel(), -heat.ravel()))
+
+
+def areas(
+    probabilities: Probabilities, view: NDArray[np.uint8], order: NDArray[np.int64], steps: int = STEPS
+) -> tuple[float, float]:
+    """Areas under the deletion and the insertion curve.
+
+    Args:
+        probabilities: of the class.
+        view: (3, side, side).
+        order: all its pixels, those that go first in front.
+        steps: in which they go.
+    """
+    mean = view.mean(axis=(1, 2), keepdims=True).round().astype(np.uint8)
+    deleted = replaced(view, np.broadcast_to(mean, view.shape), order, steps)
+    inserted = replaced(blurred(view), view, order, steps)
+    return area(probabilities(deleted)), area(probabilities(inserted))
+
+
+def replaced(
+    start: NDArray[np.uint8], end: NDArray[np.uint8], order: NDArray[np.int64], steps: int
+) -> NDArray[np.uint8]:
+    """Turn one view into another, pixel by pixel in an order: (steps + 1, 3, side, side), both ends included.
+
+    Args:
+        start: the first view, (3, side, side).
+        end: the last view.
+        order: all pixels.
+        steps: each turns the same number of pixels, up to rounding.
+    """
+    images = np.repeat(start[None], steps + 1, axis=0)
+    rows, source = images.reshape(steps + 1, 3, -1), end.reshape(3, -1)
+    for step in range(1, steps + 1):
+        turned = order[: round(step * len(order) / steps)]
+        rows[step][:, turned] = source[:, turned]
+    return images
+
+
+def blurred(view: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A view (3, side, side) so blurred that little is left of it but its colours."""
+    picture = Image.fromarray(np.ascontiguousarray(view.transpose(1, 2, 0)))
+    return np.asarray(picture.filter(ImageFilter.GaussianBlur(BLUR * view.shape[-1]))).transpose(2, 0, 1)
+
+
+def summarise(measured: Sequence[Faithfulness], groups: Sequence[str], unit: str) -> dict[str, Any]:
+    """Means over many maps with 95 % bootstrap intervals, as a document.
+
+    Args:
+        measured: one a map, one or more.
+        groups: of each map, its image, or the lesion or patient; whole groups are resampled.
+        unit: what a group is, in the plural.
+
+    Returns:
+        `n`, the number of maps; for each figure of `Faithfulness`, and for `deletion_beats_random` and
+        `insertion_beats_random`, the share of maps that do better than random, ties counting half: its
+        `mean` and its `ci95`, None where there is but one group; and `ci95_method`.
+    """
+    own = np.array([astuple(one) for one in measured])
+    won = np.sign([own[:, 2] - own[:, 0], own[:, 1] - own[:, 3]]).T / 2 + 0.5
+    columns = np.hstack([own, won])
+    # One group is always drawn whole: its interval would be a point, and say that the mean is certain.
+    unknown = [(float("nan"), float("nan"))] * columns.shape[1]
+    several = len(set(groups)) > 1
+    intervals = [interval(column) for column in resampled_means(columns, groups).T] if several else unknown
+    names = [field.name for field in fields(Faithfulness)]
+    names += ["deletion_beats_random", "insertion_beats_random"]
+    figures = {
+        name: {"mean": float(mean), "ci95": bounds(ends)}
+        for name, mean, ends in zip(names, columns.mean(axis=0), intervals, strict=True)
+    }
+    method = f"percentile bootstrap, {RESAMPLES} resamples of {unit}"
+    return {"n": len(measured), **figures, "ci95_method": method}
+
+
+def area(curve: Floats) -> float:
+    """Area under equally spaced values over [0, 1], by the trapezoidal rule."""
+    return float((curve[0] / 2 + curve[1:-1].sum() + curve[-1] / 2) / (len(curve) - 1))

@@ -1,0 +1,94 @@
+"""The layers of a backbone whose output is a picture, and that output as a grid of positions."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.settings import nearest
+
+
+def default_layer(model: nn.Module) -> str:
+    """Name of the last layer whose output is truly spatial.
+
+    timm lists the feature stages of its models; the last one is taken. Where that is an empty placeholder, as
+    in MobileViTv2, it is the last stage that computes. Where a class token carries the answer, the patch
+    tokens still count at the first normalisation of the last block.
+
+    Raises:
+        InputError: timm does not say; the user must name a layer.
+    """
+    stages: Any = getattr(model, "feature_info", None)
+    stages = stages if isinstance(stages, list) else getattr(stages, "info", None)
+    name = stages[-1].get("module") if stages else None
+    modules = dict(model.named_modules())
+    if name not in modules:
+        raise InputError("this backbone does not say which of its layers are spatial; name one with --layer")
+    if isinstance(modules[name], nn.Identity) and "stages" in modules:
+        name = f"stages.{len(list(modules['stages'].children())) - 1}"
+    if getattr(model, "num_prefix_tokens", 0) and f"{name}.norm1" in modules:
+        name = f"{name}.norm1"
+    return str(name)
+
+
+def named_module(model: nn.Module, layer: str) -> nn.Module:
+    """The module of that name.
+
+    Raises:
+        InputError: there is none, or it lies where a MobileViT block keeps no picture.
+    """
+    modules = dict(model.named_modules())
+    if layer not in modules or not layer:
+        raise InputError(f"the backbone has no layer {layer!r}{nearest(layer, modules)}")
+    # Inside a MobileViT block the transformer's output is (patch pixels × patches): a grid only in shape.
+    for name, module in modules.items():
+        if type(module).__name__ in {"MobileVitBlock", "MobileVitV2Block"}:
+            for inner in ("transformer", "norm"):
+                if f"{layer}.".startswith(f"{name}.{inner}."):
+                    raise InputError(
+                        f"the layer {layer} puts out patch × position, not a picture; use {name} or another "
+                        "with --layer"
+                    )
+    found: nn.Module = modules[layer]
+    return found
+
+
+def as_grid(model: nn.Module, layer: str, values: torch.Tensor, image_size: tuple[int, int]) -> torch.Tensor:
+    """Bring one layer's output, or its gradient, to (channels, rows, columns).
+
+    Args:
+        model: whose layer it is.
+        layer: its name, for the error.
+        values: (1, C, H, W); (1, H, W, C) as Swin has it; or tokens (1, N, C), any class or register tokens
+            first.
+        image_size: height and width of the model's input; the grid has the same aspect.
+
+    Raises:
+        InputError: it is none of these.
+    """
+    shape = tuple(values.shape)
+    if len(shape) == 4 and shape[0] == 1:
+        if _same_aspect(shape[2:], image_size):
+            return values[0]
+        if _same_aspect(shape[1:3], image_size):
+            return values[0].permute(2, 0, 1)
+    if len(shape) == 3 and shape[0] == 1:
+        for prefix in (0, int(getattr(model, "num_prefix_tokens", 0) or 0)):
+            grid = _grid_of(shape[1] - prefix, image_size)
+            if grid is not None:
+                return values[0, prefix:].reshape(*grid, shape[2]).permute(2, 0, 1)
+    raise InputError(
+        f"the layer {layer} puts out {shape}, which is no grid of positions; name another with --layer"
+    )
+
+
+def _same_aspect(grid: tuple[int, ...], image_size: tuple[int, int]) -> bool:
+    rows, columns = grid
+    return min(grid) > 1 and rows * image_size[1] == columns * image_size[0]
+
+
+def _grid_of(tokens: int, image_size: tuple[int, int]) -> tuple[int, int] | None:
+    rows = round((tokens * image_size[0] / image_size[1]) ** 0.5) if tokens > 1 else 0
+    fits = rows > 1 and tokens % rows == 0 and _same_aspect((rows, tokens // rows), image_size)
+    return (rows, tokens // rows) if fits else None

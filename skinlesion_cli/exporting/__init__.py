@@ -1,0 +1,1 @@
+"""Checkpoints as ONNX, int8 ONNX and .pt2."""

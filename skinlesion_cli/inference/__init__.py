@@ -1,0 +1,1 @@
+"""From images to predictions, with PyTorch or ONNX Runtime."""

@@ -1,0 +1,96 @@
+"""What an .onnx file may hold, looked at before the runtime opens it, without the package `onnx`.
+
+The format is protocol buffers: a message is a row of fields, each a number, a kind and a value. Only the
+fields that lead to tensors and to graphs inside graphs are followed; the rest is stepped over.
+Field numbers: onnx.proto3, IR version 13 (they never change).
+"""
+
+import mmap
+from pathlib import Path
+
+from skinlesion_cli.common.files import fault_of
+from skinlesion_cli.common.limits import MAX_DEPTH, MAX_MODEL_BYTES, MAX_PLAIN_BYTES, size_text
+
+DAMAGED = "it is damaged, cut short, or no ONNX model"
+_VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
+
+# Kind of message → number of field → kind of message inside.
+_INSIDE: dict[str, dict[int, str]] = {
+    "model": {7: "graph", 14: "property", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "function": {7: "node", 11: "attribute"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "subgraph", 10: "tensor", 11: "subgraph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+    "tensor": {13: "external", 14: "location"},
+}
+_REFUSED = {
+    "external": "its weights lie in other files; export it again as one file",
+    "subgraph": "it holds loops or branches, which no export of this tool has",
+}
+
+
+def fault_of_onnx(path: Path) -> str:
+    """Why an .onnx file is not to be opened; an empty text where nothing speaks against it.
+
+    Refused are tensors that lie in other files, because the runtime would read any file that is named there,
+    and graphs inside graphs (loops, branches), because they may run without end.
+    """
+    if fault := fault_of(path, MAX_MODEL_BYTES):
+        return fault
+    try:
+        with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return _fault(content)
+    # An empty file, a number without an end, a length beyond the file.
+    except (ValueError, IndexError):
+        return DAMAGED
+    except OSError as error:
+        return error.strerror or str(error)
+
+
+def _fault(content: mmap.mmap) -> str:
+    waiting, properties = [("model", 0, len(content), 0)], 0
+    while waiting:
+        kind, at, end, depth = waiting.pop()
+        if depth > MAX_DEPTH:
+            return DAMAGED
+        while at < end:
+            key, at = _varint(content, at)
+            start, at, value = _value(content, at, key & 7)
+            if at > end:
+                raise ValueError
+            inside = _INSIDE[kind].get(key >> 3, "")
+            # Location 0 says: in this file.
+            if inside in _REFUSED or (inside == "location" and value != 0):
+                return _REFUSED.get(inside, _REFUSED["external"])
+            if inside == "property":
+                properties += at - start
+                if properties > MAX_PLAIN_BYTES:
+                    return f"its description is larger than {size_text(MAX_PLAIN_BYTES)}"
+            elif inside in _INSIDE:
+                waiting.append((inside, start, at, depth + 1))
+    return ""
+
+
+def _value(content: mmap.mmap, at: int, kind: int) -> tuple[int, int, int]:
+    """Where a field's value begins and ends, and the value itself where it is a number."""
+    if kind == _VARINT:
+        value, end = _varint(content, at)
+        return at, end, value
+    if kind == _BYTES:
+        length, start = _varint(content, at)
+        return start, start + length, 0
+    if kind in (_EIGHT_BYTES, _FOUR_BYTES):
+        return at, at + (8 if kind == _EIGHT_BYTES else 4), 0
+    raise ValueError
+
+
+def _varint(content: mmap.mmap, at: int) -> tuple[int, int]:
+    value = 0
+    for place in range(10):
+        byte = content[at + place]
+        value |= (byte & 0x7F) << (7 * place)
+        if byte < 0x80:
+            return value, at + place + 1
+    raise ValueError

@@ -1,0 +1,1 @@
+"""Scores of predictions and their confidence intervals; numpy only."""

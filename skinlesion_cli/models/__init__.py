@@ -1,0 +1,1 @@
+"""Backbones, checkpoints, weight files and devices."""

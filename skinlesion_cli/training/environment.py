@@ -1,0 +1,70 @@
+"""What a run ran on: versions, device, commit, command and data, for results/environment.json."""
+
+import datetime
+import json
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from skinlesion_cli.common.files import write_text
+from skinlesion_cli.models.checkpoint import versions
+
+LIBRARIES = ("torchvision", "numpy", "pillow")
+GIT_SECONDS = 5.0
+
+
+def environment(*, device: str, command: Sequence[str], seed: int, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Describe a run that starts now, in the current folder.
+
+    Args:
+        device: what computes, and how.
+        command: the command line.
+        seed: of every random draw.
+        data: what `contents.summary_of` says of the splits.
+    """
+    return {
+        "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "command": list(command),
+        "git_commit": git_commit(Path()),
+        "versions": versions() | {name: metadata.version(name) for name in LIBRARIES},
+        "platform": platform.platform(),
+        "device": device,
+        "seed": seed,
+        "data": dict(data),
+    }
+
+
+def record(path: Path, entry: Mapping[str, Any], *, resumed: bool) -> None:
+    """Write a run's start; or add a resumption to the list `resumed` of what is there."""
+    document: dict[str, Any] = {}
+    if resumed:
+        try:
+            document = dict(json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            # The start is not known any more; the resumption is.
+            document = {}
+        earlier = document.get("resumed")
+        document["resumed"] = [*(earlier if isinstance(earlier, list) else []), dict(entry)]
+    else:
+        document = {**entry, "resumed": []}
+    write_text(path, json.dumps(document, indent=2) + "\n")
+
+
+def git_commit(folder: Path) -> str | None:
+    """The commit that is checked out where `folder` lies in a git repository; None elsewhere."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), "rev-parse", "--verify", "HEAD"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="ascii",
+            errors="replace",
+            timeout=GIT_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None

@@ -1,0 +1,33 @@
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from skinlesion_cli.common.errors import InputError, SkinLesionError
+from skinlesion_cli.common.files import ensure_writable_folder, write_csv, write_text, written_whole
+
+
+def test_a_failed_write_leaves_the_earlier_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    write_text(path, "earlier")
+    with suppress(ZeroDivisionError), written_whole(path) as part:
+        part.write_text("half", encoding="utf-8")
+        raise ZeroDivisionError
+    assert path.read_text(encoding="utf-8") == "earlier"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_disk_error_becomes_one_line(tmp_path: Path) -> None:
+    with pytest.raises(SkinLesionError, match=r"cannot write .*No such file"):
+        write_text(tmp_path / "absent" / "file.txt", "text")
+
+
+def test_csv_has_one_line_a_row(tmp_path: Path) -> None:
+    write_csv(tmp_path / "t.csv", ["a", "b"], [[1, "x,y"]])
+    assert (tmp_path / "t.csv").read_bytes() == b'a,b\n1,"x,y"\n'
+
+
+def test_a_file_is_no_folder(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="cannot write to"):
+        ensure_writable_folder(tmp_path / "file" / "below")

@@ -1,0 +1,268 @@
+"""CSV, TOML and .env files of nonsense, and names that a spreadsheet would run."""
+
+import csv
+import os
+from pathlib import Path
+
+import hypothesis
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+
+from skinlesion_cli.common import files, limits
+from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.files import csv_rows, protected, read_table, unprotected, write_csv
+from skinlesion_cli.common.settings import resolve
+from skinlesion_cli.curation.groups import read_groups
+from skinlesion_cli.curation.labelled import read_labelled
+from skinlesion_cli.data.class_balance import read_counts
+from skinlesion_cli.data.manifest import ManifestRow, origins_in, write_manifest
+from skinlesion_cli.metrics.predictions import Predictions, read_predictions, write_predictions
+
+FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", " =1", "＝1", "'=1", "''=1"]
+# Any text that can be a file's name; bytes that are no UTF-8 are surrogates in it.
+NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=())).filter(bool)
+
+
+def raw_cells(path: Path) -> list[list[str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.reader(file))
+
+
+@pytest.mark.parametrize("text", FORMULAS)
+def test_a_text_that_would_be_a_formula_gets_an_apostrophe(tmp_path: Path, text: str) -> None:
+    write_csv(tmp_path / "t.csv", [text], [[text]])
+    assert raw_cells(tmp_path / "t.csv") == [["'" + text], ["'" + text]]
+    assert read_table(tmp_path / "t.csv") == ([text], [{text: text}])
+
+
+@pytest.mark.parametrize("text", ["a=1", "nevus", "'tis", "ISIC_1.jpg", "2-3", "é", "\\u", "\\n", "'", "''"])
+def test_other_texts_stay_as_they_are(text: str) -> None:
+    assert protected(text) == text
+
+
+def test_numbers_stay_numbers(tmp_path: Path) -> None:
+    write_csv(tmp_path / "t.csv", ["a", "b", "c", "d"], [[-1.5, -2, True, None]])
+    assert (tmp_path / "t.csv").read_text(encoding="utf-8") == "a,b,c,d\n-1.5,-2,True,\n"
+
+
+def test_bytes_that_are_no_utf8_are_written_as_json_writes_them(tmp_path: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.jpg")
+    write_csv(tmp_path / "t.csv", ["image"], [[name], ["caf\\udce9.jpg"]])
+    assert (tmp_path / "t.csv").read_bytes() == b"image\ncaf\\udce9.jpg\ncaf\\\\udce9.jpg\n"
+    assert [row["image"] for row in read_table(tmp_path / "t.csv")[1]] == [name, "caf\\udce9.jpg"]
+
+
+@hypothesis.settings(derandomize=True, max_examples=300, deadline=None, database=None)
+@hypothesis.given(st.lists(NAMES, min_size=1, max_size=5))
+def test_any_names_are_read_back_as_they_were(
+    tmp_path_factory: pytest.TempPathFactory, names: list[str]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "names.csv"
+    write_csv(path, ["a"], [[name] for name in names])
+    assert [cells for _, cells in csv_rows(path)] == [["a"], *([name] for name in names)]
+    assert all("'" in cell or not cell.startswith(("=", "+", "-", "@")) for [cell] in raw_cells(path))
+
+
+@hypothesis.settings(derandomize=True, max_examples=1000, deadline=None, database=None)
+@hypothesis.given(st.text(st.sampled_from("'=\\udc8 f\ud800\udcff\tx")))
+def test_protection_can_be_undone_however_often_it_is_done(text: str) -> None:
+    for times in range(3):
+        shut = text
+        for _ in range(times):
+            shut = protected(shut)
+        for _ in range(times):
+            shut = unprotected(shut)
+        assert shut == text
+
+
+def test_many_backslashes_take_no_time() -> None:
+    text = "\\" * 500_000 + "x"
+    assert unprotected(protected(text)) == text
+
+
+def test_predictions_with_odd_names_are_the_same_afterwards(tmp_path: Path) -> None:
+    images = (
+        "=cmd.jpg",
+        "new\nline.jpg",
+        "\rreturn.jpg",
+        os.fsdecode(b"\xff.jpg"),
+        " space .jpg ",
+        'q"uo,te',
+    )
+    classes = ("=HYPERLINK(A1)", "-nevus", "'@x")
+    likely = np.full((6, 3), 1 / 3)
+    given = Predictions(images, classes, np.array([0, 1, 2] * 2), np.array([2, 1, 0] * 2), likely)
+    write_predictions(tmp_path / "p.csv", given)
+    read = read_predictions(tmp_path / "p.csv")
+    assert (read.images, read.classes) == (images, classes)
+    assert read.predicted.tolist() == given.predicted.tolist()
+    assert not [cell for row in raw_cells(tmp_path / "p.csv") for cell in row if cell[:1] in set("=+-@\r\n")]
+
+
+def test_a_manifest_with_odd_names_still_names_its_files(tmp_path: Path) -> None:
+    rows = [ManifestRow("test", "=a", "-1.jpg", "@g", "+s"), ManifestRow("test", "b", "\t.jpg", "g", "")]
+    path = write_manifest(tmp_path, rows)
+    origins = origins_in(path, "test", ["=a/-1.jpg", "b/\t.jpg"])
+    assert (origins.groups, origins.sources) == (["@g", "g"], ["+s", ""])
+    assert read_groups(path) == {"test/=a/-1.jpg": "@g", "test/b/\t.jpg": "g"}
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("class,count\na,1\n".encode("utf-16"), "no UTF-8 text"),
+        (b"class,count\na\0b,1\n", "line 2 holds a NUL"),
+        (b'class,count\n"a,1\nb,2\n', "unexpected end of data"),
+        (b'class,count\n"a"b,1\n', "expected after"),
+        (b"class,count\n" + b"a" * 200_000 + b",1\n", "field larger than field limit"),
+        (b"class,count\n" + b"a," * 600_000 + b"\n", "line 2 is longer than 1,048,576 characters"),
+        (b'class,count\n"' + b"a\n" * 100_000, "field larger than field limit"),
+        (b"class,count\na," + b"9" * 10_000 + b"\n", "line 2: class 'a' has the count '999.*…'; it must be"),
+        (b"class,count\na,--5\n", "has the count '--5'"),
+        (b"class,count\na,-5\n", "has the count '-5'"),
+        (b"class,count\na,nan\n", "has the count 'nan'"),
+        (b"class,count\na,1e3\n", "has the count '1e3'"),
+        (b"class,count\na\n", "has the count ''"),
+        (b"class,count\na,1\na,2\n", "duplicate class 'a'"),
+        (b"class,count\n" + b"".join(b"c%d,1\n" % n for n in range(1001)), "more than 1,000 classes"),
+        (b"\n\n\n", "needs a first line"),
+    ],
+)
+def test_counts_of_nonsense_are_refused_in_one_line(tmp_path: Path, content: bytes, reason: str) -> None:
+    (tmp_path / "c.csv").write_bytes(content)
+    with pytest.raises(InputError, match=reason) as caught:
+        read_counts(tmp_path / "c.csv")
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def test_the_limits_of_a_table_act_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n" + "1,2\n" * 50 + "\n" * 50, encoding="utf-8")
+    monkeypatch.setattr(files, "MAX_TABLE_CELLS", 120)
+    with pytest.raises(InputError, match="more than 120 cells"):
+        read_table(path)
+    monkeypatch.setattr(files, "MAX_TABLE_BYTES", 100)
+    with pytest.raises(InputError, match="larger than 100 bytes"):
+        read_table(path)
+
+
+def test_a_table_whose_rows_do_not_fit_its_header_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "twice.csv").write_text("file,group,file\n", encoding="utf-8")
+    with pytest.raises(InputError, match="more than one column file"):
+        read_table(tmp_path / "twice.csv")
+    (tmp_path / "long.csv").write_text("file,group\na,b\na,b,c\n", encoding="utf-8")
+    with pytest.raises(InputError, match="line 3: 3 cells where the header has 2"):
+        read_table(tmp_path / "long.csv")
+    (tmp_path / "short.csv").write_text("file,group\na\nb,,\n", encoding="utf-8")
+    assert read_table(tmp_path / "short.csv")[1] == [{"file": "a", "group": ""}, {"file": "b", "group": ""}]
+
+
+def test_a_thousand_and_one_classes_are_not_scored(tmp_path: Path) -> None:
+    lines = [f"{n},c{n},c{n}" for n in range(limits.MAX_CLASSES + 1)]
+    (tmp_path / "p.csv").write_text("\n".join(["image,y_true,y_pred", *lines]), encoding="utf-8")
+    with pytest.raises(InputError, match="has 1,001 classes; at most 1,000"):
+        read_predictions(tmp_path / "p.csv")
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("../secret.jpg,a", "leaves the table's own folder"),
+        ("x/../../secret.jpg,a", "leaves the table's own folder"),
+        ("/etc/hostname,a", "leaves the table's own folder"),
+        ("in.jpg,..", "cannot be the name of a class"),
+        ("in.jpg,.", "cannot be the name of a class"),
+        ("in.jpg,/etc", "cannot be the name of a class"),
+        ("in.jpg,a/b", "cannot be the name of a class"),
+        ("in.jpg,.hidden", "cannot be the name of a class"),
+        ("in.jpg," + "x" * 300, "cannot be the name of a class"),
+        ("x" * 5000 + ",a", "File name too long"),
+        ("pipe,a", "it is no regular file"),
+        (".,a", "it is a folder"),
+        ("in.jpg,", "has no label"),
+    ],
+)
+def test_a_table_of_labels_stays_in_its_folder(tmp_path: Path, row: str, reason: str) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    (tmp_path / "secret.jpg").touch()
+    (folder / "in.jpg").touch()
+    os.mkfifo(folder / "pipe")
+    (folder / "labels.csv").write_text(f"file,label\nin.jpg,a\n{row}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=f"row 2: .*{reason}"):
+        read_labelled(folder / "labels.csv")
+
+
+def settle(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    dotenv = path if path.name == ".env" else path.with_name("absent")
+    resolve({}, config=None if path.name == ".env" else path, environ={}, dotenv=dotenv)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"epochs = " + b"9" * 10_000, "is not a TOML file"),
+        (b"seed = 0x" + b"f" * 10_000, "seed in .*: this int is out of range"),
+        (b"learning_rate = 1" + b"0" * 400, "learning_rate in .*is not a number"),
+        (b"learning_rate = inf", "inf is out of range"),
+        (b"learning_rate = nan", "nan is not a number"),
+        (b"epochs = 1979-05-27", "is not a whole number"),
+        (b"epochs = [[1]]", "is not a whole number"),
+        (b"model_arch = {a = 1}", "is not a text"),
+        (b"epochs = 3\nepochs = 4", "is not a TOML file"),
+        (b"a = " + b"[" * 10_000, "is not a TOML file"),
+        (b"a = " + b"{a=" * 10_000, "is not a TOML file"),
+        (b'data_root = "a\\u0000b"', "is not a path"),
+        (b"epochs = 3\0", "is not a TOML file"),
+        ("epochs = 3".encode("utf-16"), "no UTF-8 text"),
+        (b"# " + b"x" * (1 << 20), "larger than 1 MiB"),
+        (b'"' + b"k" * 100_000 + b'" = 1', "unknown setting 'k*…'"),
+    ],
+)
+def test_a_config_of_nonsense_is_refused_in_one_line(tmp_path: Path, content: bytes, reason: str) -> None:
+    with pytest.raises(InputError, match=reason) as caught:
+        settle(tmp_path / "c.toml", content)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 500
+
+
+def test_a_config_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
+    (tmp_path / "c.toml").write_bytes(b"\xef\xbb\xbfepochs = 3\r\n")
+    assert resolve({}, config=tmp_path / "c.toml", environ={}, dotenv=tmp_path / "absent").epochs == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"SKINLESION_EPOCHS=" + b"9" * 10_000, "is not a whole number"),
+        (b"SKINLESION_EPOCHS=\0", "is not a whole number"),
+        (b"SKINLESION_DATA_ROOT=a\0b", "is not a path"),
+        (b'SKINLESION_EPOCHS="3', r"\.env, line 1: it is not of the form NAME=value"),
+        ("SKINLESION_EPOCHS=3".encode("utf-16"), "no UTF-8 text"),
+        (b"#" * (2 << 20), "larger than 1 MiB"),
+    ],
+)
+def test_a_dotenv_of_nonsense_is_refused_in_one_line(tmp_path: Path, content: bytes, reason: str) -> None:
+    with pytest.raises(InputError, match=reason) as caught:
+        settle(tmp_path / ".env", content)
+    assert "\n" not in str(caught.value)
+
+
+def test_lines_of_other_programs_in_a_dotenv_may_be_of_any_form(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settle(tmp_path / ".env", b"what is this\n'\n=\nOTHER='unclosed\nexport\n")
+    assert caplog.records == []
+
+
+@pytest.mark.parametrize("unit", [b"'", b'"', b"\\", b"a='", b'a="\\', b" ", b"a=b ", b"\n", b"export "])
+def test_a_large_dotenv_takes_little_time(tmp_path: Path, unit: bytes) -> None:
+    settle(tmp_path / ".env", unit * (60_000 // len(unit)))
+
+
+def test_a_path_that_is_no_utf8_is_refused_before_it_could_not_be_written() -> None:
+    with pytest.raises(InputError, match=r"--data: .* is not a path in UTF-8"):
+        resolve({"data_root": os.fsdecode(b"\xff")}, environ={}, dotenv=Path("absent"))

@@ -1,0 +1,86 @@
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.settings import FIELDS, Settings, resolve, to_toml
+
+
+def settle(tmp_path: Path, options: dict[str, Any] | None = None, **sources: Any) -> Settings:
+    (tmp_path / ".env").write_text(sources.get("dotenv", ""), encoding="utf-8")
+    config = None
+    if "toml" in sources:
+        config = tmp_path / "config.toml"
+        config.write_text(sources["toml"], encoding="utf-8")
+    environ = sources.get("environ", {})
+    return resolve(options or {}, config=config, environ=environ, dotenv=tmp_path / ".env")
+
+
+def test_the_defaults_are_the_papers() -> None:
+    settings = Settings()
+    assert (settings.model_arch, settings.img_size, settings.batch_size) == ("mobilevitv2_100", 256, 32)
+    assert (settings.learning_rate, settings.weight_decay, settings.epochs) == (3e-4, 0.05, 60)
+    assert (settings.sampler_alpha, settings.loss_beta, settings.epoch_size_mult) == (0.5, 0.999, 1.5)
+
+
+def test_each_source_beats_the_next(tmp_path: Path) -> None:
+    sources = {
+        "toml": "epochs = 1\nseed = 1\nbatch_size = 1\npatience = 1",
+        "dotenv": "SKINLESION_EPOCHS=2\nSKINLESION_SEED=2\nSKINLESION_BATCH_SIZE=2\nOTHER=x",
+        "environ": {"SKINLESION_EPOCHS": "3", "SKINLESION_SEED": "3"},
+    }
+    settings = settle(tmp_path, {"epochs": "4", "seed": None}, **sources)
+    assert (settings.epochs, settings.seed, settings.batch_size) == (4, 3, 2)
+    assert (settings.patience, settings.img_size) == (1, 256)
+
+
+def test_every_setting_survives_its_own_file(tmp_path: Path) -> None:
+    changed = Settings(
+        data_root=tmp_path / "d", init_weights=tmp_path / "w.pth", pretrained=False, num_workers=3, seed=1
+    )
+    assert settle(tmp_path, toml=to_toml(changed)) == changed
+    relative = settle(tmp_path, toml=to_toml(Settings()))
+    assert relative == dataclasses.replace(Settings(), data_root=Path("data").absolute())
+
+
+@pytest.mark.parametrize(
+    ("sources", "reason"),
+    [
+        ({"toml": "epoch = 3"}, "config.toml: unknown setting 'epoch'; did you mean epochs"),
+        ({"toml": "epochs = 2.5"}, "epochs in .*config.toml: 2.5 is not a whole number"),
+        ({"toml": "epochs = true"}, "not a whole number"),
+        ({"toml": "pretrained = 'maybe'"}, "not true or false"),
+        ({"toml": "epochs = "}, "not a TOML file"),
+        ({"toml": "device = 'gpu'"}, "not one of auto, cpu, cuda, mps"),
+        ({"toml": "[epochs]\nx = 1"}, "not a whole number"),
+        ({"dotenv": "SKINLESION_EPOCH=3"}, r"\.env: unknown setting 'epoch'"),
+        ({"environ": {"SKINLESION_LEARNING_RATE": "fast"}}, "'fast' is not a number"),
+        ({"environ": {"SKINLESION_LEARNING_RATE": "nan"}}, "not a number"),
+        ({"environ": {"SKINLESION_LEARNING_RATE": "0"}}, "above 0"),
+        ({"options": {"img_size": "0"}}, "--img-size: 0 is out of range; it must be at least 32"),
+        ({"options": {"sampler_alpha": "1.5"}}, "at most 1"),
+        ({"options": {"loss_beta": "-0.1"}}, "at least 0"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_origin(
+    tmp_path: Path, sources: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(InputError, match=reason):
+        settle(tmp_path, sources.pop("options", None), **sources)
+
+
+def test_an_absent_config_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="cannot read the config file"):
+        resolve({}, config=tmp_path / "absent.toml", environ={})
+
+
+@pytest.mark.parametrize("name", list(FIELDS))
+def test_every_setting_can_come_from_the_environment(tmp_path: Path, name: str) -> None:
+    default = getattr(Settings(), name)
+    text = {"num_workers": "2", "init_weights": "w.pth"}.get(name, str(default))
+    value = getattr(settle(tmp_path, environ={f"SKINLESION_{name.upper()}": text}), name)
+    assert value == (
+        default if default is not None else {"num_workers": 2, "init_weights": Path("w.pth")}[name]
+    )

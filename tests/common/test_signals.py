@@ -1,0 +1,81 @@
+import multiprocessing
+import os
+import signal
+import subprocess
+import time
+
+import pytest
+
+from skinlesion_cli.common.signals import Stopped, Stopping, outlive_signals
+
+
+def send(number: int) -> None:
+    os.kill(os.getpid(), number)
+
+
+def test_a_signal_raises_at_once_where_nothing_is_held() -> None:
+    with Stopping(), pytest.raises(Stopped) as stopped:
+        send(signal.SIGTERM)
+    assert stopped.value.exit_code == 143
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
+
+
+def test_held_it_is_noted_and_raises_on_leaving() -> None:
+    reached = []
+    with Stopping() as stopping, pytest.raises(Stopped) as stopped, stopping.held():  # noqa: PT012
+        send(signal.SIGINT)
+        reached.append(stopping.asked)
+        send(signal.SIGTERM)  # the first one counts
+        reached.append(stopping.asked)
+    assert reached == [signal.SIGINT, signal.SIGINT]
+    assert stopped.value.exit_code == 130
+
+
+def test_what_was_noted_raises_where_it_may() -> None:
+    reached = []
+    with Stopping() as stopping, pytest.raises(Stopped), stopping.held():  # noqa: PT012
+        send(signal.SIGTERM)
+        try:
+            with stopping.at_once():
+                reached.append("inside")
+        except Stopped:
+            send(signal.SIGTERM)  # held again
+            reached.append("saved")
+            raise
+    assert reached == ["saved"]
+
+
+def test_a_second_interrupt_raises_everywhere_and_is_no_clean_stop() -> None:
+    with Stopping() as stopping, pytest.raises(KeyboardInterrupt) as stopped, stopping.held():  # noqa: PT012
+        send(signal.SIGINT)
+        send(signal.SIGINT)
+    assert not isinstance(stopped.value, Stopped)
+
+
+def test_an_interrupt_that_the_parent_hands_on_counts_once() -> None:
+    with Stopping(echo=60) as stopping, pytest.raises(Stopped), stopping.held():  # noqa: PT012
+        send(signal.SIGINT)
+        send(signal.SIGINT)
+        assert stopping.asked == signal.SIGINT
+
+
+def wait_as_worker(ready: "multiprocessing.synchronize.Event") -> None:
+    outlive_signals()
+    ready.set()
+    time.sleep(60)
+
+
+def test_a_worker_outlives_what_its_group_gets_and_ends_for_its_parent() -> None:
+    context = multiprocessing.get_context("spawn")
+    ready = context.Event()
+    worker = context.Process(target=wait_as_worker, args=(ready,), daemon=True)
+    worker.start()
+    assert ready.wait(30)
+    for name in ("INT", "TERM"):
+        subprocess.run(["/bin/kill", f"-{name}", str(worker.pid)], check=True)
+    worker.join(0.5)
+    assert worker.is_alive()
+    worker.terminate()
+    worker.join(10)
+    assert worker.exitcode == 0

@@ -1,0 +1,136 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from torchvision.transforms import v2
+
+from skinlesion_cli.common.errors import UnreadableImageError
+from skinlesion_cli.curation.synthetic import draw_lesion
+from skinlesion_cli.data import images
+from skinlesion_cli.data.images import centre_crop, centre_frame, check_images, read_image, resize_side
+
+LESION = draw_lesion("synthetic blotch", 5)
+
+
+def saved(path: Path, image: Image.Image, **options: object) -> Path:
+    image.save(path, **options)
+    return path
+
+
+def test_the_shorter_side_is_rounded_and_not_truncated() -> None:
+    assert resize_side(256) == 292  # 1.14 × 256 = 291.84
+
+
+@pytest.mark.parametrize("size", [(200, 150), (150, 200), (600, 450), (64, 64), (97, 401), (1024, 768)])
+@pytest.mark.parametrize("side", [64, 256])
+def test_the_view_equals_torchvision_to_the_bit(size: tuple[int, int], side: int) -> None:
+    image = LESION.resize(size)
+    reference = v2.Compose([v2.Resize(resize_side(side)), v2.CenterCrop(side)])(image)
+    assert np.array_equal(np.asarray(centre_crop(image, side)), np.asarray(reference))
+
+
+@pytest.mark.parametrize("size", [(600, 450), (150, 420), (300, 300)])
+def test_the_frame_is_where_the_view_comes_from(size: tuple[int, int]) -> None:
+    # A picture whose colours are its coordinates tells where each pixel of the view came from.
+    x, y = np.meshgrid(np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5)
+    pixels = np.stack([255 * x / size[0], 255 * y / size[1], 0 * x], axis=2)
+    view = np.asarray(centre_crop(Image.fromarray(pixels.astype(np.uint8)), 128)).astype(float)
+    frame = centre_frame(size, 128)
+    step_x, step_y = (frame.right - frame.left) / 128, (frame.bottom - frame.top) / 128
+    assert view[64, 0, 0] * size[0] / 255 == pytest.approx(frame.left + step_x / 2, abs=size[0] / 100)
+    assert view[64, -1, 0] * size[0] / 255 == pytest.approx(frame.right - step_x / 2, abs=size[0] / 100)
+    assert view[0, 64, 1] * size[1] / 255 == pytest.approx(frame.top + step_y / 2, abs=size[1] / 100)
+    assert view[-1, 64, 1] * size[1] / 255 == pytest.approx(frame.bottom - step_y / 2, abs=size[1] / 100)
+
+
+def test_exif_rotation_is_applied(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn by 90° clockwise to see it upright
+    path = saved(tmp_path / "turned.jpg", LESION, exif=exif, quality=95)
+    upright = read_image(path)
+    assert upright.size == (LESION.height, LESION.width)
+    expected = np.asarray(LESION.rotate(-90, expand=True)).astype(int)
+    assert np.abs(np.asarray(upright).astype(int) - expected).mean() < 3
+
+
+def test_16_bit_greys_keep_their_upper_bits(tmp_path: Path) -> None:
+    grey = np.linspace(0, 65535, 64 * 64).reshape(64, 64).astype(np.uint16)
+    read = np.asarray(read_image(saved(tmp_path / "deep.png", Image.fromarray(grey))))
+    assert np.array_equal(read[:, :, 0], grey >> 8)
+    assert np.array_equal(read[:, :, 0], read[:, :, 2])
+
+
+def test_a_transparent_palette_is_laid_on_white(tmp_path: Path) -> None:
+    image = Image.new("P", (40, 40), 0)
+    image.putpalette([255, 0, 0, 0, 0, 255])
+    image.paste(1, (20, 0, 40, 40))
+    read = read_image(saved(tmp_path / "palette.png", image, transparency=0))
+    assert read.getpixel((5, 5)) == (255, 255, 255)
+    assert read.getpixel((30, 5)) == (0, 0, 255)
+
+
+def test_cmyk_becomes_rgb(tmp_path: Path) -> None:
+    read = read_image(saved(tmp_path / "print.jpg", LESION.convert("CMYK"), quality=95))
+    assert read.mode == "RGB"
+    assert np.abs(np.asarray(read).astype(int) - np.asarray(LESION)).mean() < 4
+
+
+def test_the_first_frame_of_an_animation_is_taken(tmp_path: Path) -> None:
+    frames = [Image.new("RGB", (32, 32), colour) for colour in ("red", "blue")]
+    path = tmp_path / "moving.gif"
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    assert read_image(path).getpixel((3, 3)) == (255, 0, 0)
+
+
+def test_greys_become_rgb(tmp_path: Path) -> None:
+    read = read_image(saved(tmp_path / "grey.jpg", LESION.convert("L")))
+    assert read.mode == "RGB"
+
+
+def test_a_truncated_jpeg_is_named(tmp_path: Path) -> None:
+    path = saved(tmp_path / "whole.jpg", LESION)
+    cut = tmp_path / "cut.jpg"
+    cut.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UnreadableImageError, match=r"cut\.jpg.*truncated"):
+        read_image(cut)
+
+
+def test_a_text_file_named_jpg_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "text.jpg"
+    path.write_text("not a picture", encoding="utf-8")
+    with pytest.raises(UnreadableImageError, match=r"text\.jpg: it is not an image"):
+        read_image(path)
+    with pytest.raises(UnreadableImageError, match="no such file"):
+        read_image(tmp_path / "absent.jpg")
+
+
+@pytest.mark.parametrize(("size", "reason"), [((1, 1), "too small"), ((2000, 10), "too narrow")])
+def test_what_is_no_photograph_is_named(tmp_path: Path, size: tuple[int, int], reason: str) -> None:
+    path = saved(tmp_path / "odd.png", Image.new("RGB", size))
+    with pytest.raises(UnreadableImageError, match=reason):
+        read_image(path)
+
+
+@pytest.mark.parametrize("mode", ["I", "F"])
+def test_32_bit_pixels_are_refused_and_not_guessed_at(tmp_path: Path, mode: str) -> None:
+    path = saved(tmp_path / "wide.tif", LESION.convert("L").convert(mode))
+    with pytest.raises(UnreadableImageError, match="no known range"):
+        read_image(path)
+
+
+def test_a_huge_picture_is_refused_unread(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = saved(tmp_path / "large.png", Image.new("1", (1000, 1000)))
+    monkeypatch.setattr(images, "MAX_PIXELS", 999_999)
+    with pytest.raises(UnreadableImageError, match="1000×1000 pixels, more than 999,999"):
+        read_image(path)
+
+
+def test_every_bad_file_is_named_at_once(tmp_path: Path) -> None:
+    good = saved(tmp_path / "good.jpg", LESION)
+    bad = [tmp_path / "a.jpg", tmp_path / "b.jpg"]
+    for path in bad:
+        path.write_bytes(b"")
+    check_images([good])
+    with pytest.raises(UnreadableImageError, match=r"a\.jpg.*b\.jpg.*2 such files"):
+        check_images([bad[0], good, bad[1]])

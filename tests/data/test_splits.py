@@ -1,0 +1,64 @@
+from pathlib import Path
+
+import pytest
+
+from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.data.splits import find_images, read_split, read_splits
+
+
+def touch(root: Path, *names: str) -> Path:
+    for name in names:
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    return root
+
+
+def test_a_split_lists_its_images_class_by_class(tmp_path: Path) -> None:
+    touch(tmp_path, "train/b/2.JPG", "train/b/1.png", "train/a/x/deep.jpeg", "train/a/notes.txt")
+    touch(tmp_path, "train/.cache/1.jpg", "train/b/.hidden.jpg")
+    split = read_split(tmp_path, "train")
+    assert split.classes == ("a", "b")
+    assert [file.as_posix() for file in split.files] == ["a/x/deep.jpeg", "b/1.png", "b/2.JPG"]
+    assert split.labels == (0, 1, 1)
+    assert split.counts == {"a": 1, "b": 2}
+    assert split.left_out == 1
+
+
+def test_links_to_folders_cannot_trap_it(tmp_path: Path) -> None:
+    touch(tmp_path, "train/a/1.jpg")
+    (tmp_path / "train/a/loop").symlink_to(tmp_path / "train")
+    assert len(read_split(tmp_path, "train").files) == 1
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        ([], "no train/ folder"),
+        (["train/1.jpg"], "no class folders"),
+        (["train/a/1.jpg"], "no val/ folder"),
+        (["train/a/1.jpg", "val/a/1.jpg", "val/b/1.jpg"], "only in .*val: b"),
+        (["train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg"], "missing there: b"),
+        (["train/a/1.jpg", "train/b/notes.txt", "val/a/1.jpg"], "b holds no images"),
+        (["train/a/1.jpg", "val/a/1.jpg", "test/c/1.jpg"], "only in .*test: c"),
+    ],
+)
+def test_what_is_missing_is_named(tmp_path: Path, files: list[str], reason: str) -> None:
+    touch(tmp_path, *files)
+    with pytest.raises(InputError, match=reason):
+        read_splits(tmp_path, ["train", "val"], optional=["test"])
+
+
+def test_files_folders_and_globs_are_found_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    touch(tmp_path, "b.jpg", "a.jpg", "sub/c.png", "sub/notes.txt", "odd[1].jpg", "plain")
+    monkeypatch.chdir(tmp_path)
+    assert [str(path) for path in find_images(["plain", "sub", "?.jpg", "odd[1].jpg"])] == [
+        "plain",
+        "sub/c.png",
+        "a.jpg",
+        "b.jpg",
+        "odd[1].jpg",
+    ]
+    for nothing in ("absent.jpg", "*.bmp"):
+        with pytest.raises(InputError, match="there is no file"):
+            find_images([nothing])

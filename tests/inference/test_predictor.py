@@ -1,0 +1,98 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+
+import skinlesion_cli
+from skinlesion_cli import load_predictor
+from skinlesion_cli.common.errors import InputError, UnreadableImageError
+from skinlesion_cli.data.splits import read_split
+from skinlesion_cli.inference.predictor import Failure, Prediction
+from skinlesion_cli.metrics.evaluation import predict_and_evaluate
+from tests.conftest import CLASSES, draw_data_set
+
+
+def test_a_prediction_equals_timm_and_torchvision(checkpoint: Path, picture: Path) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    model = timm.create_model(content["arch"], num_classes=3).eval()
+    model.load_state_dict(content["model"])
+    mean, std = content["preprocessing"]["mean"], content["preprocessing"]["std"]
+    view = v2.Compose([v2.Resize(73), v2.CenterCrop(64), v2.PILToTensor()])(Image.open(picture))
+    with torch.inference_mode():
+        logits = model(v2.functional.normalize(view / 255, mean, std)[None])[0]
+    expected = (logits / content["temperature"]).softmax(dim=0)
+    answer = load_predictor(checkpoint).predict(str(picture))
+    assert list(answer.probabilities) == list(CLASSES)
+    assert np.array(list(answer.probabilities.values())) == pytest.approx(expected.numpy(), abs=1e-5)
+    assert answer.confidence == max(answer.probabilities.values()) == answer.top(1)[0][1]
+    assert answer.image == str(picture)
+
+
+def test_one_unreadable_file_does_not_stop_the_rest(checkpoint: Path, picture: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"")
+    predictor = load_predictor(checkpoint)
+    first, failed, last = predictor.predict_many([picture, broken, picture])
+    assert isinstance(failed, Failure)
+    assert failed.image == str(broken)
+    assert isinstance(first, Prediction)
+    # A batch is looked at in pieces, whose sizes may round differently.
+    assert isinstance(last, Prediction)
+    assert last.label == first.label
+    assert last.probabilities == pytest.approx(first.probabilities, abs=1e-6)
+    with pytest.raises(UnreadableImageError, match="broken"):
+        predictor.predict(broken)
+
+
+def test_batches_and_workers_do_not_change_the_answers(checkpoint: Path, data: Path) -> None:
+    paths = read_split(data, "train").paths
+    alone = list(load_predictor(checkpoint, batch_size=64, num_workers=0).predict_many(paths))
+    split = list(load_predictor(checkpoint, batch_size=3, num_workers=2).predict_many(paths))
+    assert [one.image for one in split] == [str(path) for path in paths]
+    for one, other in zip(alone, split, strict=True):
+        assert list(one.probabilities.values()) == pytest.approx(list(other.probabilities.values()), abs=1e-5)
+
+
+def test_the_order_of_the_models_classes_need_not_be_alphabetical(
+    checkpoint: Path, data: Path, tmp_path: Path
+) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    order = [2, 0, 1]
+    model = content["model"]
+    for name in ("head.fc.weight", "head.fc.bias"):
+        model[name] = model[name][order]
+    content["classes"] = [CLASSES[i] for i in order]
+    torch.save(content, tmp_path / "reordered.pth")
+    split = read_split(data, "test")
+    _, _, expected = predict_and_evaluate(load_predictor(checkpoint), split)
+    _, _, document = predict_and_evaluate(load_predictor(tmp_path / "reordered.pth"), split)
+    assert document["accuracy"] == expected["accuracy"]
+    assert document["loss"] == pytest.approx(expected["loss"], abs=1e-6)
+    assert document["weighted_loss"] == pytest.approx(expected["weighted_loss"], abs=1e-6)
+    assert document["per_class"][CLASSES[2]]["support"] == expected["per_class"][CLASSES[2]]["support"]
+
+
+def test_a_split_with_an_unreadable_image_is_not_scored(checkpoint: Path, tmp_path: Path) -> None:
+    data = draw_data_set(tmp_path / "data", {"test": (1, 1, 1)})
+    for name in ("x.jpg", "y.jpg"):
+        (data / "test" / CLASSES[0] / name).write_bytes(b"")
+    with pytest.raises(UnreadableImageError, match=r"x\.jpg.*and 1 more"):
+        predict_and_evaluate(load_predictor(checkpoint), read_split(data, "test"))
+
+
+def test_other_classes_than_the_models_are_refused(checkpoint: Path, tmp_path: Path) -> None:
+    data = draw_data_set(tmp_path / "data", {"test": (1, 1)}, classes=CLASSES[:2])
+    with pytest.raises(
+        InputError, match=r"has 2 classes and the checkpoint has 3 .*missing there: synthetic ring"
+    ):
+        predict_and_evaluate(load_predictor(checkpoint), read_split(data, "test"))
+
+
+def test_the_public_surface_is_small() -> None:
+    assert set(skinlesion_cli.__all__) == {"Prediction", "Predictor", "__version__", "load_predictor"}
+    with pytest.raises(AttributeError, match="no attribute 'train'"):
+        skinlesion_cli.train  # noqa: B018

@@ -1,0 +1,138 @@
+import os
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from skinlesion_cli.common.errors import SkinLesionError, TrainingError, UnreadableImageError
+from skinlesion_cli.common.events import EpochDone, Event
+from skinlesion_cli.common.settings import Settings
+from skinlesion_cli.report.results import write_class_weights
+from skinlesion_cli.training.faults import named_faults
+from skinlesion_cli.training.trainer import Trainer
+from tests.conftest import CLASSES, draw_data_set
+from tests.support.runs import trainer, weights_of
+
+
+@contextmanager
+def files_of_at_most(size: int) -> Iterator[None]:
+    """Inside, writing beyond `size` bytes fails as on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def after_epoch_1(run: Trainer, events: list[Event]) -> None:
+    """Train until the first epoch is done; the next steps are the test's."""
+
+    class FirstEpochDoneError(Exception):
+        pass
+
+    def tell(event: Event) -> None:
+        events.append(event)
+        if isinstance(event, EpochDone):
+            raise FirstEpochDoneError
+
+    run.on_event = tell
+    with pytest.raises(FirstEpochDoneError):
+        run.run()
+    run.on_event = events.append
+
+
+def test_a_full_disk_leaves_the_last_good_checkpoint(data: Path, tmp_path: Path) -> None:
+    run, events = trainer(data, tmp_path)
+    after_epoch_1(run, events)
+    before = run.folder.last.read_bytes()
+    with (
+        files_of_at_most(1_000_000),
+        pytest.raises(SkinLesionError, match=r"cannot write .*: File too large"),
+    ):
+        run.run()
+    assert run.folder.last.read_bytes() == before
+    assert {path.name for path in run.folder.last.parent.iterdir()} <= {
+        "last.pth",
+        "last.previous.pth",
+        "best_model.pth",
+    }
+    weights_of(run.folder.best)
+
+
+def test_a_folder_that_is_gone_is_named(data: Path, tmp_path: Path) -> None:
+    run, events = trainer(data, tmp_path)
+    after_epoch_1(run, events)
+    run.folder.last.parent.rename(tmp_path / "elsewhere")
+    with pytest.raises(SkinLesionError, match=r"cannot write .*\.pth: No such file or directory"):
+        run.run()
+    assert weights_of(tmp_path / "elsewhere" / "last.pth")
+
+
+def test_a_full_disk_is_named_where_results_are_written(tmp_path: Path) -> None:
+    with files_of_at_most(2000), pytest.raises(SkinLesionError, match=r"cannot write .*png: File too large"):
+        write_class_weights(tmp_path, {"a": 1, "b": 2}, Settings())
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("worker", "number", "message"),
+    [
+        (0, signal.SIGKILL, r"reads images died .*--resume goes on"),
+        # What the system sends to a process whose shared memory has no page left.
+        (1, signal.SIGBUS, r"--num-workers 0, or --cache off"),
+    ],
+    ids=["killed", "out of shared memory"],
+)
+def test_a_worker_that_dies_is_one_line_that_says_how_to_go_on(
+    data: Path, tmp_path: Path, worker: int, number: signal.Signals, message: str
+) -> None:
+    run, events = trainer(data, tmp_path, num_workers=2)
+    after_epoch_1(run, events)
+    iterator = run.loader._iterator
+    assert iterator is not None
+    os.kill(iterator._workers[worker].pid, number)  # type: ignore[attr-defined]
+    with pytest.raises(TrainingError, match=message) as told, named_faults(run.settings):
+        run.run()
+    assert "\n" not in str(told.value)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_an_image_that_vanishes_is_named(tmp_path: Path, workers: int) -> None:
+    data = draw_data_set(tmp_path / "data", {"train": (4, 4), "val": (1, 1)}, CLASSES[:2])
+    run, events = trainer(data, tmp_path, num_workers=workers, cache="off")
+    after_epoch_1(run, events)
+    for path in run.train_split.paths:
+        path.unlink()
+    with pytest.raises(UnreadableImageError) as told, named_faults(run.settings):
+        run.run()
+    assert str(told.value).startswith(f"cannot read {data}/train/")
+    assert str(told.value).endswith(".jpg: no such file")
+    assert "\n" not in str(told.value)
+
+
+def allocate_with_torch() -> None:
+    torch.empty(2**50, dtype=torch.uint8)
+
+
+def allocate_with_numpy() -> None:
+    np.empty(2**55, np.uint8)
+
+
+@pytest.mark.parametrize("allocate", [allocate_with_torch, allocate_with_numpy])
+def test_no_memory_names_the_batch_size_and_what_to_try(allocate: "object") -> None:
+    with (
+        pytest.raises(TrainingError, match=r"batches of 48 images.*--batch-size.*--accumulate.*--precision"),
+        named_faults(Settings(batch_size=48)),
+    ):
+        allocate()  # type: ignore[operator]
+
+
+def test_a_fault_that_is_not_known_stays_what_it_is() -> None:
+    with pytest.raises(RuntimeError, match=r"^shape mismatch$"), named_faults(Settings()):
+        raise RuntimeError("shape mismatch")

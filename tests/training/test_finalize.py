@@ -1,0 +1,139 @@
+import dataclasses
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.events import Event, Note
+from skinlesion_cli.data.eval_views import viewed_batches
+from skinlesion_cli.data.splits import Split, read_split
+from skinlesion_cli.inference.predictor import load_predictor
+from skinlesion_cli.inference.torch_backend import TorchBackend
+from skinlesion_cli.metrics.evaluation import predict_and_evaluate
+from skinlesion_cli.models.backbone import create_model, features_of, has_linear_head
+from skinlesion_cli.models.checkpoint import load_checkpoint, save_checkpoint
+from skinlesion_cli.models.device import choose_runtime
+from skinlesion_cli.training.finalize import finish
+
+CPU = choose_runtime("cpu", "fp32", training=False)
+
+
+@pytest.fixture
+def plain(checkpoint: Path, tmp_path: Path) -> Path:
+    """A checkpoint as training leaves it."""
+    path = tmp_path / "best_model.pth"
+    loaded = load_checkpoint(checkpoint)
+    save_checkpoint(path, dataclasses.replace(loaded, temperature=1.0, novelty=None, distance_limit=None))
+    return path
+
+
+def finished(path: Path, data: Path) -> list[Event]:
+    events: list[Event] = []
+    train, val = read_split(data, "train"), read_split(data, "val")
+    finish(path, train, val, runtime=CPU, batch_size=8, workers=0, on_event=events.append)
+    return events
+
+
+def logits_of(path: Path, split: Split) -> torch.Tensor:
+    loaded = load_checkpoint(path)
+    backend = TorchBackend(loaded.build(), loaded.preprocessing, CPU)
+    batches = viewed_batches(split.paths, img_size=64, batch_size=8, workers=0)
+    return torch.cat([backend.logits(torch.from_numpy(batch.images)) for batch in batches])
+
+
+def test_no_other_temperature_fits_validation_better(plain: Path, data: Path) -> None:
+    assert any(isinstance(event, Note) and "temperature" in event.text for event in finished(plain, data))
+    val = read_split(data, "val")
+    logits, labels = logits_of(plain, val), torch.tensor(val.labels)
+    fitted = load_checkpoint(plain).temperature
+    losses = [
+        float(functional.cross_entropy(logits / t, labels)) for t in (fitted, fitted * 1.1, fitted * 0.9, 1)
+    ]
+    assert losses[0] == min(losses)
+    assert fitted != 1
+
+
+def test_probabilities_follow_the_temperature_and_decisions_do_not(plain: Path, data: Path) -> None:
+    split = read_split(data, "test")
+    before, _, _ = predict_and_evaluate(load_predictor(plain), split)
+    finished(plain, data)
+    after, _, document = predict_and_evaluate(load_predictor(plain), split)
+    assert np.array_equal(before.predicted, after.predicted)
+    temperature = load_checkpoint(plain).temperature
+    expected = torch.softmax(logits_of(plain, split).double() / temperature, dim=1).numpy()
+    assert after.probabilities == pytest.approx(expected, abs=1e-6)
+    assert document["calibration"]["temperature"] == temperature
+    assert document["calibration"]["before"]["nll"] == pytest.approx(
+        float(functional.cross_entropy(logits_of(plain, split), torch.tensor(split.labels))), rel=1e-4
+    )
+
+
+def test_finishing_twice_is_finishing_once(plain: Path, data: Path) -> None:
+    finished(plain, data)
+    first = load_checkpoint(plain)
+    finished(plain, data)
+    second = load_checkpoint(plain)
+    assert (first.temperature, first.distance_limit) == (second.temperature, second.distance_limit)
+
+
+def test_the_exported_file_knows_the_same_distances(checkpoint: Path, exported: Path, data: Path) -> None:
+    paths = read_split(data, "test").paths
+    by_torch, by_onnx = (list(load_predictor(file).predict_many(paths)) for file in (checkpoint, exported))
+    expected = [one.distance for one in by_torch]  # type: ignore[union-attr]
+    assert [one.distance for one in by_onnx] == pytest.approx(expected, rel=1e-3)  # type: ignore[union-attr]
+    assert len(set(expected)) > 1
+
+
+@pytest.mark.parametrize("arch", ["mobilevitv2_050", "resnet10t", "tf_efficientnet_lite0", "test_vit"])
+def test_features_and_head_are_the_model(arch: str) -> None:
+    torch.manual_seed(0)
+    model = create_model(arch, 5, 160).eval()
+    inputs = torch.randn(2, 3, 160, 160)
+    assert has_linear_head(model, 160)
+    with torch.inference_mode():
+        features, logits = features_of(model, inputs)
+        assert torch.allclose(logits, model(inputs), atol=1e-5)
+    assert features.ndim == 2
+
+
+def test_a_head_that_is_more_than_linear_is_recognised() -> None:
+    model = create_model("resnet10t", 5, 64).eval()
+
+    class Doubled(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = model
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            return 2 * self.inner(inputs)
+
+        def __getattr__(self, name: str) -> object:
+            return super().__getattr__(name) if name == "inner" else getattr(self.inner, name)
+
+    assert has_linear_head(model, 64)
+    assert not has_linear_head(Doubled().eval(), 64)
+    assert not has_linear_head(torch.nn.Conv2d(3, 5, 3).eval(), 64)
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ({"temperature": 0.0}, "temperature that makes no sense"),
+        ({"temperature": float("nan")}, "temperature that makes no sense"),
+        ({"temperature": "warm"}, "temperature that makes no sense"),
+        ({"novelty": {"mean": torch.zeros(3)}}, "makes no sense"),
+        ({"novelty": "far"}, "makes no sense"),
+    ],
+)
+def test_nonsense_in_a_checkpoint_is_refused(
+    plain: Path, entries: dict[str, object], message: str, tmp_path: Path
+) -> None:
+    changed = tmp_path / "changed.pth"
+    shutil.copy(plain, changed)
+    torch.save(torch.load(plain, weights_only=True) | entries, changed)
+    with pytest.raises(InputError, match=message):
+        load_checkpoint(changed)

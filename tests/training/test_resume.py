@@ -1,0 +1,156 @@
+import os
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.events import EpochRecord, Event, Note, StepsDone, Warned
+from skinlesion_cli.common.signals import Stopped, Stopping
+from skinlesion_cli.data.file_hashes import contents_of, write_contents
+from skinlesion_cli.data.splits import read_split
+from skinlesion_cli.training.trainer import Trainer
+from tests.conftest import CLASSES, draw_data_set
+from tests.support.runs import WITH_DROPOUT, assert_same_outcome, trainer
+
+TWO_EPOCHS = {"model_arch": WITH_DROPOUT, "epochs": 2}
+
+
+class Signalled(Trainer):
+    """Gets SIGTERM, as from a batch system, after some of its steps; or in validation."""
+
+    after = 0
+    """Steps, over all epochs; 0 for the first validation."""
+    done = 0
+
+    def run(self) -> list[EpochRecord]:
+        self.optimizer.register_step_post_hook(lambda *_: self._stepped())
+        return super().run()
+
+    def _stepped(self) -> None:
+        self.done += 1
+        if self.done == self.after:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def _validate(self) -> dict[str, float]:
+        if self.after == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super()._validate()
+
+
+@pytest.fixture(scope="module")
+def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that was never stopped. Read only."""
+    folder = tmp_path_factory.mktemp("whole")
+    trainer(data, folder, **TWO_EPOCHS)[0].run()
+    return folder
+
+
+def stop(data: Path, root: Path, after: int, **changes: object) -> None:
+    with Stopping() as stopping:
+        run, _ = trainer(data, root, stopping=stopping, kind=Signalled, **TWO_EPOCHS | changes)
+        run.after = after
+        with pytest.raises(Stopped) as stopped:
+            run.run()
+    assert stopped.value.exit_code == 143
+
+
+@pytest.mark.parametrize(
+    ("after", "where"),
+    [
+        (1, "step 1 of epoch 1"),
+        (0, "step 3 of epoch 1"),
+        (5, "step 2 of epoch 2"),
+    ],
+    ids=["first step", "validation", "second epoch"],
+)
+def test_a_run_that_is_stopped_anywhere_goes_on_to_the_bit(
+    data: Path, tmp_path: Path, whole: Path, after: int, where: str
+) -> None:
+    stop(data, tmp_path, after)
+    torch.manual_seed(999)  # whatever happens in between
+    resumed, events = trainer(data, tmp_path, resume=True, **TWO_EPOCHS)
+    assert Note(f"resuming after {where}") in events
+    resumed.run()
+    assert_same_outcome(whole, tmp_path)
+
+
+def test_worker_processes_go_on_where_they_were(data: Path, tmp_path: Path, whole: Path) -> None:
+    stop(data, tmp_path, 2, num_workers=2)
+    trainer(data, tmp_path, resume=True, num_workers=2, **TWO_EPOCHS)[0].run()
+    assert_same_outcome(whole, tmp_path)
+
+
+def test_checkpoints_in_mid_epoch_change_nothing(data: Path, tmp_path: Path, whole: Path) -> None:
+    run, events = trainer(data, tmp_path, save_every=2, **TWO_EPOCHS)
+    steps = []
+
+    def look(event: Event) -> None:
+        if isinstance(event, StepsDone) and run.folder.last.exists():
+            steps.append(torch.load(run.folder.last, weights_only=True)["training"]["step"])
+        events.append(event)
+
+    run.on_event = look
+    run.run()
+    assert 2 in steps
+    assert_same_outcome(whole, tmp_path)
+
+
+def test_a_damaged_checkpoint_falls_back_on_the_one_before(data: Path, tmp_path: Path, whole: Path) -> None:
+    stop(data, tmp_path, 5, save_every=1)
+    last = tmp_path / "checkpoints" / "last.pth"
+    damaged = bytearray(last.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    last.write_bytes(damaged)
+    resumed, events = trainer(data, tmp_path, resume=True, **TWO_EPOCHS)
+    (warning,) = (event.text for event in events if isinstance(event, Warned))
+    assert "last.pth: it is damaged" in warning
+    assert warning.endswith("going on from last.previous.pth instead")
+    resumed.run()
+    assert_same_outcome(whole, tmp_path)
+
+
+def test_a_crash_between_two_renames_leaves_the_one_before(data: Path, tmp_path: Path, whole: Path) -> None:
+    stop(data, tmp_path, 4)
+    last = tmp_path / "checkpoints" / "last.pth"
+    last.rename(last.with_name("last.previous.pth"))
+    (last.parent / ".last.0123abcd.pth").write_bytes(b"half")
+    resumed, _ = trainer(data, tmp_path, resume=True, **TWO_EPOCHS)
+    assert [path.name for path in sorted(last.parent.iterdir())] == ["best_model.pth", "last.previous.pth"]
+    resumed.run()
+    assert_same_outcome(whole, tmp_path)
+
+
+def test_without_any_whole_checkpoint_it_says_so(data: Path, tmp_path: Path) -> None:
+    stop(data, tmp_path, 2, save_every=1)
+    for name in ("last.pth", "last.previous.pth"):
+        path = tmp_path / "checkpoints" / name
+        path.write_bytes(path.read_bytes()[:-100])
+    with pytest.raises(InputError, match=r"last\.previous\.pth: it is damaged, cut short"):
+        trainer(data, tmp_path, resume=True, **TWO_EPOCHS)
+
+
+def test_what_is_free_to_change_is_and_what_is_younger_had_its_default(data: Path, tmp_path: Path) -> None:
+    stop(data, tmp_path, 1)
+    path = tmp_path / "checkpoints" / "last.pth"
+    content = torch.load(path, weights_only=True)
+    del content["settings"]["on_bad_image"], content["settings"]["normalization"]
+    torch.save(content, path)
+    trainer(data, tmp_path, resume=True, save_every=7, on_bad_image="skip", **TWO_EPOCHS)
+    with pytest.raises(InputError, match="normalization was imagenet and is backbone; give the same"):
+        trainer(data, tmp_path, resume=True, normalization="backbone", **TWO_EPOCHS)
+
+
+def test_a_data_set_that_was_edited_in_between_is_refused(tmp_path: Path) -> None:
+    data = draw_data_set(tmp_path / "data", {"train": (4, 4), "val": (2, 2)}, CLASSES[:2])
+    stop(data, tmp_path, 1)
+    splits = {name: read_split(data, name) for name in ("train", "val")}
+    write_contents(tmp_path / "results" / "files.csv", contents_of(splits))
+    # As many images of each class as before.
+    (data / "train" / CLASSES[0] / "0.jpg").rename(data / "train" / CLASSES[0] / "9.jpg")
+    for index in range(2):
+        with (data / "val" / CLASSES[1] / f"{index}.jpg").open("ab") as file:
+            file.write(b"\0")
+    with pytest.raises(InputError, match=r"\(train: 1 added, 1 removed; val: 2 changed\); put it back"):
+        trainer(data, tmp_path, resume=True, **TWO_EPOCHS)
