@@ -1,25 +1,31 @@
 """Train, evaluate, explain and ship compact skin-lesion classifiers.
 
-The public surface is small:
-
-* `load_predictor` turns a checkpoint into a `Predictor`;
-* `Predictor.predict` turns a picture into a `Prediction`.
-
-Importing this package is cheap: torch and timm are imported on first use.
+Importing this package is cheap: torch and timm are imported on first use of a function that needs them.
 """
 
-from typing import TYPE_CHECKING, Any
+import typing as _typing
+from importlib import import_module as _import_module
 
-if TYPE_CHECKING:
+from skinlesion_cli.common.version import __version__
+
+if _typing.TYPE_CHECKING:
     from skinlesion_cli.inference.predictor import Prediction, Predictor, load_predictor
 
-__version__ = "0.1.0"
+_PUBLIC = {
+    "Prediction": "inference.predictor",
+    "Predictor": "inference.predictor",
+    "load_predictor": "inference.predictor",
+}
+"""Each public name, and the module that defines it."""
+
 __all__ = ["Prediction", "Predictor", "__version__", "load_predictor"]
 
 
-def __getattr__(name: str) -> Any:
-    if name in {"Prediction", "Predictor", "load_predictor"}:
-        from skinlesion_cli.inference import predictor
-
-        return getattr(predictor, name)
+def __getattr__(name: str) -> _typing.Any:
+    if name in _PUBLIC:
+        return getattr(_import_module(f"{__name__}.{_PUBLIC[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

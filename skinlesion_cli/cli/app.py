@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from skinlesion_cli import __version__
 from skinlesion_cli.cli import (
     compare,
     console,
@@ -23,6 +22,7 @@ from skinlesion_cli.cli import (
 )
 from skinlesion_cli.common.errors import PeerError, SkinLesionError
 from skinlesion_cli.common.signals import INTERRUPTED
+from skinlesion_cli.common.version import __version__
 
 LEADER_FIRST = 5.0
 """Seconds that another process waits for the leading one to tell what both find."""

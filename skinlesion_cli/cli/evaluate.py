@@ -95,7 +95,8 @@ def evaluate(
         origins = None if manifest is None else origins_in(manifest, split, scored.images)
         scores, document = evaluation.evaluate(
             scored,
-            origins=origins,
+            groups=None if origins is None else origins.groups,
+            sources=None if origins is None else origins.sources,
             malignant=dangerous,
             target_accuracy=target_accuracy,
             validation=None if validation is None else read_predictions(validation),
@@ -109,7 +110,7 @@ def evaluate(
         ensure_writable_folder(folder)
 
         from skinlesion_cli.cli.progress import Display
-        from skinlesion_cli.metrics.evaluation import predict_and_evaluate
+        from skinlesion_cli.inference.scoring import predict_and_evaluate
 
         predictor = model.load(settings)
         with Display() as display:

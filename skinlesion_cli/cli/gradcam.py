@@ -12,15 +12,15 @@ from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import JsonOption, ModelChoice, with_settings
 from skinlesion_cli.cli.predict import DISCLAIMER
 from skinlesion_cli.common.settings import Settings
-from skinlesion_cli.explain.cam_methods import DEFAULT_METHOD, METHODS, require_method
 from skinlesion_cli.models.model_info import NEEDS_GRADIENTS
 from skinlesion_cli.report.figures import probability_text
+from skinlesion_cli.saliency.cam_methods import DEFAULT_METHOD, METHODS, require_method
 
 if TYPE_CHECKING:
-    from skinlesion_cli.explain.faithfulness import Faithfulness
-    from skinlesion_cli.explain.gradcam import Explanation
     from skinlesion_cli.inference.predictor import Predictor
     from skinlesion_cli.report.gradcam_files import Files
+    from skinlesion_cli.saliency.faithfulness import Faithfulness
+    from skinlesion_cli.saliency.gradcam import Explanation
 
 
 @with_settings("data_root", "device", model=True)
@@ -147,7 +147,7 @@ def _photographs(
 
 
 def _summary(measured: Sequence[tuple["Faithfulness", str]], unit: str) -> dict[str, Any] | None:
-    from skinlesion_cli.explain.faithfulness import summarise
+    from skinlesion_cli.saliency.faithfulness import summarise
 
     if not measured:
         return None
@@ -160,9 +160,9 @@ def _drawn(
 ) -> Iterator[tuple[list[dict[str, Any]], list["Faithfulness"]]]:
     """Explain and draw one photograph after the other; yields documents and what was measured of each."""
     from skinlesion_cli.common.errors import UnreadableImageError
-    from skinlesion_cli.explain.gradcam import explain_classes
     from skinlesion_cli.report.overlay import draw_overlay
     from skinlesion_cli.report.sheet import Sheets
+    from skinlesion_cli.saliency.gradcam import explain_classes
 
     sheets = Sheets(files.sheets, alpha=alpha)
     for number, path in enumerate(paths):

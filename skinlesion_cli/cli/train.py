@@ -201,7 +201,7 @@ def _finish_and_score(trainer: "Trainer", splits: "dict[str, Split]") -> None:
     from skinlesion_cli.cli.progress import Display
     from skinlesion_cli.cli.tables import summary_table
     from skinlesion_cli.inference.predictor import load_predictor
-    from skinlesion_cli.metrics.evaluation import predict_and_evaluate
+    from skinlesion_cli.inference.scoring import predict_and_evaluate
     from skinlesion_cli.report import results
     from skinlesion_cli.training.finalize import finish
 

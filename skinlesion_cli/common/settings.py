@@ -60,6 +60,10 @@ class Spec:
     choices: tuple[str, ...] = ()
     automatic: str = ""
     """What an unset value means, for settings whose default is None."""
+    resumable: bool = False
+    """Whether `--resume` may change it without making it another run."""
+    per_machine: bool = False
+    """Whether machines of one run may set it differently without training differently."""
 
 
 def _setting(default: Any, help: str, *flags: str, **bounds: Any) -> Any:
@@ -75,14 +79,20 @@ class Settings:
         "Folder with train/, val/ and test/, one folder a class in each.",
         "--data",
         "--data-root",
+        resumable=True,
+        per_machine=True,
     )
     model_arch: str = _setting("mobilevitv2_100", "Backbone: any timm name.", "--arch", "--model-arch")
     img_size: int = _setting(256, "Side of the square that the model sees, in pixels.", low=32, high=2048)
-    pretrained: bool = _setting(True, "Start from ImageNet weights; fetched once from the hub, then cached.")
+    pretrained: bool = _setting(
+        True, "Start from ImageNet weights; fetched once from the hub, then cached.", resumable=True
+    )
     init_weights: Path | None = _setting(
         None,
         "Start from this .pth or .safetensors of the same backbone, whatever its number of classes.",
         automatic="not used",
+        resumable=True,
+        per_machine=True,
     )
     normalization: str = _setting(
         "imagenet",
@@ -93,7 +103,11 @@ class Settings:
         32, "Images a step; with several processes or --accumulate, of each and each time.", low=1, high=65536
     )
     accumulate: int = _setting(
-        1, "Batches whose gradients make one step: the gradient of their union.", low=1, high=65536
+        1,
+        "Batches whose gradients make one step: the gradient of their union.",
+        low=1,
+        high=65536,
+        resumable=True,
     )
     epochs: int = _setting(60, "Epochs at most; the cosine schedule spans them.", low=1, high=100_000)
     learning_rate: float = _setting(
@@ -102,7 +116,10 @@ class Settings:
     weight_decay: float = _setting(0.05, "Weight decay of AdamW.", low=0.0, high=10.0)
     grad_clip_norm: float = _setting(1.0, "Clip the gradient's norm at this; 0 turns it off.", low=0.0)
     patience: int = _setting(
-        10, "Stop after this many epochs without a better validation weighted F1; 0 never stops.", low=0
+        10,
+        "Stop after this many epochs without a better validation weighted F1; 0 never stops.",
+        low=0,
+        resumable=True,
     )
     sampler_alpha: float = _setting(
         0.5,
@@ -124,12 +141,16 @@ class Settings:
         1.5, "An epoch draws this many times the number of training images.", above=0.0, high=1000.0
     )
     save_every: int = _setting(
-        0, "Also write last.pth after this many steps; 0 writes it after each epoch alone.", low=0
+        0,
+        "Also write last.pth after this many steps; 0 writes it after each epoch alone.",
+        low=0,
+        resumable=True,
     )
     on_bad_image: str = _setting(
         "fail",
         "A file that cannot be read: stop, or decode all first and leave such files out (exit code 1).",
         choices=("fail", "skip"),
+        resumable=True,
     )
     num_workers: int | None = _setting(
         None,
@@ -137,14 +158,22 @@ class Settings:
         low=0,
         high=256,
         automatic="one a CPU core, 8 at most",
+        resumable=True,
+        per_machine=True,
     )
-    pin_memory: bool = _setting(True, "Pin host memory for faster copies to a CUDA device.")
+    pin_memory: bool = _setting(
+        True, "Pin host memory for faster copies to a CUDA device.", resumable=True, per_machine=True
+    )
     cache: str = _setting(
         "auto",
         "Keep shrunken training images: in memory, or in a file of your cache folder.",
         choices=("auto", "off", "disk", "ram"),
+        resumable=True,
+        per_machine=True,
     )
-    device: str = _setting("auto", "Where to compute.", choices=("auto", "cpu", "cuda", "mps"))
+    device: str = _setting(
+        "auto", "Where to compute.", choices=("auto", "cpu", "cuda", "mps"), resumable=True
+    )
     precision: str = _setting(
         "auto",
         "Arithmetic. auto: mixed precision where it is fast in training, fp32 for scores and predictions.",
@@ -153,7 +182,9 @@ class Settings:
     sync_batchnorm: bool = _setting(
         False, "Batch normalisation over the batches of all processes; on CUDA alone."
     )
-    compile: bool = _setting(False, "Compile the model with torch.compile: for GPUs; takes minutes to start.")
+    compile: bool = _setting(
+        False, "Compile the model with torch.compile: for GPUs; takes minutes to start.", resumable=True
+    )
     seed: int = _setting(42, "Seed of every random draw.", low=0, high=2**32 - 1)
 
 

@@ -16,7 +16,7 @@ from skinlesion_cli.data.splits import Split, evenly, require_classes
 from skinlesion_cli.exporting.onnx import Exported, Pixels, export, quiet
 from skinlesion_cli.inference.onnx_backend import INPUT
 from skinlesion_cli.inference.predictor import load_predictor
-from skinlesion_cli.metrics.evaluation import predict_and_evaluate
+from skinlesion_cli.inference.scoring import predict_and_evaluate
 from skinlesion_cli.models.checkpoint import Checkpoint
 
 CALIBRATION_IMAGES = 200

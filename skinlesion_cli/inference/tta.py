@@ -32,7 +32,7 @@ class FlipAveraged:
         return Answers(np.mean([one.probabilities for one in views], axis=0), views[0].distances)
 
 
-def flips_section(plain: Predictions, averaged: Predictions, groups: Sequence[str] | None) -> dict[str, Any]:
+def tta_section(plain: Predictions, averaged: Predictions, groups: Sequence[str] | None) -> dict[str, Any]:
     """What averaging over the flips changes, for the document that `--json` prints.
 
     Args:

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skinlesion_cli.metrics.arrays import Floats, Ints
 from skinlesion_cli.metrics.bootstrap import RESAMPLES, interval
-from skinlesion_cli.metrics.classification import Floats, Ints, negative_log_likelihood
+from skinlesion_cli.metrics.classification import negative_log_likelihood
 from skinlesion_cli.metrics.documents import bounds, number
 from skinlesion_cli.metrics.predictions import Predictions
 from skinlesion_cli.metrics.resampling import resampled_means

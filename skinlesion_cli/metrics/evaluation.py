@@ -1,90 +1,18 @@
-"""Scoring a model on a split, and the document that records the scores."""
+"""The document that records the scores of a set of predictions."""
 
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from skinlesion_cli.common.events import OnEvent, ignore
-from skinlesion_cli.data.class_balance import ens_weights
-from skinlesion_cli.data.manifest import Origins, origins_of
-from skinlesion_cli.data.splits import Split, read_split, require_classes
-from skinlesion_cli.inference.backend import Backend, predict_split
-from skinlesion_cli.inference.predictor import Predictor
-from skinlesion_cli.inference.tta import FlipAveraged, flips_section
+from skinlesion_cli.metrics.arrays import Floats
 from skinlesion_cli.metrics.bootstrap import RESAMPLES, interval, resampled_figures
 from skinlesion_cli.metrics.calibration import calibrated, calibration_document
-from skinlesion_cli.metrics.classification import PER_CLASS, SUMMARY, Floats, Scores, score, weighted_loss
+from skinlesion_cli.metrics.classification import PER_CLASS, SUMMARY, Scores, score, weighted_loss
 from skinlesion_cli.metrics.documents import bounds, number
 from skinlesion_cli.metrics.malignant import malignant_classes, malignant_section, malignant_warnings
 from skinlesion_cli.metrics.predictions import Predictions
 from skinlesion_cli.metrics.selective import selective_document
 from skinlesion_cli.metrics.subgroups import block_section, block_warnings
-from skinlesion_cli.models.model_info import Description
-
-VALIDATION = "val"
-"""The split that thresholds are chosen on."""
-
-
-def predict_and_evaluate(
-    predictor: Predictor,
-    split: Split,
-    on_event: OnEvent = ignore,
-    *,
-    malignant: Sequence[str] | None = None,
-    target_accuracy: float | None = None,
-    flips: bool = False,
-) -> tuple[Predictions, Scores, dict[str, Any]]:
-    """Predict every image of a split and score the answers.
-
-    Args:
-        predictor: the model.
-        split: its classes are the model's.
-        on_event: is told of the progress.
-        malignant: the malignant classes; None takes the usual ones (see `malignant_classes`).
-        target_accuracy: the accuracy for which a confidence threshold is sought on the data set's `val`.
-        flips: whether the answers are means over flipped views.
-
-    Returns:
-        The predictions, their scores, and the document (see `evaluate`).
-
-    Raises:
-        InputError: the split's classes are not the model's, or the malignant ones are not.
-        UnreadableImageError: some images cannot be read.
-    """
-    require_classes(split, predictor.classes, "the checkpoint")
-    malignant_classes(predictor.classes, malignant)
-    origins = origins_of(split.root.parent, split.name, split.files)
-    others = None
-    if target_accuracy is not None and split.name != VALIDATION:
-        others = read_split(split.root.parent, VALIDATION)
-        require_classes(others, predictor.classes, "the checkpoint")
-
-    def predicted(images: Split, backend: Backend) -> Predictions:
-        return predict_split(
-            backend,
-            images,
-            predictor.classes,
-            batch_size=predictor.batch_size,
-            workers=predictor.workers,
-            on_event=on_event,
-        )
-
-    backend = FlipAveraged(predictor.backend) if flips else predictor.backend
-    predictions = predicted(split, backend)
-    scores, document = evaluate(
-        predictions,
-        split.name,
-        _class_weights(predictor.checkpoint),
-        origins=origins,
-        malignant=malignant,
-        temperature=None if predictor.checkpoint.temperature == 1.0 else predictor.checkpoint.temperature,
-        target_accuracy=target_accuracy,
-        validation=predictions if others is None else predicted(others, backend),
-        plain=predicted(split, predictor.backend) if flips else None,
-    )
-    return predictions, scores, document
 
 
 def evaluate(
@@ -92,12 +20,12 @@ def evaluate(
     split: str | None = None,
     class_weights: Floats | None = None,
     *,
-    origins: Origins | None = None,
+    groups: Sequence[str] | None = None,
+    sources: Sequence[str] | None = None,
     malignant: Sequence[str] | None = None,
     temperature: float | None = None,
     target_accuracy: float | None = None,
     validation: Predictions | None = None,
-    plain: Predictions | None = None,
 ) -> tuple[Scores, dict[str, Any]]:
     """Score predictions and put the scores into the document that `--json` and metrics.json hold.
 
@@ -105,12 +33,12 @@ def evaluate(
         predictions: with known truth.
         split: the split's name; None for predictions from elsewhere.
         class_weights: (classes,), the weights of the training loss; None where unknown.
-        origins: group and source of each image; None where unknown.
+        groups: lesion or patient of each image, for the intervals; None takes images as independent.
+        sources: data set, camera or clinic of each image; None where unknown.
         malignant: the malignant classes; None takes the usual ones (see `malignant_classes`).
         temperature: what the probabilities were softened by; None where they never were.
         target_accuracy: the accuracy for which a confidence threshold is sought on `validation`.
         validation: the same model's predictions on validation.
-        plain: the same model's predictions without flips, where these are means over flipped views.
 
     Returns:
         The scores, and the document. A figure that cannot be computed is None in it.
@@ -118,7 +46,6 @@ def evaluate(
     Raises:
         InputError: a malignant class is none of the predictions' classes.
     """
-    groups, sources = (None, None) if origins is None else (origins.groups, origins.sources)
     dangerous = malignant_section(predictions, malignant_classes(predictions.classes, malignant), groups)
     scores = score(predictions)
     drawn = resampled_figures(predictions, groups)
@@ -136,11 +63,12 @@ def evaluate(
         "confusion_matrix": scores.confusion.tolist(),
         "ci95": {name: bounds(interval(drawn[name])) for name in SUMMARY},
         "ci95_method": f"percentile bootstrap, {RESAMPLES} resamples of {unit}",
+        "resampling_unit": unit,
         "malignant": dangerous,
         "blocks": blocks,
-        "calibration": _calibration_section(predictions, temperature, plain, groups),
+        "calibration": _calibration_section(predictions, temperature, groups),
         "selective": selective_document(predictions, target_accuracy, validation, groups),
-        "tta": None if plain is None else flips_section(plain, predictions, groups),
+        "tta": None,
         "warnings": warnings,
     }
     return scores, document
@@ -149,11 +77,9 @@ def evaluate(
 def _calibration_section(
     predictions: Predictions,
     temperature: float | None,
-    plain: Predictions | None,
     groups: Sequence[str] | None,
 ) -> dict[str, Any]:
-    # A mean over flipped views has no temperature of its own, so there is nothing to compare it with.
-    if temperature is None or plain is not None:
+    if temperature is None:
         return calibration_document(predictions, None, groups)
     return calibration_document(calibrated(predictions, 1.0 / temperature), temperature, groups)
 
@@ -173,12 +99,3 @@ def _class_section(scores: Scores, drawn: Mapping[str, Floats]) -> dict[str, Any
             "ci95": {figure: bounds(interval(drawn[figure][:, label])) for figure in PER_CLASS},
         }
     return section
-
-
-def _class_weights(checkpoint: Description) -> Floats | None:
-    beta, counts = checkpoint.settings.get("loss_beta"), checkpoint.class_counts
-    if not isinstance(beta, int | float) or not 0 <= beta <= 1 or set(counts) != set(checkpoint.classes):
-        return None
-    if min(counts.values()) < 1:
-        return None
-    return np.array(ens_weights([counts[name] for name in checkpoint.classes], beta))

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skinlesion_cli.common.errors import InputError, first_few
+from skinlesion_cli.metrics.arrays import Floats
 from skinlesion_cli.metrics.bootstrap import RESAMPLES, interval, resampled_summary
-from skinlesion_cli.metrics.classification import SUMMARY, Floats, score
+from skinlesion_cli.metrics.classification import SUMMARY, score
 from skinlesion_cli.metrics.documents import bounds, number
 from skinlesion_cli.metrics.predictions import Predictions
 from skinlesion_cli.metrics.resampling import resampled_means

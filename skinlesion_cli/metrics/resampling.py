@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from skinlesion_cli.metrics.arrays import Floats
 from skinlesion_cli.metrics.bootstrap import RESAMPLES, image_multiplicities
-from skinlesion_cli.metrics.classification import Floats
 
 
 def resampled_means(

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from skinlesion_cli.metrics.arrays import Floats, Ints
 from skinlesion_cli.metrics.bootstrap import RESAMPLES, image_multiplicities, interval
 from skinlesion_cli.metrics.calibration import confidence_and_hits
-from skinlesion_cli.metrics.classification import Floats, Ints
 from skinlesion_cli.metrics.documents import bounds, number
 from skinlesion_cli.metrics.predictions import Predictions
 from skinlesion_cli.metrics.resampling import resampled_means

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from skinlesion_cli import __version__
 from skinlesion_cli.common.errors import InputError, first_few
 from skinlesion_cli.common.files import written_whole
 from skinlesion_cli.common.settings import FIELDS, Settings
 from skinlesion_cli.common.text import shortened
+from skinlesion_cli.common.version import __version__
 from skinlesion_cli.models.backbone import (
     StateDict,
     create_model,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from skinlesion_cli.metrics.classification import Floats
+from skinlesion_cli.metrics.arrays import Floats
 
 DIRECTIONS = 64
 """Leading directions at most."""

@@ -8,11 +8,11 @@ import re
 from pathlib import Path
 from typing import Any
 
-from skinlesion_cli import __version__
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.files import read_text, write_text
 from skinlesion_cli.common.limits import MAX_PLAIN_BYTES
 from skinlesion_cli.common.settings import FIELDS, RESIZE_RATIO
+from skinlesion_cli.common.version import __version__
 from skinlesion_cli.report.facts import Document, RunFacts
 from skinlesion_cli.report.figures import (
     CALIBRATION,

@@ -6,8 +6,8 @@ from functools import cache
 from importlib import resources
 from pathlib import Path
 
-from skinlesion_cli import __version__
 from skinlesion_cli.common.files import write_text
+from skinlesion_cli.common.version import __version__
 from skinlesion_cli.report.markup import Content, Markup, join, lines, tag
 
 

@@ -79,7 +79,7 @@ class RunFacts:
     @property
     def grouped(self) -> bool:
         """Whether the intervals draw whole lesions or patients."""
-        return "groups" in str(self.document.get("ci95_method", ""))
+        return self.document.get("resampling_unit") == "groups"
 
 
 def read_run(root: Path, data: Path | None = None) -> RunFacts:

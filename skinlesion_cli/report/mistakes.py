@@ -83,9 +83,9 @@ def draw_mistakes(
         SkinLesionError: the checkpoint cannot be read, or is not of these classes.
     """
     from skinlesion_cli.common.errors import UnreadableImageError
-    from skinlesion_cli.explain.gradcam import explain
     from skinlesion_cli.inference.predictor import load_predictor
     from skinlesion_cli.report.thumbnails import heat_pair
+    from skinlesion_cli.saliency.gradcam import explain
 
     predictor = load_predictor(checkpoint, device=device)
     drawn = {}

@@ -12,11 +12,11 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
-from skinlesion_cli.explain.cam_methods import METHODS
-from skinlesion_cli.explain.faithfulness import Faithfulness
-from skinlesion_cli.explain.gradcam import Explanation
 from skinlesion_cli.report.figures import probability_text
 from skinlesion_cli.report.plots import save_figure, unformatted, wrapped
+from skinlesion_cli.saliency.cam_methods import METHODS
+from skinlesion_cli.saliency.faithfulness import Faithfulness
+from skinlesion_cli.saliency.gradcam import Explanation
 
 PANEL_INCHES = 5.0
 SMALL_PANEL_INCHES = 3.4

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from skinlesion_cli import __version__
+from skinlesion_cli.common.version import __version__
 from skinlesion_cli.report.document import write_document
 from skinlesion_cli.report.facts import RunFacts
 from skinlesion_cli.report.limits import limits

@@ -10,12 +10,12 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from skinlesion_cli.common.text import printable
-from skinlesion_cli.explain.cam_methods import METHODS
-from skinlesion_cli.explain.gradcam import Explanation
 from skinlesion_cli.report.figures import probability_text
 from skinlesion_cli.report.gradcam_files import TILES
 from skinlesion_cli.report.plots import save_figure, unformatted, wrapped
 from skinlesion_cli.report.thumbnails import heat_pictures
+from skinlesion_cli.saliency.cam_methods import METHODS
+from skinlesion_cli.saliency.gradcam import Explanation
 
 COLUMNS = 8
 TILE_INCHES = 1.9

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 if TYPE_CHECKING:
-    from skinlesion_cli.explain.gradcam import Explanation
+    from skinlesion_cli.saliency.gradcam import Explanation
 
 SIDE = 240
 """Pixels of a small picture's longer side, at most."""

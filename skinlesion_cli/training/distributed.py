@@ -25,7 +25,7 @@ from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from skinlesion_cli.common.errors import InputError, PeerError, SkinLesionError, TrainingError
-from skinlesion_cli.common.settings import Settings
+from skinlesion_cli.common.settings import Settings, spec
 from skinlesion_cli.common.world import Launch, World
 from skinlesion_cli.data.file_hashes import Contents
 from skinlesion_cli.data.splits import Split
@@ -41,9 +41,6 @@ WAIT_TIMEOUT = timedelta(days=7)
 """How long it may wait where one works and the others do not: the final scores of a large data set, say."""
 GOODBYE = timedelta(seconds=30)
 POLL_SECONDS = 0.05
-
-# What machines may set differently without training differently.
-FREE_OF_MACHINE = {"data_root", "init_weights", "num_workers", "cache", "pin_memory"}
 
 
 class Group(World):
@@ -261,7 +258,7 @@ def require_same(world: World, settings: Settings, contents: Contents, splits: M
     Raises:
         InputError: a process has other settings, or finds other images.
     """
-    own = {name: value for name, value in plain_settings(settings).items() if name not in FREE_OF_MACHINE}
+    own = {name: value for name, value in plain_settings(settings).items() if not spec(name).per_machine}
     names = [[split.classes, [str(file) for file in split.files]] for split in splits.values()]
     digests = world.gather([_digest(own), _digest(names), _digest(contents) if contents else None])
     with world.together():

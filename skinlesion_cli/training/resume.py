@@ -11,28 +11,11 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import EpochRecord
-from skinlesion_cli.common.settings import FIELDS, Settings
+from skinlesion_cli.common.settings import FIELDS, Settings, spec
 from skinlesion_cli.data.file_hashes import Contents, differences, read_contents, summary_of
 from skinlesion_cli.models.backbone import read_tensors
 from skinlesion_cli.models.checkpoint import FORMAT, plain_settings
 from skinlesion_cli.training.run_folder import RunFolder
-
-# What may differ between a run and its resumption without making it another run.
-FREE_TO_CHANGE = {
-    "data_root",
-    "init_weights",
-    "pretrained",
-    "patience",
-    "num_workers",
-    "cache",
-    "pin_memory",
-    "device",
-    "compile",
-    "accumulate",
-    "save_every",
-    "on_bad_image",
-}
-
 
 LastState = tuple[dict[str, Any], str]
 """What `read_last` gives."""
@@ -178,7 +161,7 @@ def require_same_run(
     before, now = content["settings"], plain_settings(settings)
     # A setting that is younger than the checkpoint had its default then.
     was = {name: before.get(name, FIELDS[name].default) for name in now}
-    changed = [name for name in now if name not in FREE_TO_CHANGE and was[name] != now[name]]
+    changed = [name for name in now if not spec(name).resumable and was[name] != now[name]]
     if changed:
         changes = ", ".join(f"{name} was {was[name]} and is {now[name]}" for name in changed)
         raise InputError(

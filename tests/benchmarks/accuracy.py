@@ -22,7 +22,7 @@ from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.data.images import read_image
 from skinlesion_cli.data.splits import Split, read_split
 from skinlesion_cli.inference.predictor import load_predictor
-from skinlesion_cli.metrics.evaluation import predict_and_evaluate
+from skinlesion_cli.inference.scoring import predict_and_evaluate
 from skinlesion_cli.training import stepping
 from skinlesion_cli.training import trainer as training
 from skinlesion_cli.training.run_folder import RunFolder

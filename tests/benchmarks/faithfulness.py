@@ -21,16 +21,16 @@ from skinlesion_cli.data.eval_views import view
 from skinlesion_cli.data.images import read_image
 from skinlesion_cli.data.manifest import origins_of
 from skinlesion_cli.data.splits import evenly, read_split
-from skinlesion_cli.explain.cam_methods import METHODS
-from skinlesion_cli.explain.faithfulness import areas, random_areas, removal_order
-from skinlesion_cli.explain.gradcam import class_activation_map, enlarged, probability_of
-from skinlesion_cli.explain.layers import default_layer
 from skinlesion_cli.inference.predictor import load_predictor
 from skinlesion_cli.inference.torch_backend import TorchBackend
 from skinlesion_cli.metrics.bootstrap import interval
 from skinlesion_cli.metrics.resampling import resampled_means
 from skinlesion_cli.models.backbone import create_model
 from skinlesion_cli.models.checkpoint import load_checkpoint
+from skinlesion_cli.saliency.cam_methods import METHODS
+from skinlesion_cli.saliency.faithfulness import areas, random_areas, removal_order
+from skinlesion_cli.saliency.gradcam import class_activation_map, enlarged, probability_of
+from skinlesion_cli.saliency.layers import default_layer
 
 
 def main() -> None:

@@ -13,7 +13,6 @@ import time
 
 import numpy as np
 
-from skinlesion_cli.data.manifest import Origins
 from skinlesion_cli.metrics.bootstrap import RESAMPLES
 from skinlesion_cli.metrics.evaluation import evaluate
 from skinlesion_cli.metrics.predictions import Predictions
@@ -34,13 +33,13 @@ def main() -> None:
     groups = [f"L{lesion}" for lesion in random.integers(chosen.images * 2 // 3, size=chosen.images)]
     sources = [("a", "b")[source] for source in random.integers(2, size=chosen.images)]
     for name, origins in (
-        ("images", None),
-        ("groups and two sources", Origins(groups, sources)),
+        ("images", {}),
+        ("groups and two sources", {"groups": groups, "sources": sources}),
     ):
         seconds = []
         for _ in range(chosen.repeats):
             start = time.perf_counter()
-            evaluate(predictions, origins=origins)
+            evaluate(predictions, **origins)
             seconds.append(time.perf_counter() - start)
         print(
             f"{chosen.images} images, {chosen.classes} classes, {RESAMPLES} resamples of {name}: "

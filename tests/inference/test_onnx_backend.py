@@ -11,7 +11,7 @@ from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.data.splits import read_split
 from skinlesion_cli.inference.onnx_backend import load_onnx, softmax
 from skinlesion_cli.inference.predictor import Prediction, load_predictor
-from skinlesion_cli.metrics.evaluation import predict_and_evaluate
+from skinlesion_cli.inference.scoring import predict_and_evaluate
 from tests.conftest import CLASSES
 
 

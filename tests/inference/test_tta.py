@@ -5,8 +5,8 @@ import pytest
 
 from skinlesion_cli.data.splits import read_split
 from skinlesion_cli.inference.predictor import load_predictor
+from skinlesion_cli.inference.scoring import predict_and_evaluate
 from skinlesion_cli.inference.tta import FlipAveraged
-from skinlesion_cli.metrics.evaluation import predict_and_evaluate
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (3, 3, 64, 64), np.uint8)
 

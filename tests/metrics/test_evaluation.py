@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.data.manifest import Origins
 from skinlesion_cli.metrics.calibration import calibrated
 from skinlesion_cli.metrics.classification import PER_CLASS, SUMMARY, score
 from skinlesion_cli.metrics.evaluation import evaluate
@@ -35,8 +34,8 @@ def test_groups_and_sources_reach_every_section() -> None:
     named = Predictions(once.images, ("MEL", "NV", "DF"), once.predicted, once.true, once.probabilities)
     predictions = named.take([*range(60)] * 3)
     groups, sources = [f"L{i}" for i in range(60)] * 3, [f"source {i % 2}" for i in range(60)] * 3
-    _, plain = evaluate(predictions, origins=Origins(None, sources))
-    _, grouped = evaluate(predictions, origins=Origins(groups, sources))
+    _, plain = evaluate(predictions, sources=sources)
+    _, grouped = evaluate(predictions, groups=groups, sources=sources)
     assert grouped["ci95_method"] == "percentile bootstrap, 2000 resamples of groups"
     assert list(grouped["blocks"]) == ["source 0", "source 1"]
 

@@ -17,12 +17,12 @@ from safetensors.torch import save_file
 
 from skinlesion_cli.common import limits
 from skinlesion_cli.common.errors import InputError, SkinLesionError
-from skinlesion_cli.explain.gradcam import explain
 from skinlesion_cli.inference.predictor import load_predictor
 from skinlesion_cli.models import backbone as model
 from skinlesion_cli.models import weight_files
 from skinlesion_cli.models.backbone import read_tensors
 from skinlesion_cli.models.checkpoint import load_checkpoint, save_checkpoint
+from skinlesion_cli.saliency.gradcam import explain
 
 ARCH = "mobilevitv2_050"
 NAMED = {"arch": ARCH, "classes": ["a", "b", "c"]}

@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from skinlesion_cli.data.images import centre_frame
-from skinlesion_cli.explain.gradcam import Explanation, explain_classes
 from skinlesion_cli.report import overlay, plots
+from skinlesion_cli.saliency.gradcam import Explanation, explain_classes
 from tests.support.known_location import bright_pixels, panels_of, picture_with_blob
 
 

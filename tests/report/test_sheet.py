@@ -4,8 +4,8 @@ import numpy as np
 from PIL import Image
 
 from skinlesion_cli.data.images import centre_frame
-from skinlesion_cli.explain.gradcam import Explanation
 from skinlesion_cli.report.sheet import CHARACTERS, Sheets, caption
+from skinlesion_cli.saliency.gradcam import Explanation
 from tests.support.known_location import DARK, panels_of
 
 

@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image
 
 from skinlesion_cli.data.images import centre_frame, read_image
-from skinlesion_cli.explain.gradcam import Explanation
 from skinlesion_cli.report.thumbnails import data_uri, heat_pair
+from skinlesion_cli.saliency.gradcam import Explanation
 
 
 def opened(uri: str) -> Image.Image:

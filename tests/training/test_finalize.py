@@ -12,8 +12,8 @@ from skinlesion_cli.common.events import Event, Note
 from skinlesion_cli.data.eval_views import viewed_batches
 from skinlesion_cli.data.splits import Split, read_split
 from skinlesion_cli.inference.predictor import load_predictor
+from skinlesion_cli.inference.scoring import predict_and_evaluate
 from skinlesion_cli.inference.torch_backend import TorchBackend
-from skinlesion_cli.metrics.evaluation import predict_and_evaluate
 from skinlesion_cli.models.backbone import create_model, features_of, has_linear_head
 from skinlesion_cli.models.checkpoint import load_checkpoint, save_checkpoint
 from skinlesion_cli.models.device import choose_runtime

@@ -188,7 +188,7 @@ def test_precision_is_settled_by_purpose_and_device() -> None:
 
 def test_validation_scores_are_those_of_the_finished_model(data: Path, tmp_path: Path) -> None:
     from skinlesion_cli.inference.predictor import load_predictor
-    from skinlesion_cli.metrics.evaluation import predict_and_evaluate
+    from skinlesion_cli.inference.scoring import predict_and_evaluate
 
     run, _ = trainer(data, tmp_path, epochs=1, precision="auto")
     (record,) = run.run()

@@ -13,14 +13,14 @@ from scipy.stats import spearmanr
 
 from skinlesion_cli.common.errors import InputError, SkinLesionError
 from skinlesion_cli.data.images import centre_frame, read_image
-from skinlesion_cli.explain.gradcam import (
+from skinlesion_cli.inference.predictor import load_predictor
+from skinlesion_cli.saliency.gradcam import (
     class_activation_map,
     class_activation_maps,
     explain,
     explain_classes,
 )
-from skinlesion_cli.explain.layers import as_grid, default_layer
-from skinlesion_cli.inference.predictor import load_predictor
+from skinlesion_cli.saliency.layers import as_grid, default_layer
 from tests.support.known_location import bright_pixels, picture_with_blob
 
 

@@ -16,13 +16,13 @@ from skinlesion_cli.common.errors import InputError, SkinLesionError
 from skinlesion_cli.common.settings import nearest
 from skinlesion_cli.data.eval_views import view
 from skinlesion_cli.data.images import Frame, centre_frame, read_image
-from skinlesion_cli.explain.cam_methods import DEFAULT_METHOD, METHODS, require_method
-from skinlesion_cli.explain.faithfulness import Faithfulness, Probabilities, faithfulness
-from skinlesion_cli.explain.layers import as_grid, default_layer, named_module
 from skinlesion_cli.inference.backend import Answers, require_finite
 from skinlesion_cli.inference.predictor import Predictor
 from skinlesion_cli.inference.torch_backend import TorchBackend
 from skinlesion_cli.models.model_info import NEEDS_GRADIENTS
+from skinlesion_cli.saliency.cam_methods import DEFAULT_METHOD, METHODS, require_method
+from skinlesion_cli.saliency.faithfulness import Faithfulness, Probabilities, faithfulness
+from skinlesion_cli.saliency.layers import as_grid, default_layer, named_module
 
 
 @dataclass(frozen=True)

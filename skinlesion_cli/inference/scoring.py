@@ -1,0 +1,96 @@
+"""Scoring a model on a split of a data set."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from skinlesion_cli.common.events import OnEvent, ignore
+from skinlesion_cli.data.class_balance import ens_weights
+from skinlesion_cli.data.manifest import origins_of
+from skinlesion_cli.data.splits import Split, read_split, require_classes
+from skinlesion_cli.inference.backend import Backend, predict_split
+from skinlesion_cli.inference.predictor import Predictor
+from skinlesion_cli.inference.tta import FlipAveraged, tta_section
+from skinlesion_cli.metrics.arrays import Floats
+from skinlesion_cli.metrics.classification import Scores
+from skinlesion_cli.metrics.evaluation import evaluate
+from skinlesion_cli.metrics.malignant import malignant_classes
+from skinlesion_cli.metrics.predictions import Predictions
+from skinlesion_cli.models.model_info import Description
+
+VALIDATION = "val"
+"""The split that thresholds are chosen on."""
+
+
+def predict_and_evaluate(
+    predictor: Predictor,
+    split: Split,
+    on_event: OnEvent = ignore,
+    *,
+    malignant: Sequence[str] | None = None,
+    target_accuracy: float | None = None,
+    flips: bool = False,
+) -> tuple[Predictions, Scores, dict[str, Any]]:
+    """Predict every image of a split and score the answers.
+
+    Args:
+        predictor: the model.
+        split: its classes are the model's.
+        on_event: is told of the progress.
+        malignant: the malignant classes; None takes the usual ones (see `malignant_classes`).
+        target_accuracy: the accuracy for which a confidence threshold is sought on the data set's `val`.
+        flips: whether the answers are means over flipped views.
+
+    Returns:
+        The predictions, their scores, and the document (see `evaluate`).
+
+    Raises:
+        InputError: the split's classes are not the model's, or the malignant ones are not.
+        UnreadableImageError: some images cannot be read.
+    """
+    require_classes(split, predictor.classes, "the checkpoint")
+    malignant_classes(predictor.classes, malignant)
+    origins = origins_of(split.root.parent, split.name, split.files)
+    others = None
+    if target_accuracy is not None and split.name != VALIDATION:
+        others = read_split(split.root.parent, VALIDATION)
+        require_classes(others, predictor.classes, "the checkpoint")
+
+    def predicted(images: Split, backend: Backend) -> Predictions:
+        return predict_split(
+            backend,
+            images,
+            predictor.classes,
+            batch_size=predictor.batch_size,
+            workers=predictor.workers,
+            on_event=on_event,
+        )
+
+    backend = FlipAveraged(predictor.backend) if flips else predictor.backend
+    predictions = predicted(split, backend)
+    # A mean over flipped views has no temperature of its own, so there is nothing to compare it with.
+    fitted = predictor.checkpoint.temperature
+    scores, document = evaluate(
+        predictions,
+        split.name,
+        _class_weights(predictor.checkpoint),
+        groups=origins.groups,
+        sources=origins.sources,
+        malignant=malignant,
+        temperature=None if flips or fitted == 1.0 else fitted,
+        target_accuracy=target_accuracy,
+        validation=predictions if others is None else predicted(others, backend),
+    )
+    if flips:
+        document["tta"] = tta_section(predicted(split, predictor.backend), predictions, origins.groups)
+    return predictions, scores, document
+
+
+def _class_weights(checkpoint: Description) -> Floats | None:
+    beta, counts = checkpoint.settings.get("loss_beta"), checkpoint.class_counts
+    if not isinstance(beta, int | float) or not 0 <= beta <= 1 or set(counts) != set(checkpoint.classes):
+        return None
+    if min(counts.values()) < 1:
+        return None
+    return np.array(ens_weights([counts[name] for name in checkpoint.classes], beta))
