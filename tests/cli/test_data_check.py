@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from skinlesion_cli.curation.record import last_check
+from skinlesion_cli.curation.check_log import last_check
 from tests.conftest import CLASSES, Run, draw_data_set
 
 KEYS = {

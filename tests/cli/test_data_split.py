@@ -28,7 +28,7 @@ def test_no_copy_and_no_group_is_on_two_sides(cli_run: Run, source: Path, tmp_pa
     (source / CLASSES[0] / "2.jpg").rename(source / CLASSES[0] / "two.jpg")
     (tmp_path / "g.csv").write_text("image,patient_id\none,P\ntwo,P\n", encoding="utf-8")
     done = cli_run("data", "split", source, "--out", "d", "--groups", "g.csv", "--ratios", "60/20/20")
-    assert "28 images in 24 groups, none on two sides" in done.stdout
+    assert "28 images in 24 groups; no group spans two splits" in done.stdout
     rows = rows_of(tmp_path / "d")
     sides: dict[str, set[str]] = {}
     for row in rows:
