@@ -1,6 +1,6 @@
 """The audit of a data set: what its folder holds, duplicates, groups that span splits, and the verdict."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +15,7 @@ from skinlesion_cli.curation.families import connected_components
 from skinlesion_cli.curation.fingerprint import Fingerprint, fingerprint
 from skinlesion_cli.curation.groups import group_of
 from skinlesion_cli.data.images import stored_kind
-from skinlesion_cli.data.splits import SPLITS, class_folders, list_files
+from skinlesion_cli.data.splits import SPLITS, class_folders, count_labels, list_files
 from skinlesion_cli.data.workers import map_files
 
 UNSPLIT = "all"
@@ -51,10 +51,7 @@ class Inventory:
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Number of readable images per class, per split."""
-        counts: dict[str, dict[str, int]] = {}
-        for (split, label), number in Counter((image.split, image.label) for image in self.images).items():
-            counts.setdefault(split, {})[label] = number
-        return counts
+        return count_labels((image.split, image.label) for image in self.images)
 
 
 @dataclass(frozen=True)

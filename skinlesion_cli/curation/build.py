@@ -20,6 +20,7 @@ from skinlesion_cli.curation.labels import read_labels
 from skinlesion_cli.curation.split import Ratios, parse_ratios, split_groups
 from skinlesion_cli.data.images import check_images
 from skinlesion_cli.data.manifest import MANIFEST, ManifestRow, write_manifest
+from skinlesion_cli.data.splits import count_labels
 from skinlesion_cli.data.workers import worker_count
 
 
@@ -34,10 +35,7 @@ class DataSet:
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Number of images per class, per split."""
-        counts: dict[str, dict[str, int]] = {}
-        for (split, label), number in Counter((row.split, row.label) for row in self.images).items():
-            counts.setdefault(split, {})[label] = number
-        return counts
+        return count_labels((row.split, row.label) for row in self.images)
 
     @property
     def groups(self) -> int:

@@ -3,7 +3,7 @@
 import glob
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -103,6 +103,14 @@ def require_classes(split: Split, classes: Sequence[str], owner: str) -> None:
         f"{split.root} has {len(split.classes)} classes and {owner} has {len(classes)} "
         f"({'; '.join(faults)}); both need the same class folders"
     )
+
+
+def count_labels(images: Iterable[tuple[str, str]]) -> dict[str, dict[str, int]]:
+    """Number of images per class, per split, from the split and class of each image."""
+    counts: dict[str, dict[str, int]] = {}
+    for (split, label), number in Counter(images).items():
+        counts.setdefault(split, {})[label] = number
+    return counts
 
 
 def class_folders(root: Path) -> list[str]:
