@@ -51,10 +51,7 @@ def align(one: Sketch, other: Sketch, candidate: Candidate) -> Agreement | None:
     # One pair is little work: OpenCV's threads would only slow down the other processes.
     cv2.setNumThreads(1)
     found = _consensus(one.points, other.points, candidate)
-    if found is None:
-        return None
-    matrix, inliers = found
-    return _compare(one.thumb, other.thumb, matrix, inliers)
+    return _compare(one.thumb, other.thumb, *found) if found else None
 
 
 def _consensus(one: Floats, other: Floats, candidate: Candidate) -> tuple[Matrix, int] | None:

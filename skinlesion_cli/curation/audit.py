@@ -13,7 +13,7 @@ from skinlesion_cli.common.settings import nearest
 from skinlesion_cli.curation.duplicates import find_pairs
 from skinlesion_cli.curation.families import connected_components
 from skinlesion_cli.curation.fingerprint import Fingerprint, fingerprint
-from skinlesion_cli.curation.groups import group_of
+from skinlesion_cli.curation.groups import groups_of
 from skinlesion_cli.data.images import stored_kind
 from skinlesion_cli.data.splits import SPLITS, class_folders, count_labels, list_files
 from skinlesion_cli.data.workers import map_files
@@ -90,21 +90,16 @@ class Audit:
     @property
     def leaking(self) -> bool:
         """Whether a photograph or a group is in more than one split."""
-        return bool(self.groups_across_splits) or any(
-            len({image.split for image in family}) > 1 for family in self.families
-        )
+        across = (family for family in self.families if len({image.split for image in family}) > 1)
+        return bool(self.groups_across_splits) or any(across)
 
     def verdict(self) -> str:
         """The finding in one sentence."""
-        if self.test_images:
-            share = 100 * self.test_with_sibling_in_train / self.test_images
-            text = (
-                f"{self.test_with_sibling_in_train} of {self.test_images} test images ({share:.1f} %) have a "
-                "sibling in train"
-            )
-        else:
-            text = "there is no test split"
-        if self.leaking and not self.test_with_sibling_in_train:
+        leaked, total = self.test_with_sibling_in_train, self.test_images
+        text = "there is no test split"
+        if total:
+            text = f"{leaked} of {total} test images ({100 * leaked / total:.1f} %) have a sibling in train"
+        if self.leaking and not leaked:
             text += ", but other splits share photographs or groups"
         return text + "."
 
@@ -142,14 +137,9 @@ class Audit:
 def audit_folder(
     root: Path, groups: Mapping[str, str], *, near: bool = True, workers: int = 1, on_event: OnEvent = ignore
 ) -> Audit:
-    """Read every image of a data set once, and look for photographs and groups in more than one split.
+    """Read every image below `root` once, and look for photographs and groups in more than one split.
 
-    Args:
-        root: folder with `SPLIT/CLASS/`, or with `CLASS/` where the data are not split.
-        groups: as `read_groups` returns them; may be empty.
-        near: whether to look for changed copies too.
-        workers: processes that read images.
-        on_event: receives progress events.
+    `groups` are those of `read_groups`; `workers` processes read the images. The rest is as in `api.audit`.
 
     Raises:
         InputError: `root` does not exist, cannot be listed or has no class folders.
@@ -160,8 +150,8 @@ def audit_folder(
     found = [PairFound(images[pair.a], images[pair.b], pair.kind) for pair in pairs]
     families = connected_components(len(images), [(pair.a, pair.b) for pair in pairs])
     members: dict[str, list[int]] = defaultdict(list)
-    for index, image in enumerate(images):
-        if group := group_of(groups, image.file):
+    for index, group in enumerate(groups_of(groups, [image.file for image in images])):
+        if group:
             members[group].append(index)
 
     def splits_of(indices: list[int]) -> set[str]:

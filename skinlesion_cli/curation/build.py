@@ -15,7 +15,7 @@ from skinlesion_cli.curation import downloads
 from skinlesion_cli.curation.downloads import Download, Photo
 from skinlesion_cli.curation.duplicates import find_duplicates
 from skinlesion_cli.curation.families import merge_names
-from skinlesion_cli.curation.groups import group_of, read_groups
+from skinlesion_cli.curation.groups import groups_of, read_groups
 from skinlesion_cli.curation.labels import read_labels
 from skinlesion_cli.curation.split import Ratios, parse_ratios, split_groups
 from skinlesion_cli.data.images import check_images
@@ -80,7 +80,8 @@ def split_data_set(
     paths = [path for path, _ in labelled]
     check_images(paths)
     pairs = find_duplicates(paths, near=near, workers=worker_count(num_workers), on_event=on_event)
-    names = [group_of(known, path.name) or f"{label}/{path.name}" for path, label in labelled]
+    given = groups_of(known, [path.name for path in paths])
+    names = [group or f"{label}/{path.name}" for group, (path, label) in zip(given, labelled, strict=True)]
     merged = merge_names(names, [(pair.a, pair.b) for pair in pairs])
     photos = [
         Photo(path, label, group, source.name) for (path, label), group in zip(labelled, merged, strict=True)
@@ -138,13 +139,12 @@ def copy_photos(
 ) -> list[ManifestRow]:
     """Split photographs, copy them to `out/SPLIT/CLASS/`, and write `out/manifest.csv` last.
 
-    It can be interrupted and run again: files of the same plan are kept, and the manifest shows that the data
-    set is complete. The originals are only read.
+    If it was interrupted, the same call continues: files that exist are kept, and the manifest shows that the
+    data set is complete. The originals are only read.
 
     Raises:
         InputError: two images of a class have one name, `out` holds a finished data set or other files, or a
             class has too few groups.
-        SkinLesionError: a file cannot be written.
     """
     labels, groups = [photo.label for photo in photos], [photo.group for photo in photos]
     splits = split_groups(labels, groups, ratios, seed)

@@ -92,9 +92,7 @@ class Download:
 def read_ham10000(folder: Path, truth: dict[str, str] | None) -> Download:
     """Read HAM10000: HAM10000_metadata.csv, and the images anywhere below `folder`.
 
-    Args:
-        folder: the download.
-        truth: as `read_isic2019_truth` returns it, to distinguish the classes of akiec; None if not given.
+    `truth`, from `read_isic2019_truth`, distinguishes the two classes of akiec.
 
     Raises:
         InputError: the folder, its table or its images are missing.
@@ -118,11 +116,7 @@ def read_ham10000(folder: Path, truth: dict[str, str] | None) -> Download:
 
 
 def read_isic2019(folder: Path, truth: dict[str, str]) -> Download:
-    """Read the ISIC 2019 training set: its metadata table, and the images anywhere below `folder`.
-
-    Args:
-        folder: the download.
-        truth: as `read_isic2019_truth` returns it.
+    """Read the ISIC 2019 training set: its metadata table, and the images of `truth` anywhere below `folder`.
 
     Raises:
         InputError: the folder, its table or its images are missing.

@@ -50,16 +50,9 @@ class Pair(NamedTuple):
 def find_duplicates(
     paths: Sequence[Path], *, near: bool = True, workers: int = 1, on_event: OnEvent = ignore
 ) -> list[Pair]:
-    """Read photographs, and find those that show the same one.
+    """Read photographs with `workers` processes, and find those that show the same one, as `find_pairs`.
 
-    Args:
-        paths: the photographs.
-        near: whether to look for changed copies too, not only for equal bytes and equal pixels.
-        workers: processes that read and compare.
-        on_event: receives progress events.
-
-    Returns:
-        As `find_pairs`.
+    With `near`, changed copies are found too, not only equal bytes and equal pixels.
 
     Raises:
         UnreadableImageError: a file cannot be read.
@@ -72,12 +65,7 @@ def find_duplicates(
 
 
 def find_pairs(prints: Sequence[Fingerprint], *, workers: int = 1, on_event: OnEvent = ignore) -> list[Pair]:
-    """Find the photographs that show the same one.
-
-    Args:
-        prints: the fingerprint of each photograph.
-        workers: processes that compare.
-        on_event: receives progress events.
+    """Find the photographs that show the same one, by their fingerprints.
 
     Returns:
         Pairs in ascending order: enough to connect every family, not all pairs inside it.

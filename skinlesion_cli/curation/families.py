@@ -25,11 +25,7 @@ MIN_SIZE_RATIO = 2
 
 
 def connected_components(n: int, edges: Iterable[Edge]) -> list[list[int]]:
-    """Indices below `n` that edges connect, directly or through others.
-
-    Returns:
-        Components of two or more indices, ascending, in the order of their first members.
-    """
+    """Sets of two or more indices below `n` that edges connect: each sorted, in the order of their first."""
     sets = DisjointSet(range(n))
     for a, b in edges:
         sets.merge(a, b)
@@ -37,15 +33,7 @@ def connected_components(n: int, edges: Iterable[Edge]) -> list[list[int]]:
 
 
 def merge_names(names: Sequence[str], edges: Iterable[Edge]) -> list[str]:
-    """Give items that edges connect one name.
-
-    Args:
-        names: the group of each item; items of one group are connected.
-        edges: pairs of indices of `names`.
-
-    Returns:
-        For each item the first name of its component.
-    """
+    """The first name of each item's component; equal names and edges (pairs of indices) connect items."""
     sets = DisjointSet(names)
     for a, b in edges:
         sets.merge(names[a], names[b])

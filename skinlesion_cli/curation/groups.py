@@ -1,6 +1,6 @@
 """The group of each image, which is a lesion or a patient, from a table or a manifest."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from skinlesion_cli.common.errors import InputError
@@ -20,7 +20,7 @@ def read_groups(path: Path) -> dict[str, str]:
     of `FILE_COLUMNS` and one of `GROUP_COLUMNS`. Rows without a group are skipped.
 
     Returns:
-        The group of each image, for `group_of`. Keys are `split/class/file` where the table is a manifest,
+        The group of each image, for `groups_of`. Keys are `split/class/file` where the table is a manifest,
         and otherwise file names without folder and suffix.
 
     Raises:
@@ -45,14 +45,12 @@ def read_groups(path: Path) -> dict[str, str]:
     return groups
 
 
-def group_of(groups: Mapping[str, str], file: str) -> str | None:
-    """The group of an image; None where it has no group.
+def groups_of(groups: Mapping[str, str], files: Sequence[str]) -> list[str | None]:
+    """The group of each image, from what `read_groups` returned; None where it has no group.
 
-    Args:
-        groups: as `read_groups` returns them.
-        file: path of the image relative to the data set's folder, with `/`.
+    Files are relative to the data set's folder, with `/`.
     """
-    return groups.get(file, groups.get(_stem(file)))
+    return [groups.get(file, groups.get(_stem(file))) for file in files]
 
 
 def _stem(file: str) -> str:

@@ -51,12 +51,7 @@ class Candidate:
 
 
 def find_candidates(prints: Sequence[Fingerprint], *, on_event: OnEvent = ignore) -> list[Candidate]:
-    """Pairs of photographs that share features, each pair once.
-
-    Args:
-        prints: of all photographs; `a` and `b` are indices into it, in no order.
-        on_event: receives progress events.
-    """
+    """Pairs of photographs that share features, each pair once; `a` and `b` are indices of `prints`."""
     first = np.concatenate([[0], np.cumsum([len(p.descriptors) for p in prints])])
     if first[-1] < 2:
         return []

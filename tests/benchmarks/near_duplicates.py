@@ -2,9 +2,9 @@
 
     python tests/benchmarks/near_duplicates.py FOLDER [--photos 300] [--even] [--copies 14] [--keep DIR]
 
-Takes photographs of FOLDER (one folder a class) at random, or with --even spread over the classes, makes
-copies of each with two random operations at once, deals all of them at random into train, val and test, and
-compares the reported families with the truth.
+Takes photographs of FOLDER (one folder per class) at random, or with --even spread over the classes, makes
+copies of each with two random operations at once, assigns all of them at random to train, val and test, and
+compares the reported families with the true ones.
 """
 
 import argparse
