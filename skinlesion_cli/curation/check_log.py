@@ -9,6 +9,8 @@ from pathlib import Path
 
 from skinlesion_cli.common.errors import SkinLesionError
 from skinlesion_cli.common.files import user_cache_folder, write_text
+from skinlesion_cli.data.images import has_image_suffix
+from skinlesion_cli.data.manifest import MANIFEST
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class LastCheck:
     leaking: bool
     """Whether a photograph or a group was in more than one split."""
     outdated: bool
-    """Whether a file has changed since."""
+    """Whether an image or the manifest has changed since."""
 
 
 def remember_check(folder: Path, verdict: str, *, leaking: bool) -> None:
@@ -62,10 +64,10 @@ def _entry_file(folder: Path) -> Path:
 
 
 def _state(folder: Path) -> str:
-    """A hash of the names, sizes and times of all files, which changes when any file changes."""
+    """A hash of the names, sizes and times of the images and the manifest, but not of other files."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
-        if path.is_file():
+        if path.is_file() and (has_image_suffix(path) or path.name == MANIFEST):
             status = path.stat()
             digest.update(os.fsencode(path.relative_to(folder)))
             digest.update(f"\0{status.st_size}\0{status.st_mtime_ns}\0".encode())

@@ -45,6 +45,7 @@ def test_an_audit_is_a_function_that_prints_nothing(
     assert [event for event in events if isinstance(event, ImagesDone) and event.task == "reading"] == [
         ImagesDone("reading", done, 9) for done in range(1, 10)
     ]
+    (data / "page.html").touch()
     check = read_check(data)
     assert check is not None
     assert (check.verdict, check.leaking, check.outdated) == (found.verdict(), True, False)
