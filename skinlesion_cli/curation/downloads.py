@@ -10,16 +10,6 @@ from skinlesion_cli.common.files import read_table
 from skinlesion_cli.common.text import quoted
 from skinlesion_cli.data.splits import find_images
 
-AKIEC = "akiec"
-# HAM10000's akiec contains two classes of the paper, which only the ISIC 2019 ground truth distinguishes.
-HAM_CLASSES = {
-    "nv": "Melanocytic nevi",
-    "mel": "Melanoma",
-    "bkl": "Benign keratosis-like lesions",
-    "bcc": "Basal cell carcinoma",
-    "vasc": "Vascular lesions",
-    "df": "Dermatofibroma",
-}
 ISIC_CLASSES = {
     "MEL": "Melanoma",
     "NV": "Melanocytic nevi",
@@ -30,6 +20,10 @@ ISIC_CLASSES = {
     "VASC": "Vascular lesions",
     "SCC": "Squamous cell carcinoma",
 }
+AKIEC = "akiec"
+# HAM10000's codes are the same, but its akiec contains AK and SCC, which only ISIC 2019's ground truth
+# distinguishes.
+HAM_CLASSES = {code.lower(): label for code, label in ISIC_CLASSES.items() if code not in ("AK", "SCC")}
 MSLD_CLASSES = {
     "MKP": "Monkeypox",
     "CHP": "Chickenpox",
