@@ -9,16 +9,20 @@ from importlib import import_module as _import_module
 from skinlesion_cli.common.version import __version__
 
 if _typing.TYPE_CHECKING:
+    from skinlesion_cli.api.audit import audit
+    from skinlesion_cli.curation.audit import Audit
     from skinlesion_cli.inference.predictor import Prediction, Predictor, load_predictor
 
 _PUBLIC = {
+    "Audit": "curation.audit",
     "Prediction": "inference.predictor",
     "Predictor": "inference.predictor",
+    "audit": "api.audit",
     "load_predictor": "inference.predictor",
 }
 """Each public name, and the module that defines it."""
 
-__all__ = ["Prediction", "Predictor", "__version__", "load_predictor"]
+__all__ = ["Audit", "Prediction", "Predictor", "__version__", "audit", "load_predictor"]
 
 
 def __getattr__(name: str) -> _typing.Any:

@@ -13,7 +13,7 @@ from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import with_settings
 from skinlesion_cli.common.settings import Settings
 
-# Small enough for two cores and three minutes; from random weights, so no hub is asked.
+# Takes three minutes on two cores; with random weights, so that nothing is downloaded.
 TRAINING = "--arch resnet10t --no-pretrained --img-size 96 --epochs 3 --batch-size 16 --lr 0.0005"
 
 
@@ -25,7 +25,7 @@ def demo(
         Path, typer.Option("--out", metavar="DIR", help="A new folder for the drawn data and the results.")
     ] = Path("skinlesion-demo"),
 ) -> int:
-    """Draw a small synthetic data set and run the other commands on it, printing each."""
+    """Draw a small synthetic data set, and run the other commands on it, printing each command."""
     from skinlesion_cli.common.errors import InputError
     from skinlesion_cli.common.files import ensure_writable_folder
     from skinlesion_cli.curation.synthetic import write_data_set
@@ -34,7 +34,7 @@ def demo(
         raise InputError(f"{out} exists already: remove it, or name another folder with --out")
     ensure_writable_folder(out)
     data = out / "data"
-    console.out.print("Drawing a synthetic data set: 14 kinds of drawn lesions, no photographs, no patients.")
+    console.out.print("Drawing a synthetic data set: 14 kinds of lesions, no photographs, no patients.")
     images = write_data_set(data, settings.seed)
     console.say(f"{images} JPEG files in {data}")
 
@@ -64,7 +64,7 @@ def _show_and_run(command: list[str]) -> int:
 
 def _say_what_next(out: Path, heat: Path, page: Path) -> None:
     lines = [
-        "\nDone. All of it is synthetic: the scores say that the tool works, and nothing about skin.",
+        "\nDone. The data are synthetic: the scores show that the tool works, and say nothing about skin.",
         f"  drawn images   {out / 'data'}",
         f"  model          {out / 'checkpoints' / 'best_model.pth'}",
         f"  scores         {out / 'results'}, {out / 'evaluation'}",
@@ -73,5 +73,4 @@ def _say_what_next(out: Path, heat: Path, page: Path) -> None:
         "\nNext, with your own photographs in data/train/CLASS/, data/val/CLASS/ and data/test/CLASS/:",
         "  skinlesion train --data ./data",
     ]
-    for line in lines:
-        console.out.print(line, soft_wrap=True)
+    console.out.print("\n".join(lines), soft_wrap=True)

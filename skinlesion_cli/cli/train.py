@@ -178,7 +178,7 @@ def _readable(splits: "dict[str, Split]", settings: Settings) -> "tuple[dict[str
 
 def _write_beginning(trainer: "Trainer", unreadable: list[str], *, resume: bool) -> None:
     """What is known of a run before its first step."""
-    from skinlesion_cli.curation.record import last_check
+    from skinlesion_cli.curation.check_log import last_check
     from skinlesion_cli.data.file_hashes import write_contents
     from skinlesion_cli.data.screening import write_unreadable
     from skinlesion_cli.report import results

@@ -1,4 +1,4 @@
-"""Whether two photographs with matching features are one: lay one on the other and compare the pixels."""
+"""Alignment of two photographs with matching features, and how well their pixels then agree."""
 
 from dataclasses import dataclass
 
@@ -11,59 +11,56 @@ from skinlesion_cli.curation.matching import Candidate
 
 Matrix = npt.NDArray[np.float64]
 
-TRIED = 60
-"""Matches that are tried as the start of an alignment."""
+HYPOTHESES = 60
+"""Matches tried as the start of an alignment."""
 TOLERANCES = (8.0, 5.0, 4.0)
-"""How far, in working pixels, a feature may lie from where each finer alignment puts it."""
+"""Greatest distance, in working pixels, of an inlier in each round of refinement."""
 MIN_INLIERS = 6
-"""Features that an alignment has to carry; round lesions and plain skin share a few by chance."""
-LARGEST_SCALE = 3.3
-"""A copy's enlargement or reduction; beyond it, an alignment is a mistake."""
+"""Inliers that an alignment needs; round lesions and plain skin share a few features by chance."""
+MAX_SCALE = 3.3
+"""Of a copy, enlarged or reduced; beyond it, an alignment is a mistake."""
 REFINEMENT = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 30, 1e-4)
-SMALLEST_OVERLAP = 400
-"""Thumbnail pixels."""
+MIN_OVERLAP = 400
+"""In thumbnail pixels."""
 WINDOW = 4.0
-"""Sigma, in thumbnail pixels, of the window that pictures are compared in."""
-LIVELY = 12.0
-"""Contrast (grey levels) above which a window weighs no more: an edge must not outvote the rest."""
+"""Sigma, in thumbnail pixels, of the window in which images are compared."""
+MAX_CONTRAST = 12.0
+"""Grey levels above which a window gains no more weight: one edge must not outweigh the rest."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How well one photograph, laid on the other, agrees with it."""
+    """How well two aligned photographs agree."""
 
     inliers: int
-    """Features that the alignment maps onto each other, counted once each."""
+    """Distinct features that the alignment maps onto each other."""
     shares: tuple[float, float]
-    """What the two show in common, as a share of either picture, the lesser first."""
+    """The common part as a share of each image, the smaller share first."""
     fine: float
     """Mean correlation of small windows, weighted by their contrast, -1 to 1."""
     coarse: float
     """Correlation of the common part as a whole, -1 to 1."""
     shading: float
-    """Grey levels (root mean square) by which the light differs after the best common tone curve."""
+    """Root mean square difference of the lighting, in grey levels, after the best common tone curve."""
     stretch: float
-    """Ratio of the alignment's two scales, 1 or more."""
+    """Ratio of the two scales of the alignment, 1 or more."""
 
 
 def align(one: Sketch, other: Sketch, candidate: Candidate) -> Agreement | None:
-    """Lay `one` on `other`; None where no alignment carries `MIN_INLIERS` features."""
-    # One pair is little work: threads of OpenCV's would only stand in the way of other processes.
+    """Align `one` with `other`; None where no alignment has `MIN_INLIERS` inliers."""
+    # One pair is little work: OpenCV's threads would only slow down the other processes.
     cv2.setNumThreads(1)
     found = _consensus(one.points, other.points, candidate)
-    if found is None:
-        return None
-    matrix, inliers = found
-    return _compare(one.thumb, other.thumb, matrix, inliers)
+    return _compare(one.thumb, other.thumb, *found) if found else None
 
 
 def _consensus(one: Floats, other: Floats, candidate: Candidate) -> tuple[Matrix, int] | None:
-    """The affine map (2, 3), working pixels of one to the other's, that most matches agree on."""
+    """The affine map (2, 3) from one to the other, in working pixels, that most matches support."""
     p, q = one[candidate.matches[:, 0]].astype(float), other[candidate.matches[:, 1]].astype(float)
-    tried = np.unique(np.linspace(0, len(p) - 1, min(len(p), TRIED)).astype(int))
+    tried = np.unique(np.linspace(0, len(p) - 1, min(len(p), HYPOTHESES)).astype(int))
     scale = q[tried, 2] / p[tried, 2]
     sign = -1.0 if candidate.mirror else 1.0
-    # Each match alone gives a similarity: its points, scales and angles coincide.
+    # Each match gives a similarity transform: its points, scales and angles must coincide.
     turn = q[tried, 3] - sign * p[tried, 3]
     cos, sin = scale * np.cos(turn), scale * np.sin(turn)
     linear = np.stack([np.stack([cos, -sin * sign], -1), np.stack([sin, cos * sign], -1)], -2)
@@ -83,38 +80,38 @@ def _consensus(one: Floats, other: Floats, candidate: Candidate) -> tuple[Matrix
 
 
 def _least_squares(p: Matrix, q: Matrix, prior: Matrix) -> Matrix:
-    """The affine map of p to q; where the points do not fix it, it stays near `prior`."""
+    """The affine map from p to q, regularised towards `prior`."""
     middle = p.mean(0)
     rows = np.concatenate([p - middle, np.ones((len(p), 1))], axis=1)
-    # As stiff as one feature 20 pixels off in each direction.
-    stiff = np.diag([20.0, 20.0, 0.0])
-    wanted = np.concatenate([q, stiff @ np.concatenate([prior[:, :2].T, np.zeros((1, 2))])])
-    solved = np.linalg.lstsq(np.concatenate([rows, stiff]), wanted, rcond=None)[0]
+    # As strong as one feature 20 pixels off in each direction.
+    ridge = np.diag([20.0, 20.0, 0.0])
+    wanted = np.concatenate([q, ridge @ np.concatenate([prior[:, :2].T, np.zeros((1, 2))])])
+    solved = np.linalg.lstsq(np.concatenate([rows, ridge]), wanted, rcond=None)[0]
     linear = solved[:2].T
     return np.concatenate([linear, (solved[2] - linear @ middle)[:, None]], axis=1)
 
 
 def _compare(one: Bytes, other: Bytes, matrix: Matrix, inliers: int) -> Agreement | None:
     scales = np.linalg.svd(matrix[:, :2], compute_uv=False)
-    if scales[1] < 1 / LARGEST_SCALE or scales[0] > LARGEST_SCALE:
+    if scales[1] < 1 / MAX_SCALE or scales[0] > MAX_SCALE:
         return None
-    # From the other's thumbnail to one's. The corner of the first pixel is the point both sizes share.
+    # From the other's thumbnail to one's. Both sizes share the corner of the first pixel.
     ratio = THUMB_SIDE / WORK_SIDE
     shift = (ratio - 1) / 2
     linear = np.linalg.inv(matrix[:, :2])
     centre = matrix[:, 2] * ratio + shift - matrix[:, :2] @ np.full(2, shift)
     back = np.concatenate([linear, (-linear @ centre)[:, None]], axis=1).astype(np.float32)
-    # The finer of the two is blurred to what the coarser can show.
+    # The sharper of the two is blurred to the resolution of the other.
     grown = float(scales[0] * scales[1]) ** 0.5
     a = cv2.GaussianBlur(one.astype(np.float32), (0, 0), max(1.0, 1.0 / grown))
     b = cv2.GaussianBlur(other.astype(np.float32), (0, 0), max(1.0, grown))
     back = _refined(a, b, back)
     scales = np.linalg.svd(back[:, :2], compute_uv=False)
-    warped, reach = _laid(a, back, b.shape)
+    warped, reach = _warped(a, back, b.shape)
     shown_a, shown_b = _shown(one), _shown(other)
-    inside = reach * shown_b * (_laid(shown_a, back, b.shape)[0] > 0.99)
+    inside = reach * shown_b * (_warped(shown_a, back, b.shape)[0] > 0.99)
     common = float(inside.sum())
-    if common < SMALLEST_OVERLAP or scales[1] < 1 / LARGEST_SCALE:
+    if common < MIN_OVERLAP or scales[1] < 1 / MAX_SCALE:
         return None
     share_a, share_b = common * float(scales.prod()) / shown_a.sum(), common / shown_b.sum()
     seen = inside > 0
@@ -129,41 +126,41 @@ def _compare(one: Bytes, other: Bytes, matrix: Matrix, inliers: int) -> Agreemen
 
 
 def _shown(thumb: Bytes) -> Floats:
-    """1 where a picture shows something, 0 in the corners that a rotation leaves."""
+    """1 where an image shows something, 0 in the filled corners of a rotated copy."""
     shown: Floats = 1 - cv2.dilate(filled_border(thumb), np.ones((5, 5), np.uint8)).astype(np.float32)
     return shown
 
 
 def _shading(a: Floats, b: Floats, seen: npt.NDArray[np.bool_]) -> float:
-    """What an edit cannot change and a second photograph does: where the light falls."""
+    """How much the lighting differs, which editing cannot change and a second photograph does."""
     soft_a, soft_b = (cv2.GaussianBlur(one, (0, 0), WINDOW)[seen] for one in (a, b))
     tone = np.polynomial.Polynomial.fit(soft_a, soft_b, 2)
     return float(np.std(soft_b - tone(soft_a)))
 
 
-def _laid(picture: Floats, back: Floats, shape: tuple[int, ...]) -> tuple[Floats, Floats]:
-    """The picture as the other's grid sees it, and 1 where it reaches."""
+def _warped(image: Floats, back: Floats, shape: tuple[int, ...]) -> tuple[Floats, Floats]:
+    """The image on the grid of the other, and 1 where it covers it."""
     size, flags = (shape[1], shape[0]), cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    warped = cv2.warpAffine(picture, back, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
-    reach = cv2.warpAffine(np.ones_like(picture), back, size, flags=flags)
+    warped = cv2.warpAffine(image, back, size, flags=flags, borderMode=cv2.BORDER_REPLICATE)
+    reach = cv2.warpAffine(np.ones_like(image), back, size, flags=flags)
     return warped, (reach > 0.999).astype(np.float32)
 
 
-def _flat(picture: Floats) -> Floats:
-    """The picture without its slow changes, in units of its own contrast, outliers held in."""
-    high = picture - cv2.GaussianBlur(picture, (0, 0), 8.0)
+def _flat(image: Floats) -> Floats:
+    """The image without low frequencies, in units of its own contrast, clipped."""
+    high = image - cv2.GaussianBlur(image, (0, 0), 8.0)
     spread = np.float32(np.median(np.abs(high)) * 1.5 + 0.3)
     flat: Floats = np.clip(high / spread, -3, 3)
     return flat
 
 
 def _refined(a: Floats, b: Floats, back: Floats) -> Floats:
-    """The map that correlates the two best, near `back` (Evangelidis and Psarakis, PAMI 2008)."""
+    """The map near `back` that correlates the two best (ECC; Evangelidis and Psarakis, PAMI 2008)."""
     still, moving = _flat(b), _flat(a)
     try:
         _, refined = cv2.findTransformECC(still, moving, back.copy(), cv2.MOTION_AFFINE, REFINEMENT, None, 3)
     except cv2.error:
-        # It did not converge: the pictures agree too little.
+        # It did not converge: the images are too different.
         return back
     return np.asarray(refined, np.float32)
 
@@ -179,5 +176,5 @@ def _windowed(a: Floats, b: Floats, inside: Floats) -> float:
     spread_a = np.sqrt(np.maximum(mean(a * a) - mean_a**2, 1e-3))
     spread_b = np.sqrt(np.maximum(mean(b * b) - mean_b**2, 1e-3))
     match = (mean(a * b) - mean_a * mean_b) / (spread_a * spread_b)
-    weight = np.minimum(np.minimum(spread_a, spread_b), LIVELY) * inside
+    weight = np.minimum(np.minimum(spread_a, spread_b), MAX_CONTRAST) * inside
     return float((match * weight).sum() / weight.sum())

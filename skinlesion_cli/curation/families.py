@@ -1,106 +1,95 @@
-"""Families: files that show one photograph, put together from the evidence of pairs.
+"""Families of files that show one photograph, built from pairs.
 
-Copies of one photograph agree with most of their siblings, two photographs of one lesion with few of each
-other's copies. So families are joined by average linkage (Sokal and Michener, 1958) and not by the best
-pair: one pair that deceives does not join two large families.
+A copy of a photograph matches most of its other copies; two photographs of one lesion match in few of theirs.
+Families are therefore merged by average linkage (Sokal and Michener, 1958), not by their best pair: one false
+pair does not merge two large families.
 """
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+from scipy.cluster.hierarchy import DisjointSet, average, fcluster
+from scipy.spatial.distance import squareform
 
 Edge = tuple[int, int]
 
-JOINED = 0.6
-"""Share of the pairs between two families that must be certain for the two to be one."""
-LIKELY = 0.35
-"""Share of the pairs between a family and a larger one that must be likely for the larger to take it in."""
-LEAST_FAMILY = 3
-"""Members of a family that takes others in."""
-TIMES_LARGER = 2
+MIN_CERTAIN = 0.6
+"""Share of the pairs between two families that must be certain for the two to be merged."""
+MIN_LIKELY = 0.35
+"""Share of the pairs between a family and a larger one that must be likely for the larger to absorb it."""
+MIN_ABSORBING_SIZE = 3
+"""Members that a family needs to absorb others."""
+MIN_SIZE_RATIO = 2
+"""How many times larger the absorbing family must be."""
 
 
-class DisjointSets:
-    """Disjoint sets of indices; the root is the smallest member."""
+def connected_components(n: int, edges: Iterable[Edge]) -> list[list[int]]:
+    """Sets of two or more indices below `n` that edges connect: each sorted, in the order of their first."""
+    sets = DisjointSet(range(n))
+    for a, b in edges:
+        sets.merge(a, b)
+    return sorted(sorted(members) for members in sets.subsets() if len(members) > 1)
 
-    def __init__(self, n: int) -> None:
-        self._above = list(range(n))
 
-    def root(self, i: int) -> int:
-        """The smallest index that is joined with `i`."""
-        while self._above[i] != i:
-            self._above[i] = self._above[self._above[i]]
-            i = self._above[i]
-        return i
-
-    def join(self, a: int, b: int) -> None:
-        """Make one set of the two that hold `a` and `b`."""
-        low, high = sorted((self.root(a), self.root(b)))
-        self._above[high] = low
-
-    def families(self) -> list[list[int]]:
-        """Sets of two or more, members ascending, in the order of their first members."""
-        members: dict[int, list[int]] = {}
-        for i in range(len(self._above)):
-            members.setdefault(self.root(i), []).append(i)
-        return [family for family in members.values() if len(family) > 1]
+def merge_names(names: Sequence[str], edges: Iterable[Edge]) -> list[str]:
+    """The first name of each item's component; equal names and edges (pairs of indices) connect items."""
+    sets = DisjointSet(names)
+    for a, b in edges:
+        sets.merge(names[a], names[b])
+    first: dict[str, str] = {}
+    return [first.setdefault(sets[name], name) for name in names]
 
 
 def cluster(n: int, certain: Sequence[Edge], likely: Sequence[Edge]) -> list[int]:
-    """Give every file the number of its family.
+    """Assign a family to every file.
 
     Args:
         n: number of files.
-        certain: pairs that only copies of one photograph make, as a rule.
-        likely: pairs that copies make, and now and then two photographs of one lesion; holds `certain` too.
+        certain: pairs that, as a rule, only copies of one photograph form.
+        likely: pairs that copies form, and sometimes two photographs of one lesion; includes `certain`.
 
     Returns:
-        The family of each file; a file without siblings is a family of one.
+        The family of each file, numbered by one of its members; a file without copies is a family of one.
     """
-    return _absorbed(_cores(n, certain), likely)
+    return _absorb(_merge(n, certain), likely)
 
 
-def _cores(n: int, certain: Sequence[Edge]) -> list[int]:
-    from scipy.cluster.hierarchy import average, fcluster
-    from scipy.spatial.distance import squareform
-
-    sets = DisjointSets(n)
+def _merge(n: int, certain: Sequence[Edge]) -> list[int]:
+    neighbours = defaultdict(list)
     for a, b in certain:
-        sets.join(a, b)
-    edges: dict[int, list[Edge]] = {}
-    for a, b in certain:
-        edges.setdefault(sets.root(a), []).append((a, b))
+        neighbours[a].append(b)
+        neighbours[b].append(a)
     family = list(range(n))
-    for members in sets.families():
-        position = {file: place for place, file in enumerate(members)}
+    for members in connected_components(n, certain):
+        position = {file: index for index, file in enumerate(members)}
         distance = 1.0 - np.eye(len(members), dtype=np.float32)
-        for a, b in edges[members[0]]:
-            distance[position[a], position[b]] = distance[position[b], position[a]] = 0.0
-        labels = fcluster(average(squareform(distance)), 1 - JOINED, "distance")
+        for file in members:
+            distance[position[file], [position[other] for other in neighbours[file]]] = 0.0
+        labels = fcluster(average(squareform(distance)), 1 - MIN_CERTAIN, "distance")
         first: dict[int, int] = {}
-        for file, label in zip(members, labels, strict=True):
-            family[file] = first.setdefault(int(label), file)
+        for file, label in zip(members, labels.tolist(), strict=True):
+            family[file] = first.setdefault(label, file)
     return family
 
 
-def _absorbed(family: list[int], likely: Iterable[Edge]) -> list[int]:
-    """Small families go to the larger one that agrees with them most, until none moves."""
+def _absorb(family: list[int], likely: Iterable[Edge]) -> list[int]:
+    """Move small families to the larger one that matches them best, until none moves."""
     edges = {(min(edge), max(edge)) for edge in likely}
     while True:
         size = Counter(family)
-        agreeing: dict[int, Counter[int]] = {}
+        matches: dict[int, Counter[int]] = defaultdict(Counter)
         for a, b in edges:
             small, large = sorted((family[a], family[b]), key=lambda one: (size[one], one))
-            if small != large and size[large] >= max(LEAST_FAMILY, TIMES_LARGER * size[small]):
-                agreeing.setdefault(small, Counter())[large] += 1
-        home = {}
-        for small, votes in agreeing.items():
+            if small != large and size[large] >= max(MIN_ABSORBING_SIZE, MIN_SIZE_RATIO * size[small]):
+                matches[small][large] += 1
+        target = {}
+        for small, votes in matches.items():
             share, large = max((count / (size[small] * size[one]), one) for one, count in votes.items())
-            if share >= LIKELY:
-                home[small] = large
-        if not home:
+            if share >= MIN_LIKELY:
+                target[small] = large
+        if not target:
             return family
-        # A family that takes others in stays where it is, this time.
-        staying = set(home.values())
-        family = [one if one in staying else home.get(one, one) for one in family]
+        # A family that absorbs others does not move in the same round.
+        absorbing = set(target.values())
+        family = [one if one in absorbing else target.get(one, one) for one in family]

@@ -1,10 +1,10 @@
-"""What is kept of a photograph to recognise its copies: two digests, local features and a small grey picture.
+"""Fingerprints by which copies of a photograph are recognised: digests, local features and a thumbnail.
 
 The features are OpenCV's SIFT (Lowe, IJCV 2004) with the square-root normalisation of Arandjelović and
 Zisserman (CVPR 2012), and without a contrast threshold: plain skin has few strong features.
 
-Coordinates are pixels of a copy whose longer side is `WORK_SIDE`: x to the right, y down, and the first
-pixel's centre at (0, 0), as OpenCV has it.
+Coordinates are pixels of a copy whose longer side is `WORK_SIDE`: x to the right, y down, with the centre of
+the first pixel at (0, 0), as in OpenCV.
 """
 
 import hashlib
@@ -24,27 +24,19 @@ Bytes = npt.NDArray[np.uint8]
 WORK_SIDE = 256
 THUMB_SIDE = 128
 
-SMALLEST = 4.5
-"""Least diameter of a feature, in working pixels: noise and blur spoil finer ones."""
+MIN_DIAMETER = 4.5
+"""Of a feature, in working pixels: noise and blur spoil smaller ones."""
 QUOTAS = (120, 60, 30, 15)
-"""How many features each doubling of the diameter may give, the strongest first."""
+"""How many features are kept per doubling of the diameter, the strongest first."""
 EDGE_RATIO = 12.0
 
 CELLS = 4
 BINS = 8
 
 
-@dataclass(frozen=True)
-class Digests:
-    """What tells equal files and equal pixels: SHA-256 of the bytes, and of the size and the pixels."""
-
-    bytes_digest: bytes
-    pixels_digest: bytes
-
-
 @dataclass(frozen=True, eq=False)
 class Sketch:
-    """What of a photograph is laid on another one (about 20 kB)."""
+    """What is needed to align a photograph with another (about 20 kB)."""
 
     points: Floats
     """(n, 4): x, y, diameter, angle in radians."""
@@ -53,43 +45,43 @@ class Sketch:
 
 
 @dataclass(frozen=True, eq=False)
-class Fingerprint(Digests):
-    """All that the search for changed copies keeps of one photograph (about 40 kB)."""
+class Fingerprint:
+    """What is kept of one photograph (about 40 kB)."""
 
+    bytes_digest: bytes
+    """SHA-256 of the file."""
+    pixels_digest: bytes
+    """SHA-256 of the size and the pixels."""
     sketch: Sketch
     descriptors: Bytes
-    """(n, 128), one a point: 4 cells across the angle × 4 along × 8 directions, square roots × 512."""
+    """(n, 128), one per point: 4 cells across the angle × 4 along it × 8 directions, square roots × 512."""
 
 
-def digests(path: Path) -> Digests:
-    """Read one photograph and keep what recognises the same bytes and the same pixels.
-
-    Raises:
-        UnreadableImageError: it cannot be read.
-    """
-    return _digests(path, read_image(path))
+_NO_DESCRIPTORS = np.zeros((0, CELLS * CELLS * BINS), np.uint8)
+_NO_SKETCH = Sketch(np.zeros((0, 4), np.float32), np.zeros((0, 0), np.uint8))
 
 
-def _digests(path: Path, image: Image.Image) -> Digests:
-    size = f"{image.width}x{image.height}:".encode()
-    return Digests(
-        bytes_digest=hashlib.sha256(path.read_bytes()).digest(),
-        pixels_digest=hashlib.sha256(size + image.tobytes()).digest(),
-    )
+def fingerprint(path: Path, *, near: bool = True) -> Fingerprint:
+    """Read one photograph and take its fingerprint.
 
-
-def fingerprint(path: Path) -> Fingerprint:
-    """Read one photograph and keep what recognises its copies.
+    Args:
+        path: the file.
+        near: whether to extract features; without them, only equal bytes and equal pixels are recognised.
 
     Raises:
-        UnreadableImageError: it cannot be read.
+        UnreadableImageError: the file cannot be read.
     """
     image = read_image(path)
-    grey = image.convert("L")
-    points, descriptors = local_features(_fit(grey, WORK_SIDE))
+    size = f"{image.width}x{image.height}:".encode()
+    sketch, descriptors = _NO_SKETCH, _NO_DESCRIPTORS
+    if near:
+        grey = image.convert("L")
+        points, descriptors = local_features(_fit(grey, WORK_SIDE))
+        sketch = Sketch(points, _fit(grey, THUMB_SIDE))
     return Fingerprint(
-        **vars(_digests(path, image)),
-        sketch=Sketch(points, _fit(grey, THUMB_SIDE)),
+        bytes_digest=hashlib.sha256(path.read_bytes()).digest(),
+        pixels_digest=hashlib.sha256(size + image.tobytes()).digest(),
+        sketch=sketch,
         descriptors=descriptors,
     )
 
@@ -101,7 +93,7 @@ def _fit(image: Image.Image, side: int) -> Bytes:
 
 
 def filled_border(grey: Bytes) -> Bytes:
-    """Where the picture is flat in from its border: the corners that a rotation leaves. 1 there, else 0."""
+    """1 where the image is flat from its border inwards, as in the corners of a rotated copy; else 0."""
     soft = cv2.GaussianBlur(grey, (0, 0), 1.5)
     square = np.ones((5, 5), np.uint8)
     spread = cv2.subtract(cv2.dilate(soft, square), cv2.erode(soft, square))
@@ -112,18 +104,18 @@ def filled_border(grey: Bytes) -> Bytes:
 
 
 def local_features(grey: Bytes) -> tuple[Floats, Bytes]:
-    """Points (n, 4) and descriptors (n, 128) of a grey picture (height, width)."""
-    # One photograph is little work: threads of OpenCV's would only stand in the way of other processes.
+    """Points (n, 4) and descriptors (n, 128) of a grey image (height, width)."""
+    # One photograph is little work: OpenCV's threads would only slow down the other processes.
     cv2.setNumThreads(1)
     sift = cv2.SIFT.create(contrastThreshold=0.0, edgeThreshold=EDGE_RATIO)
     usable = 1 - cv2.dilate(filled_border(grey), np.ones((9, 9), np.uint8))
     chosen = []
     found = sorted(sift.detect(grey, usable), key=lambda point: -abs(point.response))
     for octave, quota in enumerate(QUOTAS):
-        low, high = SMALLEST * 2.0**octave, SMALLEST * 2.0 ** (octave + 1)
+        low, high = MIN_DIAMETER * 2.0**octave, MIN_DIAMETER * 2.0 ** (octave + 1)
         chosen += [point for point in found if low <= point.size < high][:quota]
     if not chosen:
-        return np.zeros((0, 4), np.float32), np.zeros((0, CELLS * CELLS * BINS), np.uint8)
+        return _NO_SKETCH.points, _NO_DESCRIPTORS
     kept, raw = sift.compute(grey, chosen)
     points = np.array([(*point.pt, point.size, np.radians(point.angle)) for point in kept], np.float32)
     root = np.sqrt(raw / (raw.sum(1, keepdims=True) + 1e-6))
@@ -131,7 +123,7 @@ def local_features(grey: Bytes) -> tuple[Floats, Bytes]:
 
 
 def mirrored(descriptors: Bytes) -> Bytes:
-    """What the same points would give in the mirrored picture (n, 128)."""
+    """The descriptors (n, 128) of the same points in the mirrored image."""
     cube = descriptors.reshape(-1, CELLS, CELLS, BINS)[:, ::-1]
     flipped = cube[..., (-np.arange(BINS)) % BINS]
     return np.ascontiguousarray(flipped.reshape(len(descriptors), -1))

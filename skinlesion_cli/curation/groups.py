@@ -1,6 +1,6 @@
-"""Lesions and patients: which images belong together, from a table or from the manifest."""
+"""The group of each image, which is a lesion or a patient, from a table or a manifest."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from skinlesion_cli.common.errors import InputError
@@ -8,7 +8,7 @@ from skinlesion_cli.common.files import read_table
 from skinlesion_cli.common.text import quoted
 from skinlesion_cli.data.images import has_image_suffix
 
-# Published tables and our own manifest first, then what people call these columns.
+# Published tables and our manifest first, then other usual names.
 FILE_COLUMNS = ("image_id", "image", "file", "filename", "image_name", "path", "isic_id")
 GROUP_COLUMNS = ("lesion_id", "patient_id", "group", "lesion", "patient", "group_id")
 
@@ -16,21 +16,19 @@ GROUP_COLUMNS = ("lesion_id", "patient_id", "group", "lesion", "patient", "group
 def read_groups(path: Path) -> dict[str, str]:
     """Read the group of each image from a CSV file.
 
-    The table may be HAM10000's or ISIC 2019's metadata as they are published, a `manifest.csv`, or any CSV
-    with a column for the file and one for the group, under one of their usual names. Rows without a group are
-    left out.
+    The file may be the published metadata of HAM10000 or ISIC 2019, a `manifest.csv`, or any table with one
+    of `FILE_COLUMNS` and one of `GROUP_COLUMNS`. Rows without a group are skipped.
 
     Returns:
-        Group of each image; `group_of` looks it up. Images are named by their path where the table is a
-        manifest, which knows it, and else by the file's name without folder and suffix.
+        The group of each image, for `groups_of`. Keys are `split/class/file` where the table is a manifest,
+        and otherwise file names without folder and suffix.
 
     Raises:
-        InputError: no such file, no such columns, or one image in two groups.
+        InputError: the file cannot be read, lacks the columns, or gives one image two groups.
     """
     names, rows = read_table(path, "the groups in ")
     columns = {name.strip().lower(): name for name in names} if rows else {}
-    file_column = _first(FILE_COLUMNS, columns)
-    group_column = _first(GROUP_COLUMNS, columns)
+    file_column, group_column = _first(FILE_COLUMNS, columns), _first(GROUP_COLUMNS, columns)
     if file_column is None or group_column is None:
         raise InputError(
             f"{path} needs a column for the file ({', '.join(FILE_COLUMNS[:4])}) and one for the group "
@@ -47,14 +45,12 @@ def read_groups(path: Path) -> dict[str, str]:
     return groups
 
 
-def group_of(groups: Mapping[str, str], file: str) -> str | None:
-    """The group of an image in what `read_groups` gave; None where it has none.
+def groups_of(groups: Mapping[str, str], files: Sequence[str]) -> list[str | None]:
+    """The group of each image, from what `read_groups` returned; None where it has no group.
 
-    Args:
-        groups: as `read_groups` gives them.
-        file: the image's path relative to the data set's folder, with `/`.
+    Files are relative to the data set's folder, with `/`.
     """
-    return groups.get(file, groups.get(_stem(file)))
+    return [groups.get(file, groups.get(_stem(file))) for file in files]
 
 
 def _stem(file: str) -> str:

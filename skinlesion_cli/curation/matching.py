@@ -1,76 +1,69 @@
-"""Which pairs of photographs share local features, without comparing every pair.
+"""Pairs of photographs that share local features, found without comparing every pair.
 
-All descriptors of a set are laid into cells around sampled centres (an inverted file, as in Jégou et al.,
-PAMI 2011) and compared only inside the cells nearest to them. Matches of two photographs count together
-where they turn the picture by about the same angle (weak geometric consistency, Jégou et al., ECCV 2008).
-Photographs are looked up a block at a time, so that only what may be a copy is held in memory.
+All descriptors are sorted into cells around sampled centres (an inverted file, as in Jégou et al., PAMI 2011)
+and compared only within their nearest cells. The matches of two photographs count together if they rotate the
+image by about the same angle (weak geometric consistency, Jégou et al., ECCV 2008). Photographs are looked up
+in blocks, so that only candidates are held in memory.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from skinlesion_cli.common.events import ImagesDone, OnEvent, ignore
 from skinlesion_cli.curation.fingerprint import Bytes, Fingerprint, Floats, mirrored
 
 Indices = npt.NDArray[np.int64]
 
 DIMENSIONS = 48
-"""Principal axes that descriptors are compared on."""
+"""Principal components that descriptors are compared on."""
 CELL_SIZE = 128
-"""Descriptors in a cell, on average."""
+"""Descriptors per cell, on average."""
 PROBES = 4
-"""Cells that one descriptor is looked up in."""
+"""Cells in which a descriptor is looked up."""
 NEIGHBOURS = 8
-"""Matches that one descriptor may have in one cell."""
+"""Maximum number of matches of a descriptor per cell."""
 SIMILAR = 0.75
 """Least cosine of two descriptors that match."""
-TURNS = 12
-"""Angles that matches vote for; each votes for its two nearest."""
+ANGLE_BINS = 12
+"""Bins of the rotation angle that matches vote for; each match votes for its two nearest bins."""
 MIN_VOTES = 6
-"""Matches of about one angle that make two photographs worth aligning."""
+"""Matches of about one angle that two photographs need to be aligned."""
 BLOCK = 400
 """Photographs that are looked up at once."""
 ROWS = 50_000
+SEED = 0
+"""For the cells' centres. Another seed can find slightly different pairs."""
 
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """Two photographs with matching features.
-
-    `matches` (n, 2) holds the index of a feature of `a` and of one of `b`; with `mirror`, the features of
-    `a` were mirrored.
-    """
+    """Two photographs with matching features."""
 
     a: int
     b: int
     mirror: bool
+    """Whether the features of `a` were mirrored."""
     matches: Indices
+    """(n, 2): index of a feature of `a`, and of one of `b`."""
 
 
-def candidates(
-    prints: Sequence[Fingerprint], *, seed: int = 0, on_done: Callable[[int], object] = int
-) -> list[Candidate]:
-    """Pairs of photographs that share features, each once.
-
-    Args:
-        prints: of the whole set; `a` and `b` are indices of it, in no order.
-        seed: of the cells' centres. Another seed can find slightly other pairs.
-        on_done: is told how many photographs were looked up; by default, nobody is.
-    """
+def find_candidates(prints: Sequence[Fingerprint], *, on_event: OnEvent = ignore) -> list[Candidate]:
+    """Pairs of photographs that share features, each pair once; `a` and `b` are indices of `prints`."""
     first = np.concatenate([[0], np.cumsum([len(p.descriptors) for p in prints])])
     if first[-1] < 2:
         return []
-    index = _Index(prints, np.random.default_rng(seed))
+    index = _Index(prints, np.random.default_rng(SEED))
     found: list[Candidate] = []
     for start in range(0, len(prints), BLOCK):
         stop = min(start + BLOCK, len(prints))
         for mirror in (False, True):
             matches = index.lookup(slice(first[start], first[stop]), mirror)
             found += _agreeing(matches, index.owner, index.angle, first, mirror)
-        on_done(stop)
-    # A pair is found from either side: the side with more matches speaks for it.
+        on_event(ImagesDone("matching features", stop, len(prints)))
+    # A pair is found from either side: the one with more matches is kept.
     best: dict[tuple[int, int], Candidate] = {}
     for candidate in sorted(found, key=lambda one: len(one.matches)):
         best[min(candidate.a, candidate.b), max(candidate.a, candidate.b)] = candidate
@@ -100,7 +93,7 @@ class _Index:
         return np.concatenate(parts)
 
     def lookup(self, rows: slice, mirror: bool) -> Indices:
-        """(n, 2): a feature of `rows`, mirrored if asked, and one of another photograph that is like it."""
+        """(n, 2): a feature of `rows`, mirrored if asked, and a similar one of another photograph."""
         asked = self._projected(mirrored(self._raw[rows])) if mirror else self._stored[rows]
         owner = self.owner[rows]
         probes = _nearest(asked, self._centres, PROBES)
@@ -129,7 +122,7 @@ def _principal(sample: Bytes) -> tuple[Floats, Floats]:
 
 
 def _centres(stored: Floats, count: int, random: np.random.Generator) -> Floats:
-    """Sampled descriptors, once moved to the mean of what lies nearest to them."""
+    """Sampled descriptors after one step of k-means."""
     centres = stored[random.permutation(len(stored))[:count]]
     sample = stored[random.permutation(len(stored))[: 10 * count]]
     moved = centres.copy()
@@ -139,7 +132,7 @@ def _centres(stored: Floats, count: int, random: np.random.Generator) -> Floats:
 
 
 def _nearest(rows: Floats, centres: Floats, count: int) -> npt.NDArray[np.int32]:
-    """(n, count): the nearest centres of each row, in no order."""
+    """(n, count): the nearest centres of each row, unordered."""
     count = min(count, len(centres))
     result = np.empty((len(rows), count), np.int32)
     step = max(64, 8_000_000 // len(centres))
@@ -155,18 +148,18 @@ def _nearest(rows: Floats, centres: Floats, count: int) -> npt.NDArray[np.int32]
 def _agreeing(
     matches: Indices, owner: Indices, angle: Floats, first: Indices, mirror: bool
 ) -> Iterator[Candidate]:
-    """Matches by pair of photographs, where enough of them turn the picture alike."""
+    """The matches of each pair of photographs, where enough of them rotate the image alike."""
     total = len(first)
     one, other = matches[:, 0], matches[:, 1]
-    turn = (angle[other] + (angle[one] if mirror else -angle[one])) / (2 * np.pi) * TURNS
+    turn = (angle[other] + (angle[one] if mirror else -angle[one])) / (2 * np.pi) * ANGLE_BINS
     pair = owner[one] * total + owner[other]
-    bins = np.concatenate([np.floor(turn), np.floor(turn) + 1]).astype(np.int64) % TURNS
-    code = np.tile(pair, 2) * TURNS + bins
+    bins = np.concatenate([np.floor(turn), np.floor(turn) + 1]).astype(np.int64) % ANGLE_BINS
+    code = np.tile(pair, 2) * ANGLE_BINS + bins
     order = np.argsort(code, kind="stable")
     starts = np.concatenate([[0], np.nonzero(np.diff(code[order]))[0] + 1, [len(code)]])
     sizes = np.diff(starts)
     best: dict[int, Indices] = {}
-    # The strongest angle of a pair comes last and stays.
+    # The strongest angle of a pair comes last and is kept.
     strong = np.nonzero(sizes >= MIN_VOTES)[0]
     for group in strong[np.argsort(sizes[strong], kind="stable")]:
         rows = order[starts[group] : starts[group + 1]] % len(matches)

@@ -1,6 +1,6 @@
-"""A drawn data set: fourteen kinds of synthetic lesions, as JPEG files, for trying the tool without data.
+"""A small synthetic data set for trying the tool without data: JPEG drawings of fourteen kinds of lesions.
 
-Nothing here resembles a diagnosis. Each class is a pattern that a small network can learn in seconds.
+The drawings have no diagnostic meaning. Each class is a pattern that a small network learns in seconds.
 """
 
 import math
@@ -11,13 +11,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
-# Drawn large and shrunk, so that edges are smooth.
+from skinlesion_cli.data.splits import SPLITS
+
 SCALE = 2
+"""Drawings are made larger by this factor and shrunk, which smooths their edges."""
 
 
 @dataclass
 class Sketch:
-    """A patch of skin that patterns are drawn on. Lengths are in pixels of the large drawing."""
+    """A patch of skin to draw on. Lengths are in pixels of the large drawing."""
 
     image: Image.Image
     random: np.random.Generator
@@ -26,20 +28,20 @@ class Sketch:
 
     @property
     def pen(self) -> ImageDraw.ImageDraw:
-        """For drawing opaque shapes."""
+        """For opaque shapes."""
         return ImageDraw.Draw(self.image)
 
     def blend(self, mask: Image.Image, colour: tuple[int, int, int], blur: float, opacity: float) -> None:
-        """Lay a colour on the skin where the mask (L) is bright."""
+        """Blend a colour into the image where the mask (L) is bright."""
         soft = mask.filter(ImageFilter.GaussianBlur(blur)).point(lambda value: value * opacity)
         self.image.paste(Image.new("RGB", self.image.size, colour), (0, 0), soft)
 
     def mask(self) -> Image.Image:
-        """An empty mask of the skin's size."""
+        """An empty mask of the image's size."""
         return Image.new("L", self.image.size)
 
     def blob(self, radius: float, wobble: float, centre: tuple[float, float] | None = None) -> Image.Image:
-        """The mask of a round shape with an uneven border."""
+        """The mask of a round shape with an irregular border."""
         angles = np.linspace(0, 2 * math.pi, 72, endpoint=False)
         phases = self.random.uniform(0, 2 * math.pi, 4)
         waves = sum(np.sin((k + 2) * angles + phase) / (k + 1) for k, phase in enumerate(phases))
@@ -50,8 +52,8 @@ class Sketch:
         ImageDraw.Draw(mask).polygon([tuple(point) for point in points.tolist()], fill=255)
         return mask
 
-    def around(self, count: int, spread: float) -> list[tuple[float, float]]:
-        """Points scattered about the centre, within `spread` radii."""
+    def scatter(self, count: int, spread: float) -> list[tuple[float, float]]:
+        """Random points within `spread` radii of the centre."""
         angles = self.random.uniform(0, 2 * math.pi, count)
         lengths = self.radius * spread * np.sqrt(self.random.uniform(0, 1, count))
         x, y = self.centre
@@ -87,12 +89,12 @@ def _ring(sketch: Sketch) -> None:
 
 
 def _dots(sketch: Sketch) -> None:
-    for at in sketch.around(45, 1.3):
+    for at in sketch.scatter(45, 1.3):
         sketch.disc(at, sketch.random.uniform(2, 5), (84, 48, 34))
 
 
 def _pustules(sketch: Sketch) -> None:
-    for at in sketch.around(8, 1.5):
+    for at in sketch.scatter(8, 1.5):
         size = sketch.random.uniform(0.16, 0.26) * sketch.radius
         sketch.disc(at, size * 1.5, (196, 84, 78))
         sketch.disc(at, size * 0.8, (243, 229, 190))
@@ -121,13 +123,13 @@ def _network(sketch: Sketch) -> None:
 
 
 def _flush(sketch: Sketch) -> None:
-    for at in sketch.around(5, 1.2):
+    for at in sketch.scatter(5, 1.2):
         sketch.blend(sketch.blob(sketch.radius * 0.9, 0.3, at), (214, 78, 74), 14, 0.7)
 
 
 def _scales(sketch: Sketch) -> None:
     sketch.blend(sketch.blob(sketch.radius * 1.1, 0.25), (206, 116, 108), 4, 0.9)
-    for x, y in sketch.around(40, 1.0):
+    for x, y in sketch.scatter(40, 1.0):
         dx = sketch.random.uniform(5, 13)
         sketch.pen.line((x, y, x + dx, y + sketch.random.normal(0, 3)), fill=(250, 244, 236), width=4)
 
@@ -153,12 +155,12 @@ def _blue_nodule(sketch: Sketch) -> None:
 
 def _crust(sketch: Sketch) -> None:
     sketch.blend(sketch.blob(sketch.radius, 0.5), (206, 158, 52), 1, 0.95)
-    for at in sketch.around(26, 0.8):
+    for at in sketch.scatter(26, 0.8):
         sketch.disc(at, sketch.random.uniform(3, 7), (148, 98, 28))
 
 
 def _bubbles(sketch: Sketch) -> None:
-    for x, y in sketch.around(16, 1.2):
+    for x, y in sketch.scatter(16, 1.2):
         r = sketch.random.uniform(7, 15)
         sketch.pen.ellipse((x - r, y - r, x + r, y + r), fill=(232, 200, 190), outline=(150, 90, 86), width=2)
         sketch.disc((x - r * 0.3, y - r * 0.3), r * 0.25, (255, 255, 255))
@@ -166,7 +168,7 @@ def _bubbles(sketch: Sketch) -> None:
 
 @dataclass(frozen=True)
 class Kind:
-    """One drawn class: how it is drawn, and how many images of it each split gets."""
+    """One class: how it is drawn, and its number of images per split."""
 
     draw: Callable[[Sketch], None]
     train: int
@@ -174,7 +176,7 @@ class Kind:
     test: int
 
 
-# As unequal as skin data are: 10 to 1 in training.
+# Imbalanced, as skin data are: 10 to 1 in training.
 KINDS: dict[str, Kind] = {
     "synthetic blotch": Kind(_blotch, 60, 8, 10),
     "synthetic two-tone": Kind(_two_tone, 40, 6, 8),
@@ -194,16 +196,13 @@ KINDS: dict[str, Kind] = {
 
 
 def draw_lesion(kind: str, seed: int) -> Image.Image:
-    """Draw one picture of a class in `KINDS`; the same seed draws the same picture."""
+    """Draw one image of a class in `KINDS`; the same seed draws the same image."""
     random = np.random.default_rng((seed, list(KINDS).index(kind)))
     width, height = int(random.integers(150, 230)), int(random.integers(130, 180))
     large = (width * SCALE, height * SCALE)
     radius = float(random.uniform(0.2, 0.3)) * min(large)
-    centre = (
-        float(random.uniform(0.42, 0.58)) * large[0],
-        float(random.uniform(0.42, 0.58)) * large[1],
-    )
-    sketch = Sketch(_skin(large, random), random, centre, radius)
+    x, y = (float(random.uniform(0.42, 0.58)) * side for side in large)
+    sketch = Sketch(_skin(large, random), random, (x, y), radius)
     KINDS[kind].draw(sketch)
     return sketch.image.resize((width, height), Image.Resampling.LANCZOS)
 
@@ -211,10 +210,9 @@ def draw_lesion(kind: str, seed: int) -> Image.Image:
 def _skin(size: tuple[int, int], random: np.random.Generator) -> Image.Image:
     tone = np.array([random.uniform(196, 232), random.uniform(150, 186), random.uniform(124, 160)])
     width, height = size
-    # Light falls from one side; fine and coarse noise make it skin rather than paper.
-    slope = np.linspace(-1, 1, width)[None, :] * random.normal(0, 9) + np.linspace(-1, 1, height)[
-        :, None
-    ] * random.normal(0, 9)
+    # Light from one side, with fine and coarse noise, looks like skin rather than paper.
+    across, down = np.linspace(-1, 1, width)[None, :], np.linspace(-1, 1, height)[:, None]
+    slope = across * random.normal(0, 9) + down * random.normal(0, 9)
     coarse = Image.fromarray(random.normal(128, 40, (12, 16)).clip(0, 255).astype(np.uint8))
     mottle = (np.asarray(coarse.resize(size, Image.Resampling.BICUBIC), dtype=np.float64) - 128) * 0.12
     grain = random.normal(0, 4, (height, width))
@@ -223,23 +221,19 @@ def _skin(size: tuple[int, int], random: np.random.Generator) -> Image.Image:
 
 
 def write_data_set(folder: Path, seed: int = 0) -> int:
-    """Draw the data set as `folder/{train,val,test}/<Class>/NNN.jpg`.
+    """Draw the data set as `folder/{train,val,test}/CLASS/NNN.jpg`, and return the number of images.
 
     Args:
         folder: must not exist.
-        seed: of the drawings.
-
-    Returns:
-        The number of images.
+        seed: for the drawings.
     """
     written = 0
     for name, kind in KINDS.items():
-        for split, count in (("train", kind.train), ("val", kind.val), ("test", kind.test)):
+        for split in SPLITS:
             target = folder / split / name
             target.mkdir(parents=True)
-            for number in range(count):
-                # Every picture has a seed of its own, so no two splits share one.
-                picture = draw_lesion(name, seed * 1_000_000 + written)
-                picture.save(target / f"{number:03}.jpg", quality=90)
+            for number in range(getattr(kind, split)):
+                # Each image has its own seed, so that no two splits share one.
+                draw_lesion(name, seed * 1_000_000 + written).save(target / f"{number:03}.jpg", quality=90)
                 written += 1
     return written

@@ -1,6 +1,6 @@
-"""Reading photographs, and the exact pixels that the model sees of them.
+"""Reading photographs, and the crop of them that the model is given.
 
-Only Pillow and numpy: these functions run in worker processes and threads, and without torch.
+Only Pillow and numpy, no torch: these functions run in worker processes and threads.
 """
 
 import math
@@ -23,45 +23,45 @@ from skinlesion_cli.common.text import shortened
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
-"""All that is ever decoded, whatever a file's name. Pillow knows forty more, among them PostScript, for which
-it starts another program."""
+"""The formats that are decoded, whatever the file is called. Pillow knows forty more, such as PostScript, for
+which it runs another program."""
 
-# What no photograph of skin is, and what would take memory without bound: a picture of this size takes
-# 2 GB at most, in whatever format it comes. Cameras of 100 megapixels are let through.
+# Outside these limits an image is no photograph of skin, or would take unbounded memory: one of the largest
+# size takes at most 2 GB, in any format. Photographs of 100-megapixel cameras are accepted.
 MIN_SIDE = 8
 MAX_PIXELS = 120_000_000
 MAX_ASPECT = 20
 LARGE_PIXELS = 30_000_000
-"""Larger pictures are decoded one at a time in a process, however many threads read."""
-ROWS_AT_ONCE = 512
-"""Of a transparent picture, laid on white in strips so that no second copy of it is made."""
+"""Larger images are decoded one at a time per process, however many threads read."""
+STRIP_ROWS = 512
+"""A transparent image is put on white in strips of this height, to avoid a second copy of it."""
 
-_TILE = (322, 323)
-"""TIFF's tags of the width and the length of a tile."""
+_TIFF_TILE_SIZE = (322, 323)
+"""The TIFF tags of a tile's width and length."""
 
 _ONE_LARGE = threading.RLock()
 
 
 def has_image_suffix(path: Path) -> bool:
-    """Whether the name says that the file is an image."""
+    """Whether the file has the suffix of an image."""
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def read_image(path: Path, *, shorter: int | None = None) -> Image.Image:
-    """Read a photograph as 8-bit RGB, upright.
+    """Read a photograph as upright 8-bit RGB.
 
-    EXIF orientation is applied; CMYK and greyscale are converted; 16-bit greys keep their upper 8 bits;
-    transparency is laid on white; of an animation the first frame is taken.
+    EXIF orientation is applied; CMYK and greyscale are converted; 16-bit greyscale keeps its upper 8 bits;
+    transparency is put on white; the first frame of an animation is taken.
 
     Args:
         path: the file.
         shorter: a JPEG may be decoded at a half, a quarter or an eighth of its size, as long as its shorter
-            side keeps this length: much faster for large photographs.
+            side stays at least this long: much faster for large photographs.
 
     Raises:
-        UnreadableImageError: no image, cut short, too small, too large or too narrow for a photograph.
+        UnreadableImageError: not an image, truncated, too small, too large or too narrow for a photograph.
     """
-    with _named_faults(path), _opened(path) as image:
+    with _open(path) as image:
         if shorter is not None:
             image.draft(None, (shorter, shorter))
         with _ONE_LARGE if image.width * image.height > LARGE_PIXELS else nullcontext():
@@ -70,78 +70,56 @@ def read_image(path: Path, *, shorter: int | None = None) -> Image.Image:
 
 
 def upright_size(path: Path, *, shorter: int | None = None) -> tuple[int, int]:
-    """Width and height of a photograph as `read_image` gives it, from its head alone.
+    """Width and height of a photograph as `read_image` returns it, from its header alone.
 
     Raises:
-        UnreadableImageError: the head is no head of a readable image.
+        UnreadableImageError: the header is not that of a readable image.
     """
-    with _named_faults(path), _opened(path) as image:
+    with _open(path) as image:
         if shorter is not None:
             image.draft(None, (shorter, shorter))
         width, height = image.size
         if isinstance(image, TiffImageFile):
-            # Pillow turns the size of a TIFF, and of no other, before it turns the pixels.
+            # Pillow rotates the size of a TIFF, and of no other format, before it rotates the pixels.
             width, height = image.tag_v2[ExifTags.Base.ImageWidth], image.tag_v2[ExifTags.Base.ImageLength]
-        lies_on_its_side = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
-        return (height, width) if lies_on_its_side else (width, height)
-
-
-def check_image(path: Path) -> None:
-    """Read only the head of a file, at a small fraction of the cost of its pixels.
-
-    Finds files that are no images or of an impossible size, not ones that are cut short.
-
-    Raises:
-        UnreadableImageError: the head is no head of a readable image.
-    """
-    with _named_faults(path), _opened(path):
-        pass
+        rotated = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+        return (height, width) if rotated else (width, height)
 
 
 def stored_kind(path: Path) -> tuple[tuple[int, int], str]:
-    """Width and height as stored, and Pillow's name of the pixels' kind (RGB, L, CMYK, …), from the head.
+    """Stored width and height, and Pillow's name of the pixel format (RGB, L, CMYK, …), from the header.
 
     Raises:
-        UnreadableImageError: the head is no head of a readable image.
+        UnreadableImageError: the header is not that of a readable image.
     """
-    with _named_faults(path), _opened(path) as image:
+    with _open(path) as image:
         return image.size, image.mode
 
 
 def check_images(paths: Iterable[Path]) -> None:
-    """`check_image` for many files, naming all that fail.
+    """Check the headers of files, at a small fraction of the cost of decoding them.
+
+    Finds files that are not images or have an invalid size, but not truncated ones.
 
     Raises:
-        UnreadableImageError: one or more are not readable.
+        UnreadableImageError: one or more cannot be read; the message names them.
     """
     faults = []
     for path in paths:
         try:
-            check_image(path)
+            stored_kind(path)
         except UnreadableImageError as error:
             faults.append(str(error))
     if faults:
         more = "" if len(faults) == 1 else f" ({len(faults)} such files in all)"
-        raise UnreadableImageError("; ".join(faults[:20]) + f"{more}: mend or remove them")
-
-
-@contextmanager
-def _named_faults(path: Path) -> Iterator[None]:
-    try:
-        with _quiet:
-            yield
-    # Pillow's decoders raise many types on damaged files, SyntaxError, struct.error and ValueError among
-    # them; what all have in common is that this file cannot be read.
-    except Exception as error:
-        raise UnreadableImageError(f"cannot read {path}: {_reason(error)}") from None
+        raise UnreadableImageError("; ".join(faults[:20]) + f"{more}: repair or remove them")
 
 
 class _Quiet:
-    """While any thread reads, Pillow's warnings are ignored.
+    """Ignores Pillow's warnings while any thread reads.
 
-    They are of odd metadata, which no pixel depends on, and of sizes, which are checked here. Filters of
-    warnings belong to the whole process, so the first that enters sets one and the last that leaves takes it
-    away.
+    They are about odd metadata, which no pixel depends on, and about sizes, which are checked here. Warning
+    filters belong to the whole process, so the first thread that enters sets one and the last removes it.
     """
 
     def __init__(self) -> None:
@@ -165,19 +143,24 @@ class _Quiet:
 _quiet = _Quiet()
 
 
-def _opened(path: Path) -> Image.Image:
-    # Before it is opened: a pipe or a device would keep the reader waiting.
-    if fault := fault_of(path, MAX_IMAGE_BYTES):
-        raise ValueError(fault)
-    image = Image.open(path, formats=FORMATS)
-    if problem := _problem(image):
-        image.close()
-        raise ValueError(f"{image.width}×{image.height} pixels, {problem}")
-    return image
+@contextmanager
+def _open(path: Path) -> Iterator[Image.Image]:
+    """The image, not yet decoded; whatever fails until it is closed becomes an `UnreadableImageError`."""
+    try:
+        # Before it is opened: opening a pipe or a device would block.
+        if fault := fault_of(path, MAX_IMAGE_BYTES):
+            raise ValueError(fault)
+        with _quiet, Image.open(path, formats=FORMATS) as image:
+            if problem := _problem(image):
+                raise ValueError(f"{image.width}×{image.height} pixels, {problem}")
+            yield image
+    # Pillow's decoders raise many types for damaged files, such as SyntaxError, struct.error and ValueError.
+    except Exception as error:
+        raise UnreadableImageError(f"cannot read {path}: {_reason(error)}") from None
 
 
 def _problem(image: Image.Image) -> str:
-    """Why a picture of this size is not decoded; an empty text where it may be."""
+    """Why an image of this size is not decoded; empty where it is."""
     width, height = image.size
     if min(width, height) < MIN_SIDE:
         return f"too small to be a photograph (each side needs {MIN_SIDE})"
@@ -185,8 +168,11 @@ def _problem(image: Image.Image) -> str:
         return f"more than {MAX_PIXELS:,}"
     if max(width, height) > MAX_ASPECT * min(width, height):
         return f"too narrow to be a photograph (1 : {MAX_ASPECT} at most)"
-    # A tile is decoded whole, however little of it lies in the picture.
-    if isinstance(image, TiffImageFile) and math.prod(image.tag_v2.get(tag, 0) for tag in _TILE) > MAX_PIXELS:
+    # A tile is decoded completely, however little of it the image covers.
+    if (
+        isinstance(image, TiffImageFile)
+        and math.prod(image.tag_v2.get(tag, 0) for tag in _TIFF_TILE_SIZE) > MAX_PIXELS
+    ):
         return f"in tiles of more than {MAX_PIXELS:,}"
     return ""
 
@@ -199,14 +185,14 @@ def _reason(error: Exception) -> str:
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
-    depth_is_16 = image.format == "PNG"
+    is_png = image.format == "PNG"
     ImageOps.exif_transpose(image, in_place=True)
-    # Some versions of Pillow open a 16-bit PNG as "I"; elsewhere "I" is 32 bits of any range.
-    if image.mode.startswith("I;16") or (image.mode == "I" and depth_is_16):
-        # Pillow's own conversion clips at 255 and turns a 16-bit photograph white.
+    # Some versions of Pillow open a 16-bit PNG as "I"; in other formats "I" is 32 bits of any range.
+    if image.mode.startswith("I;16") or (image.mode == "I" and is_png):
+        # Pillow's conversion clips at 255, which turns a 16-bit photograph white.
         image = Image.fromarray(np.clip(np.asarray(image) >> 8, 0, 255).astype(np.uint8))
     elif image.mode in ("I", "F"):
-        raise ValueError("32-bit pixels have no known range; save it with 8 or 16 bits")
+        raise ValueError("32-bit pixels have no known range; save the image with 8 or 16 bits")
     if image.has_transparency_data:
         return _on_white(image)
     return image if image.mode == "RGB" else image.convert("RGB")
@@ -214,8 +200,8 @@ def _upright_rgb(image: Image.Image) -> Image.Image:
 
 def _on_white(image: Image.Image) -> Image.Image:
     opaque = Image.new("RGB", image.size)
-    for top in range(0, image.height, ROWS_AT_ONCE):
-        strip = image.crop((0, top, image.width, min(top + ROWS_AT_ONCE, image.height))).convert("RGBA")
+    for top in range(0, image.height, STRIP_ROWS):
+        strip = image.crop((0, top, image.width, min(top + STRIP_ROWS, image.height))).convert("RGBA")
         white = Image.new("RGBA", strip.size, "white")
         opaque.paste(Image.alpha_composite(white, strip).convert("RGB"), (0, top))
     return opaque
@@ -223,7 +209,7 @@ def _on_white(image: Image.Image) -> Image.Image:
 
 @dataclass(frozen=True)
 class Frame:
-    """A rectangle in a picture's own pixels; edges may lie between pixels, or outside a small picture."""
+    """A rectangle in pixels of an image; edges may be between pixels, or outside a small image."""
 
     left: float
     top: float
@@ -237,34 +223,32 @@ def resize_side(img_size: int) -> int:
 
 
 def centre_crop(image: Image.Image, img_size: int) -> Image.Image:
-    """Evaluation's view: shorter side to `resize_side` (bilinear, antialiased), then the centre square.
+    """The evaluation transform: shorter side to `resize_side` (bilinear, antialiased), then a centre crop.
 
-    Equal to torchvision's Resize and CenterCrop on the same picture, to the bit.
+    Bit-identical to torchvision's Resize and CenterCrop on the same image.
 
     Args:
         image: RGB, any size.
         img_size: side of the result in pixels.
     """
-    width, height = _resized(image.size, resize_side(img_size))
-    left, top = _offset(width, img_size), _offset(height, img_size)
-    resized = image.resize((width, height), Image.Resampling.BILINEAR)
+    size, left, top = _resized(image.size, img_size)
+    resized = image.resize(size, Image.Resampling.BILINEAR)
     return resized.crop((left, top, left + img_size, top + img_size))
 
 
 def centre_frame(size: tuple[int, int], img_size: int) -> Frame:
-    """Where the pixels of `centre_crop` come from, in a picture of `size` (width, height)."""
-    width, height = _resized(size, resize_side(img_size))
+    """The part of an image of `size` (width, height) that `centre_crop` shows."""
+    (width, height), left, top = _resized(size, img_size)
     scale_x, scale_y = size[0] / width, size[1] / height
-    left, top = _offset(width, img_size), _offset(height, img_size)
     return Frame(left * scale_x, top * scale_y, (left + img_size) * scale_x, (top + img_size) * scale_y)
 
 
-def _resized(size: tuple[int, int], shorter: int) -> tuple[int, int]:
+def _resized(size: tuple[int, int], img_size: int) -> tuple[tuple[int, int], int, int]:
+    """Width and height before the centre crop, and the crop's left and top."""
     width, height = size
+    shorter = resize_side(img_size)
     if width <= height:
-        return shorter, int(shorter * height / width)
-    return int(shorter * width / height), shorter
-
-
-def _offset(length: int, crop: int) -> int:
-    return round((length - crop) / 2.0)
+        width, height = shorter, int(shorter * height / width)
+    else:
+        width, height = int(shorter * width / height), shorter
+    return (width, height), round((width - img_size) / 2.0), round((height - img_size) / 2.0)

@@ -1,22 +1,22 @@
-"""The manifest: what is known of each image of a data set, in `manifest.csv` beside the split folders.
+"""The manifest of a data set: `manifest.csv` beside the split folders, with `split,class,file,group,source`.
 
-Columns `split,class,file,group,source`. A group is a lesion or a patient; images of one group belong on one
-side.
+A group is a lesion or a patient; the images of one group belong in one split.
 """
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, fields
+from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.files import read_table, write_csv
 
 MANIFEST = "manifest.csv"
+_COLUMNS = ("split", "class", "file", "group", "source")
 
 
 @dataclass(frozen=True)
 class ManifestRow:
-    """One image of a data set: it lies at `split/label/file` below the manifest's folder."""
+    """One image of a data set, at `split/label/file` in the manifest's folder."""
 
     split: str
     label: str
@@ -30,13 +30,13 @@ class Origins:
     """Where the images of a split come from, in their order."""
 
     groups: list[str] | None
-    """Lesion or patient of each image; None unless it is known of all."""
+    """Lesion or patient of each image; None unless known for all."""
     sources: list[str] | None
-    """Data set of each image, an empty text where it is not known; None where it is known of none."""
+    """Data set of each image, empty where unknown; None where unknown for all."""
 
 
 def origins_of(data_root: Path, split: str, files: Sequence[Path]) -> Origins:
-    """Group and source of each image of a split, by the manifest of the data set.
+    """Group and source of each image of a split, from the data set's manifest if it has one.
 
     Args:
         data_root: the data set's folder.
@@ -54,47 +54,54 @@ def origins_of(data_root: Path, split: str, files: Sequence[Path]) -> Origins:
 
 
 def origins_in(manifest: Path, split: str, images: Sequence[str]) -> Origins:
-    """Group and source of each image of a predictions file, by a manifest that must name all of them.
+    """Group and source of each image of a predictions file, from a manifest that must list them all.
 
     Args:
         manifest: the file.
-        split: the split whose images are meant.
-        images: `class/file` each, as `evaluate` writes them, or `split/class/file`.
+        split: the split of the images.
+        images: `class/file`, as `evaluate` writes them, or `split/class/file`.
 
     Raises:
-        InputError: the manifest cannot be read, or an image is not in it.
+        InputError: the manifest cannot be read, or does not list an image.
     """
     rows = _rows_by_image(manifest, split)
-    found = [rows.get(image) or rows.get(image.removeprefix(f"{split}/")) for image in images]
-    for image, row in zip(images, found, strict=True):
+    found = []
+    for image in images:
+        row = rows.get(image) or rows.get(image.removeprefix(f"{split}/"))
         if row is None:
             raise InputError(
                 f"{manifest} has no image {image} in the split {split}; name another split with --split, "
                 "or predictions whose images are called class/file"
             )
-    return _origins([row for row in found if row is not None])
+        found.append(row)
+    return _origins(found)
 
 
 def groups_in(manifest: Path, split: str, images: Sequence[str]) -> list[str]:
-    """Group of each image, by a manifest that must give one for all of them.
-
-    Its arguments are those of `origins_in`.
+    """Group of each image, from a manifest that must have one for each; arguments as for `origins_in`.
 
     Raises:
-        InputError: the manifest cannot be read, or it gives no group for an image.
+        InputError: the manifest cannot be read, or has no group for an image.
     """
     groups = origins_in(manifest, split, images).groups
     if groups is None:
         raise InputError(
-            f"{manifest} gives no group for some images of the split {split}; fill in its group column"
+            f"{manifest} has no group for some images of the split {split}; fill in its group column"
         )
     return groups
 
 
+def write_manifest(folder: Path, rows: Sequence[ManifestRow]) -> Path:
+    """Write `folder/manifest.csv`, and return its path."""
+    path = folder / MANIFEST
+    write_csv(path, _COLUMNS, [astuple(row) for row in rows])
+    return path
+
+
 def _rows_by_image(path: Path, split: str) -> dict[str, dict[str, str]]:
     columns, rows = read_table(path)
-    if not {"split", "class", "file", "group"} <= set(columns):
-        raise InputError(f"{path} needs the columns split,class,file,group")
+    if not set(_COLUMNS[:4]) <= set(columns):
+        raise InputError(f"{path} needs the columns {','.join(_COLUMNS[:4])}")
     return {f"{row['class']}/{row['file']}": row for row in rows if row["split"] == split}
 
 
@@ -102,11 +109,3 @@ def _origins(rows: Sequence[dict[str, str]]) -> Origins:
     groups = [row.get("group", "") for row in rows]
     sources = [row.get("source", "") for row in rows]
     return Origins(groups if all(groups) else None, sources if any(sources) else None)
-
-
-def write_manifest(folder: Path, rows: Sequence[ManifestRow]) -> Path:
-    """Write `folder/manifest.csv`, whole or not at all, and return its path."""
-    path = folder / MANIFEST
-    header = ["class" if field.name == "label" else field.name for field in fields(ManifestRow)]
-    write_csv(path, header, [astuple(row) for row in rows])
-    return path

@@ -1,8 +1,9 @@
-"""Data sets as folders: `data/{train,val,test}/<Class>/…`, one folder a class."""
+"""Data sets as folders: `data/{train,val,test}/CLASS/…`, one folder per class."""
 
 import glob
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,43 +15,43 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True)
 class Split:
-    """The labelled images of one split, class by class, each class in the order of its file names."""
+    """The labelled images of one split, sorted by class, then by file name."""
 
     name: str
     root: Path
     classes: tuple[str, ...]
     files: tuple[Path, ...]
-    """Under `root`, relative to it."""
+    """Relative to `root`."""
     labels: tuple[int, ...]
-    """Index into `classes` of each file."""
+    """Index into `classes`, for each file."""
     left_out: int
-    """Files without an image's suffix."""
+    """Number of files without the suffix of an image."""
 
     @property
     def counts(self) -> dict[str, int]:
-        """Images of each class, in the order of `classes`."""
-        counts = [0] * len(self.classes)
-        for label in self.labels:
-            counts[label] += 1
-        return dict(zip(self.classes, counts, strict=True))
+        """Number of images per class, in the order of `classes`."""
+        counts = Counter(self.labels)
+        return {name: counts[label] for label, name in enumerate(self.classes)}
 
     @property
     def paths(self) -> list[Path]:
-        """The files as they are opened."""
+        """The files, including `root`."""
         return [self.root / file for file in self.files]
 
 
 def read_split(data_root: Path, name: str) -> Split:
-    """List one split.
+    """List the images of one split.
 
     Raises:
-        InputError: the folder, its classes or a class's images are missing.
+        InputError: the folder, its classes or the images of a class are missing.
     """
     if not data_root.is_dir():
         raise InputError(f"there is no folder {data_root}; name the data set's folder with --data")
     root = data_root / name
     if not root.is_dir():
-        raise InputError(f"{data_root} has no {name}/ folder; each split is a folder with one folder a class")
+        raise InputError(
+            f"{data_root} has no {name}/ folder; each split is a folder with one folder per class"
+        )
     classes = class_folders(root)
     if not classes:
         raise InputError(f"{root} has no class folders; each class is a folder of images")
@@ -58,53 +59,39 @@ def read_split(data_root: Path, name: str) -> Split:
     labels: list[int] = []
     left_out = 0
     for label, class_name in enumerate(classes):
-        images, others = _images_below(root, class_name)
+        images, others = list_files(root, class_name)
         if not images:
             raise InputError(f"{root / class_name} holds no images; add some, or remove the folder")
         files += images
         labels += [label] * len(images)
-        left_out += others
+        left_out += len(others)
     return Split(name, root, tuple(classes), tuple(files), tuple(labels), left_out)
 
 
-def class_folders(root: Path) -> list[str]:
-    """Names of the class folders below `root`, in alphabetical order; hidden ones are none.
-
-    Raises:
-        InputError: the folder cannot be listed.
-    """
-    try:
-        return sorted(
-            entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")
-        )
-    except OSError as error:
-        raise InputError(f"cannot list {root}: {error.strerror}") from None
-
-
 def read_splits(data_root: Path, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, Split]:
-    """List several splits that must hold the same classes.
+    """List the images of several splits, which must have the same classes.
 
     Args:
         data_root: the data set's folder.
-        names: splits that must be there.
-        optional: splits that are taken when they are there.
+        names: splits that must exist.
+        optional: splits that are read if they exist.
 
     Raises:
         InputError: as `read_split`, or the classes of two splits differ.
     """
-    splits = {name: read_split(data_root, name) for name in names}
-    splits |= {name: read_split(data_root, name) for name in optional if (data_root / name).is_dir()}
+    present = [*names, *(name for name in optional if (data_root / name).is_dir())]
+    splits = {name: read_split(data_root, name) for name in present}
     first = splits[names[0]]
     for split in splits.values():
-        require_classes(split, first.classes, f"{first.root}")
+        require_classes(split, first.classes, str(first.root))
     return splits
 
 
 def require_classes(split: Split, classes: Sequence[str], owner: str) -> None:
-    """Hold the classes of `split` against those of `owner`.
+    """Require that a split has the classes of `owner`.
 
     Raises:
-        InputError: they differ; the message names what is too much and what is missing.
+        InputError: they differ; the message names the extra and the missing classes.
     """
     extra = sorted(set(split.classes) - set(classes))
     missing = sorted(set(classes) - set(split.classes))
@@ -118,59 +105,86 @@ def require_classes(split: Split, classes: Sequence[str], owner: str) -> None:
     )
 
 
+def count_labels(images: Iterable[tuple[str, str]]) -> dict[str, dict[str, int]]:
+    """Number of images per class, per split, from the split and class of each image."""
+    counts: dict[str, dict[str, int]] = {}
+    for (split, label), number in Counter(images).items():
+        counts.setdefault(split, {})[label] = number
+    return counts
+
+
+def class_folders(root: Path) -> list[str]:
+    """Names of the folders in `root`, sorted, without hidden ones.
+
+    Raises:
+        InputError: the folder cannot be listed.
+    """
+    try:
+        return sorted(
+            entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")
+        )
+    except OSError as error:
+        raise InputError(f"cannot list {root}: {error.strerror}") from None
+
+
+def list_files(root: Path, folder: str = "") -> tuple[list[Path], list[Path]]:
+    """The images and the other files in `root/folder` and below, sorted, without hidden ones.
+
+    Returns:
+        Paths relative to `root`: those with the suffix of an image, and the others.
+
+    Raises:
+        InputError: a folder cannot be listed.
+    """
+    images: list[Path] = []
+    others: list[Path] = []
+    # os.walk does not follow links to folders, so a loop of links cannot trap it.
+    for where, folders, names in os.walk(root / folder, onerror=_refuse_unlisted):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(name for name in names if not name.startswith(".")):
+            path = Path(where, name).relative_to(root)
+            (images if has_image_suffix(path) else others).append(path)
+    return images, others
+
+
+def _refuse_unlisted(error: OSError) -> None:
+    # If it were skipped, its images would be missing from a score without a word.
+    raise InputError(f"cannot list {error.filename}: {error.strerror}")
+
+
 def find_images(arguments: Sequence[str]) -> list[Path]:
     """The image files that files, folders and globs name, in the order of the arguments.
 
-    A file is taken whatever its suffix; of folders (with all below them) and globs, only images are.
+    A named file is taken whatever its suffix; folders (searched recursively) and globs give images only.
 
     Raises:
-        InputError: an argument names nothing.
+        InputError: an argument matches nothing, or a folder cannot be listed.
     """
     found: list[Path] = []
     for argument in arguments:
         path = Path(argument)
         try:
-            is_folder, is_there = path.is_dir(), path.exists()
-        # Too long for a name, or in a folder that is closed to us.
+            is_folder, exists = path.is_dir(), path.exists()
+        # The name is too long, or in a folder without access.
         except (OSError, ValueError):
-            is_folder = is_there = False
+            is_folder = exists = False
         if is_folder:
-            matches = [path / file for file in _images_below(path, "")[0]]
-        elif is_there or not glob.has_magic(argument):
-            matches = [path] if is_there else []
+            matches = [path / file for file in list_files(path)[0]]
+        elif exists or not glob.has_magic(argument):
+            matches = [path] if exists else []
         else:
             matches = [Path(name) for name in sorted(glob.glob(argument, recursive=True))]  # noqa: PTH207
             matches = [match for match in matches if match.is_file() and has_image_suffix(match)]
         if not matches:
-            what = "no image in" if is_folder else "no file"
-            raise InputError(f"there is {what} {argument}")
+            raise InputError(f"there is no {'image in' if is_folder else 'file'} {argument}")
         found += matches
     return found
 
 
 def evenly(paths: Sequence[Path], most: int) -> list[Path]:
-    """At most `most` of the paths, spread evenly over all of them."""
+    """At most `most` of the paths, evenly spaced."""
     if len(paths) <= most:
         return list(paths)
     return [
         paths[(2 * index * (len(paths) - 1) + most - 1) // (2 * max(most - 1, 1))] for index in range(most)
     ]
-
-
-def _raise_unlisted(error: OSError) -> None:
-    # Passed over, a folder would be missing from a score without a word.
-    raise InputError(f"cannot list {error.filename}: {error.strerror}")
-
-
-def _images_below(root: Path, folder: str) -> tuple[list[Path], int]:
-    images, others = [], 0
-    # os.walk does not follow links to folders, so a circle of links cannot trap it.
-    for where, folders, names in os.walk(root / folder, onerror=_raise_unlisted):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(name for name in names if not name.startswith(".")):
-            path = Path(where, name)
-            if has_image_suffix(path):
-                images.append(path.relative_to(root))
-            else:
-                others += 1
-    return images, others

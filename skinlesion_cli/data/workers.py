@@ -1,4 +1,4 @@
-"""What reads images beside the main work. No torch here: the audit of a data set needs none."""
+"""Processes that read images. No torch here: the audit of a data set does not need it."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -9,16 +9,16 @@ from typing import TypeVar
 from skinlesion_cli.common.signals import outlive_signals
 
 Result = TypeVar("Result")
-FILES_A_TURN = 8
-"""Files that a process is handed at once: few enough to keep all busy, enough to make handing over cheap."""
+CHUNK = 8
+"""Files submitted to a process at once: few enough to keep all busy, enough to make submitting cheap."""
 
 
 def worker_count(num_workers: int | None, sharers: int = 1) -> int:
-    """Threads or processes that read images: as asked for, or one a usable CPU core and 8 at most.
+    """Number of threads or processes that read images.
 
     Args:
-        num_workers: as asked for; None leaves it to the machine.
-        sharers: processes of this machine that each want so many.
+        num_workers: as requested; None for one per usable CPU core, at most 8.
+        sharers: processes on this machine that share the cores.
     """
     return max(1, min(usable_cores() // sharers, 8)) if num_workers is None else num_workers
 
@@ -29,15 +29,15 @@ def usable_cores() -> int:
 
 
 def map_files(function: Callable[[Path], Result], paths: Sequence[Path], workers: int) -> Iterator[Result]:
-    """Yield `function(path)` for each path, in their order, from `workers` processes.
+    """Yield `function(path)` for each path, in order, computed by `workers` processes.
 
     Args:
-        function: of a module's top level, so that another process can find it.
+        function: defined at the top level of a module, so that it can be pickled.
         paths: the files.
-        workers: processes; below 2, this one does the work.
+        workers: processes; below 2, this process does the work.
     """
     if workers < 2:
         yield from map(function, paths)
         return
     with ProcessPoolExecutor(workers, initializer=outlive_signals) as pool:
-        yield from pool.map(function, paths, chunksize=FILES_A_TURN)
+        yield from pool.map(function, paths, chunksize=CHUNK)

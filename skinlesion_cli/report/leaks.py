@@ -3,8 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from skinlesion_cli.curation.check import Audit, PairFound
-from skinlesion_cli.curation.inventory import ImageRecord
+from skinlesion_cli.curation.audit import Audit, ImageRecord, PairFound
 from skinlesion_cli.data.images import read_image
 from skinlesion_cli.report.document import write_document
 from skinlesion_cli.report.markup import Content, Markup, lines, tag

@@ -2,9 +2,9 @@
 
     python tests/benchmarks/near_duplicates.py FOLDER [--photos 300] [--even] [--copies 14] [--keep DIR]
 
-Takes photographs of FOLDER (one folder a class) at random, or with --even spread over the classes, makes
-copies of each with two random operations at once, deals all of them at random into train, val and test, and
-compares the reported families with the truth.
+Takes photographs of FOLDER (one folder per class) at random, or with --even spread over the classes, makes
+copies of each with two random operations at once, assigns all of them at random to train, val and test, and
+compares the reported families with the true ones.
 """
 
 import argparse
@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
-from skinlesion_cli.curation.duplicates import families, find_duplicates
+from skinlesion_cli.curation.duplicates import find_duplicates
+from skinlesion_cli.curation.families import connected_components
 from skinlesion_cli.data.images import has_image_suffix, read_image
 
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
@@ -148,7 +149,7 @@ def main() -> None:
         start = time.perf_counter()
         pairs = find_duplicates(files, near=True, workers=options.workers)
         seconds = time.perf_counter() - start
-        found = families(len(files), pairs)
+        found = connected_components(len(files), [(pair.a, pair.b) for pair in pairs])
         family = {i: number for number, members in enumerate(found) for i in members}
 
         siblings = [

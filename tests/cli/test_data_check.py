@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from skinlesion_cli.curation.record import last_check
+from skinlesion_cli.curation.check_log import last_check
 from tests.conftest import CLASSES, Run, draw_data_set
 
 KEYS = {
@@ -74,7 +74,7 @@ def test_json_is_the_contracts(cli_run: Run, faulty: Path) -> None:
     assert {path: path.stat().st_mtime_ns for path in faulty.rglob("*")} == before
 
 
-def test_groups_on_two_sides_are_leaks(cli_run: Run, clean: Path, tmp_path: Path) -> None:
+def test_groups_that_span_splits_are_leaks(cli_run: Run, clean: Path, tmp_path: Path) -> None:
     for split in ("train", "test"):
         (clean / split / CLASSES[0] / "0.jpg").rename(clean / split / CLASSES[0] / f"{split}.jpg")
     (tmp_path / "groups.csv").write_text("lesion_id,image_id\nL1,train\nL1,test\nL2,1\n", encoding="utf-8")

@@ -103,7 +103,7 @@ def test_all_three_become_one_data_set(
     assert len({row["file"] for row in rows}) == len(rows)
     for line in (
         "HAM10000: 12 images taken",
-        "left out 1: listed in the table, no file",
+        "left out 1: listed in the table, but no file",
         "left out 1: file without a row in the table",
         "left out 12: already taken from another download",
         "left out 10: augmented copy",

@@ -10,7 +10,7 @@ from tests.conftest import CLASSES, Run, draw_data_set
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """One folder a class, with names that differ in a class; the last image of each class is a copy."""
+    """One folder per class; the last image of each class is a copy."""
     folder = draw_data_set(tmp_path, {"source": (12, 8, 5)}) / "source"
     for name in CLASSES:
         shutil.copy(folder / name / "0.jpg", folder / name / "copy.jpg")
@@ -22,13 +22,13 @@ def rows_of(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_no_copy_and_no_group_is_on_two_sides(cli_run: Run, source: Path, tmp_path: Path) -> None:
+def test_neither_copies_nor_groups_span_two_splits(cli_run: Run, source: Path, tmp_path: Path) -> None:
     before = sorted(source.rglob("*"))
     (source / CLASSES[0] / "1.jpg").rename(source / CLASSES[0] / "one.jpg")
     (source / CLASSES[0] / "2.jpg").rename(source / CLASSES[0] / "two.jpg")
     (tmp_path / "g.csv").write_text("image,patient_id\none,P\ntwo,P\n", encoding="utf-8")
     done = cli_run("data", "split", source, "--out", "d", "--groups", "g.csv", "--ratios", "60/20/20")
-    assert "28 images in 24 groups, none on two sides" in done.stdout
+    assert "28 images in 24 groups; no group spans two splits" in done.stdout
     rows = rows_of(tmp_path / "d")
     sides: dict[str, set[str]] = {}
     for row in rows:

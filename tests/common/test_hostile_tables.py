@@ -14,7 +14,7 @@ from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.files import csv_rows, protected, read_table, unprotected, write_csv
 from skinlesion_cli.common.settings import resolve
 from skinlesion_cli.curation.groups import read_groups
-from skinlesion_cli.curation.labelled import read_labelled
+from skinlesion_cli.curation.labels import read_labels
 from skinlesion_cli.data.class_balance import read_counts
 from skinlesion_cli.data.manifest import ManifestRow, origins_in, write_manifest
 from skinlesion_cli.metrics.predictions import Predictions, read_predictions, write_predictions
@@ -169,9 +169,9 @@ def test_a_thousand_and_one_classes_are_not_scored(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ("../secret.jpg,a", "leaves the table's own folder"),
-        ("x/../../secret.jpg,a", "leaves the table's own folder"),
-        ("/etc/hostname,a", "leaves the table's own folder"),
+        ("../secret.jpg,a", "is outside the table's folder"),
+        ("x/../../secret.jpg,a", "is outside the table's folder"),
+        ("/etc/hostname,a", "is outside the table's folder"),
         ("in.jpg,..", "cannot be the name of a class"),
         ("in.jpg,.", "cannot be the name of a class"),
         ("in.jpg,/etc", "cannot be the name of a class"),
@@ -192,7 +192,7 @@ def test_a_table_of_labels_stays_in_its_folder(tmp_path: Path, row: str, reason:
     os.mkfifo(folder / "pipe")
     (folder / "labels.csv").write_text(f"file,label\nin.jpg,a\n{row}\n", encoding="utf-8")
     with pytest.raises(InputError, match=f"row 2: .*{reason}"):
-        read_labelled(folder / "labels.csv")
+        read_labels(folder / "labels.csv")
 
 
 def settle(path: Path, content: bytes) -> None:

@@ -9,7 +9,8 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from skinlesion_cli.common.errors import UnreadableImageError
 from skinlesion_cli.common.events import Event, ImagesDone
-from skinlesion_cli.curation.duplicates import Pair, families, find_duplicates
+from skinlesion_cli.curation.duplicates import Pair, find_duplicates
+from skinlesion_cli.curation.families import connected_components
 from skinlesion_cli.curation.fingerprint import filled_border, local_features, mirrored
 from skinlesion_cli.curation.synthetic import KINDS, draw_lesion
 
@@ -52,7 +53,7 @@ def test_same_bytes_and_same_pixels(tmp_path: Path, photos: list[Image.Image]) -
     photos[0].save(recoded)
     pairs = find_duplicates([first, other, twin, recoded])
     assert pairs == [Pair(0, 2, "bytes"), Pair(0, 3, "pixels")]
-    assert families(4, pairs) == [[0, 2, 3]]
+    assert connected_components(4, [(pair.a, pair.b) for pair in pairs]) == [[0, 2, 3]]
 
 
 def test_changed_copies_are_near_and_others_are_not(tmp_path: Path, photos: list[Image.Image]) -> None:
@@ -72,7 +73,9 @@ def test_changed_copies_are_near_and_others_are_not(tmp_path: Path, photos: list
     paths = _saved(tmp_path, photos + copies)
     pairs = find_duplicates(paths)
     assert {pair.kind for pair in pairs} == {"near"}
-    assert families(len(paths), pairs) == [[0, *range(len(photos), len(paths))]]
+    assert connected_components(len(paths), [(pair.a, pair.b) for pair in pairs]) == [
+        [0, *range(len(photos), len(paths))]
+    ]
 
 
 def test_photographs_of_one_kind_are_not_near(tmp_path: Path) -> None:
@@ -85,7 +88,7 @@ def test_workers_find_the_same(tmp_path: Path, photos: list[Image.Image]) -> Non
     events: list[Event] = []
     pairs = find_duplicates(paths, workers=2, on_event=events.append)
     assert pairs == find_duplicates(paths) == [Pair(1, 3, "near")]
-    assert events[:2] == [ImagesDone("looking for copies", 1, 4), ImagesDone("looking for copies", 2, 4)]
+    assert events[:2] == [ImagesDone("reading", 1, 4), ImagesDone("reading", 2, 4)]
     assert find_duplicates(paths, near=False) == []
 
 
@@ -104,12 +107,6 @@ def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
     bad.write_text("no image")
     with pytest.raises(UnreadableImageError, match=r"bad\.jpg"):
         find_duplicates([bad])
-
-
-def test_families_join_through_others() -> None:
-    pairs = [Pair(3, 5, "near"), Pair(0, 4, "bytes"), Pair(1, 5, "pixels")]
-    assert families(7, pairs) == [[0, 4], [1, 3, 5]]
-    assert families(3, []) == []
 
 
 def test_mirrored_descriptors_are_those_of_the_mirrored_picture(photos: list[Image.Image]) -> None:

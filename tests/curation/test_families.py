@@ -2,20 +2,21 @@
 
 import itertools
 
-from skinlesion_cli.curation.families import DisjointSets, cluster
+from skinlesion_cli.curation.families import cluster, connected_components, merge_names
 
 
 def _all_pairs(members: range) -> list[tuple[int, int]]:
     return list(itertools.combinations(members, 2))
 
 
-def test_disjoint_sets() -> None:
-    sets = DisjointSets(6)
-    sets.join(4, 5)
-    sets.join(5, 2)
-    sets.join(0, 1)
-    assert [sets.root(i) for i in range(6)] == [0, 0, 2, 3, 2, 2]
-    assert sets.families() == [[0, 1], [2, 4, 5]]
+def test_connected_components() -> None:
+    assert connected_components(6, [(4, 5), (5, 2), (0, 1)]) == [[0, 1], [2, 4, 5]]
+    assert connected_components(7, [(3, 5), (0, 4), (1, 5)]) == [[0, 4], [1, 3, 5]]
+    assert connected_components(3, []) == []
+
+
+def test_merged_groups_take_the_first_name() -> None:
+    assert merge_names(["c", "a", "b", "a", "d"], [(3, 2), (2, 0)]) == ["c", "c", "c", "c", "d"]
 
 
 def test_a_pair_of_two_needs_to_be_certain() -> None:

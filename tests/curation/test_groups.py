@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.curation.groups import group_of, read_groups
+from skinlesion_cli.curation.groups import groups_of, read_groups
 from skinlesion_cli.data.manifest import ManifestRow, Origins, origins_in, origins_of, write_manifest
 
 
@@ -21,7 +21,7 @@ def test_published_tables_and_others_are_read(tmp_path: Path, text: str) -> None
     path.write_text(text, encoding="utf-8-sig")
     groups = read_groups(path)
     files = ("train/x/a.jpg", "test/x/b.JPG", "val/x/c.png", "val/x/other.jpg")
-    assert [group_of(groups, file) for file in files] == ["L1", "L1", "L2", None]
+    assert groups_of(groups, files) == ["L1", "L1", "L2", None]
 
 
 @pytest.mark.parametrize(

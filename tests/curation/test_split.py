@@ -8,7 +8,7 @@ from skinlesion_cli.curation.split import parse_ratios, split_groups
 
 
 def drawn(seed: int) -> tuple[list[str], list[str]]:
-    """Labels and groups of an unequal data set whose groups hold one to six images, some of two classes."""
+    """Labels and groups of an imbalanced data set; groups hold one to six images, some of two classes."""
     random_ = random.Random(seed)
     labels, groups = [], []
     for label, count in (("common", 900), ("middling", 200), ("rare", 12)):
@@ -22,7 +22,7 @@ def drawn(seed: int) -> tuple[list[str], list[str]]:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_no_group_is_on_two_sides_and_each_class_keeps_the_ratios(seed: int) -> None:
+def test_no_group_spans_two_splits_and_each_class_keeps_the_ratios(seed: int) -> None:
     labels, groups = drawn(seed)
     splits = split_groups(labels, groups, (0.8, 0.1, 0.1), seed)
     sides: dict[str, set[str]] = {}

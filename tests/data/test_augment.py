@@ -18,9 +18,9 @@ from skinlesion_cli.data.augment import (
     crop,
     draw_crop,
     draw_parameters,
-    jittered,
+    jitter,
     normalize,
-    turned,
+    rotate,
 )
 
 CLOSE = 2 / 255
@@ -56,7 +56,7 @@ def parameters(count: int, **columns: float) -> torch.Tensor:
 def test_colour_operations_are_torchvisions(images: torch.Tensor, name: str, value: float) -> None:
     operation = getattr(reference, f"adjust_{name}")
     expected = operation(images, value).float() / 255
-    found = jittered(images / 255, parameters(len(images), **{name: value}))
+    found = jitter(images / 255, parameters(len(images), **{name: value}))
     assert (found - expected).abs().mean(dim=(1, 2, 3)).max() <= CLOSE
     # The images do change by more than that, but for brightness of what is dark.
     assert (found - images / 255).abs().mean() > 1 / 255
@@ -65,16 +65,16 @@ def test_colour_operations_are_torchvisions(images: torch.Tensor, name: str, val
 @pytest.mark.parametrize("angle", [-15.0, -3.5, 8.0, 15.0])
 def test_rotation_is_torchvisions(images: torch.Tensor, angle: float) -> None:
     expected = reference.rotate(images / 255, angle, interpolation=InterpolationMode.NEAREST)
-    found = turned(images / 255, parameters(len(images), angle=angle))
+    found = rotate(images / 255, parameters(len(images), angle=angle))
     assert (found - expected).abs().max() < 1e-4
 
 
 def test_flips_are_exact_and_come_before_the_rotation(images: torch.Tensor) -> None:
-    across = turned(images / 255, parameters(len(images), flip_x=1))
-    down = turned(images / 255, parameters(len(images), flip_y=1))
+    across = rotate(images / 255, parameters(len(images), flip_x=1))
+    down = rotate(images / 255, parameters(len(images), flip_y=1))
     assert torch.allclose(across, images.flip(-1) / 255, atol=1e-5)
     assert torch.allclose(down, images.flip(-2) / 255, atol=1e-5)
-    both = turned(images / 255, parameters(len(images), flip_x=1, angle=10))
+    both = rotate(images / 255, parameters(len(images), flip_x=1, angle=10))
     expected = reference.rotate(images.flip(-1) / 255, 10, interpolation=InterpolationMode.NEAREST)
     assert (both - expected).abs().max() < 1e-4
 
@@ -102,7 +102,7 @@ def test_a_batch_is_each_image_with_its_own_parameters_in_its_own_order(images: 
     found = augment(images, table)
     assert (found - torch.stack(expected) / 255).abs().mean(dim=(1, 2, 3)).max() <= CLOSE
     # The way that a device takes, a whole batch at once, gives the same.
-    assert torch.allclose(turned(jittered(images / 255, table), table), found, atol=1e-5)
+    assert torch.allclose(rotate(jitter(images / 255, table), table), found, atol=1e-5)
 
 
 def test_parameters_follow_the_papers_distributions() -> None:

@@ -292,9 +292,9 @@ def _or_refused(read: Callable[[], object]) -> None:
 
 
 def _read_labelled(path: Path) -> None:
-    from skinlesion_cli.curation.labelled import read_labelled
+    from skinlesion_cli.curation.labels import read_labels
 
-    read_labelled(path)
+    read_labels(path)
 
 
 def _words(text: str) -> tuple[bytes, ...]:

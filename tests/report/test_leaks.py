@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from skinlesion_cli.curation.check import Audit, PairFound
-from skinlesion_cli.curation.inventory import ImageRecord, Inventory
+from skinlesion_cli.curation.audit import Audit, ImageRecord, Inventory, PairFound
 from skinlesion_cli.curation.synthetic import draw_lesion
 from skinlesion_cli.report.leaks import write_page
 

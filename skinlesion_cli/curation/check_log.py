@@ -1,4 +1,4 @@
-"""When a data set was last checked, kept in the user's cache folder; the data's own is never written to."""
+"""When a data set was last checked: noted in the user's cache folder, never in the data set's own folder."""
 
 import datetime
 import hashlib
@@ -9,6 +9,8 @@ from pathlib import Path
 
 from skinlesion_cli.common.errors import SkinLesionError
 from skinlesion_cli.common.files import user_cache_folder, write_text
+from skinlesion_cli.data.images import has_image_suffix
+from skinlesion_cli.data.manifest import MANIFEST
 
 
 @dataclass(frozen=True)
@@ -18,40 +20,36 @@ class LastCheck:
     when: str
     """ISO 8601, UTC."""
     verdict: str
-    leaking: bool | None
-    """Whether splits shared photographs or groups; None where an older version did not note it."""
+    leaking: bool
+    """Whether a photograph or a group was in more than one split."""
     outdated: bool
-    """Whether a file has changed since."""
+    """Whether an image or the manifest has changed since."""
 
 
 def remember_check(folder: Path, verdict: str, *, leaking: bool) -> None:
-    """Note that a data set was checked now, and what was found.
-
-    A cache that cannot be written is no error.
-    """
+    """Note that a data set was checked now, and the finding; a cache that cannot be written is ignored."""
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    entry = {"folder": str(folder.resolve()), "state": _state(folder), "when": now}
-    path = _record_of(folder)
+    entry = {"state": _state(folder), "when": now, "verdict": verdict, "leaking": leaking}
+    path = _entry_file(folder)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_text(path, json.dumps(entry | {"verdict": verdict, "leaking": leaking}))
+        write_text(path, json.dumps(entry))
     except (OSError, SkinLesionError):
         return
 
 
 def read_check(folder: Path) -> LastCheck | None:
-    """The last check of a data set; None where there was none."""
+    """The last check of a data set; None where it was never checked."""
     try:
-        entry = json.loads(_record_of(folder).read_text(encoding="utf-8"))
+        entry = json.loads(_entry_file(folder).read_text(encoding="utf-8"))
         outdated = entry["state"] != _state(folder)
-        leaking = entry.get("leaking")
-        return LastCheck(str(entry["when"]), str(entry["verdict"]), leaking, outdated)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return LastCheck(str(entry["when"]), str(entry["verdict"]), bool(entry["leaking"]), outdated)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
 
 
 def last_check(folder: Path) -> str:
-    """One line that says whether a data set was ever checked, when, and what was found."""
+    """One line that says whether and when a data set was checked, and the finding."""
     check = read_check(folder)
     if check is None:
         return f"{folder} was never checked for leaks: skinlesion data check {folder}"
@@ -60,16 +58,16 @@ def last_check(folder: Path) -> str:
     return f"{folder} was checked on {check.when}: {check.verdict}"
 
 
-def _record_of(folder: Path) -> Path:
+def _entry_file(folder: Path) -> Path:
     name = hashlib.sha256(os.fsencode(folder.resolve())).hexdigest()[:24]
     return user_cache_folder() / "checks" / f"{name}.json"
 
 
 def _state(folder: Path) -> str:
-    """A hash of the names, sizes and times of all files: cheap, and another one when any file changes."""
+    """A hash of the names, sizes and times of the images and the manifest, but not of other files."""
     digest = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
-        if path.is_file():
+        if path.is_file() and (has_image_suffix(path) or path.name == MANIFEST):
             status = path.stat()
             digest.update(os.fsencode(path.relative_to(folder)))
             digest.update(f"\0{status.st_size}\0{status.st_mtime_ns}\0".encode())

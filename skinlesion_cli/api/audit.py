@@ -1,0 +1,45 @@
+"""`audit`: whether a data set leaks between its splits."""
+
+from pathlib import Path
+
+from skinlesion_cli.common.events import OnEvent, ignore
+from skinlesion_cli.curation.audit import Audit, audit_folder
+from skinlesion_cli.curation.check_log import remember_check
+from skinlesion_cli.curation.groups import read_groups
+from skinlesion_cli.data.manifest import MANIFEST
+from skinlesion_cli.data.workers import worker_count
+
+
+def audit(
+    data: Path | str,
+    *,
+    groups: Path | str | None = None,
+    near: bool = True,
+    num_workers: int | None = None,
+    on_event: OnEvent = ignore,
+) -> Audit:
+    """Look for unreadable files, and for photographs and groups in more than one split.
+
+    Nothing is written to the data set's folder. The finding is noted in the user's cache folder, from where
+    `train` and `report` repeat it.
+
+    Args:
+        data: folder with `SPLIT/CLASS/`, or with `CLASS/` where the data are not split.
+        groups: CSV file with the lesion or patient of each image; None: `data/manifest.csv`, if it exists.
+        near: whether to look for changed copies too, not only for equal bytes and equal pixels.
+        num_workers: processes that read images; chosen for this machine where None.
+        on_event: receives progress events.
+
+    Returns:
+        The audit. `leaking` is the finding, `verdict()` says it in a sentence, `rows()` lists the pairs.
+
+    Raises:
+        InputError: there is no such folder, it has no class folders, or the groups cannot be read.
+    """
+    folder = Path(data)
+    if groups is None and (folder / MANIFEST).is_file():
+        groups = folder / MANIFEST
+    known = read_groups(Path(groups)) if groups is not None else {}
+    found = audit_folder(folder, known, near=near, workers=worker_count(num_workers), on_event=on_event)
+    remember_check(folder, found.verdict(), leaking=found.leaking)
+    return found

@@ -1,0 +1,56 @@
+"""What `skinlesion data` prints: counts per class and split, and the findings of an audit."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from skinlesion_cli.cli import console
+from skinlesion_cli.common.errors import first_few
+from skinlesion_cli.data.class_balance import imbalance_ratio
+from skinlesion_cli.data.splits import SPLITS
+
+if TYPE_CHECKING:
+    from skinlesion_cli.curation.audit import Audit
+
+PAIRS_PRINTED = 20
+
+
+def counts_table(counts: Mapping[str, Mapping[str, int]]) -> Table:
+    """One row per class, one column per split, with the number of images."""
+    splits = [split for split in SPLITS if split in counts] or sorted(counts)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("Class")
+    for split in splits:
+        table.add_column(split, justify="right")
+    for label in sorted({label for of_split in counts.values() for label in of_split}):
+        cells = [str(counts[split].get(label, 0)) for split in splits]
+        table.add_row(Text(console.printable(label)), *cells)
+    return table
+
+
+def print_audit(found: "Audit") -> None:
+    """Counts, image sizes, the first pairs, groups that span splits, and the verdict."""
+    inventory, counts = found.inventory, found.inventory.counts()
+    console.out.print(counts_table(counts))
+    for split, of_split in list(counts.items())[:1]:
+        ratio = imbalance_ratio(list(of_split.values()))
+        console.out.print(f"\nimbalance ratio in {split}: {ratio:.1f} : 1")
+    for title, values in (
+        ("sizes", Counter(f"{image.size[0]}×{image.size[1]}" for image in inventory.images)),
+        ("colour modes", Counter(image.mode for image in inventory.images)),
+    ):
+        console.say(f"{title}: {', '.join(f'{name} ({n})' for name, n in values.most_common(5))}")
+    if inventory.not_images:
+        console.say(f"files that are not images: {len(inventory.not_images)}")
+    for pair in found.pairs[:PAIRS_PRINTED]:
+        marks = ["across splits"] if pair.across_splits else []
+        marks += [] if pair.same_class else ["DIFFERENT CLASSES"]
+        console.say(f"{pair.kind:<6} {pair.a.file} = {pair.b.file}  {', '.join(marks)}".rstrip())
+    if (more := len(found.pairs) - PAIRS_PRINTED) > 0:
+        console.say(f"… and {more} more pairs (--json or --report shows all)")
+    if spanning := found.groups_across_splits:
+        console.say(f"{len(spanning)} groups span more than one split: {first_few(spanning, 5)}")
+    console.out.print(f"\n{found.verdict()}", soft_wrap=True)

@@ -1,0 +1,219 @@
+"""The audit of a data set: what its folder holds, duplicates, groups that span splits, and the verdict."""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from skinlesion_cli.common.errors import InputError, UnreadableImageError
+from skinlesion_cli.common.events import ImagesDone, OnEvent, ignore
+from skinlesion_cli.common.settings import nearest
+from skinlesion_cli.curation.duplicates import find_pairs
+from skinlesion_cli.curation.families import connected_components
+from skinlesion_cli.curation.fingerprint import Fingerprint, fingerprint
+from skinlesion_cli.curation.groups import groups_of
+from skinlesion_cli.data.images import stored_kind
+from skinlesion_cli.data.splits import SPLITS, class_folders, count_labels, list_files
+from skinlesion_cli.data.workers import map_files
+
+UNSPLIT = "all"
+"""Name of the only split of a folder that has class folders and no split folders."""
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One readable image."""
+
+    file: str
+    """Relative to the data set's folder, with `/`."""
+    split: str
+    label: str
+    size: tuple[int, int]
+    """Width and height in pixels, as stored."""
+    mode: str
+    """Pillow's name of the stored pixel format: RGB, L, CMYK, …"""
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """What the folder of a data set holds."""
+
+    root: Path
+    images: tuple[ImageRecord, ...]
+    unreadable: dict[str, str]
+    """Each unreadable file, and why."""
+    not_images: tuple[str, ...]
+    """Files in class folders that do not have the suffix of an image."""
+    remarks: tuple[str, ...]
+    """Empty class folders, and classes that are missing or misspelt in a split."""
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Number of readable images per class, per split."""
+        return count_labels((image.split, image.label) for image in self.images)
+
+
+@dataclass(frozen=True)
+class PairFound:
+    """Two files that show one photograph."""
+
+    a: ImageRecord
+    b: ImageRecord
+    kind: str
+    """`bytes`, `pixels` or `near`."""
+
+    @property
+    def across_splits(self) -> bool:
+        """Whether the two files are in different splits."""
+        return self.a.split != self.b.split
+
+    @property
+    def same_class(self) -> bool:
+        """Whether the two files have the same label."""
+        return self.a.label == self.b.label
+
+
+@dataclass(frozen=True)
+class Audit:
+    """The result of an audit."""
+
+    inventory: Inventory
+    pairs: tuple[PairFound, ...]
+    """Pairs with different labels first, then pairs across splits."""
+    families: tuple[tuple[ImageRecord, ...], ...]
+    """Files that show one photograph, two or more per family."""
+    groups_across_splits: tuple[str, ...]
+    test_images: int
+    test_with_sibling_in_train: int
+
+    @property
+    def leaking(self) -> bool:
+        """Whether a photograph or a group is in more than one split."""
+        across = (family for family in self.families if len({image.split for image in family}) > 1)
+        return bool(self.groups_across_splits) or any(across)
+
+    def verdict(self) -> str:
+        """The finding in one sentence."""
+        leaked, total = self.test_with_sibling_in_train, self.test_images
+        text = "there is no test split"
+        if total:
+            text = f"{leaked} of {total} test images ({100 * leaked / total:.1f} %) have a sibling in train"
+        if self.leaking and not leaked:
+            text += ", but other splits share photographs or groups"
+        return text + "."
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row per pair: `a`, `b`, `kind`, `across_splits`, `same_class`."""
+        return [
+            {
+                "a": pair.a.file,
+                "b": pair.b.file,
+                "kind": pair.kind,
+                "across_splits": pair.across_splits,
+                "same_class": pair.same_class,
+            }
+            for pair in self.pairs
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON document that `data check --json` prints."""
+        return {
+            "images": len(self.inventory.images),
+            "splits": self.inventory.counts(),
+            "unreadable": sorted(self.inventory.unreadable),
+            "families": [[image.file for image in family] for family in self.families],
+            "pairs": self.rows(),
+            "groups_across_splits": list(self.groups_across_splits),
+            "test_images": self.test_images,
+            "test_with_sibling_in_train": self.test_with_sibling_in_train,
+            "leaking": self.leaking,
+            "not_images": list(self.inventory.not_images),
+            "remarks": list(self.inventory.remarks),
+            "verdict": self.verdict(),
+        }
+
+
+def audit_folder(
+    root: Path, groups: Mapping[str, str], *, near: bool = True, workers: int = 1, on_event: OnEvent = ignore
+) -> Audit:
+    """Read every image below `root` once, and look for photographs and groups in more than one split.
+
+    `groups` are those of `read_groups`; `workers` processes read the images. The rest is as in `api.audit`.
+
+    Raises:
+        InputError: `root` does not exist, cannot be listed or has no class folders.
+    """
+    inventory, prints = _read_all(root, near, workers, on_event)
+    images = inventory.images
+    pairs = find_pairs(prints, workers=workers, on_event=on_event)
+    found = [PairFound(images[pair.a], images[pair.b], pair.kind) for pair in pairs]
+    families = connected_components(len(images), [(pair.a, pair.b) for pair in pairs])
+    members: dict[str, list[int]] = defaultdict(list)
+    for index, group in enumerate(groups_of(groups, [image.file for image in images])):
+        if group:
+            members[group].append(index)
+
+    def splits_of(indices: list[int]) -> set[str]:
+        return {images[index].split for index in indices}
+
+    siblings = [indices for indices in (*families, *members.values()) if "train" in splits_of(indices)]
+    leaked = {index for indices in siblings for index in indices if images[index].split == "test"}
+    spanning = sorted(group for group, indices in members.items() if len(splits_of(indices)) > 1)
+    return Audit(
+        inventory=inventory,
+        pairs=tuple(sorted(found, key=lambda pair: (pair.same_class, not pair.across_splits))),
+        families=tuple(tuple(images[index] for index in family) for family in families),
+        groups_across_splits=tuple(spanning),
+        test_images=sum(image.split == "test" for image in images),
+        test_with_sibling_in_train=len(leaked),
+    )
+
+
+def _read_all(root: Path, near: bool, workers: int, on_event: OnEvent) -> tuple[Inventory, list[Fingerprint]]:
+    """The inventory of a folder, and the fingerprint of each of its readable images."""
+    if not root.is_dir():
+        raise InputError(f"there is no folder {root}")
+    splits = {name: root / name for name in SPLITS if (root / name).is_dir()} or {UNSPLIT: root}
+    classes = {split: class_folders(folder) for split, folder in splits.items()}
+    if not any(classes.values()):
+        raise InputError(f"{root} has no class folders; each class is a folder of images")
+    found: list[tuple[Path, str, str]] = []
+    not_images: list[str] = []
+    remarks = []
+    for split, folder in splits.items():
+        for label in classes[split]:
+            files, others = list_files(folder, label)
+            found += [(folder / file, split, label) for file in files]
+            not_images += [(folder / file).relative_to(root).as_posix() for file in others]
+            if not files:
+                remarks.append(f"{split}/{label} holds no images")
+    images, prints, unreadable = [], [], {}
+    results = map_files(partial(_read, near), [path for path, _, _ in found], workers)
+    for done, ((path, split, label), result) in enumerate(zip(found, results, strict=True), start=1):
+        file = path.relative_to(root).as_posix()
+        if isinstance(result, str):
+            unreadable[file] = result
+        else:
+            size, mode, one = result
+            images.append(ImageRecord(file, split, label, size, mode))
+            prints.append(one)
+        on_event(ImagesDone("reading", done, len(found)))
+    remarks += _missing_classes(classes)
+    return Inventory(root, tuple(images), unreadable, tuple(sorted(not_images)), tuple(remarks)), prints
+
+
+def _read(near: bool, path: Path) -> tuple[tuple[int, int], str, Fingerprint] | str:
+    """Size, pixel format and fingerprint of an image, or why it cannot be read."""
+    try:
+        return *stored_kind(path), fingerprint(path, near=near)
+    except UnreadableImageError as error:
+        return str(error)
+
+
+def _missing_classes(classes: Mapping[str, list[str]]) -> Iterator[str]:
+    everywhere = set().union(*classes.values())
+    common = everywhere.intersection(*classes.values())
+    for split, names in classes.items():
+        for missing in sorted(everywhere - set(names)):
+            yield f"{split} has no class {missing!r}{nearest(missing, set(names) - common)}"

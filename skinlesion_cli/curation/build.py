@@ -1,0 +1,184 @@
+"""Building data sets (`SPLIT/CLASS/FILE` and a manifest) from labelled photographs or published downloads."""
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.events import ImagesDone, OnEvent, ignore
+from skinlesion_cli.common.files import ensure_writable_folder, partial_of, written_whole
+from skinlesion_cli.common.settings import DEFAULT_RATIOS
+from skinlesion_cli.curation import downloads
+from skinlesion_cli.curation.downloads import Download, Photo
+from skinlesion_cli.curation.duplicates import find_duplicates
+from skinlesion_cli.curation.families import merge_names
+from skinlesion_cli.curation.groups import groups_of, read_groups
+from skinlesion_cli.curation.labels import read_labels
+from skinlesion_cli.curation.split import Ratios, parse_ratios, split_groups
+from skinlesion_cli.data.images import check_images
+from skinlesion_cli.data.manifest import MANIFEST, ManifestRow, write_manifest
+from skinlesion_cli.data.splits import count_labels
+from skinlesion_cli.data.workers import worker_count
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """A data set that was built."""
+
+    folder: Path
+    images: tuple[ManifestRow, ...]
+    downloads: tuple[Download, ...] = ()
+    """The downloads it was built from, with what was left out."""
+
+    def counts(self) -> dict[str, dict[str, int]]:
+        """Number of images per class, per split."""
+        return count_labels((row.split, row.label) for row in self.images)
+
+    @property
+    def groups(self) -> int:
+        """Number of groups."""
+        return len({row.group for row in self.images})
+
+
+def split_data_set(
+    source: Path,
+    out: Path,
+    *,
+    groups: Path | None = None,
+    near: bool = True,
+    ratios: str = DEFAULT_RATIOS,
+    seed: int = 0,
+    link: bool = False,
+    num_workers: int | None = None,
+    on_event: OnEvent = ignore,
+) -> DataSet:
+    """Split labelled photographs so that neither a group nor copies of one photograph span two splits.
+
+    Args:
+        source: a folder with one folder per class, or a CSV file with the columns `file` and `label`.
+        out: a new or empty folder; files are copied there.
+        groups: CSV file with the lesion or patient of each image; an image without one is its own group.
+        near: whether to look for changed copies too, not only for equal bytes and equal pixels.
+        ratios: shares of train, val and test, such as 80/10/10.
+        seed: for the split.
+        link: make hard links instead of copies.
+        num_workers: processes that read images; chosen for this machine where None.
+        on_event: receives progress events.
+
+    Raises:
+        InputError: `source` or `groups` is invalid, `out` is not empty, or a class has too few groups.
+        SkinLesionError: an image cannot be read, or a file cannot be written.
+    """
+    shares = parse_ratios(ratios)
+    labelled = read_labels(source)
+    known = read_groups(groups) if groups is not None else {}
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} is not empty; name a new folder with --out")
+    paths = [path for path, _ in labelled]
+    check_images(paths)
+    pairs = find_duplicates(paths, near=near, workers=worker_count(num_workers), on_event=on_event)
+    given = groups_of(known, [path.name for path in paths])
+    names = [group or f"{label}/{path.name}" for group, (path, label) in zip(given, labelled, strict=True)]
+    merged = merge_names(names, [(pair.a, pair.b) for pair in pairs])
+    photos = [
+        Photo(path, label, group, source.name) for (path, label), group in zip(labelled, merged, strict=True)
+    ]
+    rows = copy_photos(photos, out, shares, seed=seed, link=link, on_event=on_event)
+    return DataSet(out, tuple(rows))
+
+
+def prepare_data_set(
+    out: Path,
+    *,
+    ham10000: Path | None = None,
+    isic2019: Path | None = None,
+    msld: Path | None = None,
+    ratios: str = DEFAULT_RATIOS,
+    seed: int = 0,
+    link: bool = False,
+    on_event: OnEvent = ignore,
+) -> DataSet:
+    """Build the 14-class data set from the published downloads: originals only, each image once.
+
+    Args:
+        out: a new folder, or one that an interrupted call with the same arguments began.
+        ham10000: folder of HAM10000.
+        isic2019: folder of the ISIC 2019 training set, with its two tables.
+        msld: folder of MSLD v2.0.
+        ratios: shares of train, val and test, such as 80/10/10.
+        seed: for the split.
+        link: make hard links instead of copies.
+        on_event: receives progress events.
+
+    Raises:
+        InputError: no download is given, a download is incomplete, or `out` holds other files.
+        SkinLesionError: a file cannot be written.
+    """
+    shares = parse_ratios(ratios)
+    truth = downloads.read_isic2019_truth(isic2019) if isic2019 is not None else None
+    found = []
+    if ham10000 is not None:
+        found.append(downloads.read_ham10000(ham10000, truth))
+    if isic2019 is not None and truth is not None:
+        found.append(downloads.read_isic2019(isic2019, truth))
+    if msld is not None:
+        found.append(downloads.read_msld(msld))
+    if not found:
+        raise InputError("name at least one download: --ham10000, --isic2019 or --msld")
+    found = downloads.without_repeats(found)
+    photos = [photo for download in found for photo in download.photos]
+    rows = copy_photos(photos, out, shares, seed=seed, link=link, on_event=on_event)
+    return DataSet(out, tuple(rows), tuple(found))
+
+
+def copy_photos(
+    photos: Sequence[Photo], out: Path, ratios: Ratios, *, seed: int, link: bool, on_event: OnEvent
+) -> list[ManifestRow]:
+    """Split photographs, copy them to `out/SPLIT/CLASS/`, and write `out/manifest.csv` last.
+
+    If it was interrupted, the same call continues: files that exist are kept, and the manifest shows that the
+    data set is complete. The originals are only read.
+
+    Raises:
+        InputError: two images of a class have one name, `out` holds a finished data set or other files, or a
+            class has too few groups.
+    """
+    labels, groups = [photo.label for photo in photos], [photo.group for photo in photos]
+    splits = split_groups(labels, groups, ratios, seed)
+    rows = [
+        ManifestRow(split, photo.label, photo.path.name, photo.group, photo.source)
+        for split, photo in zip(splits, photos, strict=True)
+    ]
+    (label, file), times = Counter((row.label, row.file) for row in rows).most_common(1)[0]
+    if times > 1:
+        raise InputError(
+            f"the class {label!r} has {times} images named {file!r}; names must be unique in a class"
+        )
+    targets = [out / row.split / row.label / row.file for row in rows]
+    _require_own(out, set(targets))
+    for done, (photo, target) in enumerate(zip(photos, targets, strict=True), start=1):
+        if not target.exists():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with written_whole(target) as part:
+                os.link(photo.path, part) if link else shutil.copyfile(photo.path, part)
+        on_event(ImagesDone("copying", done, len(rows)))
+    write_manifest(out, sorted(rows, key=lambda row: (row.split, row.label, row.file)))
+    return rows
+
+
+def _require_own(out: Path, targets: set[Path]) -> None:
+    """Refuse a folder that holds anything but a part of this data set; remove half-written files."""
+    if (out / MANIFEST).exists():
+        raise InputError(f"{out} holds a finished data set already; name another folder with --out")
+    foreign = {path for path in out.rglob("*") if not path.is_dir() and path not in targets}
+    partial = {path for path in foreign if partial_of(path) in targets}
+    if others := sorted(foreign - partial):
+        raise InputError(
+            f"{out} holds {others[0].relative_to(out)}, which is not of this data set; name a new folder"
+        )
+    ensure_writable_folder(out)
+    for path in partial:
+        path.unlink()

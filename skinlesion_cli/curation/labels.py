@@ -1,0 +1,55 @@
+"""Labelled photographs that are not split yet: one folder per class, or a CSV file with `file,label`."""
+
+import os
+from pathlib import Path
+
+from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.files import NO_FILE, fault_of, leaves_folder, read_table
+from skinlesion_cli.common.limits import MAX_IMAGE_BYTES, MAX_NAME
+from skinlesion_cli.common.text import quoted
+from skinlesion_cli.data.splits import SPLITS, class_folders, find_images
+
+Labelled = list[tuple[Path, str]]
+
+
+def read_labels(source: Path) -> Labelled:
+    """List photographs with their labels.
+
+    Args:
+        source: a folder with one folder per class, or a CSV file with the columns `file` and `label`. Its
+            files are relative to the CSV file's folder, and below it.
+
+    Raises:
+        InputError: `source` does not exist, has no classes, is split already, or a row is invalid.
+    """
+    if source.is_file():
+        return _read_csv(source)
+    if not source.is_dir():
+        raise InputError(f"there is no folder or file {source}")
+    classes = class_folders(source)
+    if split := sorted(set(classes) & set(SPLITS)):
+        raise InputError(f"{source} is split already ({', '.join(split)})")
+    if not classes:
+        raise InputError(f"{source} has no class folders; each class is a folder of images")
+    return [(path, label) for label in classes for path in find_images([str(source / label)])]
+
+
+def _read_csv(path: Path) -> Labelled:
+    columns, rows = read_table(path)
+    if not rows or not {"file", "label"} <= set(columns):
+        raise InputError(f"{path} needs the columns file,label and at least one row")
+    found = []
+    for number, row in enumerate(rows, start=1):
+        where, label = f"{path}, row {number}: {quoted(row['file'])}", row["label"]
+        # A table from elsewhere must not reach files outside its folder.
+        if leaves_folder(row["file"]):
+            raise InputError(f"{where} is outside the table's folder")
+        file = path.parent / row["file"]
+        if fault := fault_of(file, MAX_IMAGE_BYTES):
+            raise InputError(f"{where} {'is no file' if fault == NO_FILE else f'cannot be read: {fault}'}")
+        if not label:
+            raise InputError(f"{where} has no label")
+        if Path(label).name != label or label.startswith(".") or len(os.fsencode(label)) > MAX_NAME:
+            raise InputError(f"{path}, row {number}: {quoted(label)} cannot be the name of a class folder")
+        found.append((file, label))
+    return found
