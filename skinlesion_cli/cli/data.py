@@ -10,7 +10,8 @@ from rich.text import Text
 
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import JsonOption, with_settings
-from skinlesion_cli.common.settings import DEFAULT_RATIOS, Settings
+from skinlesion_cli.common.paper import DEFAULT_RATIOS
+from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.data.class_balance import imbalance_ratio
 
 if TYPE_CHECKING:

@@ -9,14 +9,9 @@ from rich.text import Text
 
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import JsonOption, with_settings
+from skinlesion_cli.common.paper import PUBLISHED_COUNTS
 from skinlesion_cli.common.settings import Settings
-from skinlesion_cli.data.class_balance import (
-    PUBLISHED_COUNTS,
-    ClassBalance,
-    balance_table,
-    imbalance_ratio,
-    read_counts,
-)
+from skinlesion_cli.data.class_balance import ClassBalance, balance_table, imbalance_ratio, read_counts
 
 
 @with_settings("sampler_alpha", "loss_beta")
@@ -39,8 +34,9 @@ def weights(
 
     Without --counts or --data the counts are those of the paper's training split.
     """
+    from skinlesion_cli.common.csv_files import write_csv
     from skinlesion_cli.common.errors import InputError
-    from skinlesion_cli.common.files import ensure_writable_file, write_csv
+    from skinlesion_cli.common.files import ensure_writable_file
 
     if counts is not None and data is not None:
         raise InputError("--counts and --data exclude each other")

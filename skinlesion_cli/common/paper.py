@@ -1,8 +1,47 @@
-"""What the paper reports of its own test split.
+"""The paper's constants: its preprocessing and augmentation, its class counts and its test scores.
 
-Source: Regmi and Xu, *Skin Lesion Classification with MobileViTv2 and Dual-Weighted Learning*, 2025. Its
-class counts, which `skinlesion weights` shows, are `balance.PUBLISHED_COUNTS`.
+Source: Regmi and Xu, *Skin Lesion Classification with MobileViTv2 and Dual-Weighted Learning*, 2025.
 """
+
+# Preprocessing and augmentation of the method. They are constants, not settings: a checkpoint must mean the
+# same pixels everywhere.
+RESIZE_RATIO = 1.14
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+CROP_SCALE = (0.7, 1.0)
+CROP_RATIO = (0.9, 1.1)
+HORIZONTAL_FLIP = 0.5
+VERTICAL_FLIP = 0.2
+BRIGHTNESS = 0.1
+CONTRAST = 0.1
+SATURATION = 0.1
+HUE = 0.05
+ROTATION_DEGREES = 15.0
+
+# Shares of train, val and test when a data set is split.
+DEFAULT_RATIOS = "80/10/10"
+
+# The random crop of a training image starts from a copy whose shorter side is this many times `img_size`: the
+# smallest crop of a square picture is 1.25 times as large as the model's input, and keeps the fine detail.
+SHRINK_RATIO = 1.5
+
+# Training split of the paper, largest class first.
+PUBLISHED_COUNTS: dict[str, int] = {
+    "Melanocytic nevi": 10300,
+    "Melanoma": 3617,
+    "Monkeypox": 3408,
+    "Basal cell carcinoma": 2658,
+    "Benign keratosis-like lesions": 2099,
+    "HFMD": 1932,
+    "Healthy": 1368,
+    "Chickenpox": 900,
+    "Cowpox": 792,
+    "Actinic keratoses": 693,
+    "Measles": 660,
+    "Squamous cell carcinoma": 502,
+    "Vascular lesions": 202,
+    "Dermatofibroma": 191,
+}
 
 PUBLISHED_SCORES: dict[str, float] = {
     "accuracy": 0.9276,

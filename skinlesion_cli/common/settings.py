@@ -5,9 +5,7 @@ all made from the fields of `Settings`. Precedence: option, environment, `.env`,
 """
 
 import dataclasses
-import difflib
 import io
-import itertools
 import os
 import tomllib
 import types
@@ -19,33 +17,9 @@ from typing import Any
 
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.files import read_text
-from skinlesion_cli.common.text import MOST, quoted, shortened
+from skinlesion_cli.common.text import nearest, quoted, shortened
 
 ENV_PREFIX = "SKINLESION_"
-NAMES_COMPARED = 5000
-"""How many known names a mistyped one is compared with."""
-
-# Preprocessing and augmentation of the method. They are constants, not settings: a checkpoint must mean the
-# same pixels everywhere.
-RESIZE_RATIO = 1.14
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-CROP_SCALE = (0.7, 1.0)
-CROP_RATIO = (0.9, 1.1)
-HORIZONTAL_FLIP = 0.5
-VERTICAL_FLIP = 0.2
-BRIGHTNESS = 0.1
-CONTRAST = 0.1
-SATURATION = 0.1
-HUE = 0.05
-ROTATION_DEGREES = 15.0
-
-# Shares of train, val and test when a data set is split.
-DEFAULT_RATIOS = "80/10/10"
-
-# The random crop of a training image starts from a copy whose shorter side is this many times `img_size`: the
-# smallest crop of a square picture is 1.25 times as large as the model's input, and keeps the fine detail.
-SHRINK_RATIO = 1.5
 
 
 @dataclass(frozen=True)
@@ -267,15 +241,6 @@ def _shown(value: Any) -> str:
     # A number of thousands of digits has no decimal form, a deep list no form at all.
     except (ValueError, RecursionError):
         return f"this {type(value).__name__}"
-
-
-def nearest(name: str, known: typing.Iterable[str]) -> str:
-    """A hint that names the known names nearest to a mistyped one, or an empty text."""
-    # Its time grows with the length and the number of the names.
-    if len(name) > MOST:
-        return ""
-    near = difflib.get_close_matches(name, list(itertools.islice(known, NAMES_COMPARED)), n=3, cutoff=0.55)
-    return f"; did you mean {' or '.join(near)}?" if near else ""
 
 
 def to_toml(settings: Settings, processes: int = 1) -> str:

@@ -1,9 +1,14 @@
 """Text from outside (file names, class names, cells), made fit to be shown in one line."""
 
+import difflib
+import itertools
 import re
+from collections.abc import Iterable
 
 MOST = 60
 """Characters of a foreign text inside a message."""
+NAMES_COMPARED = 5000
+"""How many known names a mistyped one is compared with."""
 
 
 def printable(text: str) -> str:
@@ -29,3 +34,12 @@ def shortened(text: str, most: int = MOST) -> str:
 def quoted(text: str) -> str:
     """The text as Python writes it, shortened: for a message."""
     return repr(shortened(text))
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """A hint that names the known names nearest to a mistyped one, or an empty text."""
+    # Its time grows with the length and the number of the names.
+    if len(name) > MOST:
+        return ""
+    near = difflib.get_close_matches(name, list(itertools.islice(known, NAMES_COMPARED)), n=3, cutoff=0.55)
+    return f"; did you mean {' or '.join(near)}?" if near else ""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from skinlesion_cli.common.errors import InputError, UnreadableImageError
 from skinlesion_cli.common.events import ImagesDone, OnEvent, ignore
-from skinlesion_cli.common.settings import nearest
+from skinlesion_cli.common.text import nearest
 from skinlesion_cli.data.images import has_image_suffix, read_image, stored_kind
 from skinlesion_cli.data.splits import SPLITS, class_folders, find_images
 from skinlesion_cli.data.workers import map_files

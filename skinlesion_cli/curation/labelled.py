@@ -4,8 +4,9 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from skinlesion_cli.common.csv_files import read_table
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.files import NO_FILE, fault_of, leaves_folder, read_table
+from skinlesion_cli.common.files import NO_FILE, fault_of, leaves_folder
 from skinlesion_cli.common.limits import MAX_IMAGE_BYTES, MAX_NAME
 from skinlesion_cli.common.text import quoted
 from skinlesion_cli.curation.duplicates import Pair

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from skinlesion_cli.common.csv_files import read_table
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.files import read_table
 from skinlesion_cli.common.text import quoted
 from skinlesion_cli.data.splits import find_images
 

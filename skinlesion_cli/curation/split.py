@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.settings import DEFAULT_RATIOS
+from skinlesion_cli.common.paper import DEFAULT_RATIOS
 from skinlesion_cli.data.splits import SPLITS
 
 

@@ -13,28 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from skinlesion_cli.common.csv_files import csv_rows
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.files import csv_rows
 from skinlesion_cli.common.limits import MAX_CLASSES
 from skinlesion_cli.common.text import quoted
-
-# Training split of the paper, largest class first.
-PUBLISHED_COUNTS: dict[str, int] = {
-    "Melanocytic nevi": 10300,
-    "Melanoma": 3617,
-    "Monkeypox": 3408,
-    "Basal cell carcinoma": 2658,
-    "Benign keratosis-like lesions": 2099,
-    "HFMD": 1932,
-    "Healthy": 1368,
-    "Chickenpox": 900,
-    "Cowpox": 792,
-    "Actinic keratoses": 693,
-    "Measles": 660,
-    "Squamous cell carcinoma": 502,
-    "Vascular lesions": 202,
-    "Dermatofibroma": 191,
-}
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.files import user_cache_folder
-from skinlesion_cli.common.settings import SHRINK_RATIO
+from skinlesion_cli.common.paper import SHRINK_RATIO
 from skinlesion_cli.data.images import read_image, upright_size
 
 RULE = "2"

@@ -18,7 +18,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from skinlesion_cli.common.errors import UnreadableImageError
 from skinlesion_cli.common.files import fault_of
 from skinlesion_cli.common.limits import MAX_IMAGE_BYTES
-from skinlesion_cli.common.settings import RESIZE_RATIO
+from skinlesion_cli.common.paper import RESIZE_RATIO
 from skinlesion_cli.common.text import shortened
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})

@@ -13,8 +13,9 @@ from torch import nn
 from skinlesion_cli.common.errors import InputError, SkinLesionError
 from skinlesion_cli.common.files import refuse_faulty
 from skinlesion_cli.common.limits import MAX_DEPTH, MAX_MODEL_BYTES, size_text
-from skinlesion_cli.common.settings import IMAGENET_MEAN, IMAGENET_STD, Settings, nearest
-from skinlesion_cli.common.text import quoted
+from skinlesion_cli.common.paper import IMAGENET_MEAN, IMAGENET_STD
+from skinlesion_cli.common.settings import Settings
+from skinlesion_cli.common.text import nearest, quoted
 from skinlesion_cli.models.archive import require_intact
 from skinlesion_cli.models.weight_files import DAMAGED, NOT_PLAIN, fault_of_weights
 

@@ -3,8 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from skinlesion_cli.common.csv_files import write_csv
 from skinlesion_cli.common.errors import InputError, SkinLesionError
-from skinlesion_cli.common.files import ensure_writable_folder, write_csv, write_text, written_whole
+from skinlesion_cli.common.files import ensure_writable_folder, write_text, written_whole
 
 
 def test_a_failed_write_leaves_the_earlier_file_and_nothing_else(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from skinlesion_cli.common import files, limits
+from skinlesion_cli.common import csv_files, limits
+from skinlesion_cli.common.csv_files import csv_rows, protected, read_table, unprotected, write_csv
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.files import csv_rows, protected, read_table, unprotected, write_csv
 from skinlesion_cli.common.settings import resolve
 from skinlesion_cli.curation.groups import read_groups
 from skinlesion_cli.curation.labelled import read_labelled
@@ -140,10 +140,10 @@ def test_counts_of_nonsense_are_refused_in_one_line(tmp_path: Path, content: byt
 def test_the_limits_of_a_table_act_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "t.csv"
     path.write_text("a,b\n" + "1,2\n" * 50 + "\n" * 50, encoding="utf-8")
-    monkeypatch.setattr(files, "MAX_TABLE_CELLS", 120)
+    monkeypatch.setattr(csv_files, "MAX_TABLE_CELLS", 120)
     with pytest.raises(InputError, match="more than 120 cells"):
         read_table(path)
-    monkeypatch.setattr(files, "MAX_TABLE_BYTES", 100)
+    monkeypatch.setattr(csv_files, "MAX_TABLE_BYTES", 100)
     with pytest.raises(InputError, match="larger than 100 bytes"):
         read_table(path)
 
