@@ -9,16 +9,21 @@ from importlib import import_module as _import_module
 from skinlesion_cli.common.version import __version__
 
 if _typing.TYPE_CHECKING:
+    from skinlesion_cli.api.weights import ClassWeights, weights
+    from skinlesion_cli.common.settings import Settings
     from skinlesion_cli.inference.predictor import Prediction, Predictor, load_predictor
 
 _PUBLIC = {
+    "ClassWeights": "api.weights",
     "Prediction": "inference.predictor",
     "Predictor": "inference.predictor",
+    "Settings": "common.settings",
     "load_predictor": "inference.predictor",
+    "weights": "api.weights",
 }
 """Each public name, and the module that defines it."""
 
-__all__ = ["Prediction", "Predictor", "__version__", "load_predictor"]
+__all__ = ["ClassWeights", "Prediction", "Predictor", "Settings", "__version__", "load_predictor", "weights"]
 
 
 def __getattr__(name: str) -> _typing.Any:

@@ -20,7 +20,7 @@ from skinlesion_cli.cli import (
     train,
     weights,
 )
-from skinlesion_cli.common.errors import PeerError, SkinLesionError
+from skinlesion_cli.common.errors import PeerError, SkinLesionError, one_line
 from skinlesion_cli.common.signals import INTERRUPTED
 from skinlesion_cli.common.version import __version__
 
@@ -82,8 +82,7 @@ def main() -> None:
         usage = getattr(error, "format_message", None)
         if usage is not None:
             _stop(error, f"{usage()} (see --help)", getattr(error, "exit_code", 2))
-        reason = " ".join(str(error).split())[:300]
-        text = f"unexpected {type(error).__name__}: {reason}; add --verbose for the traceback"
+        text = f"unexpected {type(error).__name__}: {one_line(error, 300)}; add --verbose for the traceback"
         _stop(error, text, 1)
     # What typer makes of Ctrl-C.
     if code == INTERRUPTED:
@@ -92,10 +91,6 @@ def main() -> None:
 
 
 def _stop(error: Exception, text: str, code: int) -> None:
-    if "--verbose" in sys.argv:
-        import traceback
-
-        traceback.print_exception(error)
     if isinstance(error, PeerError):
         # Nothing is to be told. The interpreter's own end would wait for peers that have gone, and torchrun
         # would end this process by a signal meanwhile.

@@ -6,6 +6,8 @@ Each message is one line: what is wrong, where, and what to do. The command line
 
 from collections.abc import Sequence
 
+from skinlesion_cli.common.text import shortened
+
 
 class SkinLesionError(Exception):
     """The work was begun and could not be finished, or it found faults."""
@@ -47,3 +49,8 @@ def first_few(names: Sequence[str], most: int = 3) -> str:
     """The first names of many, for a message of one line: `a, b, c and 4 more`."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def one_line(error: BaseException, most: int = 200) -> str:
+    """What an error of another library says, as one line of at most `most` characters."""
+    return shortened(" ".join(str(error).split()), most) or type(error).__name__

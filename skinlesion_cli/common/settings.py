@@ -1,183 +1,239 @@
-"""Every setting, its default, its range and its meaning: the one place for each.
+"""Every setting with its default, range and meaning: the one place for each.
 
 The command-line options, the environment variables, the keys of a config file and the table in the docs are
 all made from the fields of `Settings`. Precedence: option, environment, `.env`, config file, default.
 """
 
-import dataclasses
-import io
-import os
-import tomllib
 import types
-import typing
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Self, cast, get_args, get_origin
+
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ModelWrapValidatorHandler,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.files import read_text
 from skinlesion_cli.common.text import nearest, quoted, shortened
 
 ENV_PREFIX = "SKINLESION_"
+OPTION = "the command line"
+"""The origin of values that were given as options."""
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What is known of a setting beside its type and default."""
+    """What a setting has beside its type, range and default."""
 
     help: str
-    flags: tuple[str, ...]
-    low: float | None = None
-    high: float | None = None
-    above: float | None = None
-    choices: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
     automatic: str = ""
     """What an unset value means, for settings whose default is None."""
     resumable: bool = False
-    """Whether `--resume` may change it without making it another run."""
+    """Whether `--resume` may change it."""
     per_machine: bool = False
-    """Whether machines of one run may set it differently without training differently."""
+    """Whether the machines of one distributed run may set it differently."""
 
 
-def _setting(default: Any, help: str, *flags: str, **bounds: Any) -> Any:
-    return dataclasses.field(default=default, metadata={"spec": Spec(help, flags, **bounds)})
+class Settings(BaseModel):
+    """The settings of a run, under the paper's names in lower case.
+
+    Every way to make one checks the values: `Settings(epochs=3)`, `settings.model_copy(update={"epochs": 3})`
+    and `resolve`.
+
+    Raises:
+        InputError: an unknown name, or a value of the wrong type or out of range.
+    """
+
+    # The schema is built at the first use, so that --help does not pay for it. "model_arch" is no clash.
+    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True, protected_namespaces=())
+
+    data_root: Annotated[
+        Path,
+        Spec(
+            "Folder with train/, val/ and test/, each with one folder per class.",
+            ("--data", "--data-root"),
+            resumable=True,
+            per_machine=True,
+        ),
+    ] = Path("data")
+    model_arch: Annotated[str, Spec("Backbone: any timm model name.", ("--arch", "--model-arch"))] = (
+        "mobilevitv2_100"
+    )
+    img_size: Annotated[int, Field(ge=32, le=2048), Spec("Side of the square model input, in pixels.")] = 256
+    pretrained: Annotated[
+        bool, Spec("Start from ImageNet weights, downloaded once from the hub and cached.", resumable=True)
+    ] = True
+    init_weights: Annotated[
+        Path | None,
+        Spec(
+            "Start from a .pth or .safetensors file of the same backbone, with any number of classes.",
+            automatic="not used",
+            resumable=True,
+            per_machine=True,
+        ),
+    ] = None
+    normalization: Annotated[
+        Literal["imagenet", "backbone"],
+        Spec("Input mean and std: ImageNet's (as in the paper), or those the backbone was trained with."),
+    ] = "imagenet"
+    batch_size: Annotated[int, Field(ge=1, le=65536), Spec("Batch size per process.")] = 32
+    accumulate: Annotated[
+        int,
+        Field(ge=1, le=65536),
+        Spec("Gradient accumulation steps: batches per process and optimiser step.", resumable=True),
+    ] = 1
+    epochs: Annotated[
+        int,
+        Field(ge=1, le=100_000),
+        Spec("Maximum number of epochs; also the length of the cosine schedule."),
+    ] = 60
+    learning_rate: Annotated[
+        float, Field(gt=0, le=10), Spec("Initial learning rate of AdamW.", ("--learning-rate", "--lr"))
+    ] = 3e-4
+    weight_decay: Annotated[float, Field(ge=0, le=10), Spec("Weight decay of AdamW.")] = 0.05
+    grad_clip_norm: Annotated[
+        float, Field(ge=0, le=1e9), Spec("Maximum norm of the gradient; 0 turns clipping off.")
+    ] = 1.0
+    patience: Annotated[
+        int,
+        Field(ge=0, le=10**9),
+        Spec(
+            "Early stopping: epochs without a better validation weighted F1; 0 turns it off.", resumable=True
+        ),
+    ] = 10
+    sampler_alpha: Annotated[
+        float,
+        Field(ge=0, le=1),
+        Spec(
+            "Class i is sampled with probability n_i^alpha / sum_j n_j^alpha: 0 is uniform, 1 by frequency.",
+            ("--sampler-alpha", "--alpha"),
+        ),
+    ] = 0.5
+    loss_beta: Annotated[
+        float,
+        Field(ge=0, le=1),
+        Spec(
+            "Loss weights by the Effective Number of Samples: 0 is unweighted, 1 the inverse frequency.",
+            ("--loss-beta", "--beta"),
+        ),
+    ] = 0.999
+    epoch_size_mult: Annotated[
+        float,
+        Field(gt=0, le=1000),
+        Spec("Images sampled per epoch, as a multiple of the number of training images."),
+    ] = 1.5
+    save_every: Annotated[
+        int,
+        Field(ge=0, le=10**9),
+        Spec("Also write last.pth every so many steps; 0 writes it after each epoch only.", resumable=True),
+    ] = 0
+    on_bad_image: Annotated[
+        Literal["fail", "skip"],
+        Spec(
+            "Unreadable images: stop, or decode all images first and leave these out (exit code 1).",
+            resumable=True,
+        ),
+    ] = "fail"
+    num_workers: Annotated[
+        int | None,
+        Field(ge=0, le=256),
+        Spec(
+            "Worker processes that load images (threads when scoring).",
+            automatic="one per CPU core, at most 8",
+            resumable=True,
+            per_machine=True,
+        ),
+    ] = None
+    pin_memory: Annotated[
+        bool, Spec("Pin host memory for faster copies to a CUDA device.", resumable=True, per_machine=True)
+    ] = True
+    cache: Annotated[
+        Literal["auto", "off", "disk", "ram"],
+        Spec(
+            "Cache of downscaled training images: in memory, or in a file in your cache folder.",
+            resumable=True,
+            per_machine=True,
+        ),
+    ] = "auto"
+    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Spec("Compute device.", resumable=True)] = "auto"
+    precision: Annotated[
+        Literal["auto", "fp32", "bf16", "fp16"],
+        Spec(
+            "Precision. auto: mixed precision in training where it is fast, fp32 for scores and predictions."
+        ),
+    ] = "auto"
+    sync_batchnorm: Annotated[bool, Spec("Synchronise batch normalisation across processes; CUDA only.")] = (
+        False
+    )
+    compile: Annotated[
+        bool, Spec("Compile the model with torch.compile: for GPUs; takes minutes to start.", resumable=True)
+    ] = False
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1), Spec("Random seed.")] = 42
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002
+        """A copy with other values; unlike pydantic's own, checked."""
+        return type(self)(**self.model_dump() | dict(update or {}))
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _keep_types(cls, value: Any, info: ValidationInfo) -> Any:
+        # pydantic would take true, 1.0 and "1.0" for the whole number 1: in a config file each is a mistake.
+        kind = value_type(info.field_name or "")
+        if (isinstance(value, bool) and kind is not bool) or (isinstance(value, float) and kind is not float):
+            raise ValueError
+        if kind is bool and isinstance(value, str):
+            return value.strip()
+        if kind in (int, float) and isinstance(value, str | float):
+            value = kind(value)
+            if value != value:
+                raise ValueError
+        if kind in (str, Path) and value is not None:
+            if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
+                raise ValueError
+            # UnicodeEncodeError is a ValueError: the run's settings.toml could not hold such a name.
+            str(value).encode()
+        return value
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _word_faults(cls, data: Any, validate: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
+        try:
+            return validate(data)
+        except ValidationError as error:
+            fault = error.errors(include_url=False)[0]
+            raise InputError(_fault_text(cast(dict[str, Any], fault), info.context)) from None
 
 
-@dataclass(frozen=True)
-class Settings:
-    """The settings of a run, under the paper's names in lower case."""
-
-    data_root: Path = _setting(
-        Path("data"),
-        "Folder with train/, val/ and test/, one folder a class in each.",
-        "--data",
-        "--data-root",
-        resumable=True,
-        per_machine=True,
-    )
-    model_arch: str = _setting("mobilevitv2_100", "Backbone: any timm name.", "--arch", "--model-arch")
-    img_size: int = _setting(256, "Side of the square that the model sees, in pixels.", low=32, high=2048)
-    pretrained: bool = _setting(
-        True, "Start from ImageNet weights; fetched once from the hub, then cached.", resumable=True
-    )
-    init_weights: Path | None = _setting(
-        None,
-        "Start from this .pth or .safetensors of the same backbone, whatever its number of classes.",
-        automatic="not used",
-        resumable=True,
-        per_machine=True,
-    )
-    normalization: str = _setting(
-        "imagenet",
-        "Mean and std of the input: ImageNet's (the paper), or what the backbone was trained with.",
-        choices=("imagenet", "backbone"),
-    )
-    batch_size: int = _setting(
-        32, "Images a step; with several processes or --accumulate, of each and each time.", low=1, high=65536
-    )
-    accumulate: int = _setting(
-        1,
-        "Batches whose gradients make one step: the gradient of their union.",
-        low=1,
-        high=65536,
-        resumable=True,
-    )
-    epochs: int = _setting(60, "Epochs at most; the cosine schedule spans them.", low=1, high=100_000)
-    learning_rate: float = _setting(
-        3e-4, "Initial learning rate of AdamW.", "--learning-rate", "--lr", above=0.0, high=10.0
-    )
-    weight_decay: float = _setting(0.05, "Weight decay of AdamW.", low=0.0, high=10.0)
-    grad_clip_norm: float = _setting(1.0, "Clip the gradient's norm at this; 0 turns it off.", low=0.0)
-    patience: int = _setting(
-        10,
-        "Stop after this many epochs without a better validation weighted F1; 0 never stops.",
-        low=0,
-        resumable=True,
-    )
-    sampler_alpha: float = _setting(
-        0.5,
-        "Sampling: a class is drawn with probability n^alpha / sum; 0 is uniform, 1 by frequency.",
-        "--sampler-alpha",
-        "--alpha",
-        low=0.0,
-        high=1.0,
-    )
-    loss_beta: float = _setting(
-        0.999,
-        "Loss weights by the Effective Number of Samples; 0 is unweighted, 1 the inverse frequency.",
-        "--loss-beta",
-        "--beta",
-        low=0.0,
-        high=1.0,
-    )
-    epoch_size_mult: float = _setting(
-        1.5, "An epoch draws this many times the number of training images.", above=0.0, high=1000.0
-    )
-    save_every: int = _setting(
-        0,
-        "Also write last.pth after this many steps; 0 writes it after each epoch alone.",
-        low=0,
-        resumable=True,
-    )
-    on_bad_image: str = _setting(
-        "fail",
-        "A file that cannot be read: stop, or decode all first and leave such files out (exit code 1).",
-        choices=("fail", "skip"),
-        resumable=True,
-    )
-    num_workers: int | None = _setting(
-        None,
-        "Processes (threads, for scores) that read images.",
-        low=0,
-        high=256,
-        automatic="one a CPU core, 8 at most",
-        resumable=True,
-        per_machine=True,
-    )
-    pin_memory: bool = _setting(
-        True, "Pin host memory for faster copies to a CUDA device.", resumable=True, per_machine=True
-    )
-    cache: str = _setting(
-        "auto",
-        "Keep shrunken training images: in memory, or in a file of your cache folder.",
-        choices=("auto", "off", "disk", "ram"),
-        resumable=True,
-        per_machine=True,
-    )
-    device: str = _setting(
-        "auto", "Where to compute.", choices=("auto", "cpu", "cuda", "mps"), resumable=True
-    )
-    precision: str = _setting(
-        "auto",
-        "Arithmetic. auto: mixed precision where it is fast in training, fp32 for scores and predictions.",
-        choices=("auto", "fp32", "bf16", "fp16"),
-    )
-    sync_batchnorm: bool = _setting(
-        False, "Batch normalisation over the batches of all processes; on CUDA alone."
-    )
-    compile: bool = _setting(
-        False, "Compile the model with torch.compile: for GPUs; takes minutes to start.", resumable=True
-    )
-    seed: int = _setting(42, "Seed of every random draw.", low=0, high=2**32 - 1)
-
-
-FIELDS: dict[str, dataclasses.Field[Any]] = {field.name: field for field in dataclasses.fields(Settings)}
-_TYPES: dict[str, Any] = typing.get_type_hints(Settings)
+FIELDS = Settings.model_fields
 
 
 def spec(name: str) -> Spec:
     """The `Spec` of a setting, with its flags filled in."""
-    found: Spec = FIELDS[name].metadata["spec"]
-    return found if found.flags else dataclasses.replace(found, flags=("--" + name.replace("_", "-"),))
+    found = next(part for part in FIELDS[name].metadata if isinstance(part, Spec))
+    return found if found.flags else replace(found, flags=("--" + name.replace("_", "-"),))
 
 
 def value_type(name: str) -> type:
     """The type of a set value: int, float, bool, str or Path."""
-    hint = _TYPES[name]
+    hint: Any = FIELDS[name].annotation
     if isinstance(hint, types.UnionType):
-        hint = next(part for part in typing.get_args(hint) if part is not type(None))
-    return typing.cast(type, hint)
+        hint = next(part for part in get_args(hint) if part is not type(None))
+    return str if get_origin(hint) is Literal else cast(type, hint)
+
+
+def choices(name: str) -> tuple[str, ...]:
+    """The values to choose from, for settings that have a list of them."""
+    hint = FIELDS[name].annotation
+    return get_args(hint) if get_origin(hint) is Literal else ()
 
 
 def default_text(name: str) -> str:
@@ -195,60 +251,46 @@ def resolve(
     environ: Mapping[str, str] | None = None,
     dotenv: Path = Path(".env"),
 ) -> Settings:
-    """Settle each setting from the first of: option, environment, `.env`, config file, default.
+    """Take each setting from the first of: option, environment, `.env`, config file, default.
 
     Args:
-        options: what the command line gave; None is "not given".
+        options: values given on the command line; None is "not given".
         config: a TOML file whose keys are names of settings.
-        environ: the environment; `os.environ` where it is None.
-        dotenv: a file of `SKINLESION_NAME=value` lines; it need not exist. Other names in it are ignored.
+        environ: the environment; `os.environ` by default.
+        dotenv: a file of `SKINLESION_NAME=value` lines; it may be missing. Other names in it are ignored.
 
     Raises:
         InputError: an unknown key, a value of the wrong type or out of range; the message names its origin.
     """
+    from skinlesion_cli.common.setting_sources import read_config, read_dotenv, read_environment
+
     values: dict[str, Any] = {}
-    if config is not None:
-        values |= _checked(_read_toml(config), str(config))
-    values |= _checked(_read_dotenv(dotenv), str(dotenv))
-    environment = os.environ if environ is None else environ
-    values |= _checked(_from_environment(environment), "the environment")
-    values |= _checked({name: value for name, value in options.items() if value is not None}, "")
+    for source, origin in (
+        (read_config(config), str(config)),
+        (read_dotenv(dotenv), str(dotenv)),
+        (read_environment(environ), "the environment"),
+        ({name: value for name, value in options.items() if value is not None}, OPTION),
+    ):
+        # Each source is checked by itself: a message can name it, and no mistake hides behind another.
+        values |= Settings.model_validate(source, context=origin).model_dump(exclude_unset=True)
     return Settings(**values)
 
 
-def check(name: str, value: Any, origin: str = "") -> Any:
-    """Convert `value` to the type of setting `name` and hold it against its range.
+def checked(name: str, value: Any, origin: str = OPTION) -> Any:
+    """Convert one value to the type of the setting `name` and check its range.
 
     Raises:
-        InputError: it does not fit; the message names the setting, the value and `origin`.
+        InputError: it is invalid; the message names the setting, the value and `origin`.
     """
-    known, kind = spec(name), value_type(name)
-    label = known.flags[0] if not origin else f"{name} in {origin}"
-    try:
-        converted = _convert(value, kind)
-    except (TypeError, ValueError, OverflowError):
-        raise InputError(f"{label}: {_shown(value)} is not {_KIND_NAMES[kind]}") from None
-    if known.choices and converted not in known.choices:
-        raise InputError(f"{label}: {_shown(value)} is not one of {', '.join(known.choices)}")
-    if kind in (int, float):
-        _check_range(label, converted, known)
-    return converted
-
-
-def _shown(value: Any) -> str:
-    try:
-        return quoted(value) if isinstance(value, str) else shortened(repr(value))
-    # A number of thousands of digits has no decimal form, a deep list no form at all.
-    except (ValueError, RecursionError):
-        return f"this {type(value).__name__}"
+    return getattr(Settings.model_validate({name: value}, context=origin), name)
 
 
 def to_toml(settings: Settings, processes: int = 1) -> str:
-    """The settings as a config file that reproduces them from any folder, and what to call it with."""
+    """The settings as a config file that works from any folder, headed by the command to use it with."""
     import tomli_w
 
     values: dict[str, Any] = {}
-    for name, value in dataclasses.asdict(settings).items():
+    for name, value in settings:
         if isinstance(value, Path):
             value = str(value.absolute())
         if value is not None:
@@ -260,85 +302,34 @@ def to_toml(settings: Settings, processes: int = 1) -> str:
     )
 
 
-_KIND_NAMES = {
+_KINDS = {
     int: "a whole number",
     float: "a number",
     bool: "true or false",
-    str: "a text",
+    str: "a string",
     Path: "a path in UTF-8",
 }
-_TRUE, _FALSE = {"true", "1", "yes", "on"}, {"false", "0", "no", "off"}
+_BOUNDS = {"greater_than": "above", "greater_than_equal": "at least", "less_than_equal": "at most"}
 
 
-def _convert(value: Any, kind: type) -> Any:
-    if kind is bool:
-        text = str(value).strip().lower()
-        if text not in _TRUE | _FALSE:
-            raise ValueError
-        return text in _TRUE
-    # TOML's own types are not stretched: `epochs = true` or `epochs = 2.5` is a mistake.
-    if isinstance(value, bool) or (kind is int and isinstance(value, float)):
-        raise TypeError
-    if kind in (str, Path):
-        if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
-            raise TypeError
-        # UnicodeEncodeError is a ValueError: the run's settings.toml could not hold such a name.
-        str(value).encode()
-        return kind(value)
-    number = kind(value)
-    if number != number:
-        raise ValueError
-    return number
+def _fault_text(fault: Mapping[str, Any], origin: str | None) -> str:
+    """One line about a fault that pydantic found: which setting, where it was set, and what is allowed."""
+    name, kind = str(fault["loc"][0]), fault["type"]
+    if kind == "extra_forbidden":
+        return f"{origin or 'Settings'}: unknown setting {quoted(name)}{nearest(name, FIELDS)}"
+    label = spec(name).flags[0] if origin == OPTION else f"{name} in {origin}" if origin else name
+    value = _shown(fault["input"])
+    if kind in _BOUNDS:
+        (bound,) = fault["ctx"].values()
+        return f"{label}: {value} is out of range; it must be {_BOUNDS[kind]} {bound:g}"
+    if kind == "literal_error":
+        return f"{label}: {value} is not one of {', '.join(choices(name))}"
+    return f"{label}: {value} is not {_KINDS[value_type(name)]}"
 
 
-def _check_range(label: str, value: float, known: Spec) -> None:
-    high = 1e9 if known.high is None else known.high
-    problem = ""
-    if known.above is not None and value <= known.above:
-        problem = f"above {known.above:g}"
-    elif known.low is not None and value < known.low:
-        problem = f"at least {known.low:g}"
-    elif value > high:
-        problem = f"at most {high:g}"
-    if problem:
-        raise InputError(f"{label}: {_shown(value)} is out of range; it must be {problem}")
-
-
-def _checked(raw: Mapping[str, Any], origin: str) -> dict[str, Any]:
-    values = {}
-    for name, value in raw.items():
-        if name not in FIELDS:
-            raise InputError(f"{origin}: unknown setting {quoted(name)}{nearest(name, FIELDS)}")
-        values[name] = check(name, value, origin)
-    return values
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    text = read_text(path, "the config file ")
+def _shown(value: Any) -> str:
     try:
-        return tomllib.loads(text)
-    # A number of thousands of digits is a ValueError of Python's own, as is a fault of the TOML.
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not a TOML file: {error}") from None
-
-
-def _read_dotenv(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        return {}
-    from dotenv.parser import parse_stream
-
-    values = {}
-    for line in parse_stream(io.StringIO(read_text(path))):
-        # Other programs' lines may be of any form; one that names this program is meant for it.
-        if line.error and ENV_PREFIX in line.original.string:
-            raise InputError(f"{path}, line {line.original.line}: it is not of the form NAME=value")
-        if not line.error and line.key and line.key.startswith(ENV_PREFIX):
-            values[line.key.removeprefix(ENV_PREFIX).lower()] = line.value or ""
-    return values
-
-
-def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    # Other programs may use the prefix, so an unknown name here is no error; one in a file that the user
-    # wrote for this program is.
-    names = ((ENV_PREFIX + name.upper(), name) for name in FIELDS)
-    return {name: environ[variable] for variable, name in names if variable in environ}
+        return quoted(value) if isinstance(value, str) else shortened(repr(value))
+    # A number of thousands of digits has no decimal form, a deep list no form at all.
+    except (ValueError, RecursionError):
+        return f"this {type(value).__name__}"

@@ -211,7 +211,7 @@ def settle(path: Path, content: bytes) -> None:
         (b"learning_rate = nan", "nan is not a number"),
         (b"epochs = 1979-05-27", "is not a whole number"),
         (b"epochs = [[1]]", "is not a whole number"),
-        (b"model_arch = {a = 1}", "is not a text"),
+        (b"model_arch = {a = 1}", "is not a string"),
         (b"epochs = 3\nepochs = 4", "is not a TOML file"),
         (b"a = " + b"[" * 10_000, "is not a TOML file"),
         (b"a = " + b"{a=" * 10_000, "is not a TOML file"),
