@@ -57,8 +57,9 @@ def weights(
         console.print_json(found.to_dict())
         return 0
     console.out.print(_table(found.classes))
+    images = sum(one.count for one in found.classes)
     console.out.print(
-        f"\n{sum(one.count for one in found.classes)} images, imbalance ratio {found.imbalance_ratio:.1f} : 1, "
+        f"\n{images} images, imbalance ratio {found.imbalance_ratio:.1f} : 1, "
         f"beta {beta:g}, alpha {alpha:g}"
         + (" (the paper's counts)" if counts is None and data is None else "")
     )

@@ -193,7 +193,7 @@ def _problem(image: Image.Image) -> str:
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return f"it is not an image of a known kind ({', '.join(FORMATS)})"
-    return getattr(error, "strerror", None) or one_line(error)
+    return str(getattr(error, "strerror", None) or one_line(error))
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:

@@ -180,8 +180,9 @@ def join(launch: Launch, device: str) -> Group:
         )
         return Group(launch, own)
     except (RuntimeError, ValueError) as error:
+        reason = one_line(error, 160)
         raise SkinLesionError(
-            f"process {launch.rank} of {launch.size} did not meet the others ({one_line(error, 160)}); see that all were "
+            f"process {launch.rank} of {launch.size} did not meet the others ({reason}); see that all were "
             "started, and that MASTER_ADDR and MASTER_PORT can be reached from every machine"
         ) from error
 
