@@ -11,13 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from dotenv.parser import parse_stream
-from pydantic_settings import (
-    BaseSettings,
-    DotEnvSettingsSource,
-    EnvSettingsSource,
-    SettingsConfigDict,
-    TomlConfigSettingsSource,
-)
+from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSource, TomlConfigSettingsSource
 
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.files import read_text
@@ -28,10 +22,8 @@ OTHER_VARIABLES = ("SKINLESION_CHECKPOINT", "SKINLESION_OUT")
 """Environment variables of single options, which are no settings."""
 
 
-class _Sourced(Settings, BaseSettings):
-    """`Settings` as the sources want it: they read the names and types of its fields."""
-
-    model_config = SettingsConfigDict(env_prefix=ENV_PREFIX, defer_build=True)
+class _Sourced(Settings, BaseSettings, frozen=True, env_prefix=ENV_PREFIX):
+    """`Settings` as the sources need it: they read the names and types of its fields."""
 
 
 class _Config(TomlConfigSettingsSource):

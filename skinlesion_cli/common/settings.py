@@ -5,21 +5,12 @@ all made from the fields of `Settings`. Precedence: option, environment, `.env`,
 """
 
 import types
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, cast, get_args, get_origin
+from typing import Any, Literal, Self, cast, get_args, get_origin
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    ModelWrapValidatorHandler,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.text import nearest, quoted, shortened
@@ -43,141 +34,115 @@ class Spec:
     """Whether the machines of one distributed run may set it differently."""
 
 
-class Settings(BaseModel):
-    """The settings of a run, under the paper's names in lower case.
+_RESUMABLE: dict[str, Any] = {"resumable": True}
+_LOCAL: dict[str, Any] = {"resumable": True, "per_machine": True}
+_FRACTION: dict[str, Any] = {"ge": 0, "le": 1}
 
-    Every way to make one checks the values: `Settings(epochs=3)`, `settings.model_copy(update={"epochs": 3})`
-    and `resolve`.
+
+def _setting(default: Any, help: str, *flags: str, **known: Any) -> Any:
+    bounds = {name: known.pop(name, None) for name in ("gt", "ge", "le")}
+    return Field(default, json_schema_extra={"spec": Spec(help, flags, **known)}, **bounds)
+
+
+# The schema is built at the first use, so that --help does not pay for it.
+class Settings(BaseModel, frozen=True, extra="forbid", defer_build=True, protected_namespaces=()):
+    """The settings of a run, under the paper's names in lower case.
 
     Raises:
         InputError: an unknown name, or a value of the wrong type or out of range.
     """
 
-    # The schema is built at the first use, so that --help does not pay for it. "model_arch" is no clash.
-    model_config = ConfigDict(frozen=True, extra="forbid", defer_build=True, protected_namespaces=())
-
-    data_root: Annotated[
-        Path,
-        Spec(
-            "Folder with train/, val/ and test/, each with one folder per class.",
-            ("--data", "--data-root"),
-            resumable=True,
-            per_machine=True,
-        ),
-    ] = Path("data")
-    model_arch: Annotated[str, Spec("Backbone: any timm model name.", ("--arch", "--model-arch"))] = (
-        "mobilevitv2_100"
+    data_root: Path = _setting(
+        Path("data"),
+        "Folder with train/, val/ and test/, each with one folder per class.",
+        "--data",
+        "--data-root",
+        **_LOCAL,
     )
-    img_size: Annotated[int, Field(ge=32, le=2048), Spec("Side of the square model input, in pixels.")] = 256
-    pretrained: Annotated[
-        bool, Spec("Start from ImageNet weights, downloaded once from the hub and cached.", resumable=True)
-    ] = True
-    init_weights: Annotated[
-        Path | None,
-        Spec(
-            "Start from a .pth or .safetensors file of the same backbone, with any number of classes.",
-            automatic="not used",
-            resumable=True,
-            per_machine=True,
-        ),
-    ] = None
-    normalization: Annotated[
-        Literal["imagenet", "backbone"],
-        Spec("Input mean and std: ImageNet's (as in the paper), or those the backbone was trained with."),
-    ] = "imagenet"
-    batch_size: Annotated[int, Field(ge=1, le=65536), Spec("Batch size per process.")] = 32
-    accumulate: Annotated[
-        int,
-        Field(ge=1, le=65536),
-        Spec("Gradient accumulation steps: batches per process and optimiser step.", resumable=True),
-    ] = 1
-    epochs: Annotated[
-        int,
-        Field(ge=1, le=100_000),
-        Spec("Maximum number of epochs; also the length of the cosine schedule."),
-    ] = 60
-    learning_rate: Annotated[
-        float, Field(gt=0, le=10), Spec("Initial learning rate of AdamW.", ("--learning-rate", "--lr"))
-    ] = 3e-4
-    weight_decay: Annotated[float, Field(ge=0, le=10), Spec("Weight decay of AdamW.")] = 0.05
-    grad_clip_norm: Annotated[
-        float, Field(ge=0, le=1e9), Spec("Maximum norm of the gradient; 0 turns clipping off.")
-    ] = 1.0
-    patience: Annotated[
-        int,
-        Field(ge=0, le=10**9),
-        Spec(
-            "Early stopping: epochs without a better validation weighted F1; 0 turns it off.", resumable=True
-        ),
-    ] = 10
-    sampler_alpha: Annotated[
-        float,
-        Field(ge=0, le=1),
-        Spec(
-            "Class i is sampled with probability n_i^alpha / sum_j n_j^alpha: 0 is uniform, 1 by frequency.",
-            ("--sampler-alpha", "--alpha"),
-        ),
-    ] = 0.5
-    loss_beta: Annotated[
-        float,
-        Field(ge=0, le=1),
-        Spec(
-            "Loss weights by the Effective Number of Samples: 0 is unweighted, 1 the inverse frequency.",
-            ("--loss-beta", "--beta"),
-        ),
-    ] = 0.999
-    epoch_size_mult: Annotated[
-        float,
-        Field(gt=0, le=1000),
-        Spec("Images sampled per epoch, as a multiple of the number of training images."),
-    ] = 1.5
-    save_every: Annotated[
-        int,
-        Field(ge=0, le=10**9),
-        Spec("Also write last.pth every so many steps; 0 writes it after each epoch only.", resumable=True),
-    ] = 0
-    on_bad_image: Annotated[
-        Literal["fail", "skip"],
-        Spec(
-            "Unreadable images: stop, or decode all images first and leave these out (exit code 1).",
-            resumable=True,
-        ),
-    ] = "fail"
-    num_workers: Annotated[
-        int | None,
-        Field(ge=0, le=256),
-        Spec(
-            "Worker processes that load images (threads when scoring).",
-            automatic="one per CPU core, at most 8",
-            resumable=True,
-            per_machine=True,
-        ),
-    ] = None
-    pin_memory: Annotated[
-        bool, Spec("Pin host memory for faster copies to a CUDA device.", resumable=True, per_machine=True)
-    ] = True
-    cache: Annotated[
-        Literal["auto", "off", "disk", "ram"],
-        Spec(
-            "Cache of downscaled training images: in memory, or in a file in your cache folder.",
-            resumable=True,
-            per_machine=True,
-        ),
-    ] = "auto"
-    device: Annotated[Literal["auto", "cpu", "cuda", "mps"], Spec("Compute device.", resumable=True)] = "auto"
-    precision: Annotated[
-        Literal["auto", "fp32", "bf16", "fp16"],
-        Spec(
-            "Precision. auto: mixed precision in training where it is fast, fp32 for scores and predictions."
-        ),
-    ] = "auto"
-    sync_batchnorm: Annotated[bool, Spec("Synchronise batch normalisation across processes; CUDA only.")] = (
-        False
+    model_arch: str = _setting("mobilevitv2_100", "Backbone: any timm model name.", "--arch", "--model-arch")
+    img_size: int = _setting(256, "Side of the square model input, in pixels.", ge=32, le=2048)
+    pretrained: bool = _setting(
+        True, "Start from ImageNet weights, downloaded once from the hub and cached.", **_RESUMABLE
     )
-    compile: Annotated[
-        bool, Spec("Compile the model with torch.compile: for GPUs; takes minutes to start.", resumable=True)
-    ] = False
-    seed: Annotated[int, Field(ge=0, le=2**32 - 1), Spec("Random seed.")] = 42
+    init_weights: Path | None = _setting(
+        None,
+        "Start from a .pth or .safetensors file of the same backbone, with any number of classes.",
+        automatic="not used",
+        **_LOCAL,
+    )
+    normalization: Literal["imagenet", "backbone"] = _setting(
+        "imagenet",
+        "Input mean and std: ImageNet's (as in the paper), or those that the backbone was trained with.",
+    )
+    batch_size: int = _setting(32, "Batch size per process.", ge=1, le=65536)
+    accumulate: int = _setting(
+        1,
+        "Gradient accumulation steps: batches per process and optimiser step.",
+        ge=1,
+        le=65536,
+        **_RESUMABLE,
+    )
+    epochs: int = _setting(
+        60, "Maximum number of epochs; also the length of the cosine schedule.", ge=1, le=100_000
+    )
+    learning_rate: float = _setting(
+        3e-4, "Initial learning rate of AdamW.", "--learning-rate", "--lr", gt=0, le=10
+    )
+    weight_decay: float = _setting(0.05, "Weight decay of AdamW.", ge=0, le=10)
+    grad_clip_norm: float = _setting(1.0, "Maximum norm of the gradient; 0 turns clipping off.", ge=0, le=1e9)
+    patience: int = _setting(
+        10,
+        "Early stopping: epochs without a better validation weighted F1; 0 turns it off.",
+        ge=0,
+        le=10**9,
+        **_RESUMABLE,
+    )
+    sampler_alpha: float = _setting(
+        0.5,
+        "Class i is sampled with probability n_i^alpha / sum_j n_j^alpha: 0 is uniform, 1 by frequency.",
+        "--sampler-alpha",
+        "--alpha",
+        **_FRACTION,
+    )
+    loss_beta: float = _setting(
+        0.999,
+        "Loss weights by the Effective Number of Samples: 0 is unweighted, 1 the inverse frequency.",
+        "--loss-beta",
+        "--beta",
+        **_FRACTION,
+    )
+    epoch_size_mult: float = _setting(
+        1.5, "Images sampled per epoch, as a multiple of the number of training images.", gt=0, le=1000
+    )
+    save_every: int = _setting(
+        0, "Also write last.pth every so many steps; 0: after each epoch only.", ge=0, le=10**9, **_RESUMABLE
+    )
+    on_bad_image: Literal["fail", "skip"] = _setting(
+        "fail",
+        "Unreadable images: stop, or decode all images first and leave these out (exit code 1).",
+        **_RESUMABLE,
+    )
+    num_workers: int | None = _setting(
+        None,
+        "Worker processes that load images (threads when scoring).",
+        automatic="one per CPU core, at most 8",
+        ge=0,
+        le=256,
+        **_LOCAL,
+    )
+    pin_memory: bool = _setting(True, "Pin host memory for faster copies to a CUDA device.", **_LOCAL)
+    cache: Literal["auto", "off", "disk", "ram"] = _setting(
+        "auto", "Cache of downscaled training images: in memory, or in a file in your cache folder.", **_LOCAL
+    )
+    device: Literal["auto", "cpu", "cuda", "mps"] = _setting("auto", "Compute device.", **_RESUMABLE)
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = _setting(
+        "auto", "Precision. auto: mixed where it is fast in training, fp32 for scores and predictions."
+    )
+    sync_batchnorm: bool = _setting(False, "Synchronise batch normalisation across processes; CUDA only.")
+    compile: bool = _setting(
+        False, "Compile the model with torch.compile: for GPUs; takes minutes to start.", **_RESUMABLE
+    )
+    seed: int = _setting(42, "Random seed.", ge=0, le=2**32 - 1)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002
         """A copy with other values; unlike pydantic's own, checked."""
@@ -205,7 +170,7 @@ class Settings(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _word_faults(cls, data: Any, validate: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
+    def _word_faults(cls, data: Any, validate: Callable[[Any], Self], info: ValidationInfo) -> Self:
         try:
             return validate(data)
         except ValidationError as error:
@@ -218,8 +183,19 @@ FIELDS = Settings.model_fields
 
 def spec(name: str) -> Spec:
     """The `Spec` of a setting, with its flags filled in."""
-    found = next(part for part in FIELDS[name].metadata if isinstance(part, Spec))
-    return found if found.flags else replace(found, flags=("--" + name.replace("_", "-"),))
+    found: Spec = cast(dict[str, Any], FIELDS[name].json_schema_extra)["spec"]
+    return (
+        found
+        if found.flags
+        else replace(
+            found,
+            "--"
+            + name.replace(
+                "_",
+                "-",
+            ),
+        )
+    )
 
 
 def value_type(name: str) -> type:
@@ -277,11 +253,7 @@ def resolve(
 
 
 def checked(name: str, value: Any, origin: str = OPTION) -> Any:
-    """Convert one value to the type of the setting `name` and check its range.
-
-    Raises:
-        InputError: it is invalid; the message names the setting, the value and `origin`.
-    """
+    """One value, converted to the type of the setting `name`; an `InputError` names it and its `origin`."""
     return getattr(Settings.model_validate({name: value}, context=origin), name)
 
 
