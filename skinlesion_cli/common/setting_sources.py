@@ -22,8 +22,10 @@ OTHER_VARIABLES = ("SKINLESION_CHECKPOINT", "SKINLESION_OUT")
 """Environment variables of single options, which are no settings."""
 
 
-class _Sourced(Settings, BaseSettings, frozen=True, env_prefix=ENV_PREFIX):
+class _Sourced(Settings, BaseSettings):
     """`Settings` as the sources need it: they read the names and types of its fields."""
+
+    model_config = {"env_prefix": ENV_PREFIX}
 
 
 class _Config(TomlConfigSettingsSource):

@@ -41,16 +41,19 @@ _FRACTION: dict[str, Any] = {"ge": 0, "le": 1}
 
 def _setting(default: Any, help: str, *flags: str, **known: Any) -> Any:
     bounds = {name: known.pop(name, None) for name in ("gt", "ge", "le")}
-    return Field(default, json_schema_extra={"spec": Spec(help, flags, **known)}, **bounds)
+    found: Any = Spec(help, flags, **known)
+    return Field(default, json_schema_extra={"spec": found}, **bounds)
 
 
-# The schema is built at the first use, so that --help does not pay for it.
-class Settings(BaseModel, frozen=True, extra="forbid", defer_build=True, protected_namespaces=()):
+class Settings(BaseModel):
     """The settings of a run, under the paper's names in lower case.
 
     Raises:
         InputError: an unknown name, or a value of the wrong type or out of range.
     """
+
+    # The schema is built at the first use, so that --help does not pay for it.
+    model_config = {"frozen": True, "extra": "forbid", "defer_build": True, "protected_namespaces": ()}
 
     data_root: Path = _setting(
         Path("data"),
@@ -184,18 +187,7 @@ FIELDS = Settings.model_fields
 def spec(name: str) -> Spec:
     """The `Spec` of a setting, with its flags filled in."""
     found: Spec = cast(dict[str, Any], FIELDS[name].json_schema_extra)["spec"]
-    return (
-        found
-        if found.flags
-        else replace(
-            found,
-            "--"
-            + name.replace(
-                "_",
-                "-",
-            ),
-        )
-    )
+    return found if found.flags else replace(found, flags=("--" + name.replace("_", "-"),))
 
 
 def value_type(name: str) -> type:
