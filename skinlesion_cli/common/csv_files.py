@@ -1,4 +1,4 @@
-"""CSV files: read within limits, written so that no spreadsheet runs a cell as a formula."""
+"""CSV files: read within limits, and written so that no spreadsheet runs a cell as a formula."""
 
 import csv
 import itertools
@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import TextIO
 
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.files import NO_UTF8, written_whole
+from skinlesion_cli.common.files import NOT_UTF8, written_whole
 from skinlesion_cli.common.limits import MAX_LINE, MAX_TABLE_BYTES, MAX_TABLE_CELLS, size_text
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a CSV file (UTF-8, comma, line feed), whole or not at all.
+    """Write a CSV file (UTF-8, commas, line feeds), atomically.
 
-    Texts are written as `protected` has them, and read back by `csv_rows`; numbers stay numbers.
+    Strings are written as `protected` returns them, and read back by `csv_rows`; numbers stay numbers.
     """
     with written_whole(path) as part, part.open("w", encoding="utf-8", newline="") as file:
         for row in itertools.chain([header], rows):
@@ -26,24 +26,24 @@ def _cell(value: object) -> str:
     if not isinstance(value, str):
         return "" if value is None else str(value)
     text = protected(value)
-    # Python's own writer leaves a lone carriage return bare, at which every reader ends the row.
+    # Python's own writer does not quote a lone carriage return, at which every reader ends the row.
     return '"' + text.replace('"', '""') + '"' if _QUOTED.search(text) else text
 
 
-# A semicolon or a tab parts cells where a spreadsheet's language has it so.
+# In some locales spreadsheets separate cells by a semicolon or a tab.
 _QUOTED = re.compile(r"""[,;"\s]""")
 _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠")
-# The look behind begins a match at the first of many backslashes alone: without it, time is quadratic.
+# The lookbehind lets a match start only at the first of many backslashes; without it the time is quadratic.
 _ESCAPED = re.compile(r"(?<!\\)(\\*)(?:([\ud800-\udfff])|(?<=\\)u(d[89a-f][0-9a-f]{2}))")
 _ESCAPES = re.compile(r"(?<!\\)(\\+)u(d[89a-f][0-9a-f]{2})")
 
 
 def protected(text: str) -> str:
-    r"""The text as a cell that no spreadsheet runs as a formula, and that UTF-8 can hold.
+    r"""The text as a cell that no spreadsheet runs as a formula, and that can be written as UTF-8.
 
-    A text that begins as a formula does (= + - @, and their full-width forms), or begins or ends with white
-    space, gets an apostrophe in front, and so does one that already looks so. A byte of a file name that is
-    no UTF-8, which Python keeps as a surrogate, becomes `\udcff`, as in JSON. `unprotected` undoes both.
+    Text that begins like a formula (= + - @, and their full-width forms), or begins or ends with white space,
+    is prefixed by an apostrophe, and so is text that already looks like that. A byte of a file name that is
+    not UTF-8, which Python keeps as a surrogate, becomes `\udcff`, as in JSON. `unprotected` undoes both.
     """
     if "\\" in text or not text.isascii():
         text = _ESCAPED.sub(_escape, text)
@@ -51,7 +51,7 @@ def protected(text: str) -> str:
 
 
 def unprotected(cell: str) -> str:
-    """What `protected` made the cell from; of any other cell, the text without white space around it."""
+    """The text that `protected` made the cell from; for any other cell, its text stripped of white space."""
     text = cell[1:] if cell.startswith("'") and _is_risky(cell) else cell.strip()
     return _ESCAPES.sub(_unescape, text) if "\\" in text else text
 
@@ -62,7 +62,7 @@ def _is_risky(text: str) -> bool:
 
 
 def _escape(match: re.Match[str]) -> str:
-    # Backslashes before an escape are doubled, so that a text that looks like an escape is told from one.
+    # Backslashes before an escape are doubled, so that text that looks like an escape is not taken for one.
     slashes, surrogate, digits = match.groups()
     return slashes * 2 + (f"\\u{ord(surrogate):04x}" if surrogate else f"u{digits}")
 
@@ -74,16 +74,14 @@ def _unescape(match: re.Match[str]) -> str:
 
 
 def csv_rows(path: Path, what: str = "") -> Iterator[tuple[int, list[str]]]:
-    """Yield each row of a CSV file with the number of its last line; cells as `unprotected` reads them.
-
-    Empty lines are left out.
+    """Yield each non-empty row of a CSV file with its line number; cells as `unprotected` returns them.
 
     Args:
         path: the file.
-        what: what it holds, for the error: "the groups in ", say.
+        what: what it contains, for the error message, such as "the groups in ".
 
     Raises:
-        InputError: it cannot be read as UTF-8 or as CSV, a quote is never closed, or it is too large.
+        InputError: it is not UTF-8 or not CSV, a quote is never closed, or it is too large.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -96,7 +94,7 @@ def csv_rows(path: Path, what: str = "") -> Iterator[tuple[int, list[str]]]:
                 if row:
                     yield reader.line_num, [unprotected(cell) for cell in row]
     except UnicodeDecodeError:
-        raise InputError(f"cannot read {what}{path}: {NO_UTF8}") from None
+        raise InputError(f"cannot read {what}{path}: {NOT_UTF8}") from None
     except (OSError, ValueError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"cannot read {what}{path}: {reason}") from None
@@ -111,19 +109,19 @@ def _lines(file: TextIO) -> Iterator[str]:
         if size > MAX_TABLE_BYTES:
             raise csv.Error(f"it is larger than {size_text(MAX_TABLE_BYTES)}")
         if "\0" in line:
-            raise csv.Error(f"line {number} holds a NUL, which no text has")
+            raise csv.Error(f"line {number} contains a NUL character")
         yield line
 
 
 def read_table(path: Path, what: str = "") -> tuple[list[str], list[dict[str, str]]]:
-    """Read a CSV file with a header: its columns, and a dict for each row; a missing cell is an empty text.
+    """Read a CSV file with a header: its columns, and a dict per row in which missing cells are empty.
 
     Args:
         path: the file.
-        what: what it holds, for the error: "the groups in ", say.
+        what: what it contains, for the error message, such as "the groups in ".
 
     Raises:
-        InputError: as `csv_rows`; a column stands twice, or a row has more cells than the header.
+        InputError: as `csv_rows`; a column name is duplicate, or a row has more cells than the header.
     """
     lines = csv_rows(path, what)
     _, columns = next(lines, (0, []))
@@ -137,10 +135,10 @@ def read_table(path: Path, what: str = "") -> tuple[list[str], list[dict[str, st
 
 
 def require_distinct(path: Path, columns: Sequence[str]) -> None:
-    """See that no named column stands twice: which of the two is meant, nobody knows.
+    """Check that no two columns have the same name.
 
     Raises:
-        InputError: one does.
+        InputError: two have.
     """
     seen: set[str] = set()
     for name in filter(None, columns):

@@ -1,10 +1,10 @@
-"""The paper's constants: its preprocessing and augmentation, its class counts and its test scores.
+"""Constants of the paper: its preprocessing and augmentation, its class counts and its test scores.
 
 Source: Regmi and Xu, *Skin Lesion Classification with MobileViTv2 and Dual-Weighted Learning*, 2025.
 """
 
-# Preprocessing and augmentation of the method. They are constants, not settings: a checkpoint must mean the
-# same pixels everywhere.
+# Preprocessing and augmentation. They are constants, not settings: a checkpoint must see the same pixels
+# everywhere.
 RESIZE_RATIO = 1.14
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -18,14 +18,14 @@ SATURATION = 0.1
 HUE = 0.05
 ROTATION_DEGREES = 15.0
 
-# Shares of train, val and test when a data set is split.
+# Shares of train, val and test in a split.
 DEFAULT_RATIOS = "80/10/10"
 
-# The random crop of a training image starts from a copy whose shorter side is this many times `img_size`: the
-# smallest crop of a square picture is 1.25 times as large as the model's input, and keeps the fine detail.
+# Training crops are taken from a downscaled copy whose shorter side is this many times `img_size`: the
+# smallest crop of a square image is still 1.25 times as large as the model's input, so fine detail is kept.
 SHRINK_RATIO = 1.5
 
-# Training split of the paper, largest class first.
+# The training split, largest class first.
 PUBLISHED_COUNTS: dict[str, int] = {
     "Melanocytic nevi": 10300,
     "Melanoma": 3617,
@@ -50,12 +50,12 @@ PUBLISHED_SCORES: dict[str, float] = {
     "weighted_auc": 0.9803,
     "loss": 0.6552,
 }
-"""By the names of `metrics.SUMMARY`; the balanced accuracy is not reported."""
+"""On the test split, by the names of `metrics.SUMMARY`; balanced accuracy is not reported."""
 
 PUBLISHED_TEST_IMAGES = 3674
 
 PUBLISHED_CAVEAT = (
     "The published class counts are those of a random split by image, in which most test images have a "
     "sibling in training: another photograph of the same lesion, or another copy of the same photograph. "
-    "Scores of a split by lesion and patient are lower, and are not to be compared with these."
+    "Scores of a split by lesion and patient are lower, and cannot be compared with these."
 )

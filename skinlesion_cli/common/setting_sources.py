@@ -1,6 +1,6 @@
-"""Where settings come from: the sources of pydantic-settings, within this program's limits on files.
+"""The sources of settings: those of pydantic-settings, with this program's limits on files.
 
-Apart from `settings`, because pydantic-settings takes a while to import and `--help` needs no values.
+Apart from `settings`, because pydantic-settings is slow to import and `--help` needs no values.
 """
 
 import io
@@ -19,7 +19,7 @@ from skinlesion_cli.common.settings import ENV_PREFIX, FIELDS, Settings
 from skinlesion_cli.common.text import nearest
 
 OTHER_VARIABLES = ("SKINLESION_CHECKPOINT", "SKINLESION_OUT")
-"""Environment variables of single options, which are no settings."""
+"""Environment variables of options that are not settings."""
 
 
 class _Sourced(Settings, BaseSettings):
@@ -29,12 +29,12 @@ class _Sourced(Settings, BaseSettings):
 
 
 class _Config(TomlConfigSettingsSource):
-    # The library's own skips a file that is missing, and knows no limits.
+    # The library skips a missing file, and has no limits.
     def _read_files(self, files: Any, deep_merge: bool = False) -> dict[str, Any]:  # noqa: ARG002
         text = read_text(files, "the config file ")
         try:
             return tomllib.loads(text)
-        # Python refuses a number of thousands of digits by a ValueError, as it does invalid TOML.
+        # For invalid TOML, and for a number of thousands of digits.
         except (ValueError, RecursionError) as error:
             raise InputError(f"{files} is not a TOML file: {error}") from None
 
@@ -45,46 +45,36 @@ class _Dotenv(DotEnvSettingsSource):
         for line in parse_stream(io.StringIO(read_text(file_path))):
             # Other programs' lines may have any form; one with this program's prefix is meant for it.
             if line.error and ENV_PREFIX in line.original.string:
-                raise InputError(f"{file_path}, line {line.original.line}: it is not of the form NAME=value")
+                raise InputError(f"{file_path}, line {line.original.line}: it must be NAME=value")
             if not line.error and line.key and line.key.startswith(ENV_PREFIX):
                 values[line.key] = line.value or ""
         return values
 
     def __call__(self) -> dict[str, Any]:
-        # With unknown names, which the library's own leaves in with their prefix.
+        # The library leaves the prefix of unknown names.
         return {name.removeprefix(ENV_PREFIX).lower(): value for name, value in self.env_vars.items()}
 
 
-def read_config(path: Path | None) -> dict[str, Any]:
-    """The values in a TOML file, unchecked.
+def read_sources(
+    config: Path | None, environ: Mapping[str, str] | None, dotenv: Path
+) -> list[tuple[str, dict[str, Any]]]:
+    """The unchecked values of each source that there is, by its name for messages; later ones win.
 
     Raises:
-        InputError: it cannot be read, is too large, or is not TOML.
+        InputError: a file cannot be read, is too large or malformed.
     """
-    return _Config(_Sourced, path)() if path is not None else {}
-
-
-def read_dotenv(path: Path) -> dict[str, Any]:
-    """The values of the `SKINLESION_` lines in a `.env` file, unchecked; nothing without such a file.
-
-    Raises:
-        InputError: it cannot be read, is too large, or one of these lines is not `NAME=value`.
-    """
-    return _Dotenv(_Sourced, path)() if path.is_file() else {}
-
-
-def read_environment(environ: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """The values in the environment (`os.environ` by default), unchecked."""
-    source = EnvSettingsSource(_Sourced)
+    environment = EnvSettingsSource(_Sourced)
     if environ is not None:
-        source.env_vars = {name.lower(): value for name, value in environ.items()}
-    return source()
+        environment.env_vars = {name.lower(): value for name, value in environ.items()}
+    sources = {str(dotenv): _Dotenv(_Sourced, dotenv), "the environment": environment}
+    found = [(str(config), _Config(_Sourced, config)())] if config is not None else []
+    return found + [(origin, source()) for origin, source in sources.items()]
 
 
 def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
-    """A line about each `SKINLESION_` variable in the environment that is not known, with the nearest name.
+    """A warning for each unknown `SKINLESION_` variable, with the nearest name.
 
-    Unlike an unknown key in a config file it is no error: another program may use the same prefix.
+    Unlike an unknown key in a config file it is not an error: another program may use the same prefix.
     """
     known = [ENV_PREFIX + name.upper() for name in FIELDS] + list(OTHER_VARIABLES)
     names = sorted(os.environ if environ is None else environ)

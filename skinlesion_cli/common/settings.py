@@ -230,15 +230,11 @@ def resolve(
     Raises:
         InputError: an unknown key, a value of the wrong type or out of range; the message names its origin.
     """
-    from skinlesion_cli.common.setting_sources import read_config, read_dotenv, read_environment
+    from skinlesion_cli.common.setting_sources import read_sources
 
+    given = {name: value for name, value in options.items() if value is not None}
     values: dict[str, Any] = {}
-    for source, origin in (
-        (read_config(config), str(config)),
-        (read_dotenv(dotenv), str(dotenv)),
-        (read_environment(environ), "the environment"),
-        ({name: value for name, value in options.items() if value is not None}, OPTION),
-    ):
+    for origin, source in [*read_sources(config, environ, dotenv), (OPTION, given)]:
         # Each source is checked by itself: a message can name it, and no mistake hides behind another.
         values |= Settings.model_validate(source, context=origin).model_dump(exclude_unset=True)
     return Settings(**values)
@@ -253,17 +249,14 @@ def to_toml(settings: Settings, processes: int = 1) -> str:
     """The settings as a config file that works from any folder, headed by the command to use it with."""
     import tomli_w
 
-    values: dict[str, Any] = {}
-    for name, value in settings:
-        if isinstance(value, Path):
-            value = str(value.absolute())
-        if value is not None:
-            values[name] = value
+    values = {
+        name: str(value.absolute()) if isinstance(value, Path) else value
+        for name, value in settings
+        if value is not None
+    }
     command = "skinlesion" if processes == 1 else f"torchrun --nproc-per-node {processes} -m skinlesion_cli"
-    return (
-        f"# Reproduce this run: {command} train --config settings.toml --out ANOTHER_FOLDER\n"
-        + tomli_w.dumps(values)
-    )
+    heading = f"# Reproduce this run: {command} train --config settings.toml --out ANOTHER_FOLDER\n"
+    return heading + tomli_w.dumps(values)
 
 
 _KINDS = {

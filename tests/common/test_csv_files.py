@@ -13,7 +13,7 @@ from skinlesion_cli.common.csv_files import csv_rows, protected, read_table, unp
 from skinlesion_cli.common.errors import InputError
 
 FORMULAS = ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", " =1", "＝1", "'=1", "''=1"]
-# Any text that can be a file's name; bytes that are no UTF-8 are surrogates in it.
+# Any text that can be a file's name; bytes that are not UTF-8 are surrogates in it.
 NAMES = st.text(st.characters(exclude_characters="\0", exclude_categories=())).filter(bool)
 
 
