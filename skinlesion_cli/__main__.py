@@ -1,4 +1,4 @@
-"""`python -m skinlesion_cli` is the command `skinlesion`."""
+"""`python -m skinlesion_cli` runs the command `skinlesion`."""
 
 from skinlesion_cli.cli.app import main
 

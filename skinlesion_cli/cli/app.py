@@ -1,4 +1,4 @@
-"""The command `skinlesion`: its subcommands, and what an error becomes."""
+"""The command `skinlesion`: its subcommands, and how errors are reported."""
 
 import os
 import sys
@@ -20,12 +20,12 @@ from skinlesion_cli.cli import (
     train,
     weights,
 )
-from skinlesion_cli.common.errors import PeerError, SkinLesionError
+from skinlesion_cli.common.errors import PeerError, SkinLesionError, one_line
 from skinlesion_cli.common.signals import INTERRUPTED
 from skinlesion_cli.common.version import __version__
 
 LEADER_FIRST = 5.0
-"""Seconds that another process waits for the leading one to tell what both find."""
+"""Seconds that other processes wait for the first one to report an error that all of them find."""
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -67,13 +67,13 @@ def _root(
 
 
 def main() -> None:
-    """Run the command line; exit with 0, 1 (faults), 2 (wrong usage or input), 130 or 143 (by a signal)."""
+    """Run the command line; exit with 0, 1 (faults), 2 (wrong usage or input), 130 or 143 (signals)."""
     try:
         code = app(standalone_mode=False)
     except SkinLesionError as error:
         _stop(error, str(error), error.exit_code)
     except BrokenPipeError:
-        # The reader of our output has gone, as `head` does; Python must not try to flush to it again.
+        # The reader of our output has exited, as `head` does; Python must not try to flush again.
         sys.stderr.close()
         sys.exit(1)
     except (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError) as error:
@@ -82,30 +82,25 @@ def main() -> None:
         usage = getattr(error, "format_message", None)
         if usage is not None:
             _stop(error, f"{usage()} (see --help)", getattr(error, "exit_code", 2))
-        reason = " ".join(str(error).split())[:300]
-        text = f"unexpected {type(error).__name__}: {reason}; add --verbose for the traceback"
+        text = f"unexpected {type(error).__name__}: {one_line(error, 300)}; add --verbose for the traceback"
         _stop(error, text, 1)
-    # What typer makes of Ctrl-C.
+    # What typer returns after Ctrl-C.
     if code == INTERRUPTED:
         console.fail("interrupted")
     sys.exit(code if isinstance(code, int) else 0)
 
 
 def _stop(error: Exception, text: str, code: int) -> None:
-    if "--verbose" in sys.argv:
-        import traceback
-
-        traceback.print_exception(error)
     if isinstance(error, PeerError):
-        # Nothing is to be told. The interpreter's own end would wait for peers that have gone, and torchrun
-        # would end this process by a signal meanwhile.
+        # The other process reports the error. A normal exit would wait for peers that are gone, until
+        # torchrun kills this process.
         os._exit(code)
     console.fail(_who() + text)
     sys.exit(code)
 
 
 def _who() -> str:
-    """Which of several processes fails; nothing where it is the only one, or the leading one."""
+    """A prefix that names the failing process, empty for the first or only one."""
     from skinlesion_cli.common.world import read_launch
 
     try:
@@ -113,7 +108,7 @@ def _who() -> str:
     except SkinLesionError:
         return ""
     if rank > 0 and not console.err.quiet:
-        # They have not met yet: most likely all of them fail alike. The leader says so, and torchrun then
-        # ends this process; it speaks only where it is the only one.
+        # The process group is not joined yet: most likely all processes fail alike. The first one reports the
+        # error, and torchrun then ends this process, which reports only if it is the only one to fail.
         time.sleep(LEADER_FIRST)
     return f"process {rank}: " if rank > 0 else ""

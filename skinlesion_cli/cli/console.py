@@ -14,15 +14,15 @@ from skinlesion_cli.common.text import printable, shortened
 __all__ = ["JsonList", "err", "fail", "hush", "note", "out", "print_json", "printable", "say", "warn"]
 
 MOST = 4000
-"""Characters of a line about something: foreign names in it may be of any length."""
-# A table in a log file has no terminal to fit; 80 columns would cut the classes' names.
+"""Characters of a message: names in it may have any length."""
+# A table in a log file need not fit a terminal; 80 columns would truncate class names.
 LOG_WIDTH = 120
 
 
 def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() or "COLUMNS" in os.environ else LOG_WIDTH
-    # No markup: a file may be called [red].jpg.
+    # No markup: a file may be named [red].jpg.
     return Console(stderr=stderr, width=width, highlight=False, emoji=False, markup=False)
 
 
@@ -31,45 +31,45 @@ err = _console(stderr=True)
 
 
 def hush() -> None:
-    """Print no more but the one line of `fail`: another process of the same run speaks."""
+    """Print nothing more except the line of `fail`: another process of the same run reports progress."""
     out.quiet = err.quiet = True
 
 
 def say(text: str) -> None:
-    """One line of the results."""
+    """Print one line of results."""
     out.print(printable(text), soft_wrap=True)
 
 
 def note(text: str) -> None:
-    """One line that a person should know."""
+    """Print one line of information."""
     err.print(Text(_line(text), style="dim"), soft_wrap=True)
 
 
 def warn(text: str) -> None:
-    """One line about something that may be wrong."""
+    """Print a one-line warning."""
     err.print(Text.assemble(("warning: ", "yellow"), _line(text)), soft_wrap=True)
 
 
 def fail(text: str) -> None:
-    """The one line that says why the command stops."""
+    """Print the line that says why the command stops."""
     err.quiet = False
     err.print(Text.assemble(("error: ", "bold red"), _line(text)), soft_wrap=True)
 
 
 def _line(text: str) -> str:
     shown = printable(text)
-    # What is wrong stands at the end, behind the name.
+    # The end says what is wrong, after the name.
     return shown if len(shown) <= MOST else shortened(shown, MOST // 2) + shown[-MOST // 2 :]
 
 
 def print_json(document: Any) -> None:
-    """The one JSON document of a `--json` command."""
+    """Print the one JSON document of a `--json` command."""
     sys.stdout.write(_json(document) + "\n")
     sys.stdout.flush()
 
 
 class JsonList:
-    """The one JSON document of a `--json` command whose list is too long to be kept: printed as it grows."""
+    """The JSON document of a `--json` command that is a long list, printed item by item."""
 
     def __init__(self) -> None:
         self._lead = "[\n"

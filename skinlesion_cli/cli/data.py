@@ -7,7 +7,8 @@ import typer
 
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import JsonOption, with_settings
-from skinlesion_cli.common.settings import DEFAULT_RATIOS, Settings
+from skinlesion_cli.common.paper import DEFAULT_RATIOS
+from skinlesion_cli.common.settings import Settings
 
 app = typer.Typer(
     help="Audit a data set, split one, or build one from the published downloads.",

@@ -4,10 +4,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich import filesize
 from rich.table import Table
 
 from skinlesion_cli.cli import console
-from skinlesion_cli.cli.options import JsonOption, ModelChoice, with_settings
+from skinlesion_cli.cli.model_choice import ModelChoice
+from skinlesion_cli.cli.options import JsonOption, with_settings
 from skinlesion_cli.common.settings import Settings
 
 if TYPE_CHECKING:
@@ -89,7 +91,7 @@ def export(
         console.print_json(_document(exported))
     else:
         what = "images" if paths else "drawn images"
-        console.say(f"{to}: {exported.size / 1e6:.1f} MB")
+        console.say(f"{to}: {filesize.decimal(exported.size)}")
         console.say(
             f"largest difference of a probability from torch's: {exported.largest_difference:.1e}, "
             f"on {exported.images} {what}"

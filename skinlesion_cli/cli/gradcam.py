@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from skinlesion_cli.cli import console
-from skinlesion_cli.cli.options import JsonOption, ModelChoice, with_settings
+from skinlesion_cli.cli.model_choice import ModelChoice
+from skinlesion_cli.cli.options import JsonOption, with_settings
 from skinlesion_cli.cli.predict import DISCLAIMER
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.models.model_info import NEEDS_GRADIENTS

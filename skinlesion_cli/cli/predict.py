@@ -10,7 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from skinlesion_cli.cli import console
-from skinlesion_cli.cli.options import JsonOption, ModelChoice, TtaOption, with_settings
+from skinlesion_cli.cli.model_choice import ModelChoice
+from skinlesion_cli.cli.options import JsonOption, TtaOption, with_settings
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.report.figures import probability_text
 

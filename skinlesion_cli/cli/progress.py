@@ -1,4 +1,4 @@
-"""What the core's events look like: a live bar on a terminal, plain lines in a log."""
+"""Display of progress events: a live bar on a terminal, plain lines in a log."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +19,7 @@ from skinlesion_cli.common.events import EpochDone, Event, ImagesDone, Note, Ste
 
 
 class Display:
-    """Draws events on stderr. Use it as a context, and give the core its `show`."""
+    """Displays events on stderr. Use it as a context manager, and pass `show` as `on_event`."""
 
     def __init__(self) -> None:
         self._live = console.err.is_terminal
@@ -31,7 +31,7 @@ class Display:
             TimeRemainingColumn(),
             console=console.err,
             transient=True,
-            # Results belong on stdout, whatever the bar is drawn on.
+            # Results belong on stdout, even while a bar is shown.
             redirect_stdout=False,
             disable=not self._live,
         )
@@ -49,7 +49,7 @@ class Display:
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """Take the bar off the screen while results are printed on the same terminal."""
+        """Hide the bar while results are printed on the same terminal."""
         if not (self._live and console.out.is_terminal):
             yield
             return
@@ -60,7 +60,7 @@ class Display:
             self._bar.start()
 
     def show(self, event: Event) -> None:
-        """Draw one event."""
+        """Display one event."""
         match event:
             case Note(text):
                 console.note(text)
@@ -75,7 +75,7 @@ class Display:
                 self._advance(event.task, event.done, event.total, "")
             case EpochDone():
                 self._end_task()
-                console.err.print(epoch_line(event), soft_wrap=True)
+                console.err.print(_epoch_line(event), soft_wrap=True)
 
     def _advance(self, name: str, done: int, total: int, figures: str) -> None:
         if not self._live:
@@ -85,7 +85,7 @@ class Display:
             self._task, self._name = self._bar.add_task(name, total=total, figures=""), name
         self._bar.update(self._task, completed=done, figures=figures)
         if done >= total:
-            # Short work may end before the bar's own next refresh.
+            # Short tasks may end before the next refresh of the bar.
             self._bar.refresh()
             self._end_task()
 
@@ -95,8 +95,7 @@ class Display:
             self._task = None
 
 
-def epoch_line(event: EpochDone) -> Text:
-    """The one line that stays of an epoch."""
+def _epoch_line(event: EpochDone) -> Text:
     record = event.record
     width = len(str(event.epochs))
     return Text.assemble(

@@ -7,7 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from skinlesion_cli.cli.console import printable
+from skinlesion_cli.common.text import printable
 from skinlesion_cli.metrics.classification import Scores
 from skinlesion_cli.report.figures import CALIBRATION, LABELS, OPERATING_POINTS, figure
 

@@ -10,13 +10,7 @@ from rich.text import Text
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import JsonOption, with_settings
 from skinlesion_cli.common.settings import Settings
-from skinlesion_cli.data.class_balance import (
-    PUBLISHED_COUNTS,
-    ClassBalance,
-    balance_table,
-    imbalance_ratio,
-    read_counts,
-)
+from skinlesion_cli.data.class_balance import ClassBalance
 
 
 @with_settings("sampler_alpha", "loss_beta")
@@ -27,79 +21,57 @@ def weights(
         Path | None, typer.Option("--counts", metavar="FILE.csv", help="Counts from a class,count CSV file.")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option("--data", metavar="DIR", help="Counts from the folders of DIR/train.")
+        Path | None, typer.Option("--data", metavar="DIR", help="Counts from the class folders in DIR/train.")
     ] = None,
     json: JsonOption = False,
     csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Also write the table.")] = None,
     plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE.png", help="Also draw counts and weights.")
+        Path | None, typer.Option("--plot", metavar="FILE.png", help="Also plot counts and weights.")
     ] = None,
 ) -> int:
     """Show each class's effective number, loss weight and sampling probability.
 
     Without --counts or --data the counts are those of the paper's training split.
     """
+    from skinlesion_cli.api.weights import weights as class_balance
+    from skinlesion_cli.common.csv_files import write_csv
     from skinlesion_cli.common.errors import InputError
-    from skinlesion_cli.common.files import ensure_writable_file, write_csv
+    from skinlesion_cli.common.files import ensure_writable_file
 
     if counts is not None and data is not None:
         raise InputError("--counts and --data exclude each other")
-    numbers = _counts(counts, data)
-    table = balance_table(numbers, settings.loss_beta, settings.sampler_alpha)
-    ratio = imbalance_ratio(list(numbers.values()))
-    for path in (csv, plot):
-        if path is not None:
-            ensure_writable_file(path)
-    rows = [_row(one) for one in table]
+    beta, alpha = settings.loss_beta, settings.sampler_alpha
+    found = class_balance(data=data, counts_file=counts, beta=beta, alpha=alpha)
+    for path in filter(None, (csv, plot)):
+        ensure_writable_file(path)
+    rows = found.rows()
     if csv is not None:
         write_csv(csv, list(rows[0]), [list(row.values()) for row in rows])
         console.note(f"table: {csv}")
     if plot is not None:
         from skinlesion_cli.report.plots import class_weights
 
-        class_weights(table, plot, beta=settings.loss_beta, alpha=settings.sampler_alpha)
+        class_weights(list(found.classes), plot, beta=beta, alpha=alpha)
         console.note(f"picture: {plot}")
     if json:
-        document = {"beta": settings.loss_beta, "alpha": settings.sampler_alpha}
-        console.print_json(document | {"imbalance_ratio": ratio, "classes": rows})
+        console.print_json(found.to_dict())
         return 0
-    console.out.print(_table(table))
+    console.out.print(_table(found.classes))
+    images = sum(one.count for one in found.classes)
     console.out.print(
-        f"\n{sum(numbers.values())} images, imbalance ratio {ratio:.1f} : 1, "
-        f"beta {settings.loss_beta:g}, alpha {settings.sampler_alpha:g}"
+        f"\n{images} images, imbalance ratio {found.imbalance_ratio:.1f} : 1, "
+        f"beta {beta:g}, alpha {alpha:g}"
         + (" (the paper's counts)" if counts is None and data is None else "")
     )
     return 0
 
 
-def _counts(counts: Path | None, data: Path | None) -> dict[str, int]:
-    if counts is not None:
-        return read_counts(counts)
-    if data is not None:
-        from skinlesion_cli.data.splits import read_split
-
-        return read_split(data, "train").counts
-    return PUBLISHED_COUNTS
-
-
-def _row(one: ClassBalance) -> dict[str, str | int | float]:
-    return {
-        "name": one.name,
-        "count": one.count,
-        "share": one.share,
-        "effective_number": one.effective_number,
-        "weight": one.weight,
-        "sampling_probability": one.sampling_probability,
-    }
-
-
-def _table(table: list[ClassBalance]) -> Table:
-    drawn = Table(box=None, header_style="bold", pad_edge=False)
-    drawn.add_column("Class")
+def _table(classes: tuple[ClassBalance, ...]) -> Table:
+    table = Table("Class", box=None, header_style="bold", pad_edge=False)
     for name in ("Images", "Share", "Effective number", "Loss weight", "Sampling probability"):
-        drawn.add_column(name, justify="right")
-    for one in table:
-        drawn.add_row(
+        table.add_column(name, justify="right")
+    for one in classes:
+        table.add_row(
             Text(console.printable(one.name)),
             str(one.count),
             f"{one.share:.2%}",
@@ -107,4 +79,4 @@ def _table(table: list[ClassBalance]) -> Table:
             f"{one.weight:.2f}",
             f"{one.sampling_probability:.2%}",
         )
-    return drawn
+    return table

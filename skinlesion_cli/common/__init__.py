@@ -1,1 +1,1 @@
-"""What every package uses: errors, events, limits, texts, files, settings."""
+"""Shared by all packages: errors, events, limits, text, files, settings."""

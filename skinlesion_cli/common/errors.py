@@ -1,34 +1,36 @@
-"""What can go wrong in a way that the user can mend.
+"""Errors that the user can act on.
 
 Each message is one line: what is wrong, where, and what to do. The command line prints it and exits with
-`exit_code`; a caller from Python catches `SkinLesionError`.
+`exit_code`; callers from Python catch `SkinLesionError`.
 """
 
 from collections.abc import Sequence
 
+from skinlesion_cli.common.text import shortened
+
 
 class SkinLesionError(Exception):
-    """The work was begun and could not be finished, or it found faults."""
+    """The work started and could not be finished, or it found faults."""
 
     exit_code = 1
 
 
 class InputError(SkinLesionError):
-    """Wrong usage or wrong input, found before any work."""
+    """Wrong usage or invalid input, found before any work."""
 
     exit_code = 2
 
 
 class UnreadableImageError(SkinLesionError):
-    """A file that cannot be read as a photograph."""
+    """A file that cannot be read as an image."""
 
 
 class TrainingError(SkinLesionError):
-    """Training cannot go on: a non-finite loss, for example."""
+    """Training cannot continue: a non-finite loss, for example."""
 
 
 class PeerError(SkinLesionError):
-    """Another process of the same run has failed, and says so itself."""
+    """Another process of the same run has failed and reports it itself."""
 
     def __init__(self, text: str, exit_code: int):
         super().__init__(text)
@@ -36,7 +38,7 @@ class PeerError(SkinLesionError):
 
 
 class InterruptedRunError(SkinLesionError):
-    """A signal asked the command to stop, and it did."""
+    """The command stopped because of a signal."""
 
     def __init__(self, text: str, exit_code: int):
         super().__init__(text)
@@ -44,6 +46,11 @@ class InterruptedRunError(SkinLesionError):
 
 
 def first_few(names: Sequence[str], most: int = 3) -> str:
-    """The first names of many, for a message of one line: `a, b, c and 4 more`."""
+    """The first of many names, for a one-line message: `a, b, c and 4 more`."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def one_line(error: BaseException, most: int = 200) -> str:
+    """The message of another library's error, as one line of at most `most` characters."""
+    return shortened(" ".join(str(error).split()), most) or type(error).__name__

@@ -1,4 +1,4 @@
-"""What the core tells of its progress: plain values that only the command line draws."""
+"""Progress events of the library: plain values, which the command line displays."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Note:
-    """Something a person should know and need not act on."""
+    """Information that needs no action."""
 
     text: str
 
@@ -20,7 +20,7 @@ class Warned:
 
 @dataclass(frozen=True)
 class StepsDone:
-    """How far a training epoch has come. Sent a few times a second."""
+    """Progress of a training epoch, sent a few times per second."""
 
     epoch: int
     step: int
@@ -32,7 +32,7 @@ class StepsDone:
 
 @dataclass(frozen=True)
 class ImagesDone:
-    """How far a pass over some images has come."""
+    """Progress of a pass over some images."""
 
     task: str
     done: int
@@ -46,21 +46,21 @@ class EpochRecord:
     epoch: int
     """From 1."""
     train_loss: float
-    """Mean of the weighted loss over the draws."""
+    """Mean weighted loss over the sampled images."""
     train_accuracy: float
     val_loss: float
-    """The weighted loss on validation."""
+    """Weighted loss on the validation split."""
     val_accuracy: float
     val_weighted_f1: float
     learning_rate: float
-    """The one that this epoch used."""
+    """Used in this epoch."""
     best: bool
-    """Whether it beat every epoch before it."""
+    """Whether it is better than all epochs before it."""
 
 
 @dataclass(frozen=True)
 class EpochDone:
-    """An epoch came to its end."""
+    """The end of an epoch."""
 
     record: EpochRecord
     epochs: int
@@ -71,4 +71,4 @@ OnEvent = Callable[[Event], None]
 
 
 def ignore(event: Event) -> None:
-    """Take no notice."""
+    """Discard an event."""

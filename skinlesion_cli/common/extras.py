@@ -1,4 +1,4 @@
-"""Packages that only some commands need, and the one line that names them when they are missing."""
+"""Optional packages, and the one-line error where one is missing."""
 
 from importlib.util import find_spec
 
@@ -6,11 +6,11 @@ from skinlesion_cli.common.errors import InputError
 
 
 def require_modules(names: str, purpose: str) -> None:
-    """See that optional packages can be imported, without importing them.
+    """Check that optional packages are installed, without importing them.
 
     Args:
-        names: modules of the extra `export`, between blanks.
-        purpose: what they are needed for: "to run an .onnx", say.
+        names: modules of the extra `export`, separated by spaces.
+        purpose: what they are needed for, such as "to run an .onnx".
 
     Raises:
         InputError: one of them is not installed.
@@ -23,10 +23,10 @@ def require_modules(names: str, purpose: str) -> None:
 
 
 def require_writer(suffix: str) -> None:
-    """See that what writes exported models of this kind is installed: .pt2 needs torch alone.
+    """Check that the packages that export to this format are installed; .pt2 needs only torch.
 
     Raises:
-        InputError: it is not; the message names the extra.
+        InputError: one is not; the message names the extra.
     """
     if suffix == ".onnx":
         require_modules("onnx onnxscript onnxruntime", "to write an .onnx")

@@ -1,209 +1,207 @@
-"""Every setting, its default, its range and its meaning: the one place for each.
+"""Every setting with its default, range and meaning: the one place for each.
 
 The command-line options, the environment variables, the keys of a config file and the table in the docs are
 all made from the fields of `Settings`. Precedence: option, environment, `.env`, config file, default.
 """
 
-import dataclasses
-import difflib
-import io
-import itertools
-import os
-import tomllib
 import types
-import typing
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self, cast, get_args, get_origin
+
+from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.files import read_text
-from skinlesion_cli.common.text import MOST, quoted, shortened
+from skinlesion_cli.common.text import nearest, quoted, shortened
 
 ENV_PREFIX = "SKINLESION_"
-NAMES_COMPARED = 5000
-"""How many known names a mistyped one is compared with."""
-
-# Preprocessing and augmentation of the method. They are constants, not settings: a checkpoint must mean the
-# same pixels everywhere.
-RESIZE_RATIO = 1.14
-IMAGENET_MEAN = (0.485, 0.456, 0.406)
-IMAGENET_STD = (0.229, 0.224, 0.225)
-CROP_SCALE = (0.7, 1.0)
-CROP_RATIO = (0.9, 1.1)
-HORIZONTAL_FLIP = 0.5
-VERTICAL_FLIP = 0.2
-BRIGHTNESS = 0.1
-CONTRAST = 0.1
-SATURATION = 0.1
-HUE = 0.05
-ROTATION_DEGREES = 15.0
-
-# Shares of train, val and test when a data set is split.
-DEFAULT_RATIOS = "80/10/10"
-
-# The random crop of a training image starts from a copy whose shorter side is this many times `img_size`: the
-# smallest crop of a square picture is 1.25 times as large as the model's input, and keeps the fine detail.
-SHRINK_RATIO = 1.5
+OPTION = "the command line"
+"""The origin of values that were given as options."""
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What is known of a setting beside its type and default."""
+    """What a setting has beside its type, range and default."""
 
     help: str
-    flags: tuple[str, ...]
-    low: float | None = None
-    high: float | None = None
-    above: float | None = None
-    choices: tuple[str, ...] = ()
+    flags: tuple[str, ...] = ()
     automatic: str = ""
     """What an unset value means, for settings whose default is None."""
     resumable: bool = False
-    """Whether `--resume` may change it without making it another run."""
+    """Whether `--resume` may change it."""
     per_machine: bool = False
-    """Whether machines of one run may set it differently without training differently."""
+    """Whether the machines of one distributed run may set it differently."""
 
 
-def _setting(default: Any, help: str, *flags: str, **bounds: Any) -> Any:
-    return dataclasses.field(default=default, metadata={"spec": Spec(help, flags, **bounds)})
+_RESUMABLE: dict[str, Any] = {"resumable": True}
+_LOCAL: dict[str, Any] = {"resumable": True, "per_machine": True}
+_FRACTION: dict[str, Any] = {"ge": 0, "le": 1}
 
 
-@dataclass(frozen=True)
-class Settings:
-    """The settings of a run, under the paper's names in lower case."""
+def _setting(default: Any, help: str, *flags: str, **known: Any) -> Any:
+    bounds = {name: known.pop(name, None) for name in ("gt", "ge", "le")}
+    found: Any = Spec(help, flags, **known)
+    return Field(default, json_schema_extra={"spec": found}, **bounds)
+
+
+class Settings(BaseModel):
+    """The settings of a run, under the paper's names in lower case.
+
+    Raises:
+        InputError: an unknown name, or a value of the wrong type or out of range.
+    """
+
+    # The schema is built at the first use, so that --help does not pay for it.
+    model_config = {"frozen": True, "extra": "forbid", "defer_build": True, "protected_namespaces": ()}
 
     data_root: Path = _setting(
         Path("data"),
-        "Folder with train/, val/ and test/, one folder a class in each.",
+        "Folder with train/, val/ and test/, each with one folder per class.",
         "--data",
         "--data-root",
-        resumable=True,
-        per_machine=True,
+        **_LOCAL,
     )
-    model_arch: str = _setting("mobilevitv2_100", "Backbone: any timm name.", "--arch", "--model-arch")
-    img_size: int = _setting(256, "Side of the square that the model sees, in pixels.", low=32, high=2048)
+    model_arch: str = _setting("mobilevitv2_100", "Backbone: any timm model name.", "--arch", "--model-arch")
+    img_size: int = _setting(256, "Side of the square model input, in pixels.", ge=32, le=2048)
     pretrained: bool = _setting(
-        True, "Start from ImageNet weights; fetched once from the hub, then cached.", resumable=True
+        True, "Start from ImageNet weights, downloaded once from the hub and cached.", **_RESUMABLE
     )
     init_weights: Path | None = _setting(
         None,
-        "Start from this .pth or .safetensors of the same backbone, whatever its number of classes.",
+        "Start from a .pth or .safetensors file of the same backbone, with any number of classes.",
         automatic="not used",
-        resumable=True,
-        per_machine=True,
+        **_LOCAL,
     )
-    normalization: str = _setting(
+    normalization: Literal["imagenet", "backbone"] = _setting(
         "imagenet",
-        "Mean and std of the input: ImageNet's (the paper), or what the backbone was trained with.",
-        choices=("imagenet", "backbone"),
+        "Input mean and std: ImageNet's (as in the paper), or those that the backbone was trained with.",
     )
-    batch_size: int = _setting(
-        32, "Images a step; with several processes or --accumulate, of each and each time.", low=1, high=65536
-    )
+    batch_size: int = _setting(32, "Batch size per process.", ge=1, le=65536)
     accumulate: int = _setting(
         1,
-        "Batches whose gradients make one step: the gradient of their union.",
-        low=1,
-        high=65536,
-        resumable=True,
+        "Gradient accumulation steps: batches per process and optimiser step.",
+        ge=1,
+        le=65536,
+        **_RESUMABLE,
     )
-    epochs: int = _setting(60, "Epochs at most; the cosine schedule spans them.", low=1, high=100_000)
+    epochs: int = _setting(
+        60, "Maximum number of epochs; also the length of the cosine schedule.", ge=1, le=100_000
+    )
     learning_rate: float = _setting(
-        3e-4, "Initial learning rate of AdamW.", "--learning-rate", "--lr", above=0.0, high=10.0
+        3e-4, "Initial learning rate of AdamW.", "--learning-rate", "--lr", gt=0, le=10
     )
-    weight_decay: float = _setting(0.05, "Weight decay of AdamW.", low=0.0, high=10.0)
-    grad_clip_norm: float = _setting(1.0, "Clip the gradient's norm at this; 0 turns it off.", low=0.0)
+    weight_decay: float = _setting(0.05, "Weight decay of AdamW.", ge=0, le=10)
+    grad_clip_norm: float = _setting(1.0, "Maximum norm of the gradient; 0 turns clipping off.", ge=0, le=1e9)
     patience: int = _setting(
         10,
-        "Stop after this many epochs without a better validation weighted F1; 0 never stops.",
-        low=0,
-        resumable=True,
+        "Early stopping: epochs without a better validation weighted F1; 0 turns it off.",
+        ge=0,
+        le=10**9,
+        **_RESUMABLE,
     )
     sampler_alpha: float = _setting(
         0.5,
-        "Sampling: a class is drawn with probability n^alpha / sum; 0 is uniform, 1 by frequency.",
+        "Class i is sampled with probability n_i^alpha / sum_j n_j^alpha: 0 is uniform, 1 by frequency.",
         "--sampler-alpha",
         "--alpha",
-        low=0.0,
-        high=1.0,
+        **_FRACTION,
     )
     loss_beta: float = _setting(
         0.999,
-        "Loss weights by the Effective Number of Samples; 0 is unweighted, 1 the inverse frequency.",
+        "Loss weights by the Effective Number of Samples: 0 is unweighted, 1 the inverse frequency.",
         "--loss-beta",
         "--beta",
-        low=0.0,
-        high=1.0,
+        **_FRACTION,
     )
     epoch_size_mult: float = _setting(
-        1.5, "An epoch draws this many times the number of training images.", above=0.0, high=1000.0
+        1.5, "Images sampled per epoch, as a multiple of the number of training images.", gt=0, le=1000
     )
     save_every: int = _setting(
-        0,
-        "Also write last.pth after this many steps; 0 writes it after each epoch alone.",
-        low=0,
-        resumable=True,
+        0, "Also write last.pth every so many steps; 0: after each epoch only.", ge=0, le=10**9, **_RESUMABLE
     )
-    on_bad_image: str = _setting(
+    on_bad_image: Literal["fail", "skip"] = _setting(
         "fail",
-        "A file that cannot be read: stop, or decode all first and leave such files out (exit code 1).",
-        choices=("fail", "skip"),
-        resumable=True,
+        "Unreadable images: stop, or decode all images first and leave these out (exit code 1).",
+        **_RESUMABLE,
     )
     num_workers: int | None = _setting(
         None,
-        "Processes (threads, for scores) that read images.",
-        low=0,
-        high=256,
-        automatic="one a CPU core, 8 at most",
-        resumable=True,
-        per_machine=True,
+        "Worker processes that load images (threads when scoring).",
+        automatic="one per CPU core, at most 8",
+        ge=0,
+        le=256,
+        **_LOCAL,
     )
-    pin_memory: bool = _setting(
-        True, "Pin host memory for faster copies to a CUDA device.", resumable=True, per_machine=True
+    pin_memory: bool = _setting(True, "Pin host memory for faster copies to a CUDA device.", **_LOCAL)
+    cache: Literal["auto", "off", "disk", "ram"] = _setting(
+        "auto", "Cache of downscaled training images: in memory, or in a file in your cache folder.", **_LOCAL
     )
-    cache: str = _setting(
-        "auto",
-        "Keep shrunken training images: in memory, or in a file of your cache folder.",
-        choices=("auto", "off", "disk", "ram"),
-        resumable=True,
-        per_machine=True,
+    device: Literal["auto", "cpu", "cuda", "mps"] = _setting("auto", "Compute device.", **_RESUMABLE)
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = _setting(
+        "auto", "Precision. auto: mixed where it is fast in training, fp32 for scores and predictions."
     )
-    device: str = _setting(
-        "auto", "Where to compute.", choices=("auto", "cpu", "cuda", "mps"), resumable=True
-    )
-    precision: str = _setting(
-        "auto",
-        "Arithmetic. auto: mixed precision where it is fast in training, fp32 for scores and predictions.",
-        choices=("auto", "fp32", "bf16", "fp16"),
-    )
-    sync_batchnorm: bool = _setting(
-        False, "Batch normalisation over the batches of all processes; on CUDA alone."
-    )
+    sync_batchnorm: bool = _setting(False, "Synchronise batch normalisation across processes; CUDA only.")
     compile: bool = _setting(
-        False, "Compile the model with torch.compile: for GPUs; takes minutes to start.", resumable=True
+        False, "Compile the model with torch.compile: for GPUs; takes minutes to start.", **_RESUMABLE
     )
-    seed: int = _setting(42, "Seed of every random draw.", low=0, high=2**32 - 1)
+    seed: int = _setting(42, "Random seed.", ge=0, le=2**32 - 1)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002
+        """A copy with other values; unlike pydantic's own, checked."""
+        return type(self)(**self.model_dump() | dict(update or {}))
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _keep_types(cls, value: Any, info: ValidationInfo) -> Any:
+        # pydantic would take true, 1.0 and "1.0" for the whole number 1: in a config file each is a mistake.
+        kind = value_type(info.field_name or "")
+        if (isinstance(value, bool) and kind is not bool) or (isinstance(value, float) and kind is not float):
+            raise ValueError
+        if kind is bool and isinstance(value, str):
+            return value.strip()
+        if kind in (int, float) and isinstance(value, str | float):
+            value = kind(value)
+            if value != value:
+                raise ValueError
+        if kind in (str, Path) and value is not None:
+            if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
+                raise ValueError
+            # UnicodeEncodeError is a ValueError: the run's settings.toml could not hold such a name.
+            str(value).encode()
+        return value
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _word_faults(cls, data: Any, validate: Callable[[Any], Self], info: ValidationInfo) -> Self:
+        try:
+            return validate(data)
+        except ValidationError as error:
+            fault = error.errors(include_url=False)[0]
+            raise InputError(_fault_text(cast(dict[str, Any], fault), info.context)) from None
 
 
-FIELDS: dict[str, dataclasses.Field[Any]] = {field.name: field for field in dataclasses.fields(Settings)}
-_TYPES: dict[str, Any] = typing.get_type_hints(Settings)
+FIELDS = Settings.model_fields
 
 
 def spec(name: str) -> Spec:
     """The `Spec` of a setting, with its flags filled in."""
-    found: Spec = FIELDS[name].metadata["spec"]
-    return found if found.flags else dataclasses.replace(found, flags=("--" + name.replace("_", "-"),))
+    found: Spec = cast(dict[str, Any], FIELDS[name].json_schema_extra)["spec"]
+    return found if found.flags else replace(found, flags=("--" + name.replace("_", "-"),))
 
 
 def value_type(name: str) -> type:
     """The type of a set value: int, float, bool, str or Path."""
-    hint = _TYPES[name]
+    hint: Any = FIELDS[name].annotation
     if isinstance(hint, types.UnionType):
-        hint = next(part for part in typing.get_args(hint) if part is not type(None))
-    return typing.cast(type, hint)
+        hint = next(part for part in get_args(hint) if part is not type(None))
+    return str if get_origin(hint) is Literal else cast(type, hint)
+
+
+def choices(name: str) -> tuple[str, ...]:
+    """The values to choose from, for settings that have a list of them."""
+    hint = FIELDS[name].annotation
+    return get_args(hint) if get_origin(hint) is Literal else ()
 
 
 def default_text(name: str) -> str:
@@ -221,44 +219,69 @@ def resolve(
     environ: Mapping[str, str] | None = None,
     dotenv: Path = Path(".env"),
 ) -> Settings:
-    """Settle each setting from the first of: option, environment, `.env`, config file, default.
+    """Take each setting from the first of: option, environment, `.env`, config file, default.
 
     Args:
-        options: what the command line gave; None is "not given".
+        options: values given on the command line; None is "not given".
         config: a TOML file whose keys are names of settings.
-        environ: the environment; `os.environ` where it is None.
-        dotenv: a file of `SKINLESION_NAME=value` lines; it need not exist. Other names in it are ignored.
+        environ: the environment; `os.environ` by default.
+        dotenv: a file of `SKINLESION_NAME=value` lines; it may be missing. Other names in it are ignored.
 
     Raises:
         InputError: an unknown key, a value of the wrong type or out of range; the message names its origin.
     """
+    from skinlesion_cli.common.setting_sources import read_sources
+
+    given = {name: value for name, value in options.items() if value is not None}
     values: dict[str, Any] = {}
-    if config is not None:
-        values |= _checked(_read_toml(config), str(config))
-    values |= _checked(_read_dotenv(dotenv), str(dotenv))
-    environment = os.environ if environ is None else environ
-    values |= _checked(_from_environment(environment), "the environment")
-    values |= _checked({name: value for name, value in options.items() if value is not None}, "")
+    for origin, source in [*read_sources(config, environ, dotenv), (OPTION, given)]:
+        # Each source is checked by itself: a message can name it, and no mistake hides behind another.
+        values |= Settings.model_validate(source, context=origin).model_dump(exclude_unset=True)
     return Settings(**values)
 
 
-def check(name: str, value: Any, origin: str = "") -> Any:
-    """Convert `value` to the type of setting `name` and hold it against its range.
+def checked(name: str, value: Any, origin: str = OPTION) -> Any:
+    """One value, converted to the type of the setting `name`; an `InputError` names it and its `origin`."""
+    return getattr(Settings.model_validate({name: value}, context=origin), name)
 
-    Raises:
-        InputError: it does not fit; the message names the setting, the value and `origin`.
-    """
-    known, kind = spec(name), value_type(name)
-    label = known.flags[0] if not origin else f"{name} in {origin}"
-    try:
-        converted = _convert(value, kind)
-    except (TypeError, ValueError, OverflowError):
-        raise InputError(f"{label}: {_shown(value)} is not {_KIND_NAMES[kind]}") from None
-    if known.choices and converted not in known.choices:
-        raise InputError(f"{label}: {_shown(value)} is not one of {', '.join(known.choices)}")
-    if kind in (int, float):
-        _check_range(label, converted, known)
-    return converted
+
+def to_toml(settings: Settings, processes: int = 1) -> str:
+    """The settings as a config file that works from any folder, headed by the command to use it with."""
+    import tomli_w
+
+    values = {
+        name: str(value.absolute()) if isinstance(value, Path) else value
+        for name, value in settings
+        if value is not None
+    }
+    command = "skinlesion" if processes == 1 else f"torchrun --nproc-per-node {processes} -m skinlesion_cli"
+    heading = f"# Reproduce this run: {command} train --config settings.toml --out ANOTHER_FOLDER\n"
+    return heading + tomli_w.dumps(values)
+
+
+_KINDS = {
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    str: "a string",
+    Path: "a path in UTF-8",
+}
+_BOUNDS = {"greater_than": "above", "greater_than_equal": "at least", "less_than_equal": "at most"}
+
+
+def _fault_text(fault: Mapping[str, Any], origin: str | None) -> str:
+    """One line about a fault that pydantic found: which setting, where it was set, and what is allowed."""
+    name, kind = str(fault["loc"][0]), fault["type"]
+    if kind == "extra_forbidden":
+        return f"{origin or 'Settings'}: unknown setting {quoted(name)}{nearest(name, FIELDS)}"
+    label = spec(name).flags[0] if origin == OPTION else f"{name} in {origin}" if origin else name
+    value = _shown(fault["input"])
+    if kind in _BOUNDS:
+        (bound,) = fault["ctx"].values()
+        return f"{label}: {value} is out of range; it must be {_BOUNDS[kind]} {bound:g}"
+    if kind == "literal_error":
+        return f"{label}: {value} is not one of {', '.join(choices(name))}"
+    return f"{label}: {value} is not {_KINDS[value_type(name)]}"
 
 
 def _shown(value: Any) -> str:
@@ -267,113 +290,3 @@ def _shown(value: Any) -> str:
     # A number of thousands of digits has no decimal form, a deep list no form at all.
     except (ValueError, RecursionError):
         return f"this {type(value).__name__}"
-
-
-def nearest(name: str, known: typing.Iterable[str]) -> str:
-    """A hint that names the known names nearest to a mistyped one, or an empty text."""
-    # Its time grows with the length and the number of the names.
-    if len(name) > MOST:
-        return ""
-    near = difflib.get_close_matches(name, list(itertools.islice(known, NAMES_COMPARED)), n=3, cutoff=0.55)
-    return f"; did you mean {' or '.join(near)}?" if near else ""
-
-
-def to_toml(settings: Settings, processes: int = 1) -> str:
-    """The settings as a config file that reproduces them from any folder, and what to call it with."""
-    import tomli_w
-
-    values: dict[str, Any] = {}
-    for name, value in dataclasses.asdict(settings).items():
-        if isinstance(value, Path):
-            value = str(value.absolute())
-        if value is not None:
-            values[name] = value
-    command = "skinlesion" if processes == 1 else f"torchrun --nproc-per-node {processes} -m skinlesion_cli"
-    return (
-        f"# Reproduce this run: {command} train --config settings.toml --out ANOTHER_FOLDER\n"
-        + tomli_w.dumps(values)
-    )
-
-
-_KIND_NAMES = {
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    str: "a text",
-    Path: "a path in UTF-8",
-}
-_TRUE, _FALSE = {"true", "1", "yes", "on"}, {"false", "0", "no", "off"}
-
-
-def _convert(value: Any, kind: type) -> Any:
-    if kind is bool:
-        text = str(value).strip().lower()
-        if text not in _TRUE | _FALSE:
-            raise ValueError
-        return text in _TRUE
-    # TOML's own types are not stretched: `epochs = true` or `epochs = 2.5` is a mistake.
-    if isinstance(value, bool) or (kind is int and isinstance(value, float)):
-        raise TypeError
-    if kind in (str, Path):
-        if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
-            raise TypeError
-        # UnicodeEncodeError is a ValueError: the run's settings.toml could not hold such a name.
-        str(value).encode()
-        return kind(value)
-    number = kind(value)
-    if number != number:
-        raise ValueError
-    return number
-
-
-def _check_range(label: str, value: float, known: Spec) -> None:
-    high = 1e9 if known.high is None else known.high
-    problem = ""
-    if known.above is not None and value <= known.above:
-        problem = f"above {known.above:g}"
-    elif known.low is not None and value < known.low:
-        problem = f"at least {known.low:g}"
-    elif value > high:
-        problem = f"at most {high:g}"
-    if problem:
-        raise InputError(f"{label}: {_shown(value)} is out of range; it must be {problem}")
-
-
-def _checked(raw: Mapping[str, Any], origin: str) -> dict[str, Any]:
-    values = {}
-    for name, value in raw.items():
-        if name not in FIELDS:
-            raise InputError(f"{origin}: unknown setting {quoted(name)}{nearest(name, FIELDS)}")
-        values[name] = check(name, value, origin)
-    return values
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    text = read_text(path, "the config file ")
-    try:
-        return tomllib.loads(text)
-    # A number of thousands of digits is a ValueError of Python's own, as is a fault of the TOML.
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is not a TOML file: {error}") from None
-
-
-def _read_dotenv(path: Path) -> dict[str, str]:
-    if not path.is_file():
-        return {}
-    from dotenv.parser import parse_stream
-
-    values = {}
-    for line in parse_stream(io.StringIO(read_text(path))):
-        # Other programs' lines may be of any form; one that names this program is meant for it.
-        if line.error and ENV_PREFIX in line.original.string:
-            raise InputError(f"{path}, line {line.original.line}: it is not of the form NAME=value")
-        if not line.error and line.key and line.key.startswith(ENV_PREFIX):
-            values[line.key.removeprefix(ENV_PREFIX).lower()] = line.value or ""
-    return values
-
-
-def _from_environment(environ: Mapping[str, str]) -> dict[str, str]:
-    # Other programs may use the prefix, so an unknown name here is no error; one in a file that the user
-    # wrote for this program is.
-    names = ((ENV_PREFIX + name.upper(), name) for name in FIELDS)
-    return {name: environ[variable] for variable, name in names if variable in environ}

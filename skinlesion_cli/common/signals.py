@@ -1,4 +1,4 @@
-"""Stopping when a signal asks for it: Ctrl-C, or what a batch system sends before it kills."""
+"""Stopping on a signal: Ctrl-C, or what a batch system sends before it kills a job."""
 
 import contextlib
 import os
@@ -11,35 +11,34 @@ from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 INTERRUPTED = 130
-"""The exit code that a shell makes of SIGINT."""
+"""The exit code of a shell after SIGINT."""
 
 
 class Stopped(KeyboardInterrupt):
-    """Raised where the work stops for a signal. No `Exception`: what handles faults must not swallow it."""
+    """Raised where work stops because of a signal. Not an `Exception`, so that no handler swallows it."""
 
     def __init__(self, number: int):
         super().__init__(number)
         self.number = number
-        """Of the signal."""
+        """The signal."""
 
     @property
     def exit_code(self) -> int:
-        """130 for SIGINT, 143 for SIGTERM: what a shell makes of a process that the signal killed."""
+        """130 for SIGINT, 143 for SIGTERM, as a shell has it for a process killed by the signal."""
         return 128 + self.number
 
 
 class Stopping:
-    """While it is entered, SIGINT and SIGTERM stop the work where it is safe. Main thread only.
+    """A context in which SIGINT and SIGTERM stop the work where it is safe. Main thread only.
 
-    A signal raises `Stopped` at once, except inside `held`, where it is only noted. A second SIGINT raises
-    `KeyboardInterrupt` at once everywhere: no `Stopped`, for what is under way may be half done. Never
-    entered, it notes nothing.
+    A signal raises `Stopped` immediately, except inside `held`, where it is only recorded. A second SIGINT
+    always raises `KeyboardInterrupt` immediately; it is not a `Stopped`, because work may be half done.
     """
 
     def __init__(self, *, echo: float = 0.0) -> None:
-        """Args: seconds in which a second SIGINT is the first once more, handed on by the parent process."""
+        """echo: seconds within which a second SIGINT is the first one, forwarded by the parent process."""
         self.asked: int | None = None
-        """The signal that came first; None as long as none did."""
+        """The first signal received, or None."""
         self._echo = echo
         self._asked_at = 0.0
         self._held = False
@@ -59,44 +58,44 @@ class Stopping:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Inside, a signal is only noted; look at `asked`. On leaving, a noted one raises `Stopped`."""
+        """Inside, a signal is only recorded in `asked`; on leaving, a recorded one raises `Stopped`."""
         before, self._held = self._held, True
         try:
             yield
         finally:
             self._held = before
-        self._raise_noted()
+        self._raise_recorded()
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
-        """Inside `held`: let a signal raise at once again, one that was noted before included."""
+        """Inside `held`: let signals raise immediately again, including one recorded before."""
         before, self._held = self._held, False
         try:
-            self._raise_noted()
+            self._raise_recorded()
             yield
         finally:
             self._held = before
 
-    def _raise_noted(self) -> None:
+    def _raise_recorded(self) -> None:
         if self.asked is not None and not self._held:
             raise Stopped(self.asked)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - as signal calls it
-        # A forked child has this handler until it sets its own.
+        # A forked child inherits this handler until it sets its own.
         if os.getpid() != self._pid:
             return
         if self.asked is None:
             self.asked, self._asked_at = number, time.monotonic()
-            self._raise_noted()
+            self._raise_recorded()
         elif number == signal.SIGINT and time.monotonic() - self._asked_at >= self._echo:
             raise KeyboardInterrupt
 
 
 def outlive_signals(_worker: int = 0) -> None:
-    """Make a worker process leave signals to the main process, which still needs it; called in the worker.
+    """Make this worker process ignore signals to its process group, because the main process still needs it.
 
-    A terminal's Ctrl-C and a batch system's SIGTERM go to all processes of a group. SIGTERM from the main
-    process itself ends the worker.
+    Ctrl-C in a terminal and SIGTERM from a batch system reach all processes of a group. SIGTERM from the main
+    process itself still ends the worker.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "sigwaitinfo"):

@@ -1,7 +1,7 @@
-"""The processes that train together: what torchrun says of them, and what they do in common.
+"""The processes of a distributed run: how torchrun started them, and their collective operations.
 
-Without torchrun there is one process, `ALONE`, to which all of this is nothing. No torch or numpy here;
-`distributed.Group` is the world of several.
+Without torchrun there is one process, `ALONE`, for which the operations do nothing. This module imports
+neither torch nor numpy; `training.distributed.Group` is the world of several processes.
 """
 
 import contextlib
@@ -23,27 +23,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Launch:
-    """How this process was started: one of `size`, by torchrun or what sets the same variables."""
+    """How this process was started: one of `size`, by torchrun or by what sets the same variables."""
 
     rank: int = 0
     size: int = 1
     local_rank: int = 0
-    """Rank among the processes of this machine."""
+    """Rank among the processes on this machine."""
     local_size: int = 1
     run_id: str | None = None
-    """The same for all restarts of a run by torchrun, another for every other run; None without it."""
+    """The same for all restarts of a run by torchrun, different for other runs; None without torchrun."""
     restarts: int = 0
-    """How often torchrun has restarted the processes."""
+    """How many times torchrun has restarted the processes."""
 
 
 def read_launch(environ: Mapping[str, str] | None = None) -> Launch:
-    """Read what torchrun says in the environment.
-
-    Args:
-        environ: the environment; `os.environ` where it is None.
+    """Read the environment variables set by torchrun (from `os.environ` by default).
 
     Raises:
-        InputError: some of its variables are missing, or make no sense.
+        InputError: some of them are missing or invalid.
     """
     environ = os.environ if environ is None else environ
     if "RANK" not in environ or "WORLD_SIZE" not in environ:
@@ -52,7 +49,7 @@ def read_launch(environ: Mapping[str, str] | None = None) -> Launch:
     local_size = _whole(environ, "LOCAL_WORLD_SIZE", 1, size)
     rank, local_rank = _whole(environ, "RANK", 0), _whole(environ, "LOCAL_RANK", 0, 0)
     if rank >= size or local_rank >= local_size:
-        raise InputError(f"RANK is {rank} of {size} and LOCAL_RANK {local_rank} of {local_size}: start anew")
+        raise InputError(f"RANK is {rank} of {size} and LOCAL_RANK {local_rank} of {local_size}: start again")
     if size > 1 and not {"LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"} <= environ.keys():
         raise InputError(
             f"WORLD_SIZE is {size}, without LOCAL_RANK, MASTER_ADDR or MASTER_PORT: start with torchrun, or "
@@ -71,18 +68,20 @@ def read_launch(environ: Mapping[str, str] | None = None) -> Launch:
 def _whole(environ: Mapping[str, str], name: str, low: int, default: int | None = None) -> int:
     text = environ.get(name, str(default))
     if not text.isdecimal() or int(text) < low:
-        raise InputError(f"{name} is {text!r} in the environment; torchrun sets a whole number from {low} on")
+        raise InputError(
+            f"{name} is {text!r} in the environment; torchrun sets a whole number of at least {low}"
+        )
     return int(text)
 
 
 def _run_id(environ: Mapping[str, str]) -> str | None:
     given = environ.get("TORCHELASTIC_RUN_ID")
-    # torchrun's static rendezvous calls every run "none". Its agent, our parent, outlives the restarts.
+    # The static rendezvous of torchrun names every run "none". Its agent, our parent, outlives restarts.
     return f"{socket.gethostname()}-{os.getppid()}" if given == "none" else given
 
 
 class World:
-    """One process on its own, and the interface of several."""
+    """A single process, and the interface of several."""
 
     def __init__(self, launch: Launch = Launch()):
         self.launch = launch
@@ -93,7 +92,7 @@ class World:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Leave the others."""
+        """Leave the process group."""
 
     @property
     def rank(self) -> int:
@@ -107,42 +106,41 @@ class World:
 
     @property
     def leads(self) -> bool:
-        """Whether this is the process that writes files and prints."""
+        """Whether this process writes files and prints."""
         return self.rank == 0
 
     def together(self) -> contextlib.AbstractContextManager[None]:
-        """All processes pass the block, or all end by the `SkinLesionError` of the first to fail."""
+        """All processes pass the block, or all stop with the `SkinLesionError` of the first to fail."""
         return contextlib.nullcontext()
 
     def machine_first(self) -> contextlib.AbstractContextManager[None]:
-        """Let the first process of each machine pass the block before the others enter it."""
+        """Let the first process on each machine pass the block before the others enter it."""
         return contextlib.nullcontext()
 
     def gather(self, value: Any) -> list[Any]:
-        """The values of all processes, by rank: whatever JSON can hold."""
+        """The JSON-ready values of all processes, by rank."""
         return [value]
 
     def from_leader(self, content: bytes) -> bytes:
-        """The leader's bytes; what the others give does not matter."""
+        """The bytes of the leader; those of the others are ignored."""
         return content
 
     def largest(self, *numbers: int) -> tuple[int, ...]:
-        """The largest of the processes' numbers, place by place."""
+        """The element-wise maximum over the processes."""
         return numbers
 
     def common(self, error: SkinLesionError) -> SkinLesionError:
-        """The error to raise where all processes find the same one, so that it is told once."""
+        """The error to raise where all processes found the same one, so that it is reported once."""
         return error
 
     def sums_of_step(self, values: "torch.Tensor") -> "torch.Tensor":
-        """Loss, weight and hits (3,) of a whole step, of those that each process saw in it."""
+        """Loss, weight and hits (3,) of a step, summed over the processes."""
         return values
 
     def shard(self, count: int, batch_size: int) -> list[int]:
-        """Which of `count` images this process scores: each is one process's, in whole batches.
+        """Which of `count` images this process scores, in whole batches.
 
-        The batches are those of a single process, so that every image is scored in the same company and its
-        figures come out the same to the last bit.
+        The batches are those of a single process, so that the scores are the same to the last bit.
         """
         starts = range(self.rank * batch_size, count, self.size * batch_size)
         return [index for start in starts for index in range(start, min(start + batch_size, count))]
@@ -150,31 +148,22 @@ class World:
     def collected(
         self, rows: "NDArray[np.float64]", indices: Sequence[int], count: int
     ) -> "NDArray[np.float64]":
-        """Put the rows of all processes' shards in order.
-
-        Args:
-            rows: (len(indices), columns), of this process.
-            indices: its shard.
-            count: of all images.
-
-        Returns:
-            (count, columns).
-        """
+        """The rows (count, columns) of all images, from the rows (len(indices), columns) of each shard."""
         assert len(indices) == count
         return rows
 
     def wrap(self, model: "nn.Module") -> "nn.Module":
-        """A module that computes as the model does and averages gradients over the processes."""
+        """The model as a module that averages gradients over the processes."""
         return model
 
     def seed_step(self, seed: int, epoch: int, step: int) -> None:
-        """Let each process draw its own numbers inside the model (dropout), the same after a resumption."""
+        """Seed the random numbers of each process inside the model (dropout), reproducibly on `--resume`."""
 
     def set_averaging(self, wrapped: "nn.Module", wanted: bool) -> None:
-        """Whether the next pass through a wrapped module ends by averaging gradients."""
+        """Whether the next backward pass through a wrapped module averages gradients."""
 
     def share_buffers(self, model: "nn.Module") -> None:
-        """Give all processes the leader's running statistics."""
+        """Copy the running statistics of the leader to all processes."""
 
 
 ALONE = World()

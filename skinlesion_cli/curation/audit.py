@@ -9,7 +9,7 @@ from typing import Any
 
 from skinlesion_cli.common.errors import InputError, UnreadableImageError
 from skinlesion_cli.common.events import ImagesDone, OnEvent, ignore
-from skinlesion_cli.common.settings import nearest
+from skinlesion_cli.common.text import nearest
 from skinlesion_cli.curation.duplicates import find_pairs
 from skinlesion_cli.curation.families import connected_components
 from skinlesion_cli.curation.fingerprint import Fingerprint, fingerprint

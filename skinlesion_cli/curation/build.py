@@ -10,7 +10,7 @@ from pathlib import Path
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import ImagesDone, OnEvent, ignore
 from skinlesion_cli.common.files import ensure_writable_folder, partial_of, written_whole
-from skinlesion_cli.common.settings import DEFAULT_RATIOS
+from skinlesion_cli.common.paper import DEFAULT_RATIOS
 from skinlesion_cli.curation import downloads
 from skinlesion_cli.curation.downloads import Download, Photo
 from skinlesion_cli.curation.duplicates import find_duplicates

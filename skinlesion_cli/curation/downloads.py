@@ -5,8 +5,8 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from skinlesion_cli.common.csv_files import read_table
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.files import read_table
 from skinlesion_cli.common.text import quoted
 from skinlesion_cli.data.splits import find_images
 

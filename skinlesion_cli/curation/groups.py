@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from skinlesion_cli.common.csv_files import read_table
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.files import read_table
 from skinlesion_cli.common.text import quoted
 from skinlesion_cli.data.images import has_image_suffix
 

@@ -3,8 +3,9 @@
 import os
 from pathlib import Path
 
+from skinlesion_cli.common.csv_files import read_table
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.files import NO_FILE, fault_of, leaves_folder, read_table
+from skinlesion_cli.common.files import NO_FILE, fault_of, leaves_folder
 from skinlesion_cli.common.limits import MAX_IMAGE_BYTES, MAX_NAME
 from skinlesion_cli.common.text import quoted
 from skinlesion_cli.data.splits import SPLITS, class_folders, find_images

@@ -5,7 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.settings import DEFAULT_RATIOS
+from skinlesion_cli.common.paper import DEFAULT_RATIOS
 from skinlesion_cli.data.splits import SPLITS
 
 Ratios = tuple[float, float, float]

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from skinlesion_cli.common.settings import (
+from skinlesion_cli.common.paper import (
     BRIGHTNESS,
     CONTRAST,
     CROP_RATIO,

@@ -1,6 +1,6 @@
 """Class balance: effective numbers, loss weights and sampling probabilities.
 
-Plain Python on purpose: `skinlesion weights` answers without importing numpy or torch.
+In plain Python, so that `skinlesion weights` does not import numpy or torch.
 
 Sources: Cui et al., *Class-Balanced Loss Based on Effective Number of Samples*, CVPR 2019, equation 2 and
 section 4 (the effective number); Regmi and Xu, *Skin Lesion Classification with MobileViTv2 and Dual-Weighted
@@ -13,28 +13,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from skinlesion_cli.common.csv_files import csv_rows
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.files import csv_rows
 from skinlesion_cli.common.limits import MAX_CLASSES
 from skinlesion_cli.common.text import quoted
-
-# Training split of the paper, largest class first.
-PUBLISHED_COUNTS: dict[str, int] = {
-    "Melanocytic nevi": 10300,
-    "Melanoma": 3617,
-    "Monkeypox": 3408,
-    "Basal cell carcinoma": 2658,
-    "Benign keratosis-like lesions": 2099,
-    "HFMD": 1932,
-    "Healthy": 1368,
-    "Chickenpox": 900,
-    "Cowpox": 792,
-    "Actinic keratoses": 693,
-    "Measles": 660,
-    "Squamous cell carcinoma": 502,
-    "Vascular lesions": 202,
-    "Dermatofibroma": 191,
-}
 
 
 @dataclass(frozen=True)
@@ -51,7 +33,7 @@ class ClassBalance:
     weight: float
     """Loss weight; the weights of all classes have mean 1."""
     sampling_probability: float
-    """Probability that a training draw takes this class; the probabilities of all classes sum to 1."""
+    """Probability that a sampled training image is of this class; over all classes they sum to 1."""
 
 
 def effective_number(count: int, beta: float) -> float:
@@ -82,11 +64,11 @@ def ens_weights(counts: Sequence[int], beta: float) -> list[float]:
 
 
 def sampling_probabilities(counts: Sequence[int], alpha: float) -> list[float]:
-    """Probability that a draw takes each class: n_i^alpha / sum_j n_j^alpha.
+    """Probability that class i is sampled: n_i^alpha / sum_j n_j^alpha.
 
     Args:
         counts: images of each class, each at least 1.
-        alpha: in [0, 1]; 0 draws classes uniformly, 1 by their frequency, 0.5 is the paper's.
+        alpha: in [0, 1]; 0 samples classes uniformly, 1 by frequency; the paper uses 0.5.
     """
     powers = [count**alpha for count in counts]
     total = math.fsum(powers)
@@ -94,7 +76,7 @@ def sampling_probabilities(counts: Sequence[int], alpha: float) -> list[float]:
 
 
 def imbalance_ratio(counts: Sequence[int]) -> float:
-    """Images of the largest class for each image of the smallest."""
+    """Images of the largest class per image of the smallest."""
     return max(counts) / min(counts)
 
 
@@ -106,9 +88,9 @@ def balance_table(counts: Mapping[str, int], beta: float, alpha: float) -> list[
     """
     for name, value in (("beta", beta), ("alpha", alpha)):
         if not 0.0 <= value <= 1.0:
-            raise InputError(f"{name} is {value}; it must lie between 0 and 1")
+            raise InputError(f"{name} is {value}; it must be between 0 and 1")
     if not counts:
-        raise InputError("there are no classes to weigh")
+        raise InputError("there are no classes to weight")
     for name, count in counts.items():
         if count < 1:
             raise InputError(f"class {name!r} has the count {count}; every class needs at least 1 image")
@@ -126,7 +108,7 @@ def read_counts(path: Path) -> dict[str, int]:
     """Read a `class,count` CSV file, in its own order.
 
     Raises:
-        InputError: no such file, a missing column, a duplicate class, or a count that is no whole number
+        InputError: no such file, a missing column, a duplicate class, or a count that is not a whole number
             above 0; the message names the line.
     """
     counts: dict[str, int] = {}
@@ -142,10 +124,10 @@ def read_counts(path: Path) -> dict[str, int]:
         if name in counts:
             raise InputError(f"{where}: duplicate class {quoted(name)}")
         if len(counts) == MAX_CLASSES:
-            raise InputError(f"{path} holds more than {MAX_CLASSES:,} classes")
+            raise InputError(f"{path} has more than {MAX_CLASSES:,} classes")
         counts[name] = _count(count, f"{where}: class {quoted(name)}")
     if not counts:
-        raise InputError(f"{path} holds no classes")
+        raise InputError(f"{path} has no classes")
     return counts
 
 
@@ -154,7 +136,7 @@ def _cell(cells: Sequence[str], place: int) -> str:
 
 
 def _count(text: str, where: str) -> int:
-    # The length keeps int() from a huge text, and "1e9" is none; "١٢" stays a number.
+    # The length keeps huge numbers from int(), and "1e9" is not a count; "١٢" is one.
     if not re.fullmatch(r"\d{1,15}", text) or int(text) < 1:
         raise InputError(f"{where} has the count {quoted(text)}; it must be a whole number above 0")
     return int(text)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from skinlesion_cli.common.csv_files import read_table, write_csv
 from skinlesion_cli.common.errors import InputError, UnreadableImageError
-from skinlesion_cli.common.files import read_table, write_csv
 from skinlesion_cli.data.splits import Split
 
 Contents = dict[str, dict[str, str]]

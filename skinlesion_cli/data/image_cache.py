@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from rich import filesize
 from torch.nn import functional
 
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.files import user_cache_folder
-from skinlesion_cli.common.settings import SHRINK_RATIO
+from skinlesion_cli.common.paper import SHRINK_RATIO
 from skinlesion_cli.data.images import read_image, upright_size
 
 RULE = "2"
@@ -178,7 +179,7 @@ def _opened(
     folder = user_cache_folder() / "images"
     if kind == "auto":
         kind = _best_kind(needed, folder, copies)
-    text = f"{needed / 1e9:.1f} GB" if needed >= 1e8 else f"{needed / 1e6:.0f} MB"
+    text = filesize.decimal(needed)
     if kind == "off":
         return None, f"off, there is no room for {text}"
     if kind == "ram":

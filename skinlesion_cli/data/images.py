@@ -15,11 +15,10 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
-from skinlesion_cli.common.errors import UnreadableImageError
+from skinlesion_cli.common.errors import UnreadableImageError, one_line
 from skinlesion_cli.common.files import fault_of
 from skinlesion_cli.common.limits import MAX_IMAGE_BYTES
-from skinlesion_cli.common.settings import RESIZE_RATIO
-from skinlesion_cli.common.text import shortened
+from skinlesion_cli.common.paper import RESIZE_RATIO
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
@@ -180,8 +179,7 @@ def _problem(image: Image.Image) -> str:
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return f"it is not an image of a known kind ({', '.join(FORMATS)})"
-    text = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
-    return shortened(str(text), 200)
+    return str(getattr(error, "strerror", None) or one_line(error))
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:

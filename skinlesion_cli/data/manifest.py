@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
+from skinlesion_cli.common.csv_files import read_table, write_csv
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.files import read_table, write_csv
 
 MANIFEST = "manifest.csv"
 _COLUMNS = ("split", "class", "file", "group", "source")

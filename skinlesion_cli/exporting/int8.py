@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from skinlesion_cli.common.errors import SkinLesionError, UnreadableImageError
+from skinlesion_cli.common.errors import SkinLesionError, UnreadableImageError, one_line
 from skinlesion_cli.common.events import OnEvent, ignore
 from skinlesion_cli.common.files import written_whole
 from skinlesion_cli.data.eval_views import viewed_batches
@@ -119,8 +119,7 @@ def quantize(source: Path, target: Path, images: Sequence[Path], *, img_size: in
             raise
         # As with the exporter: many types, one meaning.
         except Exception as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise SkinLesionError(f"onnxruntime cannot quantise the model: {reason[:200]}") from error
+            raise SkinLesionError(f"onnxruntime cannot quantise the model: {one_line(error)}") from error
 
 
 class _Calibration:

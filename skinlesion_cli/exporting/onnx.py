@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from skinlesion_cli.common.errors import SkinLesionError
+from skinlesion_cli.common.errors import SkinLesionError, one_line
 from skinlesion_cli.common.extras import require_writer
 from skinlesion_cli.common.files import written_whole
 from skinlesion_cli.inference.backend import Backend
@@ -216,10 +216,8 @@ def _named_faults(arch: str, suffix: str) -> Iterator[None]:
         raise
     # What torch's exporter cannot trace or translate, it tells by dozens of types and hundreds of lines.
     except Exception as error:
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
         raise SkinLesionError(
-            f"{arch} cannot be written as {suffix} by torch {torch.__version__}: "
-            f"{reason[:200] or type(error).__name__}"
+            f"{arch} cannot be written as {suffix} by torch {torch.__version__}: {one_line(error)}"
         ) from error
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from skinlesion_cli.common.errors import InputError, SkinLesionError
 from skinlesion_cli.common.extras import require_modules
 from skinlesion_cli.common.files import refuse_faulty
-from skinlesion_cli.common.settings import RESIZE_RATIO
+from skinlesion_cli.common.paper import RESIZE_RATIO
 from skinlesion_cli.data.workers import usable_cores
 from skinlesion_cli.inference.backend import Answers
 from skinlesion_cli.inference.onnx_checks import DAMAGED, fault_of_onnx

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.settings import nearest
+from skinlesion_cli.common.text import nearest
 from skinlesion_cli.metrics.arrays import Booleans, Floats, Multiplicities, divide
 from skinlesion_cli.metrics.bootstrap import RESAMPLES, interval, over_resamples
 from skinlesion_cli.metrics.documents import bounds, number

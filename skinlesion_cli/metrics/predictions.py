@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from skinlesion_cli.common.csv_files import csv_rows, require_distinct, write_csv
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.files import csv_rows, require_distinct, write_csv
 from skinlesion_cli.common.limits import MAX_CLASSES
-from skinlesion_cli.common.settings import nearest
-from skinlesion_cli.common.text import quoted
+from skinlesion_cli.common.text import nearest, quoted
 
 IMAGE, TRUE, PREDICTED = "image", "y_true", "y_pred"
 SUM_TOLERANCE = 0.01

@@ -10,11 +10,12 @@ import timm
 import torch
 from torch import nn
 
-from skinlesion_cli.common.errors import InputError, SkinLesionError
+from skinlesion_cli.common.errors import InputError, SkinLesionError, one_line
 from skinlesion_cli.common.files import refuse_faulty
 from skinlesion_cli.common.limits import MAX_DEPTH, MAX_MODEL_BYTES, size_text
-from skinlesion_cli.common.settings import IMAGENET_MEAN, IMAGENET_STD, Settings, nearest
-from skinlesion_cli.common.text import quoted
+from skinlesion_cli.common.paper import IMAGENET_MEAN, IMAGENET_STD
+from skinlesion_cli.common.settings import Settings
+from skinlesion_cli.common.text import nearest, quoted
 from skinlesion_cli.models.archive import require_intact
 from skinlesion_cli.models.weight_files import DAMAGED, NOT_PLAIN, fault_of_weights
 
@@ -42,8 +43,9 @@ def create_model(arch: str, classes: int, img_size: int) -> nn.Module:
         with torch.inference_mode():
             shape = model.eval()(torch.zeros(1, 3, img_size, img_size)).shape
     except (RuntimeError, TypeError, ValueError, AssertionError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"the backbone {arch} cannot take {img_size}×{img_size} images: {reason}") from None
+        raise InputError(
+            f"the backbone {arch} cannot take {img_size}×{img_size} images: {one_line(error)}"
+        ) from None
     if shape != (1, classes):
         raise InputError(f"the backbone {arch} is no image classifier: its output has shape {tuple(shape)}")
     return model.train()
@@ -287,9 +289,8 @@ def _fetch_from_hub(repo: str, filename: str | None, arch: str) -> Path:
         return Path(huggingface_hub.hf_hub_download(repo, names[0]))
     # Offline mode, no route, a proxy's answer and a missing file come as many types from several libraries.
     except Exception as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise SkinLesionError(
-            f"cannot fetch the pretrained weights of {arch} from the hub ({reason}); {_INSTEAD}"
+            f"cannot fetch the pretrained weights of {arch} from the hub ({one_line(error)}); {_INSTEAD}"
         ) from None
 
 

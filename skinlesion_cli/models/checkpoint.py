@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from skinlesion_cli.common.errors import InputError, first_few
+from skinlesion_cli.common.errors import InputError, first_few, one_line
 from skinlesion_cli.common.files import written_whole
 from skinlesion_cli.common.settings import FIELDS, Settings
 from skinlesion_cli.common.text import shortened
@@ -62,7 +62,7 @@ class Checkpoint(Description):
         try:
             model.load_state_dict(self.state)
         except RuntimeError as error:
-            raise InputError(self._misfit(" ".join(str(error).split())[:200])) from None
+            raise InputError(self._misfit(one_line(error))) from None
         return model
 
     def _misfit(self, detail: str) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 
 from skinlesion_cli.common.errors import InputError, first_few
 from skinlesion_cli.common.limits import MAX_CLASSES, MAX_NAME
-from skinlesion_cli.common.settings import FIELDS, IMAGENET_MEAN, IMAGENET_STD, RESIZE_RATIO
+from skinlesion_cli.common.paper import IMAGENET_MEAN, IMAGENET_STD, RESIZE_RATIO
+from skinlesion_cli.common.settings import FIELDS
 from skinlesion_cli.common.text import shortened
 
 EXPORTED = (".onnx", ".pt2")

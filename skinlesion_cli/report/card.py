@@ -11,7 +11,8 @@ from typing import Any
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.files import read_text, write_text
 from skinlesion_cli.common.limits import MAX_PLAIN_BYTES
-from skinlesion_cli.common.settings import FIELDS, RESIZE_RATIO
+from skinlesion_cli.common.paper import RESIZE_RATIO
+from skinlesion_cli.common.settings import FIELDS
 from skinlesion_cli.common.version import __version__
 from skinlesion_cli.report.facts import Document, RunFacts
 from skinlesion_cli.report.figures import (

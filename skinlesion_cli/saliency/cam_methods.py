@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.settings import nearest
+from skinlesion_cli.common.text import nearest
 
 if TYPE_CHECKING:
     from torch import Tensor

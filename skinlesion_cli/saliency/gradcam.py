@@ -13,7 +13,7 @@ from PIL import Image
 from torch import nn
 
 from skinlesion_cli.common.errors import InputError, SkinLesionError
-from skinlesion_cli.common.settings import nearest
+from skinlesion_cli.common.text import nearest
 from skinlesion_cli.data.eval_views import view
 from skinlesion_cli.data.images import Frame, centre_frame, read_image
 from skinlesion_cli.inference.backend import Answers, require_finite

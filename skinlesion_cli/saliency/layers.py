@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.settings import nearest
+from skinlesion_cli.common.text import nearest
 
 
 def default_layer(model: nn.Module) -> str:

@@ -24,7 +24,7 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
-from skinlesion_cli.common.errors import InputError, PeerError, SkinLesionError, TrainingError
+from skinlesion_cli.common.errors import InputError, PeerError, SkinLesionError, TrainingError, one_line
 from skinlesion_cli.common.settings import Settings, spec
 from skinlesion_cli.common.world import Launch, World
 from skinlesion_cli.data.file_hashes import Contents
@@ -180,7 +180,7 @@ def join(launch: Launch, device: str) -> Group:
         )
         return Group(launch, own)
     except (RuntimeError, ValueError) as error:
-        reason = " ".join(str(error).split())[:160]
+        reason = one_line(error, 160)
         raise SkinLesionError(
             f"process {launch.rank} of {launch.size} did not meet the others ({reason}); see that all were "
             "started, and that MASTER_ADDR and MASTER_PORT can be reached from every machine"

@@ -4,9 +4,10 @@ import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
+from skinlesion_cli.common.csv_files import write_csv
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import EpochRecord
-from skinlesion_cli.common.files import ensure_writable_folder, partial_of, write_csv, write_text
+from skinlesion_cli.common.files import ensure_writable_folder, partial_of, write_text
 from skinlesion_cli.common.settings import Settings, to_toml
 
 BEST_MODEL = Path("checkpoints/best_model.pth")

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.errors import InputError, one_line
 from skinlesion_cli.common.events import EpochDone, EpochRecord, Note, OnEvent, StepsDone, Warned, ignore
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.common.signals import Stopped, Stopping
@@ -290,8 +290,9 @@ class Trainer:
             self.learner.restore(content["training"])
             self.progress = progress_of(content["training"])
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(f"{self.folder.last} is no checkpoint to resume from: {reason}") from None
+            raise InputError(
+                f"{self.folder.last} is no checkpoint to resume from: {one_line(error)}"
+            ) from None
         before = content["training"].get("step_size", content["settings"]["batch_size"])
         if before != self.draws.step_size:
             self.progress.move_to_steps_of(self.draws.step_size)

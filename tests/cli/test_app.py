@@ -1,9 +1,11 @@
+import subprocess
 import sys
 import time
 
 import pytest
 
 from skinlesion_cli.cli import app, console
+from tests.conftest import Run
 
 
 def test_of_several_processes_the_leading_one_speaks_first(
@@ -33,3 +35,25 @@ def test_of_several_processes_the_leading_one_speaks_first(
     assert said[0].startswith("error: --epochs: 0 is out of range")
     assert said[1].startswith("error: process 1: --epochs: 0 is out of range")
     assert waited == [app.LEADER_FIRST]
+
+
+def test_an_unknown_variable_is_a_warning_told_once(cli_run: Run) -> None:
+    done = cli_run("weights", "--json", env={"SKINLESION_LOSS_BETTA": "0.5"})
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("warning: unknown environment variable SKINLESION_LOSS_BETTA is ignored")
+    assert "did you mean SKINLESION_LOSS_BETA" in line
+    assert done.json()["beta"] == 0.999
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["weights"]])
+def test_help_and_weights_import_neither_torch_nor_numpy(arguments: list[str]) -> None:
+    code = (
+        "import sys\nfrom skinlesion_cli.cli.app import main\n"
+        f"sys.argv = ['skinlesion', *{arguments!r}]\n"
+        "try:\n    main()\nfinally:\n"
+        "    heavy = {'torch', 'torchvision', 'timm', 'numpy', 'scipy', 'sklearn', 'matplotlib', 'PIL'}\n"
+        "    print('heavy:', *sorted(heavy & sys.modules.keys()), file=sys.stderr)\n"
+        "    print('settings:', 'pydantic_settings' in sys.modules, file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines() == ["heavy:", f"settings: {'--help' not in arguments}"]

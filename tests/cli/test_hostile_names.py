@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from skinlesion_cli.cli.options import ModelChoice
+from skinlesion_cli.cli.model_choice import ModelChoice
 from skinlesion_cli.curation.synthetic import draw_lesion
 from skinlesion_cli.metrics.predictions import read_predictions
 from tests.conftest import CLASSES, Run
@@ -121,11 +121,11 @@ def test_a_pipe_among_photographs_does_not_hang(
     shutil.copy(picture, tmp_path / "in" / "b.jpg")
     done = cli_run("predict", "in", "--checkpoint", exported, "--json", code=1)
     assert [one.get("error", "") for one in done.json()] == [
-        "cannot read in/a.jpg: it is no regular file",
+        "cannot read in/a.jpg: it is not a regular file",
         "",
     ]
     os.mkfifo(tmp_path / "c.pth")
-    assert "it is no regular file" in cli_run("predict", "in", "--checkpoint", "c.pth", code=2).stderr
+    assert "it is not a regular file" in cli_run("predict", "in", "--checkpoint", "c.pth", code=2).stderr
 
 
 def test_arguments_that_can_be_no_file_are_one_line(refused: Callable[..., str], picture: Path) -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from skinlesion_cli.data.class_balance import PUBLISHED_COUNTS, balance_table
+from skinlesion_cli.common.paper import PUBLISHED_COUNTS
+from skinlesion_cli.data.class_balance import balance_table
 from tests.conftest import CLASSES, Run
 
 

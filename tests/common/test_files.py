@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from skinlesion_cli.common.errors import InputError, SkinLesionError
-from skinlesion_cli.common.files import ensure_writable_folder, write_csv, write_text, written_whole
+from skinlesion_cli.common.files import ensure_writable_folder, write_text, written_whole
 
 
 def test_a_failed_write_leaves_the_earlier_file_and_nothing_else(tmp_path: Path) -> None:
@@ -20,11 +20,6 @@ def test_a_failed_write_leaves_the_earlier_file_and_nothing_else(tmp_path: Path)
 def test_a_disk_error_becomes_one_line(tmp_path: Path) -> None:
     with pytest.raises(SkinLesionError, match=r"cannot write .*No such file"):
         write_text(tmp_path / "absent" / "file.txt", "text")
-
-
-def test_csv_has_one_line_a_row(tmp_path: Path) -> None:
-    write_csv(tmp_path / "t.csv", ["a", "b"], [[1, "x,y"]])
-    assert (tmp_path / "t.csv").read_bytes() == b'a,b\n1,"x,y"\n'
 
 
 def test_a_file_is_no_folder(tmp_path: Path) -> None:

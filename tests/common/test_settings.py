@@ -1,10 +1,10 @@
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.setting_sources import unknown_variables
 from skinlesion_cli.common.settings import FIELDS, Settings, resolve, to_toml
 
 
@@ -42,7 +42,7 @@ def test_every_setting_survives_its_own_file(tmp_path: Path) -> None:
     )
     assert settle(tmp_path, toml=to_toml(changed)) == changed
     relative = settle(tmp_path, toml=to_toml(Settings()))
-    assert relative == dataclasses.replace(Settings(), data_root=Path("data").absolute())
+    assert relative == Settings(data_root=Path("data").absolute())
 
 
 @pytest.mark.parametrize(
@@ -84,3 +84,61 @@ def test_every_setting_can_come_from_the_environment(tmp_path: Path, name: str) 
     assert value == (
         default if default is not None else {"num_workers": 2, "init_weights": Path("w.pth")}[name]
     )
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"epochs": -1}, "epochs: -1 is out of range; it must be at least 1"),
+        ({"epochs": 2.5}, "epochs: 2.5 is not a whole number"),
+        ({"epochs": True}, "epochs: True is not a whole number"),
+        ({"img_size": 4096}, "img_size: 4096 is out of range; it must be at most 2048"),
+        ({"learning_rate": float("nan")}, "learning_rate: nan is not a number"),
+        ({"device": "gpu"}, "device: 'gpu' is not one of auto, cpu, cuda, mps"),
+        ({"pretrained": "maybe"}, "pretrained: 'maybe' is not true or false"),
+        ({"model_arch": ""}, "model_arch: '' is not a string"),
+        ({"epoch": 3}, "Settings: unknown setting 'epoch'; did you mean epochs?"),
+        ({"epochs": None}, "epochs: None is not a whole number"),
+    ],
+)
+def test_in_python_a_wrong_value_is_refused_in_one_line(values: dict[str, Any], reason: str) -> None:
+    with pytest.raises(InputError) as caught:
+        Settings(**values)
+    assert str(caught.value) == reason
+    with pytest.raises(InputError) as caught:
+        Settings().model_copy(update=values)
+    assert str(caught.value) == reason
+
+
+def test_a_copy_keeps_the_other_values_and_the_original() -> None:
+    first = Settings(epochs=3, num_workers=0)
+    second = first.model_copy(update={"epochs": 4, "data_root": "elsewhere"})
+    assert (second.epochs, second.num_workers, second.data_root) == (4, 0, Path("elsewhere"))
+    assert first == Settings(epochs=3, num_workers=0)
+    with pytest.raises(ValueError, match="frozen"):
+        first.epochs = 5
+
+
+def test_python_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SKINLESION_EPOCHS", "7")
+    assert Settings().epochs == 60
+    assert resolve({}, dotenv=Path("absent")).epochs == 7
+
+
+def test_a_mistake_does_not_hide_behind_a_source_that_comes_first(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"epochs in .*\.env: 'many' is not a whole number"):
+        settle(tmp_path, {"epochs": "4"}, dotenv="SKINLESION_EPOCHS=many")
+
+
+def test_unknown_variables_are_named_with_the_nearest_known_one() -> None:
+    environ = {
+        "SKINLESION_EPOCS": "3",
+        "SKINLESION_CHECKPONT": "x.pth",
+        "SKINLESION_OUT": "here",
+        "SKINLESION_SEED": "1",
+        "OTHER_EPOCS": "3",
+    }
+    lines = unknown_variables(environ)
+    assert len(lines) == 2
+    assert "SKINLESION_CHECKPONT is ignored; did you mean SKINLESION_CHECKPOINT" in lines[0]
+    assert "SKINLESION_EPOCS is ignored; did you mean SKINLESION_EPOCHS" in lines[1]

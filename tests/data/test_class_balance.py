@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.paper import PUBLISHED_COUNTS
 from skinlesion_cli.data.class_balance import (
-    PUBLISHED_COUNTS,
     balance_table,
     effective_number,
     ens_weights,

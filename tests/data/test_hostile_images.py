@@ -190,7 +190,7 @@ def test_a_pipe_or_a_device_named_like_a_photograph_is_not_waited_for(
         thread = threading.Thread(target=look, daemon=True)
         thread.start()
         thread.join(10)
-        assert faults == [f"cannot read {tmp_path / name}: it is no regular file"]
+        assert faults == [f"cannot read {tmp_path / name}: it is not a regular file"]
 
 
 def test_folders_and_links_in_circles_are_no_images(tmp_path: Path) -> None:

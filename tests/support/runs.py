@@ -1,6 +1,5 @@
 """Small training runs in the test's own process."""
 
-import dataclasses
 from pathlib import Path
 
 import torch
@@ -30,7 +29,7 @@ def tiny(data: Path, **changes: object) -> Settings:
         epoch_size_mult=1.0,
         seed=3,
     )
-    return dataclasses.replace(settings, **changes)
+    return settings.model_copy(update=changes)
 
 
 def trainer(

@@ -1,0 +1,75 @@
+"""Loss weights and sampling probabilities of the classes, without importing numpy or torch."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.paper import PUBLISHED_COUNTS
+from skinlesion_cli.common.settings import FIELDS
+from skinlesion_cli.data.class_balance import ClassBalance, balance_table, imbalance_ratio, read_counts
+
+
+@dataclass(frozen=True)
+class ClassWeights:
+    """The balance of a training split."""
+
+    beta: float
+    alpha: float
+    imbalance_ratio: float
+    """Images of the largest class per image of the smallest."""
+    classes: tuple[ClassBalance, ...]
+
+    def rows(self) -> list[dict[str, Any]]:
+        """A flat dict per class: name, count, share, effective_number, weight, sampling_probability."""
+        return [asdict(one) for one in self.classes]
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain data: what `skinlesion weights --json` prints."""
+        return {
+            "beta": self.beta,
+            "alpha": self.alpha,
+            "imbalance_ratio": self.imbalance_ratio,
+            "classes": self.rows(),
+        }
+
+
+def weights(
+    counts: Mapping[str, int] | None = None,
+    *,
+    data: str | Path | None = None,
+    counts_file: str | Path | None = None,
+    beta: float = FIELDS["loss_beta"].default,
+    alpha: float = FIELDS["sampler_alpha"].default,
+) -> ClassWeights:
+    """The effective number, loss weight and sampling probability of each class.
+
+    Without `counts`, `data` or `counts_file` the counts are those of the paper's training split.
+
+    Args:
+        counts: images of each class, each at least 1.
+        data: a data set, whose images in `train/` are counted by class folder.
+        counts_file: a CSV file with the columns class and count.
+        beta: of the loss weights (Cui et al. 2019), in [0, 1]: 0 is unweighted, 1 the inverse frequency.
+        alpha: of the sampler, in [0, 1]: 0 is uniform, 1 by frequency.
+
+    Returns:
+        The classes in the order of the counts; their weights have mean 1, their probabilities sum to 1.
+
+    Raises:
+        InputError: more than one source of counts, one that cannot be read, no class, a count below 1, or
+            `beta` or `alpha` out of range.
+    """
+    if sum(source is not None for source in (counts, data, counts_file)) > 1:
+        raise InputError("give only one of counts, data and counts_file")
+    if counts_file is not None:
+        counts = read_counts(Path(counts_file))
+    elif data is not None:
+        from skinlesion_cli.data.splits import read_split
+
+        counts = read_split(Path(data), "train").counts
+    elif counts is None:
+        counts = PUBLISHED_COUNTS
+    table = balance_table(counts, beta, alpha)
+    return ClassWeights(beta, alpha, imbalance_ratio(list(counts.values())), tuple(table))
