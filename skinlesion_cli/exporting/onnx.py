@@ -24,7 +24,7 @@ from skinlesion_cli.models.backbone import features_of
 from skinlesion_cli.models.checkpoint import Checkpoint, versions
 from skinlesion_cli.models.device import choose_runtime
 from skinlesion_cli.models.model_info import Preprocessing
-from skinlesion_cli.models.ood import Novelty
+from skinlesion_cli.models.ood import OodDetector
 
 OPSET = 18
 """What torch writes without converting, and every onnxruntime since 1.14 (2023) reads."""
@@ -80,14 +80,16 @@ class BytesToLogitsAndDistance(BytesToLogits):
     centre: torch.Tensor
     directions: torch.Tensor
 
-    def __init__(self, model: nn.Module, preprocessing: Preprocessing, temperature: float, novelty: Novelty):
+    def __init__(
+        self, model: nn.Module, preprocessing: Preprocessing, temperature: float, novelty: OodDetector
+    ):
         super().__init__(model, preprocessing, temperature)
         self.register_buffer("centre", torch.from_numpy(novelty.mean))
         self.register_buffer("directions", torch.from_numpy(novelty.directions))
         self.noise = novelty.noise
 
     def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
-        """Logits (n, classes) and distances (n,) as `Novelty.distances` defines them, float32."""
+        """Logits (n, classes) and distances (n,) as `OodDetector.distances` defines them, float32."""
         features, logits = features_of(self.model, self.inputs(image))
         centred = features - self.centre
         along = (centred @ self.directions).square().sum(dim=1)

@@ -36,7 +36,7 @@ def test_our_own_checkpoint_explains_itself(checkpoint: Path) -> None:
     assert 0 <= content["metrics"]["val_weighted_f1"] <= 1
     assert 0.05 <= content["temperature"] <= 20
     assert content["novelty"]["mean"].shape == (256,)
-    assert content["novelty"]["limit"] == content["distance_limit"] > 0
+    assert content["distance_limit"] > 0
     assert {"skinlesion", "torch", "timm"} <= content["versions"].keys()
     assert not [name for name in content["model"] if name.startswith(("module.", "_orig_mod."))]
     timm.create_model(ARCH, num_classes=3).load_state_dict(content["model"])
@@ -62,7 +62,7 @@ def test_a_bare_state_dict_needs_its_architecture_and_classes(
         load_checkpoint(path, classes=["a", "b", "c"])
     with pytest.raises(InputError, match="give --classes"):
         load_checkpoint(path, arch=ARCH)
-    with pytest.raises(InputError, match="has a head for 3 classes and 2 are named: a, b"):
+    with pytest.raises(InputError, match="has a head for 3 classes, but 2 are named: a, b"):
         load_checkpoint(path, arch=ARCH, classes=["a", "b"])
 
 
@@ -104,9 +104,9 @@ def test_a_pickle_with_code_in_it_is_refused_and_runs_nothing(tmp_path: Path, ki
         ({"arch": "resnet9000"}, "unknown backbone"),
         ({"arch": 3}, "give --arch"),
         ({"img_size": -5}, "images of -5 pixels"),
-        ({"img_size": "large"}, "makes no sense"),
-        ({"preprocessing": {"mean": [0, 0], "std": [1, 1, 1]}}, "makes no sense"),
-        ({"preprocessing": {"mean": [0, 0, 0], "std": [0, 1, 1]}}, "makes no sense"),
+        ({"img_size": "large"}, "invalid preprocessing"),
+        ({"preprocessing": {"mean": [0, 0], "std": [1, 1, 1]}}, "invalid preprocessing"),
+        ({"preprocessing": {"mean": [0, 0, 0], "std": [0, 1, 1]}}, "invalid preprocessing"),
     ],
 )
 def test_nonsense_is_refused(
