@@ -9,16 +9,19 @@ from importlib import import_module as _import_module
 from skinlesion_cli.common.version import __version__
 
 if _typing.TYPE_CHECKING:
+    from skinlesion_cli.api.explain import Explanation, explain
     from skinlesion_cli.inference.predictor import Prediction, Predictor, load_predictor
 
 _PUBLIC = {
+    "Explanation": "api.explain",
     "Prediction": "inference.predictor",
     "Predictor": "inference.predictor",
+    "explain": "api.explain",
     "load_predictor": "inference.predictor",
 }
 """Each public name, and the module that defines it."""
 
-__all__ = ["Prediction", "Predictor", "__version__", "load_predictor"]
+__all__ = ["Explanation", "Prediction", "Predictor", "__version__", "explain", "load_predictor"]
 
 
 def __getattr__(name: str) -> _typing.Any:

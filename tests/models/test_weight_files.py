@@ -22,7 +22,7 @@ from skinlesion_cli.inference.predictor import load_predictor
 from skinlesion_cli.models import weight_files
 from skinlesion_cli.models.checkpoint import load_checkpoint, save_checkpoint
 from skinlesion_cli.models.weight_files import fault_of_weights, plain_state_dict, read_tensors
-from skinlesion_cli.saliency.gradcam import explain
+from skinlesion_cli.saliency.gradcam import explain_classes
 
 ARCH = "mobilevitv2_050"
 NAMED = {"arch": ARCH, "classes": ["a", "b", "c"]}
@@ -414,7 +414,7 @@ def test_informative_entries_of_nonsense_are_not_known(tmp_path: Path) -> None:
     assert (loaded.settings, loaded.class_counts, loaded.metrics, loaded.epoch) == ({"epochs": 5}, {}, {}, 0)
 
 
-@pytest.mark.parametrize("look", [lambda p, i: p.predict(i), explain], ids=["predict", "gradcam"])
+@pytest.mark.parametrize("look", [lambda p, i: p.predict(i), explain_classes], ids=["predict", "gradcam"])
 def test_weights_that_answer_nan_give_no_confidence(
     checkpoint: Path, picture: Path, tmp_path: Path, look: Callable[..., object]
 ) -> None:
