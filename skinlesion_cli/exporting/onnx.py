@@ -69,17 +69,18 @@ class Exported:
 class BytesToLogits(nn.Module):
     """A classifier that normalises its input, and with a detector also returns the distance."""
 
+    mean: torch.Tensor
+    std: torch.Tensor
+    centre: torch.Tensor
+    directions: torch.Tensor
+
     def __init__(
-        self,
-        model: nn.Module,
-        preprocessing: Preprocessing,
-        temperature: float,
-        detector: OodDetector | None = None,
+        self, model: nn.Module, known: Preprocessing, temperature: float, detector: OodDetector | None = None
     ):
         super().__init__()
         self.model, self.temperature = model, temperature
-        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(known.mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(known.std).view(1, 3, 1, 1))
         self.noise = None if detector is None else detector.noise
         if detector is not None:
             self.register_buffer("centre", torch.from_numpy(detector.mean))
@@ -87,12 +88,12 @@ class BytesToLogits(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         """Calibrated logits (n, classes), and distances (n,), for uint8 views (n, 3, side, side)."""
-        inputs = (image.float() / 255.0 - self.get_buffer("mean")) / self.get_buffer("std")
+        inputs = (image.float() / 255.0 - self.mean) / self.std
         if self.noise is None:
             return self.model(inputs) / self.temperature  # type: ignore[no-any-return]
         features, logits = features_of(self.model, inputs)
-        centred = features - self.get_buffer("centre")
-        along = (centred @ self.get_buffer("directions")).square().sum(dim=1)
+        centred = features - self.centre
+        along = (centred @ self.directions).square().sum(dim=1)
         squared = centred.square().sum(dim=1) / self.noise - along
         return logits / self.temperature, (squared.clamp_min(0.0) / centred.shape[1]).sqrt()
 

@@ -106,6 +106,7 @@ class TorchBackend:
     def _answering(self, images: int) -> nn.Module:
         """The model, or its faster copy, which takes as long to make as some images to look at."""
         if self._frozen and self._faster is None and images > 1:
+            self.runtime.activate()
             self._faster = folded(self.model, self.img_size)
         return self._faster or self.model
 

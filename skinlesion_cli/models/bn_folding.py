@@ -17,18 +17,6 @@ TOLERANCE = 1e-3
 """Maximum difference of a logit, relative to the largest; rounding errors are 100 times smaller."""
 
 
-class _Rest(nn.Module):
-    """The dropout and activation that timm fuses with a normalisation."""
-
-    def __init__(self, norm: Any):
-        super().__init__()
-        self.drop, self.act = norm.drop, norm.act
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        outputs: torch.Tensor = self.act(self.drop(inputs))
-        return outputs
-
-
 @torch.inference_mode()
 def folded(model: nn.Module, img_size: int) -> nn.Module:
     """A copy of the model in which each batch normalisation that directly follows a convolution is folded.
@@ -51,7 +39,9 @@ def folded(model: nn.Module, img_size: int) -> nn.Module:
         fused = fuse_conv_bn_eval(conv, norm)
         conv.weight, conv.bias = fused.weight, fused.bias
         parent, name = parents[norm]
-        setattr(parent, name, _Rest(norm) if hasattr(norm, "act") else nn.Identity())
+        # timm fuses dropout and activation with the normalisation.
+        rest = [norm.drop, norm.act] if hasattr(norm, "act") else []
+        setattr(parent, name, nn.Sequential(*rest))
     expected, answer = model(probe), faster(probe)
     same = bool((answer - expected).abs().max() <= TOLERANCE * expected.abs().max().clamp_min(1.0))
     return faster.to(memory_format=torch.channels_last) if same else model

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import timm
 import torch
 from torch import nn
 
 from skinlesion_cli.common.errors import InputError, first_few
 from skinlesion_cli.common.files import written_whole
 from skinlesion_cli.common.settings import FIELDS, Settings
-from skinlesion_cli.common.text import shortened
 from skinlesion_cli.common.version import __version__
 from skinlesion_cli.models.backbone import create_model, head_names, require_known
 from skinlesion_cli.models.model_info import Description, describe
 from skinlesion_cli.models.ood import OodDetector
-from skinlesion_cli.models.weight_files import StateDict, plain_state_dict, read_tensors
+from skinlesion_cli.models.weight_files import StateDict, misfit, plain_state_dict, read_tensors
 
 FORMAT = "skinlesion-checkpoint-1"
 
@@ -55,10 +55,10 @@ class Checkpoint(Description):
         except InputError:
             model = create_model(arch, classes, side, verify=False)
         own = model.state_dict()
-        if misfit := _misfit(own, self.state):
+        if fault := misfit(own, self.state):
             raise InputError(
                 f"the checkpoint's weights do not fit {arch} with {classes} classes "
-                f"and images of {side} pixels: {misfit}"
+                f"and images of {side} pixels: {fault}"
             )
         if any(buffer.is_meta for name, buffer in model.named_buffers() if name not in own):
             # No checkpoint holds these buffers: only the constructor computes them.
@@ -67,17 +67,6 @@ class Checkpoint(Description):
             {name: value.to(own[name].dtype) for name, value in self.state.items()}, assign=True
         )
         return model
-
-
-def _misfit(own: StateDict, state: StateDict) -> str:
-    """The first difference in names and shapes of tensors; an empty string if there is none."""
-    for name, value in own.items():
-        if name not in state:
-            return f"{name} is missing"
-        if state[name].shape != value.shape:
-            return f"{name} has shape {tuple(state[name].shape)}, expected {tuple(value.shape)}"
-    extra = next((name for name in state if name not in own), None)
-    return "" if extra is None else f"{shortened(extra)} is not part of it"
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, *, earlier: Path | None = None, **extra: Any) -> None:
@@ -112,8 +101,6 @@ def _cause(error: BaseException) -> BaseException:
 
 def versions() -> dict[str, str]:
     """Versions of the software that a score depends on."""
-    import timm
-
     return {
         "skinlesion": __version__,
         "python": platform.python_version(),

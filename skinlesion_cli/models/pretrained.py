@@ -11,7 +11,7 @@ from torch import nn
 from skinlesion_cli.common.errors import InputError, SkinLesionError
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.models.backbone import head_names
-from skinlesion_cli.models.weight_files import StateDict, plain_state_dict, read_tensors
+from skinlesion_cli.models.weight_files import StateDict, misfit, plain_state_dict, read_tensors
 
 HUB_TIMEOUT_SECONDS = 10.0
 _INSTEAD = (
@@ -107,16 +107,10 @@ def _is_head(name: str, arch: str) -> bool:
 
 
 def _load_all_but_head(model: nn.Module, arch: str, state: StateDict, source: str) -> None:
-    wanted = {name: value.shape for name, value in model.state_dict().items() if not _is_head(name, arch)}
+    wanted = {name: value for name, value in model.state_dict().items() if not _is_head(name, arch)}
     given = {name: value for name, value in state.items() if not _is_head(name, arch)}
-    missing = [name for name in wanted if name not in given]
-    extra = [name for name in given if name not in wanted]
-    misshapen = [name for name in wanted if name in given and given[name].shape != wanted[name]]
-    for what, names in (("missing", missing), ("unknown", extra), ("of another shape", misshapen)):
-        if names:
-            raise InputError(
-                f"{source} does not fit this backbone: {len(names)} tensors are {what}, {names[0]} among them"
-            )
+    if fault := misfit(wanted, given):
+        raise InputError(f"{source} does not fit this backbone: {fault}")
     model.load_state_dict(given, strict=False)
 
 

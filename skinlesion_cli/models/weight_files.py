@@ -24,6 +24,7 @@ from skinlesion_cli.common.limits import (
     MAX_PLAIN_BYTES,
     size_text,
 )
+from skinlesion_cli.common.text import shortened
 
 StateDict = dict[str, torch.Tensor]
 
@@ -70,6 +71,19 @@ def plain_state_dict(data: Any) -> StateDict:
     return {
         _without_prefixes(str(name)): value for name, value in data.items() if isinstance(value, torch.Tensor)
     }
+
+
+def misfit(own: StateDict, given: StateDict) -> str:
+    """Why tensors are not those of a model; an empty string if all names and shapes agree."""
+    faults = {
+        "missing": [name for name in own if name not in given],
+        "unknown": [name for name in given if name not in own],
+        "of another shape": [name for name in own if name in given and given[name].shape != own[name].shape],
+    }
+    for what, names in faults.items():
+        if names:
+            return f"{len(names)} tensors are {what}, {shortened(names[0])} among them"
+    return ""
 
 
 def _without_prefixes(name: str) -> str:
