@@ -8,6 +8,7 @@ from rich.table import Table
 
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import JsonOption, ModelChoice, with_settings
+from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.settings import Settings
 
 if TYPE_CHECKING:
@@ -33,7 +34,6 @@ def export(
     json: JsonOption = False,
 ) -> int:
     """Export a checkpoint as .onnx or .pt2, verified against PyTorch."""
-    from skinlesion_cli.common.errors import InputError
     from skinlesion_cli.common.extras import require_writer
     from skinlesion_cli.common.files import ensure_writable_file
     from skinlesion_cli.data.splits import find_images, read_splits

@@ -10,6 +10,7 @@ import typer
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import JsonOption, ModelChoice, with_settings
 from skinlesion_cli.cli.predict import DISCLAIMER
+from skinlesion_cli.common.errors import InputError, UnreadableImageError
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.models.model_info import NEEDS_GRADIENTS
 from skinlesion_cli.report.figures import probability_text
@@ -56,7 +57,6 @@ def gradcam(
     json: JsonOption = False,
 ) -> int:
     """Show which parts of photographs are evidence for a class (Grad-CAM)."""
-    from skinlesion_cli.common.errors import InputError
     from skinlesion_cli.report.gradcam_files import Files, plan
 
     require_method(method)
@@ -73,7 +73,6 @@ def gradcam(
     model.require_weights(NEEDS_GRADIENTS)
 
     from skinlesion_cli.api.explain import MapWriter, explain_each
-    from skinlesion_cli.common.errors import UnreadableImageError
     from skinlesion_cli.inference.predictor import Failure
     from skinlesion_cli.saliency.faithfulness import summarise
 
@@ -106,11 +105,9 @@ def gradcam(
     summary = summarise(areas, units, "groups" if groups else "images") if areas else None
     if listed is not None:
         listed.end()
-    elif json and split is None:
-        console.print_json(documents[0])
     elif json:
-        found = list(documents)
-        console.print_json({"split": split, "method": method, "faithfulness": summary, "images": found})
+        found = {"split": split, "method": method, "faithfulness": summary, "images": list(documents)}
+        console.print_json(documents[0] if split is None else found)
     elif not many:
         picture = f", picture: {written['out']}" if "out" in written else ""
         console.say(f"layer {document['layer']} ({'×'.join(map(str, document['grid']))}){picture}")
@@ -124,15 +121,14 @@ def _photographs(
     data_root: Path, images: Sequence[str], split: str | None, limit: int | None
 ) -> tuple[list[Path], list[str] | None]:
     """The photographs, and the lesion or patient of each if known."""
-    from skinlesion_cli.common.errors import InputError
     from skinlesion_cli.data.manifest import origins_of
     from skinlesion_cli.data.splits import evenly, find_images, read_split
 
     if bool(images) == (split is not None):
         raise InputError("name either images, or a split of the data set with --split")
-    if split is None and limit is not None:
-        raise InputError("--limit is for --split: leave it out, or name fewer images")
     if split is None:
+        if limit is not None:
+            raise InputError("--limit is for --split: leave it out, or name fewer images")
         return find_images(images), None
     found = read_split(data_root, split)
     files = found.files if limit is None else evenly(found.files, limit)

@@ -40,7 +40,7 @@ def folded(model: nn.Module, img_size: int) -> nn.Module:
         conv.weight, conv.bias = fused.weight, fused.bias
         parent, name = parents[norm]
         # timm fuses dropout and activation with the normalisation.
-        rest = [norm.drop, norm.act] if hasattr(norm, "act") else []
+        rest: list[Any] = [norm.drop, norm.act] if hasattr(norm, "act") else []
         setattr(parent, name, nn.Sequential(*rest))
     expected, answer = model(probe), faster(probe)
     same = bool((answer - expected).abs().max() <= TOLERANCE * expected.abs().max().clamp_min(1.0))
