@@ -1,4 +1,4 @@
-"""Static 8-bit quantisation of an exported model, calibrated on training images."""
+"""Static int8 quantisation of an exported model, calibrated on training images."""
 
 import dataclasses
 import json
@@ -20,24 +20,31 @@ from skinlesion_cli.inference.scoring import predict_and_evaluate
 from skinlesion_cli.models.checkpoint import Checkpoint
 
 CALIBRATION_IMAGES = 200
-"""Enough for the ranges of all activations to settle; more only takes longer."""
+"""Enough for stable ranges of all activations; more only take longer."""
 BATCH = 8
 OPERATORS = ["Conv", "Gemm", "MatMul"]
-"""Where nearly all of the arithmetic is. The rest, softmax among it, keeps its precision."""
+"""Nearly all of the computation. The other operators, such as softmax, stay in fp32."""
+SCORES = ("accuracy", "weighted_f1")
 
 
 @dataclass(frozen=True)
 class Quantized:
-    """A quantised model that was written, and what it costs."""
+    """A quantised model, compared with the fp32 model that it was made from."""
 
     full: Exported
-    """The model that it was made from; its file is gone."""
+    """The fp32 model; its file is temporary."""
+    path: Path
     size: int
     """In bytes."""
     calibrated: int
-    """Images that it was calibrated on."""
-    scores: dict[str, dict[str, Any]]
-    """The evaluation documents on validation, of `fp32` and of `int8`."""
+    """Number of calibration images."""
+    scores: dict[str, dict[str, float]]
+    """`SCORES` on validation, of `fp32` and of `int8`."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as `export --int8 --json` prints it."""
+        sizes = {"fp32": self.full.size, "int8": self.size}
+        return self.full.to_dict() | {"file": str(self.path), "bytes": sizes, "val": self.scores}
 
 
 def export_int8(
@@ -50,45 +57,46 @@ def export_int8(
     workers: int,
     on_event: OnEvent = ignore,
 ) -> Quantized:
-    """Write a checkpoint as a quantised .onnx, and score it beside the one in fp32.
+    """Write a checkpoint as a quantised .onnx, and compare its scores with those of the fp32 model.
 
     Args:
         checkpoint: the model.
-        target: the .onnx to write, whole or not at all.
-        pixels: (n, 3, side, side): images that the fp32 model is held against torch on.
+        target: the .onnx, written completely or not at all.
+        pixels: (n, 3, side, side): views to verify the fp32 model on.
         train: the split to calibrate on.
         val: the split to score on.
         workers: threads that read images.
-        on_event: is told of the progress.
+        on_event: receives progress events.
 
     Raises:
         InputError: the classes of a split are not the model's; see also `export`.
-        SkinLesionError: an image cannot be read, or the model cannot be written so.
+        SkinLesionError: an image cannot be read, or the model cannot be exported.
     """
     for split in (train, val):
         require_classes(split, checkpoint.classes, "the checkpoint")
     side = checkpoint.preprocessing.img_size
     images = evenly(train.paths, CALIBRATION_IMAGES)
     with tempfile.TemporaryDirectory() as folder, written_whole(target) as part:
-        # 8 bits are too few for a distance: small differences of large numbers.
+        # The distance needs more than 8 bits: it is a small difference of large numbers.
         plain = dataclasses.replace(checkpoint, novelty=None, distance_limit=None)
         full = export(plain, Path(folder, "fp32.onnx"), pixels)
         quantize(full.path, part, images, img_size=side, workers=workers)
         scores = {}
         for name, path in (("fp32", full.path), ("int8", part)):
             predictor = load_predictor(path, num_workers=workers)
-            _, _, scores[name] = predict_and_evaluate(predictor, val, on_event)
-    return Quantized(full, target.stat().st_size, len(images), scores)
+            _, _, document = predict_and_evaluate(predictor, val, on_event)
+            scores[name] = {score: document[score] for score in SCORES}
+    return Quantized(full, target, target.stat().st_size, len(images), scores)
 
 
 def quantize(source: Path, target: Path, images: Sequence[Path], *, img_size: int, workers: int) -> None:
-    """Write `source` with 8-bit weights and activations (QDQ), one scale a channel of the weights.
+    """Write `source` with int8 weights and activations (QDQ), one scale per channel of the weights.
 
     Args:
-        source: an .onnx that `export` wrote.
-        target: the file to write, whole or not at all.
-        images: training images that show the ranges of the activations.
-        img_size: side of the model's images, in pixels.
+        source: an .onnx written by `export`.
+        target: the file, written completely or not at all.
+        images: calibration images, which give the ranges of the activations.
+        img_size: side of the model's input in pixels.
         workers: threads that read images.
 
     Raises:
@@ -102,7 +110,7 @@ def quantize(source: Path, target: Path, images: Sequence[Path], *, img_size: in
         prepared = Path(folder, "prepared.onnx")
         try:
             with quiet():
-                # Symbolic shapes serve only models whose sizes are not known.
+                # Symbolic shapes are only for models of unknown sizes.
                 quant_pre_process(source, prepared, skip_symbolic_shape=True)
                 quantize_static(
                     prepared,
@@ -117,30 +125,26 @@ def quantize(source: Path, target: Path, images: Sequence[Path], *, img_size: in
             _copy_metadata(source, part)
         except (SkinLesionError, OSError):
             raise
-        # As with the exporter: many types, one meaning.
+        # As for torch's exporter: many types, one meaning.
         except Exception as error:
             raise SkinLesionError(f"onnxruntime cannot quantise the model: {one_line(error)}") from error
 
 
 class _Calibration:
-    """What onnxruntime asks for batches until there are none."""
+    """The interface through which onnxruntime reads the calibration batches."""
 
     def __init__(self, images: Sequence[Path], img_size: int, workers: int):
-        self._batches = self._read(images, img_size, workers)
+        self._batches = viewed_batches(images, img_size=img_size, batch_size=BATCH, workers=workers)
 
     def get_next(self) -> dict[str, Any] | None:
         """The next batch by the input's name; None after the last."""
-        return next(self._batches, None)
+        batch = next(self._batches, None)
+        if batch is not None and batch.fault:
+            raise UnreadableImageError(batch.fault)
+        return None if batch is None else {INPUT: batch.images}
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        return self._batches
-
-    @staticmethod
-    def _read(images: Sequence[Path], img_size: int, workers: int) -> Iterator[dict[str, Any]]:
-        for batch in viewed_batches(images, img_size=img_size, batch_size=BATCH, workers=workers):
-            if batch.fault:
-                raise UnreadableImageError(batch.fault)
-            yield {INPUT: batch.images}
+        return iter(self.get_next, None)
 
 
 def _copy_metadata(source: Path, target: Path) -> None:

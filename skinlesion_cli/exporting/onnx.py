@@ -1,9 +1,9 @@
-"""A checkpoint as one file for other runtimes: pixels in, logits out, and all that it means beside it."""
+"""Exporting a checkpoint for other runtimes: one file from pixels to logits, with the model's metadata."""
 
 import json
 import logging
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,10 @@ from torch import nn
 from skinlesion_cli.common.errors import SkinLesionError, one_line
 from skinlesion_cli.common.extras import require_writer
 from skinlesion_cli.common.files import written_whole
+from skinlesion_cli.curation.synthetic import KINDS, draw_lesion
+from skinlesion_cli.data.eval_views import view
+from skinlesion_cli.data.images import read_image
+from skinlesion_cli.data.splits import evenly
 from skinlesion_cli.inference.backend import Backend
 from skinlesion_cli.inference.onnx_backend import DISTANCE, FORMAT, INPUT, OUTPUT, load_onnx, softmax
 from skinlesion_cli.inference.torch_backend import TorchBackend
@@ -24,15 +28,17 @@ from skinlesion_cli.models.backbone import features_of
 from skinlesion_cli.models.checkpoint import Checkpoint, versions
 from skinlesion_cli.models.device import choose_runtime
 from skinlesion_cli.models.model_info import Preprocessing
-from skinlesion_cli.models.ood import Novelty
+from skinlesion_cli.models.ood import OodDetector
 
 OPSET = 18
-"""What torch writes without converting, and every onnxruntime since 1.14 (2023) reads."""
+"""torch writes it without conversion, and every onnxruntime since 1.14 (2023) reads it."""
 TOLERANCE = 1e-3
-"""Largest difference in probability between the file and torch; rounding stays a thousand times below."""
+"""Maximum difference of a probability from PyTorch's; rounding errors are a thousand times smaller."""
 BATCH = 8
 PT2_METADATA = "skinlesion.json"
-"""Name of the extra file of a .pt2 that holds what an .onnx has in its metadata."""
+"""Name of the extra file in a .pt2 that holds the metadata."""
+CHECKED_IMAGES, DRAWN_IMAGES = 32, 8
+"""Images that the file is verified on: of the user's, or synthetic ones."""
 
 Pixels = NDArray[np.uint8]
 Probabilities = NDArray[np.float64]
@@ -40,74 +46,83 @@ Probabilities = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Exported:
-    """A file that was written and checked."""
+    """An exported file that was verified."""
 
     path: Path
     size: int
     """In bytes."""
     images: int
-    """How many it was checked on."""
+    """Number of images that it was verified on."""
     largest_difference: float
-    """Of any class's probability from torch's."""
+    """Of any class's probability from PyTorch's."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as `export --json` prints it."""
+        return {
+            "file": str(self.path),
+            "bytes": self.size,
+            "checked_images": self.images,
+            "largest_difference": self.largest_difference,
+        }
 
 
 class BytesToLogits(nn.Module):
-    """A classifier that normalises its pixels itself."""
+    """A classifier that normalises its input, and with a detector also returns the distance."""
 
     mean: torch.Tensor
     std: torch.Tensor
-
-    def __init__(self, model: nn.Module, preprocessing: Preprocessing, temperature: float):
-        super().__init__()
-        self.model = model
-        self.temperature = temperature
-        self.register_buffer("mean", torch.tensor(preprocessing.mean).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(preprocessing.std).view(1, 3, 1, 1))
-
-    def forward(self, image: torch.Tensor) -> torch.Tensor:
-        """Calibrated logits (n, classes), float32, of pixels (n, 3, side, side), uint8."""
-        logits: torch.Tensor = self.model(self.inputs(image)) / self.temperature
-        return logits
-
-    def inputs(self, image: torch.Tensor) -> torch.Tensor:
-        """The model's input, float32, of pixels (n, 3, side, side), uint8."""
-        return (image.float() / 255.0 - self.mean) / self.std
-
-
-class BytesToLogitsAndDistance(BytesToLogits):
-    """The same, with the distance from the training images as a second output."""
-
     centre: torch.Tensor
     directions: torch.Tensor
 
-    def __init__(self, model: nn.Module, preprocessing: Preprocessing, temperature: float, novelty: Novelty):
-        super().__init__(model, preprocessing, temperature)
-        self.register_buffer("centre", torch.from_numpy(novelty.mean))
-        self.register_buffer("directions", torch.from_numpy(novelty.directions))
-        self.noise = novelty.noise
+    def __init__(
+        self, model: nn.Module, known: Preprocessing, temperature: float, detector: OodDetector | None = None
+    ):
+        super().__init__()
+        self.model, self.temperature = model, temperature
+        self.register_buffer("mean", torch.tensor(known.mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(known.std).view(1, 3, 1, 1))
+        self.noise = None if detector is None else detector.noise
+        if detector is not None:
+            self.register_buffer("centre", torch.from_numpy(detector.mean))
+            self.register_buffer("directions", torch.from_numpy(detector.directions))
 
-    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:  # type: ignore[override]
-        """Logits (n, classes) and distances (n,) as `Novelty.distances` defines them, float32."""
-        features, logits = features_of(self.model, self.inputs(image))
+    def forward(self, image: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        """Calibrated logits (n, classes), and distances (n,), for uint8 views (n, 3, side, side)."""
+        inputs = (image.float() / 255.0 - self.mean) / self.std
+        if self.noise is None:
+            return self.model(inputs) / self.temperature  # type: ignore[no-any-return]
+        features, logits = features_of(self.model, inputs)
         centred = features - self.centre
         along = (centred @ self.directions).square().sum(dim=1)
         squared = centred.square().sum(dim=1) / self.noise - along
-        return logits / self.temperature, (squared.clamp_min(0.0) / len(self.centre)).sqrt()
+        return logits / self.temperature, (squared.clamp_min(0.0) / centred.shape[1]).sqrt()
+
+
+def check_pixels(paths: Sequence[Path], side: int) -> Pixels:
+    """Views (n, 3, side, side) to verify a file on: evenly spaced images, or synthetic ones without any.
+
+    Raises:
+        UnreadableImageError: an image cannot be read.
+    """
+    if paths:
+        return np.stack([view(read_image(path), side) for path in evenly(paths, CHECKED_IMAGES)])
+    kinds = list(KINDS)[:DRAWN_IMAGES]
+    return np.stack([view(draw_lesion(kind, seed), side) for seed, kind in enumerate(kinds)])
 
 
 def export(checkpoint: Checkpoint, target: Path, pixels: Pixels) -> Exported:
-    """Write a checkpoint as .onnx or .pt2 and hold the file's answers against torch's.
+    """Write a checkpoint as .onnx or .pt2, and verify its probabilities against PyTorch's.
 
-    An .onnx also gives the distance from the training images, where the checkpoint knows it.
+    An .onnx also outputs the distance from the training images, if the checkpoint has a detector.
 
     Args:
         checkpoint: the model.
-        target: the file; its suffix says which kind.
-        pixels: (n, 3, side, side): images that both are to answer.
+        target: the file; its suffix is the format.
+        pixels: (n, 3, side, side): views to verify it on.
 
     Raises:
-        InputError: what writes the kind is not installed, or the weights do not fit the architecture.
-        SkinLesionError: the model cannot be written so, or the file's answers differ; no file is left then.
+        InputError: a package for the format is not installed, or the weights do not fit the architecture.
+        SkinLesionError: the model cannot be exported, or the probabilities differ; no file is written then.
     """
     require_writer(target.suffix)
     model = checkpoint.build().eval()
@@ -121,31 +136,31 @@ def export(checkpoint: Checkpoint, target: Path, pixels: Pixels) -> Exported:
             model, checkpoint.preprocessing, runtime, temperature=checkpoint.temperature
         )
         difference = float(np.abs(answers - _answers(_probabilities(torch_backend), pixels)).max())
-        # Written so that a NaN is refused, too.
+        # Written so that NaN is refused, too.
         if not difference <= TOLERANCE:
             raise SkinLesionError(
-                f"{target} was not written: its probabilities differ from torch's by {difference:.2g}, "
+                f"{target} was not written: its probabilities differ from PyTorch's by {difference:.2g}, "
                 f"more than {TOLERANCE:g}"
             )
     return Exported(target, target.stat().st_size, len(pixels), difference)
 
 
 def metadata(checkpoint: Checkpoint, **extra: Any) -> dict[str, Any]:
-    """What an exported file says of itself, as plain data; `extra` entries go beside it."""
+    """The metadata of an exported file, with `extra` entries."""
     return {"format": FORMAT, **checkpoint.plain(), "versions": versions()} | extra
 
 
 def _write_onnx(model: nn.Module, checkpoint: Checkpoint, path: Path) -> None:
     import onnx
 
-    novelty, common = checkpoint.novelty, (model, checkpoint.preprocessing, checkpoint.temperature)
-    graph = BytesToLogits(*common) if novelty is None else BytesToLogitsAndDistance(*common, novelty)
+    detector = checkpoint.novelty
+    graph = BytesToLogits(model, checkpoint.preprocessing, checkpoint.temperature, detector)
     with quiet():
         program = torch.onnx.export(
             graph.eval(),
             (_example(checkpoint),),
             input_names=[INPUT],
-            output_names=[OUTPUT] if novelty is None else [OUTPUT, DISTANCE],
+            output_names=[OUTPUT] if detector is None else [OUTPUT, DISTANCE],
             dynamic_shapes={INPUT: {0: torch.export.Dim("n")}},
             opset_version=OPSET,
             dynamo=True,
@@ -153,7 +168,7 @@ def _write_onnx(model: nn.Module, checkpoint: Checkpoint, path: Path) -> None:
         )
     assert program is not None
     proto = program.model_proto
-    # The exporter notes for each node the lines of code that made it, with their paths on this machine.
+    # The exporter records for each node the code that made it, with file names of this machine.
     for node in proto.graph.node:
         del node.metadata_props[:]
     for value in (*proto.graph.input, *proto.graph.output, *proto.graph.value_info):
@@ -171,13 +186,13 @@ def _write_pt2(model: nn.Module, checkpoint: Checkpoint, path: Path) -> None:
         for node in program.graph.nodes:
             node.meta.pop("stack_trace", None)
         text = json.dumps(metadata(checkpoint, precision="fp32"))
-        # Given a path, torch would name the folder inside the archive after the passing file.
+        # Given a path, torch would name the folder inside the archive after the temporary file.
         with path.open("wb") as file:
             torch.export.save(program, file, extra_files={PT2_METADATA: text})
 
 
 def _example(checkpoint: Checkpoint) -> torch.Tensor:
-    # Two images: of a single one the exporter would conclude that there is always one.
+    # Two images: from one, the exporter would conclude that the batch size is always 1.
     side = checkpoint.preprocessing.img_size
     return torch.zeros(2, 3, side, side, dtype=torch.uint8)
 
@@ -191,7 +206,7 @@ def _probabilities(backend: Backend) -> Callable[[Pixels], Probabilities]:
 
 
 def _load_pt2(path: Path) -> Callable[[Pixels], Probabilities]:
-    # Only ever the file that was written a moment ago: this loader can run what a file holds.
+    # Only ever the file that was just written: this loader can run code from the file.
     with quiet():
         model = torch.export.load(path).module()
 
@@ -203,7 +218,7 @@ def _load_pt2(path: Path) -> Callable[[Pixels], Probabilities]:
 
 
 def _answers(probabilities: Callable[[Pixels], Probabilities], pixels: Pixels) -> Probabilities:
-    # The first alone, then batches: the file must take any number.
+    # The first alone, then batches: the file must take any batch size.
     batches = [pixels[:1], *(pixels[start : start + BATCH] for start in range(1, len(pixels), BATCH))]
     return np.concatenate([probabilities(np.ascontiguousarray(batch)) for batch in batches])
 
@@ -214,16 +229,17 @@ def _named_faults(arch: str, suffix: str) -> Iterator[None]:
         yield
     except (SkinLesionError, OSError):
         raise
-    # What torch's exporter cannot trace or translate, it tells by dozens of types and hundreds of lines.
+    # torch's exporter raises dozens of types, with messages of hundreds of lines.
     except Exception as error:
         raise SkinLesionError(
-            f"{arch} cannot be written as {suffix} by torch {torch.__version__}: {one_line(error)}"
+            f"torch {torch.__version__} cannot export {arch} as {suffix}: "
+            f"{reason[:200] or type(error).__name__}"
         ) from error
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep the exporters' own warnings and log lines from the terminal: no user can act on them."""
+    """Suppress the exporters' warnings and log messages, which no user can act on."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:

@@ -14,7 +14,7 @@ from skinlesion_cli.models.bn_folding import folded
 from skinlesion_cli.models.checkpoint import Checkpoint
 from skinlesion_cli.models.device import Runtime
 from skinlesion_cli.models.model_info import Preprocessing
-from skinlesion_cli.models.ood import Novelty
+from skinlesion_cli.models.ood import OodDetector
 
 IMAGES_A_CORE = 8
 """Images a CPU core works on at once: on two cores `mobilevitv2_100` saw 32 images/s in pieces of 2, 35 of 4,
@@ -31,7 +31,7 @@ class TorchBackend:
         runtime: Runtime,
         *,
         temperature: float = 1.0,
-        novelty: Novelty | None = None,
+        novelty: OodDetector | None = None,
         frozen: bool = False,
     ):
         """Take a model that lies on the runtime's device.
@@ -106,6 +106,7 @@ class TorchBackend:
     def _answering(self, images: int) -> nn.Module:
         """The model, or its faster copy, which takes as long to make as some images to look at."""
         if self._frozen and self._faster is None and images > 1:
+            self.runtime.activate()
             self._faster = folded(self.model, self.img_size)
         return self._faster or self.model
 

@@ -1,8 +1,9 @@
-"""Where and how to compute: device, precision, memory layout, seeds."""
+"""Device, precision, memory layout and seeds."""
 
 import contextlib
 import random
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,29 +14,29 @@ from skinlesion_cli.models.malloc import keep_freed_memory
 
 @dataclass(frozen=True)
 class Runtime:
-    """A device and the arithmetic that is done on it."""
+    """A device and the precision used on it."""
 
     device: torch.device
     dtype: torch.dtype
-    """float32, or the type of mixed precision's fast half."""
+    """float32, or the low-precision type of mixed precision."""
     tf32: bool = False
-    """Whether fp32 products may use TF32, on NVIDIA GPUs that have it."""
+    """Whether fp32 matrix products may use TF32 on NVIDIA GPUs."""
 
     def activate(self) -> None:
-        """Let this process compute like this; to be called before work that follows another runtime's."""
+        """Configure torch for this runtime; call it before work that may follow another runtime's."""
         if self.device.type == "cpu":
             keep_freed_memory()
         torch.set_float32_matmul_precision("high" if self.tf32 else "highest")
         torch.backends.cudnn.allow_tf32 = self.tf32
 
     def autocast(self) -> contextlib.AbstractContextManager[None]:
-        """Mixed precision inside the block; nothing in fp32."""
+        """A context of mixed precision; does nothing for fp32."""
         if self.dtype == torch.float32:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, dtype=self.dtype)  # type: ignore[no-any-return, attr-defined, unused-ignore]
 
     def grad_scaler(self) -> torch.amp.GradScaler:
-        """One loss scaler for a whole run; it does nothing but for fp16 on CUDA."""
+        """The loss scaler of a whole run; it is active only for fp16 on CUDA."""
         return torch.amp.GradScaler(
             "cuda", enabled=self.device.type == "cuda" and self.dtype == torch.float16
         )
@@ -45,48 +46,73 @@ class Runtime:
         return images.to(self.device, non_blocking=True, memory_format=torch.channels_last)
 
     def describe(self) -> str:
-        """Device and precision, for people."""
+        """Device and precision, as text for the user."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
         precision = {torch.float32: "fp32", torch.bfloat16: "bfloat16 mixed precision"}
         return f"{name}, {precision.get(self.dtype, 'fp16 mixed precision')}"
 
 
 def choose_runtime(device: str, precision: str, *, training: bool) -> Runtime:
-    """Settle "auto": the best device there is, and for training the precision that is fast on it.
+    """Choose the device and the precision, resolving "auto".
 
-    Scores and predictions are computed in fp32 unless another precision is asked for, so that they do not
-    depend on the processor. fp32 on CUDA may use TF32 in training only.
+    "auto" takes the best device available, and for training the precision that is fast on it. Scores and
+    predictions are computed in fp32 unless another precision is requested, so that they do not depend on the
+    processor. fp32 on CUDA may use TF32 in training only.
 
     Args:
         device: auto, cpu, cuda or mps.
         precision: auto, fp32, bf16 or fp16.
-        training: whether gradients will be taken.
+        training: whether gradients will be computed.
 
     Raises:
-        InputError: the device is not there, or cannot do the precision.
+        InputError: the device is not available, or does not support the precision.
     """
     available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if device == "auto":
         device = next(name for name in ("cuda", "mps", "cpu") if available[name])
     if not available[device]:
-        raise InputError(f"there is no {device} device here; use --device cpu or --device auto")
+        raise InputError(f"no {device} device is available; use --device cpu or --device auto")
     if precision == "auto":
         precision = _fast_precision(device) if training else "fp32"
     if precision == "fp16" and device == "cpu":
         raise InputError("fp16 is not for the CPU; use --precision bf16 or --precision fp32")
+    if device == "cuda":
+        _require_kernels()
+        if precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
+            raise InputError(
+                f"{torch.cuda.get_device_name()} has no bfloat16; use --precision fp16 or --precision fp32"
+            )
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     return Runtime(torch.device(device), dtype, tf32=training)
 
 
+def _require_kernels() -> None:
+    """Run one kernel: torch also reports GPUs as available that its build has no kernels for."""
+    try:
+        torch.zeros(1, device="cuda").add_(1).item()
+    except RuntimeError as error:
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(f"this build of torch cannot use the GPU ({reason}); use --device cpu") from None
+
+
 def _fast_precision(device: str) -> str:
-    if device != "cpu":
+    if device == "cuda":
         return "fp16"
-    # Without matrix units for it, bfloat16 is slower than fp32 on depthwise convolutions.
-    return "bf16" if torch.cpu._is_amx_tile_supported() else "fp32"
+    # fp16 on MPS has no loss scaler, and its batch normalisation has crashed (pytorch#154887). On a CPU
+    # without matrix units for it, bfloat16 is slower than fp32 in depthwise convolutions.
+    return "bf16" if device == "cpu" and _has_bf16_matrix_units() else "fp32"
+
+
+def _has_bf16_matrix_units() -> bool:
+    """Whether Linux lists Intel's AMX among the processor's features; torch has no public test."""
+    try:
+        return "amx_tile" in Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+    except OSError:
+        return False
 
 
 def seed_everything(seed: int) -> None:
-    """Seed every random generator of this process, on all devices."""
+    """Seed all random generators of this process, on all devices."""
     random.seed(seed)
     np.random.seed(seed)
     torch.manual_seed(seed)

@@ -1,8 +1,8 @@
-"""Memory that a process keeps, where a CPU computes.
+"""Settings of the C library's memory allocator for computing on a CPU.
 
-Each step of training, and each piece of a scoring pass, wants the same blocks of tens and hundreds of
-megabytes. The C library's habit is to give such blocks back at once and to ask the system for fresh ones,
-which come page by page, filled with zeros: on two cores that took half the time of a step in fp32.
+Each training step, and each part of a scoring pass, allocates the same blocks of tens and hundreds of
+megabytes. By default, glibc returns such blocks to the system at once and requests new ones, which arrive
+page by page, filled with zeros: on two cores that took half the time of a step in fp32.
 """
 
 import ctypes
@@ -10,24 +10,24 @@ import functools
 import os
 import sys
 
-# Of glibc's malloc.h.
+# From glibc's malloc.h.
 _TRIM_THRESHOLD, _TOP_PAD, _MMAP_THRESHOLD = -1, -2, -3
 _LARGEST = 2**31 - 1
 _PAD = 64 * 2**20
 
 OWN_SETTINGS = ("MALLOC_", "GLIBC_TUNABLES")
-"""How the names of variables begin by which a user sets the C library's allocator."""
+"""Prefixes of the environment variables that configure glibc's allocator."""
 
 
 @functools.cache
 def keep_freed_memory() -> bool:
-    """Let this process use freed blocks of up to 2 GiB again, instead of giving them back.
+    """Let this process reuse freed blocks of up to 2 GiB instead of returning them to the system.
 
-    The process then holds more than it uses: up to a third more was seen. Where the environment sets the
-    allocator, and where there is no glibc, nothing is done.
+    The process then holds more memory than it uses: up to a third more in our measurements. Does nothing if
+    the environment configures the allocator, or without glibc.
 
     Returns:
-        Whether it was done.
+        Whether the allocator was configured.
     """
     if sys.platform != "linux" or any(name.startswith(OWN_SETTINGS) for name in os.environ):
         return False

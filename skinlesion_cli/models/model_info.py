@@ -1,4 +1,4 @@
-"""What is known of a trained classifier beside its weights. No torch here: an exported model needs none."""
+"""The description of a trained classifier, without its weights. No torch here: an .onnx needs none."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -15,60 +15,48 @@ from skinlesion_cli.common.text import shortened
 EXPORTED = (".onnx", ".pt2")
 """Suffixes of exported models."""
 LARGEST = 1e9
-"""Of a number that describes a model; what is beyond is no description."""
+"""Numbers from here on are not a description of a model."""
 NEEDS_GRADIENTS = "an exported model gives no gradients: name the .pth that it was made from"
 
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """What turns a photograph into the model's input."""
+    """How a photograph becomes the model's input."""
 
     img_size: int
     """Side of the centre crop, in pixels."""
     mean: tuple[float, ...]
-    """Of each channel, in [0, 1]."""
+    """Per channel, for pixels in [0, 1]."""
     std: tuple[float, ...]
-    """Of each channel, above 0."""
+    """Per channel, above 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """What a file says of the model that it holds."""
+    """The metadata of a model, as its file holds them."""
 
     arch: str
     classes: tuple[str, ...]
     preprocessing: Preprocessing
     class_counts: dict[str, int] = field(default_factory=dict)
-    """Training images of each class; empty where unknown."""
+    """Number of training images per class; empty if unknown."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """The run's settings; empty where unknown."""
+    """The run's settings; empty if unknown."""
     metrics: dict[str, float] = field(default_factory=dict)
-    """Validation figures of the epoch that is kept."""
+    """Validation metrics of the selected epoch."""
     epoch: int = 0
-    """The epoch that is kept, from 1; 0 where unknown."""
+    """The selected epoch, from 1; 0 if unknown."""
     temperature: float = 1.0
-    """What the logits are divided by before the softmax; fitted on validation, 1 where it never was."""
+    """The logits are divided by it before the softmax; fitted on validation, 1 if it never was."""
     distance_limit: float | None = None
-    """Distance from the training images up to which a picture is familiar; None where it is not known."""
+    """Distance from the training images above which an image is out of distribution; None if unknown."""
 
     def plain(self) -> dict[str, Any]:
-        """The same as plain data, under the keys that `describe` reads."""
-        preprocessing = dataclasses.asdict(self.preprocessing) | {"resize_ratio": RESIZE_RATIO}
-        return {
-            "arch": self.arch,
-            "classes": list(self.classes),
-            "img_size": self.preprocessing.img_size,
-            "preprocessing": {
-                key: list(value) if isinstance(value, tuple) else value
-                for key, value in preprocessing.items()
-            },
-            "settings": self.settings,
-            "class_counts": self.class_counts,
-            "metrics": self.metrics,
-            "epoch": self.epoch,
-            "temperature": self.temperature,
-            "distance_limit": self.distance_limit,
-        }
+        """The same as plain data, with the keys that `describe` reads."""
+        img_size, mean, std = dataclasses.astuple(self.preprocessing)
+        stored = {"img_size": img_size, "mean": list(mean), "std": list(std), "resize_ratio": RESIZE_RATIO}
+        plain = {one.name: getattr(self, one.name) for one in dataclasses.fields(Description)}
+        return plain | {"classes": list(self.classes), "img_size": img_size, "preprocessing": stored}
 
 
 def describe(
@@ -79,17 +67,17 @@ def describe(
     classes: Sequence[str] | None = None,
     img_size: int | None = None,
 ) -> Description:
-    """Bring together what a file says of its model and what the caller says.
+    """Read a model's metadata, completed by what the caller knows.
 
     Args:
         path: the file, for the errors.
-        known: what it says, by key, as `Description.plain` writes it; any key may be missing.
-        arch: the backbone, where the file does not say; it must agree where it does.
-        classes: the classes in the order of the outputs, likewise.
-        img_size: side of the input in pixels, where the file does not say; 256 without either.
+        known: its metadata, as `Description.plain` writes them; any key may be missing.
+        arch: timm's name of the backbone, if the file has none; it must agree if the file has one.
+        classes: the classes in the order of the outputs; as for `arch`.
+        img_size: side of the input in pixels, if the file does not have it; default 256.
 
     Raises:
-        InputError: something is not known, does not agree, or makes no sense.
+        InputError: an entry is missing, invalid, or disagrees with the caller's.
     """
     agreed_arch: str = _agreed(path, "--arch", _text(known.get("arch") or known.get("model_name")), arch)
     agreed: tuple[str, ...] = _agreed(
@@ -113,19 +101,19 @@ def _classes(path: Path, known: Mapping[str, Any]) -> tuple[str, ...] | None:
     if not isinstance(named, list | tuple) or not named:
         return None
     names = tuple(str(name) for name in named if isinstance(name, str | int))
-    sane = len(names) == len(named) <= MAX_CLASSES and len(set(names)) == len(names)
-    if not sane or not all(0 < len(name) <= MAX_NAME for name in names):
+    valid = len(names) == len(named) <= MAX_CLASSES and len(set(names)) == len(names)
+    if not valid or not all(0 < len(name) <= MAX_NAME for name in names):
         raise InputError(
-            f"{path} names its classes in a way that makes no sense: they are at most {MAX_CLASSES:,} "
-            f"different names of 1 to {MAX_NAME} characters"
+            f"{path} has invalid class names: expected at most {MAX_CLASSES:,} different names of 1 to "
+            f"{MAX_NAME} characters"
         )
     return names
 
 
-def _entries(known: Mapping[str, Any], key: str, is_sane: Callable[[Any], bool]) -> dict[str, Any]:
-    """The names and values that the file has under `key`; what is no such thing is taken as not known."""
+def _entries(known: Mapping[str, Any], key: str, is_valid: Callable[[Any], bool]) -> dict[str, Any]:
+    """The valid names and values that the file has under `key`; the others count as unknown."""
     values = _plain_dict(known.get(key)).items()
-    return {name: value for name, value in values if isinstance(name, str) and is_sane(value)}
+    return {name: value for name, value in values if isinstance(name, str) and is_valid(value)}
 
 
 def _is_number(value: Any) -> bool:
@@ -145,15 +133,15 @@ def _positive(path: Path, known: Mapping[str, Any], key: str) -> float | None:
     if value is None:
         return None
     if not _is_number(value) or not 0 < value < LARGEST:
-        raise InputError(f"{path} has a {key} that makes no sense")
+        raise InputError(f"{path} has an invalid {key}")
     return float(value)
 
 
 def _agreed(path: Path, option: str, known: Any, given: Any) -> Any:
     if known is None and given is None:
-        raise InputError(f"{path} does not say it: give {option} as the model was trained")
+        raise InputError(f"{path} does not say how the model was trained: give {option}")
     if known is not None and given is not None and known != given:
-        raise InputError(f"{path} disagrees with {option}: it has {_short(known)} and not {_short(given)}")
+        raise InputError(f"{path} disagrees with {option}: it has {_short(known)}, not {_short(given)}")
     return given if known is None else known
 
 
@@ -167,12 +155,12 @@ def _preprocessing(path: Path, known: Mapping[str, Any], img_size: int | None) -
     size = known.get("img_size", img_size or FIELDS["img_size"].default)
     numbers = [size, *(mean if isinstance(mean, list | tuple) else [None])]
     numbers += std if isinstance(std, list | tuple) else [None]
-    # Written so that a NaN makes no sense, too.
-    sane = len(numbers) == 7 and all(_is_number(value) and abs(value) < LARGEST for value in numbers)
-    if not sane or not min(std) > 0 or size != int(size):
-        raise InputError(f"{path} describes a preprocessing that makes no sense")
+    # Written so that NaN is invalid, too.
+    valid = len(numbers) == 7 and all(_is_number(value) and abs(value) < LARGEST for value in numbers)
+    if not valid or not min(std) > 0 or size != int(size):
+        raise InputError(f"{path} has an invalid preprocessing or img_size")
     if not 1 <= size <= 4096:
-        raise InputError(f"{path} says that the model takes images of {int(size)} pixels")
+        raise InputError(f"{path} has an invalid img_size: images of {int(size)} pixels")
     return Preprocessing(int(size), tuple(map(float, mean)), tuple(map(float, std)))
 
 

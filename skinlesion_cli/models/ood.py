@@ -1,10 +1,11 @@
-"""How far a picture lies from the training images: a Gaussian of the features that the model's head sees.
+"""The out-of-distribution detector: how far an image lies from the training images.
 
-The Gaussian is that of probabilistic principal component analysis (Tipping and Bishop, *Probabilistic
-Principal Component Analysis*, JRSS B 61, 1999, section 3): full covariance along the leading directions, one
-variance for all others. The distance is the Mahalanobis distance under it (Lee et al., *A Simple Unified
-Framework for Detecting Out-of-Distribution Samples and Adversarial Attacks*, NeurIPS 2018), with one Gaussian
-for all classes: that a lesion is of none of them must not make it strange.
+It is a Gaussian of the features that enter the model's head, that of probabilistic principal component
+analysis (Tipping and Bishop, *Probabilistic Principal Component Analysis*, JRSS B 61, 1999, section 3): full
+covariance along the leading directions, one variance for all others. The distance is the Mahalanobis distance
+(Lee et al., *A Simple Unified Framework for Detecting Out-of-Distribution Samples and Adversarial Attacks*,
+NeurIPS 2018), with one Gaussian for all classes: a lesion of a class that is not among them need not be far
+away.
 """
 
 from dataclasses import dataclass
@@ -15,18 +16,18 @@ from numpy.typing import NDArray
 from skinlesion_cli.metrics.arrays import Floats
 
 DIRECTIONS = 64
-"""Leading directions at most."""
+"""Maximum number of leading directions."""
 IMAGES = 2000
-"""Training images at most; more change the Gaussian little."""
+"""Maximum number of training images to fit on; more change the Gaussian little."""
 MIN_IMAGES = 20
-"""With fewer, a covariance means nothing."""
-FAMILIAR = 0.99
-"""Share of the validation images that must lie within the limit."""
+"""With fewer training images, a covariance means nothing."""
+IN_DISTRIBUTION = 0.99
+"""Share of the validation images whose distance is within the limit."""
 
 
 @dataclass(frozen=True)
-class Novelty:
-    """The Gaussian of some features, and the distance up to which a picture counts as familiar."""
+class OodDetector:
+    """A Gaussian of the training images' features."""
 
     mean: NDArray[np.float32]
     """(d,)."""
@@ -34,10 +35,9 @@ class Novelty:
     """(d, k): the leading directions, scaled so that `distances` needs no division."""
     noise: float
     """Variance along all other directions."""
-    limit: float
 
     def distances(self, features: NDArray[np.floating]) -> Floats:
-        """Mahalanobis distance of each picture, divided by √d, so that it is near 1 for training images.
+        """Mahalanobis distance of each image, divided by √d, so that it is near 1 for training images.
 
         Args:
             features: (n, d).
@@ -46,34 +46,37 @@ class Novelty:
             (n,).
         """
         centred = features.astype(np.float64) - self.mean
-        # c' C^-1 c, C^-1 being (1/noise) I less its excess along the leading directions (Woodbury).
+        # c' C^-1 c, where C^-1 is (1/noise) I minus a term along the leading directions (Woodbury).
         along = ((centred @ self.directions.astype(np.float64)) ** 2).sum(axis=1)
         squared = (centred**2).sum(axis=1) / self.noise - along
         distances: Floats = np.sqrt(np.maximum(squared, 0.0) / len(self.mean))
         return distances
 
 
-def fit_novelty(training: NDArray[np.floating], validation: NDArray[np.floating]) -> Novelty | None:
-    """Fit the Gaussian to training images, and its limit to validation images, which the model did not learn.
+def fit_ood_detector(
+    training: NDArray[np.floating], validation: NDArray[np.floating]
+) -> tuple[OodDetector, float] | tuple[None, None]:
+    """Fit the Gaussian to training images, and a limit of the distance to validation images.
 
     Args:
         training: (n, d), features of training images.
-        validation: (m, d), m at least 1.
+        validation: (m, d), features of validation images, m ≥ 1.
 
     Returns:
-        The Gaussian; None where it would mean nothing: fewer than `MIN_IMAGES` images, or constant features.
+        The detector, and the distance above which an image is out of distribution; (None, None) with fewer
+        than `MIN_IMAGES` training images or constant features.
     """
     n, d = training.shape
     if n < MIN_IMAGES:
-        return None
+        return None, None
     mean = training.mean(axis=0, dtype=np.float64)
     _, scales, axes = np.linalg.svd(training.astype(np.float64) - mean, full_matrices=False)
     variances = scales**2 / (n - 1)
     k = min(DIRECTIONS, n // 4, d - 1)
     noise = float(variances[k:].sum() / (d - k))
     if not noise > 0:
-        return None
+        return None, None
     scaled = axes[:k].T * np.sqrt(1.0 / noise - 1.0 / np.maximum(variances[:k], noise))
-    fitted = Novelty(mean.astype(np.float32), scaled.astype(np.float32), noise, limit=0.0)
-    limit = float(np.quantile(fitted.distances(validation), FAMILIAR, method="higher"))
-    return Novelty(fitted.mean, fitted.directions, noise, limit)
+    fitted = OodDetector(mean.astype(np.float32), scaled.astype(np.float32), noise)
+    limit = float(np.quantile(fitted.distances(validation), IN_DISTRIBUTION, method="higher"))
+    return fitted, limit

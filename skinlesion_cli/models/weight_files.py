@@ -1,18 +1,22 @@
-"""What a file of weights may hold, looked at before any of it is loaded.
+"""Reading files of weights, and what is checked before any of one is loaded.
 
-A loader takes memory for what a file claims. So the claims are held against the file and the limits first: a
-directory of entries that are stored as they are, none larger than the file; a pickle of plain data alone; a
-header of a sane length. Only the standard library: nothing is unpickled here.
+A loader allocates whatever memory a file claims to need. So the claims are checked first, against the file
+and against the limits: all entries stored uncompressed, none larger than the file, and undamaged; only plain
+data in the pickle; a header of reasonable length. None of these checks unpickles anything.
 """
 
 import io
 import pickletools
 import struct
+import warnings
 import zipfile
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from skinlesion_cli.common.files import fault_of
+import torch
+
+from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.files import fault_of, refuse_faulty
 from skinlesion_cli.common.limits import (
     MAX_DEPTH,
     MAX_INSTRUCTIONS,
@@ -20,21 +24,122 @@ from skinlesion_cli.common.limits import (
     MAX_PLAIN_BYTES,
     size_text,
 )
+from skinlesion_cli.common.text import shortened
 
-DAMAGED = "it is damaged, cut short, or no file of weights"
-NOT_PLAIN = "it holds more than tensors and plain data, and running it could do anything"
-_COMPRESSED = "its parts are compressed, as torch never writes them, and may be of any size"
+StateDict = dict[str, torch.Tensor]
+
+_DAMAGED = "it is damaged, cut short, or not a file of weights"
+_NOT_PLAIN = "it holds more than tensors and plain data; loading it could run code"
+_COMPRESSED = "its entries are compressed, which torch never does, and could expand to any size"
+_TOO_DEEP = f"its containers are nested more than {MAX_DEPTH} deep"
 _END, _END_64, _DIRECTORY_TAIL = b"PK\x05\x06", b"PK\x06\x07", 22 + 65535
-# torch's restricted unpickler calls these with any argument: `bytearray(10**11)` takes the memory, and some
-# encodings take hours. No weights need them.
+# torch's restricted unpickler calls these with any argument: `bytearray(10**11)` allocates that much memory,
+# and some encodings take hours. Weights never need them.
 _COSTLY_CALLS = ("bytearray", "encode")
-_OLD_PICKLES = 5
-"""How many stand at the beginning of a file of the old kind: marks, the content, the tensors' names."""
+_LEGACY_PICKLES = 5
+"""Pickles at the start of a file in the legacy format: magic numbers, the content, the tensors' names."""
 _FILLING = ("APPEND", "APPENDS", "SETITEM", "SETITEMS", "BUILD")
+_WRAPPER_PREFIXES = ("module.", "_orig_mod.")
+
+
+def read_tensors(path: Path) -> Any:
+    """Read a .pth or .safetensors file without ever unpickling an object.
+
+    Returns:
+        The file's content; for .safetensors a dict of tensors.
+
+    Raises:
+        InputError: the file is missing, damaged or too large, or its pickle holds more than plain data.
+    """
+    with warnings.catch_warnings():
+        # Deprecated storages, odd strings, guesses about the format: nothing a user could act on.
+        warnings.simplefilter("ignore")
+        content = _load(path)
+    if fault := _fault_of_content(content):
+        raise InputError(f"refused to load {path}: {fault}")
+    return content
+
+
+def plain_state_dict(data: Any) -> StateDict:
+    """The tensors in a file's content, by name, without the prefixes that wrappers add to the names."""
+    for key in ("model", "state_dict", "model_state_dict"):
+        if isinstance(data, dict) and isinstance(data.get(key), dict):
+            data = data[key]
+            break
+    if not isinstance(data, dict):
+        return {}
+    return {
+        _without_prefixes(str(name)): value for name, value in data.items() if isinstance(value, torch.Tensor)
+    }
+
+
+def misfit(own: StateDict, given: StateDict) -> str:
+    """Why tensors are not those of a model; an empty string if all names and shapes agree."""
+    faults = {
+        "missing": [name for name in own if name not in given],
+        "unknown": [name for name in given if name not in own],
+        "of another shape": [name for name in own if name in given and given[name].shape != own[name].shape],
+    }
+    for what, names in faults.items():
+        if names:
+            return f"{len(names)} tensors are {what}, {shortened(names[0])} among them"
+    return ""
+
+
+def _without_prefixes(name: str) -> str:
+    while name.startswith(_WRAPPER_PREFIXES):
+        name = name.split(".", 1)[1]
+    return name
+
+
+def _load(path: Path) -> Any:
+    refuse_faulty(path, fault_of_weights(path))
+    try:
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            return load_file(path)
+        return torch.load(path, map_location="cpu", weights_only=True)
+    # torch.load and safetensors raise many types on damaged files: UnpicklingError, RuntimeError, EOFError,
+    # KeyError, SafetensorError, MemoryError. All mean that the file cannot be loaded.
+    except Exception as error:
+        unsafe = "weights_only" in str(error) or "Unsupported global" in str(error)
+        raise InputError(f"refused to load {path}: {_NOT_PLAIN if unsafe else _DAMAGED}") from None
+
+
+def _fault_of_content(content: Any) -> str:
+    """Why loaded content must not be used: not plain, nested too deep, or tensors that expand to more memory.
+
+    A tensor of a few bytes can represent terabytes, by strides of 0 or as a sparse tensor.
+    """
+    size, level = 0, [content]
+    for _ in range(MAX_DEPTH):
+        for value in level:
+            if isinstance(value, torch.Tensor):
+                if value.layout != torch.strided or value.is_nested or value.is_quantized or value.is_meta:
+                    return "it holds sparse, nested, quantized or empty tensors, which are not weights"
+                size += value.numel() * value.element_size()
+        if size > MAX_MODEL_BYTES:
+            return f"its tensors are larger than {size_text(MAX_MODEL_BYTES)}"
+        # Without recursion, which has a limit of its own, and never ends for a container that holds itself.
+        inside = {id(value): value for value in level if isinstance(value, dict | list | tuple | set)}
+        names = [name for value in inside.values() if isinstance(value, dict) for name in value]
+        if not all(isinstance(name, str | int) for name in names):
+            return "it holds keys that are not strings"
+        level = [
+            item
+            for value in inside.values()
+            for item in (value.values() if isinstance(value, dict) else value)
+        ]
+        if not level:
+            return ""
+    return _TOO_DEEP
 
 
 def fault_of_weights(path: Path) -> str:
-    """Why a .pth or .safetensors file is not even to be tried; an empty text where nothing speaks against it.
+    """Why a .pth or .safetensors file must not be loaded; an empty string if no check fails.
+
+    torch itself ignores the checksums that it writes, and reads a damaged file's numbers without a warning.
 
     Args:
         path: the file; its suffix says which kind it is.
@@ -48,14 +153,13 @@ def fault_of_weights(path: Path) -> str:
             start = file.read(4)
             if start == b"PK\x03\x04":
                 return _fault_of_zip(file, path.stat().st_size)
-            # Before torch 1.6: a row of pickles, then the tensors. Of other kinds torch knows a tar archive,
-            # which it would unpack.
+            # Before torch 1.6: several pickles, then the tensors, without checksums. The other format that
+            # torch knows is a tar archive, which it would unpack.
             if start[:1] == b"\x80" and start[1:2] in b"\x02\x03\x04\x05":
                 file.seek(0)
-                # A copy, since a file is asked for as many bytes as an instruction claims.
-                plain = io.BytesIO(file.read(MAX_PLAIN_BYTES))
-                return _fault_of_pickles(plain)
-            return DAMAGED
+                # A copy in memory: an instruction may ask the file for any number of bytes.
+                return _fault_of_pickles(io.BytesIO(file.read(MAX_PLAIN_BYTES)))
+            return _DAMAGED
     except OSError as error:
         return error.strerror or str(error)
 
@@ -64,7 +168,7 @@ def _fault_of_safetensors(file: BinaryIO, size: int) -> str:
     start = file.read(8)
     length = int.from_bytes(start, "little")
     if len(start) < 8 or length > size - 8:
-        return DAMAGED
+        return _DAMAGED
     if length > MAX_PLAIN_BYTES:
         return f"its header is larger than {size_text(MAX_PLAIN_BYTES)}"
     return ""
@@ -79,10 +183,10 @@ def _fault_of_zip(file: BinaryIO, size: int) -> str:
             if any(one.compress_type != zipfile.ZIP_STORED for one in entries):
                 return _COMPRESSED
             if any(one.file_size != one.compress_size for one in entries):
-                return DAMAGED
-            # Entries that lie on each other would be loaded once each.
+                return _DAMAGED
+            # Entries that overlap would each be loaded.
             if sum(one.file_size for one in entries) > size:
-                return "its parts claim more than the file holds"
+                return "its entries claim more than the file holds"
             for one in entries:
                 if not one.filename.endswith(".pkl"):
                     continue
@@ -90,21 +194,21 @@ def _fault_of_zip(file: BinaryIO, size: int) -> str:
                     return f"its names and settings are larger than {size_text(MAX_PLAIN_BYTES)}"
                 if fault := _fault_of_pickle(io.BytesIO(archive.read(one))):
                     return fault
+            return _DAMAGED if archive.testzip() else ""
     # Names in an unknown encoding, an unknown version, encryption, a wrong checksum.
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, ValueError, EOFError, struct.error):
-        return DAMAGED
-    return ""
+        return _DAMAGED
 
 
 def _directory_size(file: BinaryIO, size: int) -> int:
-    """Bytes of a zip's directory, as its end record has it; 0 where there is none."""
+    """Size of a zip's directory in bytes, according to its end record; 0 without an end record."""
     file.seek(max(0, size - _DIRECTORY_TAIL))
     tail = file.read()
     at = tail.rfind(_END)
     if at < 0 or at + 22 > len(tail):
         return 0
     (length,) = struct.unpack_from("<I", tail, at + 12)
-    # The length of a large archive stands in a second record, whose place a third one tells.
+    # A large archive has the length in a second record, and the offset of that record in a third.
     if at >= 20 and tail[at - 20 : at - 16] == _END_64:
         (place,) = struct.unpack_from("<Q", tail, at - 12)
         file.seek(min(place, size))
@@ -115,8 +219,8 @@ def _directory_size(file: BinaryIO, size: int) -> int:
 
 
 def _fault_of_pickles(file: io.BytesIO) -> str:
-    for _ in range(_OLD_PICKLES):
-        # One alone is no file of torch's, which torch says itself, and why.
+    for _ in range(_LEGACY_PICKLES):
+        # A file with fewer pickles was not written by torch; torch reports that itself.
         if file.tell() == len(file.getbuffer()):
             return ""
         if fault := _fault_of_pickle(file):
@@ -125,27 +229,26 @@ def _fault_of_pickles(file: io.BytesIO) -> str:
 
 
 def _fault_of_pickle(file: BinaryIO) -> str:
-    """Why a pickle is not to be loaded, from its instructions alone; `file` is left behind its end."""
+    """Why a pickle must not be loaded, from its instructions alone; `file` is left after its end."""
     stack = _Depths()
     try:
         for number, (code, argument, _) in enumerate(pickletools.genops(file)):
             if number == MAX_INSTRUCTIONS:
                 return f"its names and settings take more than {MAX_INSTRUCTIONS:,} instructions"
             if code.name == "GLOBAL" and str(argument).endswith(_COSTLY_CALLS):
-                return NOT_PLAIN
+                return _NOT_PLAIN
             if stack.follow(code, argument) > 2 * MAX_DEPTH:
-                return f"it holds containers more than {MAX_DEPTH} deep"
-    # No instruction, or no such value on the stack.
+                return _TOO_DEEP
+    # An unknown instruction, or a value missing from the stack.
     except (ValueError, LookupError):
-        return DAMAGED
+        return _DAMAGED
     return ""
 
 
 class _Depths:
-    """How deep each value on the stack of a pickle's machine is.
+    """How deeply each value on the stack of a pickle machine is nested.
 
-    A tuple in a tuple, a hundred thousand times, overruns the stack of the process itself when the tuple is
-    taken for a key.
+    A tuple nested a hundred thousand deep overflows the stack of the process when it is hashed as a key.
     """
 
     def __init__(self) -> None:
@@ -154,7 +257,7 @@ class _Depths:
         self._kept: dict[object, int] = {}
 
     def follow(self, code: pickletools.OpcodeInfo, argument: object) -> int:
-        """Do what an instruction does to the stack; returns the depth of what it makes."""
+        """Apply an instruction's effect on the stack; returns the depth of the value it makes."""
         if code.name.endswith("PUT"):
             self._kept[argument] = self._depths[-1]
         elif code.name.endswith("GET"):
@@ -163,7 +266,7 @@ class _Depths:
             self._marks.append(len(self._depths))
         else:
             taken = self._taken(code)
-            # What is filled stays the container that it was; all else is made anew around what it takes.
+            # A container that is filled remains on the stack; every other value is made around what it takes.
             depth = 1 + max(taken[code.name in _FILLING :], default=-1)
             if code.name in _FILLING:
                 depth = max(depth, taken[0])
@@ -172,7 +275,7 @@ class _Depths:
         return 0
 
     def _taken(self, code: pickletools.OpcodeInfo) -> list[int]:
-        """Take from the stack what an instruction takes: some values, or all above the last mark."""
+        """Pop an instruction's arguments: a fixed number, or everything above the last mark."""
         if pickletools.markobject in code.stack_before:
             start = self._marks.pop() - code.stack_before.index(pickletools.markobject)
         else:

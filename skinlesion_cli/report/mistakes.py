@@ -85,7 +85,7 @@ def draw_mistakes(
     from skinlesion_cli.common.errors import UnreadableImageError
     from skinlesion_cli.inference.predictor import load_predictor
     from skinlesion_cli.report.thumbnails import heat_pair
-    from skinlesion_cli.saliency.gradcam import explain
+    from skinlesion_cli.saliency.gradcam import explain_classes
 
     predictor = load_predictor(checkpoint, device=device)
     drawn = {}
@@ -94,7 +94,7 @@ def draw_mistakes(
         if leaves_folder(mistake.image):
             continue
         try:
-            explanation = explain(predictor, folder / mistake.image, label=mistake.predicted)
+            (explanation,) = explain_classes(predictor, folder / mistake.image, labels=[mistake.predicted])
         except UnreadableImageError:
             continue
         drawn[mistake.image] = Pictures(*heat_pair(explanation))

@@ -1,1 +1,1 @@
-"""Class activation maps and their faithfulness."""
+"""Class-activation maps and their faithfulness."""

@@ -1,8 +1,8 @@
-"""Class-activation maps: four ways to turn a layer's output and a gradient into one map.
+"""Four methods that compute a class-activation map from a layer's output and a gradient.
 
 Each takes the output A of a layer and the gradient g = dy/dA of a class's logit y, both (channels, rows,
-columns), and returns the evidence for the class, (rows, columns), of values ≥ 0 and not scaled. Tensors are
-only used, never made, so the names of the methods can be had without torch.
+columns), and returns the evidence for the class, (rows, columns), ≥ 0 and not scaled. torch is not imported,
+so that the command line can list the methods quickly.
 """
 
 from collections.abc import Callable
@@ -30,10 +30,10 @@ def grad_cam_plus_plus(activation: "Tensor", gradient: "Tensor") -> "Tensor":
 
     Source: Chattopadhay et al., *Grad-CAM++: Generalized Gradient-based Visual Explanations for Deep
     Convolutional Networks*, WACV 2018, equations 5 and 19. The score is exp(y), as there; the factor
-    exp(y) is one for the whole map and is left out.
+    exp(y) is constant over the map and is left out.
     """
-    # α with g² cancelled: squares and cubes of a gradient of 1e-4 would vanish beside any term that guards
-    # the division, and with them the weights.
+    # α with g² cancelled: a small constant that guards the division would dominate the squares and cubes of a
+    # gradient of 1e-4.
     denominator = 2 + gradient * activation.sum(dim=(1, 2), keepdim=True)
     alpha = (1 / denominator).where(denominator != 0, 0)
     return _weighted(activation, (alpha * gradient.clamp(min=0)).sum(dim=(1, 2)))
@@ -43,8 +43,7 @@ def hires_cam(activation: "Tensor", gradient: "Tensor") -> "Tensor":
     """HiResCAM: ReLU(Σ_k g_k ⊙ A_k), the gradient multiplied position by position instead of averaged.
 
     Source: Draelos and Carin, *Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional
-    neural networks*, arXiv:2011.08891, 2020, its definition of the map. The ReLU is Grad-CAM's: evidence
-    against the class is not drawn.
+    neural networks*, arXiv:2011.08891, 2020. The ReLU, as in Grad-CAM, removes evidence against the class.
     """
     return (gradient * activation).sum(dim=0).clamp(min=0)
 
@@ -53,7 +52,7 @@ def layer_cam(activation: "Tensor", gradient: "Tensor") -> "Tensor":
     """LayerCAM: ReLU(Σ_k ReLU(g_k) ⊙ A_k).
 
     Source: Jiang et al., *LayerCAM: Exploring Hierarchical Class Activation Maps for Localization*, IEEE
-    Transactions on Image Processing 30, 2021: its weights, and its map.
+    Transactions on Image Processing 30, 2021.
     """
     return (gradient.clamp(min=0) * activation).sum(dim=0).clamp(min=0)
 
@@ -64,10 +63,10 @@ def _weighted(activation: "Tensor", weights: "Tensor") -> "Tensor":
 
 @dataclass(frozen=True)
 class Method:
-    """One kind of class-activation map."""
+    """A kind of class-activation map."""
 
     title: str
-    """Its name in print."""
+    """Its name in pictures and texts."""
     map_of: Callable[["Tensor", "Tensor"], "Tensor"]
 
 
@@ -81,10 +80,10 @@ DEFAULT_METHOD = "gradcam"
 
 
 def require_method(name: str) -> None:
-    """See that there is such a method.
+    """Check the name of a method.
 
     Raises:
-        InputError: there is none; near names are given.
+        InputError: it is unknown; similar names are suggested.
     """
     if name not in METHODS:
-        raise InputError(f"there is no method {name!r}{nearest(name, METHODS)}; use {', '.join(METHODS)}")
+        raise InputError(f"no method {name!r}{nearest(name, METHODS)}; use {', '.join(METHODS)}")

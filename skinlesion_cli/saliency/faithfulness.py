@@ -1,9 +1,9 @@
-"""Does the model's answer hang on the pixels that a map calls important? Deletion and insertion.
+"""Deletion and insertion: does the prediction depend on the pixels that a map marks as important?
 
-Source: Petsiuk, Das and Saenko, *RISE: Randomized Input Sampling for Explanation of Black-box Models*,
-BMVC 2018, its deletion and insertion metrics. Pixels are removed from the view, or inserted into a blurred
-copy of it, in the order of the map; the area under the curve of the class's probability is low for deletion,
-and high for insertion, when the map is right. No torch here: the model is any function of bytes.
+Source: the deletion and insertion metrics of Petsiuk, Das and Saenko, *RISE: Randomized Input Sampling for
+Explanation of Black-box Models*, BMVC 2018. Pixels are removed from the view, or inserted into a blurred copy
+of it, in the order of the map. For a faithful map, the area under the curve of the class's probability is low
+for deletion and high for insertion. No torch here: the model is any function of uint8 images.
 """
 
 from collections.abc import Callable, Sequence
@@ -20,24 +20,24 @@ from skinlesion_cli.metrics.documents import bounds
 from skinlesion_cli.metrics.resampling import resampled_means
 
 STEPS = 32
-"""Equal steps in which all pixels are removed or inserted."""
+"""Number of equal steps in which all pixels are removed or inserted."""
 RANDOM_MAPS = 3
-"""Random maps whose mean a map is held against."""
+"""Number of random maps whose mean areas a map is compared with."""
 BLUR = 1 / 8
-"""Standard deviation of the blur, as a share of the view's side. A weaker one leaves a lesion to be seen."""
+"""Standard deviation of the blur, as a share of the view's side; less would leave lesions visible."""
 
 Probabilities = Callable[[NDArray[np.uint8]], Floats]
-"""Gives a class's probability, (n,), in views (n, 3, side, side)."""
+"""Computes a class's probability, (n,), for views (n, 3, side, side)."""
 
 
 @dataclass(frozen=True)
 class Faithfulness:
-    """Areas under the curves of the probability, each in [0, 1], of a map and of random ones."""
+    """Areas under the probability curves, each in [0, 1], for a map and for random maps."""
 
     deletion: float
-    """Low where the map is right."""
+    """Low for a faithful map."""
     insertion: float
-    """High where the map is right."""
+    """High for a faithful map."""
     random_deletion: float
     random_insertion: float
 
@@ -51,15 +51,15 @@ def faithfulness(
     steps: int = STEPS,
     seed: int = 0,
 ) -> Faithfulness:
-    """Measure one map against random ones of the same grain.
+    """Compare one map with random maps of the same resolution.
 
     Args:
-        probabilities: of the class that the map is of.
-        view: what the model saw, (3, side, side).
+        probabilities: computes the probability of the class that the map explains.
+        view: the model's input, (3, side, side).
         heat: the map over it, (side, side).
         grid: rows and columns of the layer that the map comes from.
-        steps: in which the pixels go.
-        seed: of the random maps.
+        steps: number of steps.
+        seed: seed of the random maps.
     """
     deletion, insertion = areas(probabilities, view, removal_order(heat, grid, seed), steps)
     random_deletion, random_insertion = random_areas(probabilities, view, grid, steps=steps, seed=seed)
@@ -74,7 +74,7 @@ def random_areas(
     steps: int = STEPS,
     seed: int = 0,
 ) -> tuple[float, float]:
-    """Mean deletion and insertion areas of `RANDOM_MAPS` random maps; the arguments of `faithfulness`."""
+    """Mean deletion and insertion areas of `RANDOM_MAPS` random maps; arguments as in `faithfulness`."""
     empty = np.zeros(view.shape[1:], np.float32)
     drawn = [
         areas(probabilities, view, removal_order(empty, grid, seed + 1 + number), steps)
@@ -85,16 +85,16 @@ def random_areas(
 
 
 def removal_order(heat: NDArray[np.float32], grid: tuple[int, ...], seed: int) -> NDArray[np.int64]:
-    """All pixels of a map, the hottest first, as indices into its rows laid end to end.
+    """Flat indices of all pixels of a map, in descending order of its values.
 
-    Equal pixels follow a random map, so an empty map is a random one. That has the grain of the real ones:
-    single pixels strewn over a view make it noise, which fools a network whatever lies below them, and a map
-    would be held against the wrong thing.
+    Pixels of equal value are in the order of a random map, so an empty map becomes a random one. Random maps
+    have the resolution of real ones: removing single scattered pixels would make the view noise, which fools
+    a network whatever the pixels showed, and the comparison would be unfair.
 
     Args:
         heat: (side, side).
-        grid: rows and columns of the random map, which is enlarged to that.
-        seed: of the random map.
+        grid: rows and columns of the random map before it is enlarged.
+        seed: seed of the random map.
     """
     coarse = Image.fromarray(np.random.default_rng(seed).random(grid, dtype=np.float32))
     random = np.asarray(coarse.resize((heat.shape[1], heat.shape[0]), Image.Resampling.BILINEAR))
@@ -107,10 +107,10 @@ def areas(
     """Areas under the deletion and the insertion curve.
 
     Args:
-        probabilities: of the class.
+        probabilities: computes the probability of the class.
         view: (3, side, side).
-        order: all its pixels, those that go first in front.
-        steps: in which they go.
+        order: flat indices of all pixels, in the order of removal and insertion.
+        steps: number of steps.
     """
     mean = view.mean(axis=(1, 2), keepdims=True).round().astype(np.uint8)
     deleted = replaced(view, np.broadcast_to(mean, view.shape), order, steps)
@@ -121,13 +121,13 @@ def areas(
 def replaced(
     start: NDArray[np.uint8], end: NDArray[np.uint8], order: NDArray[np.int64], steps: int
 ) -> NDArray[np.uint8]:
-    """Turn one view into another, pixel by pixel in an order: (steps + 1, 3, side, side), both ends included.
+    """One view turned into another in equal steps: (steps + 1, 3, side, side), including both.
 
     Args:
         start: the first view, (3, side, side).
         end: the last view.
-        order: all pixels.
-        steps: each turns the same number of pixels, up to rounding.
+        order: flat indices of all pixels, in the order of their replacement.
+        steps: number of steps; each replaces the same number of pixels, up to rounding.
     """
     images = np.repeat(start[None], steps + 1, axis=0)
     rows, source = images.reshape(steps + 1, 3, -1), end.reshape(3, -1)
@@ -138,28 +138,29 @@ def replaced(
 
 
 def blurred(view: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """A view (3, side, side) so blurred that little is left of it but its colours."""
+    """A view (3, side, side), blurred so much that little more than its colours remains."""
     picture = Image.fromarray(np.ascontiguousarray(view.transpose(1, 2, 0)))
     return np.asarray(picture.filter(ImageFilter.GaussianBlur(BLUR * view.shape[-1]))).transpose(2, 0, 1)
 
 
 def summarise(measured: Sequence[Faithfulness], groups: Sequence[str], unit: str) -> dict[str, Any]:
-    """Means over many maps with 95 % bootstrap intervals, as a document.
+    """Means over many maps with 95 % bootstrap intervals, as a JSON document.
 
     Args:
-        measured: one a map, one or more.
-        groups: of each map, its image, or the lesion or patient; whole groups are resampled.
-        unit: what a group is, in the plural.
+        measured: one per map, at least one.
+        groups: the image, lesion or patient of each map; whole groups are resampled.
+        unit: what a group is: "images" or "groups".
 
     Returns:
-        `n`, the number of maps; for each figure of `Faithfulness`, and for `deletion_beats_random` and
-        `insertion_beats_random`, the share of maps that do better than random, ties counting half: its
-        `mean` and its `ci95`, None where there is but one group; and `ci95_method`.
+        `n`, the number of maps; `ci95_method` and `resampling_unit`; and `mean` and `ci95` (None for a single
+        group) of each figure of `Faithfulness`, and of `deletion_beats_random` and `insertion_beats_random`,
+        the share of maps that are better than random, where ties count half.
     """
     own = np.array([astuple(one) for one in measured])
     won = np.sign([own[:, 2] - own[:, 0], own[:, 1] - own[:, 3]]).T / 2 + 0.5
     columns = np.hstack([own, won])
-    # One group is always drawn whole: its interval would be a point, and say that the mean is certain.
+    # Every resample of a single group is that group: the interval would be a point, as if the mean were
+    # certain.
     unknown = [(float("nan"), float("nan"))] * columns.shape[1]
     several = len(set(groups)) > 1
     intervals = [interval(column) for column in resampled_means(columns, groups).T] if several else unknown
@@ -170,7 +171,7 @@ def summarise(measured: Sequence[Faithfulness], groups: Sequence[str], unit: str
         for name, mean, ends in zip(names, columns.mean(axis=0), intervals, strict=True)
     }
     method = f"percentile bootstrap, {RESAMPLES} resamples of {unit}"
-    return {"n": len(measured), **figures, "ci95_method": method}
+    return {"n": len(measured), **figures, "ci95_method": method, "resampling_unit": unit}
 
 
 def area(curve: Floats) -> float:

@@ -1,4 +1,4 @@
-"""Class-activation maps: where in a photograph the evidence for a class lies."""
+"""Class-activation maps: which parts of a photograph are evidence for a class."""
 
 import zlib
 from collections.abc import Callable, Sequence
@@ -32,54 +32,28 @@ class Explanation:
     image: Image.Image
     """The whole photograph, upright, RGB."""
     frame: Frame
-    """What the model saw of it."""
+    """The part of it that the model saw."""
     heat: NDArray[np.float32]
-    """(side, side): the map over the frame, in [0, 1]; all 0 where nothing speaks for the class."""
+    """(side, side): the map over the frame, in [0, 1]; all 0 without positive evidence for the class."""
     grid: tuple[int, int]
-    """Height and width of the layer that the map was taken from."""
+    """Rows and columns of the layer's output."""
     layer: str
+    """The module whose output was mapped."""
     label: str
-    """The class that the map is of."""
+    """The class that the map explains."""
     confidence: float
-    """The model's probability for it, calibrated as `predict` gives it."""
+    """The calibrated probability of the class, as in `predict`."""
     method: str = DEFAULT_METHOD
-    """The kind of map, a key of `METHODS`."""
+    """A key of `METHODS`."""
     raw: NDArray[np.float32] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
-    """(rows, columns) of the grid: the map as the method gives it, ≥ 0, neither scaled nor enlarged."""
+    """(rows, columns): the map as the method computes it, ≥ 0, neither scaled nor enlarged."""
     faithfulness: Faithfulness | None = None
-    """How the probability follows the map; None where it was not measured."""
-
-
-def explain(
-    predictor: Predictor,
-    path: Path,
-    *,
-    label: str | None = None,
-    layer: str | None = None,
-    method: str = DEFAULT_METHOD,
-) -> Explanation:
-    """Map the evidence for one class in a photograph, computed in fp32.
-
-    Args:
-        predictor: the model.
-        path: the photograph.
-        label: the class; the most probable one where None.
-        layer: name of the module whose output is mapped; `default_layer` where None.
-        method: the kind of map, a key of `METHODS`.
-
-    Raises:
-        InputError: unknown class, layer or method, a layer whose output is not spatial, or an exported model.
-        UnreadableImageError: the photograph cannot be read.
-        SkinLesionError: the class does not depend on the layer's output, or the answer is not a number.
-    """
-    labels = () if label is None else (label,)
-    (explanation,) = explain_classes(predictor, path, labels=labels, layer=layer, method=method)
-    return explanation
+    """How well the map predicts which pixels the probability depends on; None if not measured."""
 
 
 def explain_classes(
     predictor: Predictor,
-    path: Path,
+    photograph: Path | Image.Image,
     *,
     labels: Sequence[str] = (),
     top: int = 1,
@@ -87,19 +61,21 @@ def explain_classes(
     method: str = DEFAULT_METHOD,
     measured: bool = False,
 ) -> list[Explanation]:
-    """Map the evidence for several classes, with one forward pass and a backward pass for each class.
+    """Map the evidence for some classes in fp32: one forward pass, and a backward pass per class.
 
     Args:
         predictor: the model.
-        path: the photograph.
-        labels: the classes; the most probable ones where there are none.
-        top: how many of these, best first; all where the model has fewer.
-        layer: as in `explain`.
-        method: as in `explain`.
-        measured: whether each map's faithfulness is measured, at about 260 more looks at the photograph.
+        photograph: a file, or an upright RGB image.
+        labels: the classes; if empty, the most probable ones.
+        top: how many of the most probable classes, in descending order; all if the model has fewer.
+        layer: name of the module whose output is mapped; default: `default_layer`.
+        method: how the map is computed, a key of `METHODS`.
+        measured: whether to measure each map's faithfulness, with about 260 more forward passes.
 
     Raises:
-        The errors of `explain`.
+        InputError: unknown class, layer or method, a layer whose output is not spatial, or an exported model.
+        UnreadableImageError: the photograph cannot be read.
+        SkinLesionError: the class does not depend on the layer's output, or the output is not a number.
     """
     classes = predictor.classes
     for label in labels:
@@ -111,10 +87,10 @@ def explain_classes(
     if not isinstance(backend, TorchBackend):
         raise InputError(NEEDS_GRADIENTS)
     layer = layer or default_layer(backend.model)
-    image = read_image(path)
+    image = read_image(photograph) if isinstance(photograph, Path) else photograph
     pixels = view(image, backend.img_size)
     wanted = [classes.index(label) for label in labels]
-    # Each photograph has random maps of its own: over many of them, no place is favoured.
+    # Each photograph gets its own random maps, so that on average they favour no position.
     seed = zlib.crc32(pixels.tobytes())
     maps, logits = class_activation_maps(
         backend.model,
@@ -149,34 +125,6 @@ def explain_classes(
     return explanations
 
 
-def class_activation_map(
-    model: nn.Module,
-    inputs: torch.Tensor,
-    layer: str,
-    target: int | None = None,
-    method: str = DEFAULT_METHOD,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The map of one class.
-
-    Args:
-        model: as in `class_activation_maps`.
-        inputs: likewise.
-        layer: likewise.
-        target: index of the class; the one with the largest logit where None.
-        method: as in `class_activation_maps`.
-
-    Returns:
-        The map (rows, columns) of values ≥ 0, not scaled, and the logits (classes,).
-
-    Raises:
-        The errors of `class_activation_maps`.
-    """
-    maps, logits = class_activation_maps(
-        model, inputs, layer, lambda logits: [int(logits.argmax()) if target is None else target], method
-    )
-    return next(iter(maps.values())), logits
-
-
 def class_activation_maps(
     model: nn.Module,
     inputs: torch.Tensor,
@@ -184,21 +132,21 @@ def class_activation_maps(
     choose: Callable[[torch.Tensor], Sequence[int]],
     method: str = DEFAULT_METHOD,
 ) -> tuple[dict[int, torch.Tensor], torch.Tensor]:
-    """The maps of one input for several classes. Neither a hook nor a graph is left behind.
+    """The maps of one input for several classes. No hook and no graph is kept.
 
     Args:
         model: in evaluation mode.
         inputs: (1, 3, height, width), normalised.
         layer: name of a module of the model.
-        choose: gives the indices of the classes, from the logits.
+        choose: returns the indices of the classes, given the logits.
         method: a key of `METHODS`.
 
     Returns:
-        By class, in the order of `choose`, the map (rows, columns) of values ≥ 0, not scaled; and the logits
+        The maps by class, in the order of `choose`, each (rows, columns), ≥ 0, not scaled; and the logits
         (classes,).
 
     Raises:
-        InputError: there is no such method or layer, or the layer's output is not spatial.
+        InputError: unknown method or layer, or the layer's output is not spatial.
         SkinLesionError: the class does not depend on the layer's output.
     """
     require_method(method)
@@ -212,23 +160,23 @@ def class_activation_maps(
         hook.remove()
     activation = outputs[-1] if outputs else None
     if not isinstance(activation, torch.Tensor):
-        raise InputError(f"the layer {layer} puts out no single tensor; name another with --layer")
+        raise InputError(f"the output of layer {layer} is not a single tensor; choose another with --layer")
     size = (inputs.shape[-2], inputs.shape[-1])
     values = as_grid(model, layer, activation.detach(), size)
     maps = {}
     for index in choose(logits.detach()):
-        # The gradients go down to the layer and no further, and into no parameter's `.grad`.
+        # Gradients only as far as the layer, and into no parameter's `.grad`.
         (gradient,) = torch.autograd.grad(logits[index], activation, retain_graph=True, allow_unused=True)
         if gradient is None:
             raise SkinLesionError(
-                f"the answer does not depend on the layer {layer}; name another with --layer"
+                f"the prediction does not depend on the layer {layer}; choose another with --layer"
             )
         maps[index] = METHODS[method].map_of(values, as_grid(model, layer, gradient, size))
     return maps, logits.detach().float()
 
 
 def enlarged(map_: torch.Tensor, side: int) -> NDArray[np.float32]:
-    """A map (rows, columns) at the input's size, (side, side), scaled to [0, 1]; an empty one stays 0."""
+    """A map (rows, columns) resized to (side, side) and scaled to [0, 1]; an empty map stays 0."""
     heat = nn.functional.interpolate(
         map_[None, None].float(), size=(side, side), mode="bilinear", align_corners=False
     )[0, 0]
@@ -238,5 +186,5 @@ def enlarged(map_: torch.Tensor, side: int) -> NDArray[np.float32]:
 
 
 def probability_of(backend: TorchBackend, index: int) -> Probabilities:
-    """The calibrated probability of one class, as a function of a batch of bytes (n, 3, side, side)."""
+    """The calibrated probability of one class, as a function of uint8 views (n, 3, side, side)."""
     return lambda images: backend.probabilities_of(backend.logits(torch.from_numpy(images)))[:, index]

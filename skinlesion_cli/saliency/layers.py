@@ -1,4 +1,4 @@
-"""The layers of a backbone whose output is a picture, and that output as a grid of positions."""
+"""The layers of a backbone whose output is spatial, and that output as a grid of positions."""
 
 from typing import Any
 
@@ -10,21 +10,22 @@ from skinlesion_cli.common.text import nearest
 
 
 def default_layer(model: nn.Module) -> str:
-    """Name of the last layer whose output is truly spatial.
+    """Name of the last layer whose output is spatial.
 
-    timm lists the feature stages of its models; the last one is taken. Where that is an empty placeholder, as
-    in MobileViTv2, it is the last stage that computes. Where a class token carries the answer, the patch
-    tokens still count at the first normalisation of the last block.
+    This is the last of the feature stages that timm lists. If that is an empty placeholder, as in
+    MobileViTv2, it is the last stage that computes something. In a transformer with a class token it is the
+    first normalisation of the last block, the last layer where the prediction still depends on the patch
+    tokens.
 
     Raises:
-        InputError: timm does not say; the user must name a layer.
+        InputError: timm lists no stages; the user must name a layer.
     """
     stages: Any = getattr(model, "feature_info", None)
     stages = stages if isinstance(stages, list) else getattr(stages, "info", None)
     name = stages[-1].get("module") if stages else None
     modules = dict(model.named_modules())
     if name not in modules:
-        raise InputError("this backbone does not say which of its layers are spatial; name one with --layer")
+        raise InputError("timm does not list the spatial layers of this backbone; choose one with --layer")
     if isinstance(modules[name], nn.Identity) and "stages" in modules:
         name = f"stages.{len(list(modules['stages'].children())) - 1}"
     if getattr(model, "num_prefix_tokens", 0) and f"{name}.norm1" in modules:
@@ -33,39 +34,38 @@ def default_layer(model: nn.Module) -> str:
 
 
 def named_module(model: nn.Module, layer: str) -> nn.Module:
-    """The module of that name.
+    """The module of this name.
 
     Raises:
-        InputError: there is none, or it lies where a MobileViT block keeps no picture.
+        InputError: it does not exist, or is the inner part of a MobileViT block, whose output is not spatial.
     """
     modules = dict(model.named_modules())
     if layer not in modules or not layer:
         raise InputError(f"the backbone has no layer {layer!r}{nearest(layer, modules)}")
-    # Inside a MobileViT block the transformer's output is (patch pixels × patches): a grid only in shape.
+    # In a MobileViT block the transformer's output is (patch pixels × patches): it only looks like a grid.
     for name, module in modules.items():
         if type(module).__name__ in {"MobileVitBlock", "MobileVitV2Block"}:
             for inner in ("transformer", "norm"):
                 if f"{layer}.".startswith(f"{name}.{inner}."):
                     raise InputError(
-                        f"the layer {layer} puts out patch × position, not a picture; use {name} or another "
-                        "with --layer"
+                        f"the output of layer {layer} is patch × position, which is not spatial; use {name} "
+                        "or another with --layer"
                     )
     found: nn.Module = modules[layer]
     return found
 
 
 def as_grid(model: nn.Module, layer: str, values: torch.Tensor, image_size: tuple[int, int]) -> torch.Tensor:
-    """Bring one layer's output, or its gradient, to (channels, rows, columns).
+    """Rearrange a layer's output, or its gradient, as (channels, rows, columns).
 
     Args:
-        model: whose layer it is.
-        layer: its name, for the error.
-        values: (1, C, H, W); (1, H, W, C) as Swin has it; or tokens (1, N, C), any class or register tokens
-            first.
-        image_size: height and width of the model's input; the grid has the same aspect.
+        model: the model.
+        layer: the layer's name, for the error.
+        values: (1, C, H, W); (1, H, W, C) as in Swin; or tokens (1, N, C), class or register tokens first.
+        image_size: height and width of the model's input; the grid has the same aspect ratio.
 
     Raises:
-        InputError: it is none of these.
+        InputError: the shape is none of these.
     """
     shape = tuple(values.shape)
     if len(shape) == 4 and shape[0] == 1:
@@ -79,7 +79,7 @@ def as_grid(model: nn.Module, layer: str, values: torch.Tensor, image_size: tupl
             if grid is not None:
                 return values[0, prefix:].reshape(*grid, shape[2]).permute(2, 0, 1)
     raise InputError(
-        f"the layer {layer} puts out {shape}, which is no grid of positions; name another with --layer"
+        f"the output of layer {layer}, {shape}, is not a grid of positions; choose another with --layer"
     )
 
 

@@ -22,7 +22,7 @@ from skinlesion_cli.metrics.calibration import fit_temperature
 from skinlesion_cli.models.backbone import has_linear_head
 from skinlesion_cli.models.checkpoint import load_checkpoint, save_checkpoint
 from skinlesion_cli.models.device import Runtime
-from skinlesion_cli.models.ood import IMAGES, fit_novelty
+from skinlesion_cli.models.ood import IMAGES, fit_ood_detector
 
 Features = NDArray[np.float32]
 
@@ -69,11 +69,10 @@ def finish(
     of_val, probabilities = looked_at(val.paths, "calibrating")
     index = np.array([checkpoint.classes.index(name) for name in val.classes])
     temperature = fit_temperature(probabilities, index[np.array(val.labels)])
-    novelty = None
+    novelty, limit = None, None
     if linear:
         of_train, _ = looked_at(evenly(train.paths, IMAGES), "learning what is familiar")
-        novelty = fit_novelty(of_train, of_val)
-    limit = None if novelty is None else novelty.limit
+        novelty, limit = fit_ood_detector(of_train, of_val)
     finished = dataclasses.replace(checkpoint, temperature=temperature, novelty=novelty, distance_limit=limit)
     save_checkpoint(path, finished)
     known = "with" if novelty is not None else "without"

@@ -13,8 +13,8 @@ from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import EpochRecord
 from skinlesion_cli.common.settings import FIELDS, Settings, spec
 from skinlesion_cli.data.file_hashes import Contents, differences, read_contents, summary_of
-from skinlesion_cli.models.backbone import read_tensors
 from skinlesion_cli.models.checkpoint import FORMAT, plain_settings
+from skinlesion_cli.models.weight_files import read_tensors
 from skinlesion_cli.training.run_folder import RunFolder
 
 LastState = tuple[dict[str, Any], str]

@@ -21,16 +21,12 @@ from skinlesion_cli.data.workers import worker_count
 from skinlesion_cli.inference.backend import predict_split
 from skinlesion_cli.inference.torch_backend import TorchBackend
 from skinlesion_cli.metrics.classification import score, weighted_loss
-from skinlesion_cli.models.backbone import (
-    create_model,
-    load_start_weights,
-    normalization,
-    plain_state_dict,
-    with_synchronized_batchnorm,
-)
+from skinlesion_cli.models.backbone import create_model, normalization, with_synchronized_batchnorm
 from skinlesion_cli.models.checkpoint import Checkpoint, plain_settings, plain_state, save_checkpoint
 from skinlesion_cli.models.device import choose_runtime, seed_everything
 from skinlesion_cli.models.model_info import Preprocessing
+from skinlesion_cli.models.pretrained import load_start_weights
+from skinlesion_cli.models.weight_files import plain_state_dict
 from skinlesion_cli.training.division import Division, step_line
 from skinlesion_cli.training.monitor import EpochSums
 from skinlesion_cli.training.resume import (

@@ -29,7 +29,7 @@ from skinlesion_cli.models.backbone import create_model
 from skinlesion_cli.models.checkpoint import load_checkpoint
 from skinlesion_cli.saliency.cam_methods import METHODS
 from skinlesion_cli.saliency.faithfulness import areas, random_areas, removal_order
-from skinlesion_cli.saliency.gradcam import class_activation_map, enlarged, probability_of
+from skinlesion_cli.saliency.gradcam import class_activation_maps, enlarged, probability_of
 from skinlesion_cli.saliency.layers import default_layer
 
 
@@ -59,9 +59,14 @@ def main() -> None:
         pixels = view(read_image(path), backend.img_size)
         inputs = backend.inputs(torch.from_numpy(np.array(pixels))[None])
         for name in METHODS:
-            map_, logits = class_activation_map(backend.model, inputs, layer, None, name)
-            target = int(logits.argmax())
-            other, _ = class_activation_map(untrained, inputs, layer, target, name)
+            predicted, _ = class_activation_maps(
+                backend.model, inputs, layer, lambda logits: [int(logits.argmax())], name
+            )
+            ((target, map_),) = predicted.items()
+            others, _ = class_activation_maps(
+                untrained, inputs, layer, lambda _, chosen=target: [chosen], name
+            )
+            other = others[target]
             grid, heat = tuple(map_.shape), enlarged(map_, backend.img_size)
             order = removal_order(heat, grid, seed)
             areas_of[name].append(areas(probability_of(backend, target), pixels, order))

@@ -19,7 +19,7 @@ def test_the_difference_from_torch_is_told(run_in: Run, trained: Path, data: Pat
     first, second = done.stdout.splitlines()
     assert first == f"{to}: {to.stat().st_size / 1e6:.1f} MB"
     assert second.endswith(", on 9 images")
-    assert 0 <= float(second.split("torch's: ")[1].split(",")[0]) < 1e-4
+    assert 0 <= float(second.split("PyTorch's: ")[1].split(",")[0]) < 1e-4
 
 
 def test_int8_tells_what_it_costs(run_in: Run, trained: Path, data: Path, tmp_path: Path) -> None:
@@ -67,9 +67,9 @@ def test_wrong_usage_is_refused(
     refused: Callable[..., str], exported: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
     assert "Missing option '--to'" in refused("export")
-    assert "the file is a .onnx or a .pt2" in refused("export", "--to", "m.pth")
+    assert "the file must be a .onnx or a .pt2" in refused("export", "--to", "m.pth")
     assert "there is no file checkpoints/best_model.pth" in refused("export", "--to", "m.onnx")
-    assert "exported already" in refused("export", "--checkpoint", exported, "--to", "m.onnx")
+    assert "it is an exported model" in refused("export", "--checkpoint", exported, "--to", "m.onnx")
     assert "--int8 needs --data" in refused("export", "--checkpoint", checkpoint, "--to", "m.onnx", "--int8")
     assert "there is no file absent" in refused("export", "--to", "m.onnx", "--data", "absent")
     assert list(tmp_path.iterdir()) == []

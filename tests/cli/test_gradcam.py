@@ -118,5 +118,5 @@ def test_a_split_is_measured_and_not_drawn(
     low, high = summary["deletion"]["ci95"]
     assert low < summary["deletion"]["mean"] < high
     assert list(tmp_path.iterdir()) == []
-    assert "not drawn" in refused("gradcam", *model, "--split", "test")
+    assert "--split needs --out" in refused("gradcam", *model, "--split", "test")
     assert "either images, or a split" in refused("gradcam", *model)

@@ -98,9 +98,9 @@ class Untraceable(exporting.BytesToLogits):
 @pytest.mark.parametrize(
     ("wrapper", "message"),
     [
-        (OffByALittle, "from torch's by 0"),
+        (OffByALittle, "from PyTorch's by 0"),
         (NotANumber, "by nan"),
-        (Untraceable, "cannot be written"),
+        (Untraceable, "cannot export"),
     ],
 )
 def test_a_wrong_file_is_not_left(

@@ -63,7 +63,7 @@ def changed(source: Path, target: Path, **entries: Any) -> Path:
         ({"classes": ["a", "b"]}, "does not compute what it says"),
         ({"img_size": 32}, "does not compute what it says"),
         ({"preprocessing": {"resize_ratio": 1.0}}, "another resize ratio"),
-        ({"preprocessing": {"mean": [0], "std": [0]}}, "makes no sense"),
+        ({"preprocessing": {"mean": [0], "std": [0]}}, "invalid preprocessing"),
     ],
 )
 def test_a_file_that_does_not_fit_its_metadata_is_refused(

@@ -4,6 +4,9 @@ import pickle
 import signal
 import threading
 import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +14,12 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.models.checkpoint import FORMAT, load_checkpoint, save_checkpoint
+from skinlesion_cli.inference.predictor import load_predictor
+from skinlesion_cli.models.checkpoint import FORMAT, Checkpoint, load_checkpoint, save_checkpoint
+from skinlesion_cli.models.model_info import Preprocessing
 from tests.conftest import CLASSES
 
 ARCH = "mobilevitv2_050"
@@ -36,7 +42,7 @@ def test_our_own_checkpoint_explains_itself(checkpoint: Path) -> None:
     assert 0 <= content["metrics"]["val_weighted_f1"] <= 1
     assert 0.05 <= content["temperature"] <= 20
     assert content["novelty"]["mean"].shape == (256,)
-    assert content["novelty"]["limit"] == content["distance_limit"] > 0
+    assert content["distance_limit"] > 0
     assert {"skinlesion", "torch", "timm"} <= content["versions"].keys()
     assert not [name for name in content["model"] if name.startswith(("module.", "_orig_mod."))]
     timm.create_model(ARCH, num_classes=3).load_state_dict(content["model"])
@@ -62,7 +68,7 @@ def test_a_bare_state_dict_needs_its_architecture_and_classes(
         load_checkpoint(path, classes=["a", "b", "c"])
     with pytest.raises(InputError, match="give --classes"):
         load_checkpoint(path, arch=ARCH)
-    with pytest.raises(InputError, match="has a head for 3 classes and 2 are named: a, b"):
+    with pytest.raises(InputError, match="has a head for 3 classes, but 2 are named: a, b"):
         load_checkpoint(path, arch=ARCH, classes=["a", "b"])
 
 
@@ -104,9 +110,9 @@ def test_a_pickle_with_code_in_it_is_refused_and_runs_nothing(tmp_path: Path, ki
         ({"arch": "resnet9000"}, "unknown backbone"),
         ({"arch": 3}, "give --arch"),
         ({"img_size": -5}, "images of -5 pixels"),
-        ({"img_size": "large"}, "makes no sense"),
-        ({"preprocessing": {"mean": [0, 0], "std": [1, 1, 1]}}, "makes no sense"),
-        ({"preprocessing": {"mean": [0, 0, 0], "std": [0, 1, 1]}}, "makes no sense"),
+        ({"img_size": "large"}, "invalid preprocessing"),
+        ({"preprocessing": {"mean": [0, 0], "std": [1, 1, 1]}}, "invalid preprocessing"),
+        ({"preprocessing": {"mean": [0, 0, 0], "std": [0, 1, 1]}}, "invalid preprocessing"),
     ],
 )
 def test_nonsense_is_refused(
@@ -156,3 +162,84 @@ def test_ctrl_c_while_it_writes_is_ctrl_c_and_leaves_the_earlier_file(
         signal.signal(signal.SIGUSR1, earlier)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+@contextmanager
+def counted(kind: type[nn.Module]) -> Iterator[Counter[str]]:
+    """Count how many networks of a kind are made, and how often their first module runs."""
+    counts: Counter[str] = Counter()
+    original = kind.__init__
+    first: list[nn.Module] = []
+
+    def counting(self: nn.Module, *arguments: object, **options: object) -> None:
+        counts["made"] += 1
+        original(self, *arguments, **options)
+
+    def ran(module: nn.Module, *_: object) -> None:
+        first.append(module)
+        counts["run"] += module is first[0]
+
+    hook = nn.modules.module.register_module_forward_pre_hook(ran)
+    kind.__init__ = counting  # type: ignore[method-assign]
+    try:
+        yield counts
+    finally:
+        kind.__init__ = original  # type: ignore[method-assign]
+        hook.remove()
+
+
+def test_loading_makes_the_network_once_and_does_not_run_it(checkpoint: Path, picture: Path) -> None:
+    kind = type(load_checkpoint(checkpoint).build())
+    with counted(kind) as counts:
+        predictor = load_predictor(checkpoint)
+        assert counts == {"made": 1}
+        predictor.predict(picture)
+        assert counts == {"made": 1, "run": 1}
+
+
+def saved_model(arch: str, side: int) -> tuple[nn.Module, Checkpoint]:
+    torch.manual_seed(0)
+    size = {"img_size": side} if arch.startswith("swin") else {}
+    model = timm.create_model(arch, num_classes=2, **size).eval()
+    preprocessing = Preprocessing(side, (0.0,) * 3, (1.0,) * 3)
+    state = model.state_dict()
+    return model, Checkpoint(arch=arch, classes=("a", "b"), preprocessing=preprocessing, state=state)
+
+
+@pytest.mark.parametrize(
+    ("arch", "made"),
+    [
+        ("resnet10t", 1),
+        # Its constructor computes buffers that no checkpoint holds.
+        ("swin_tiny_patch4_window7_224", 2),
+    ],
+)
+def test_a_built_model_is_the_one_that_was_saved(arch: str, made: int) -> None:
+    model, saved = saved_model(arch, 224)
+    with counted(type(model)) as counts:
+        built = saved.build().eval()
+    assert counts["made"] == made
+    inputs = torch.randn(1, 3, 224, 224)
+    with torch.inference_mode():
+        assert torch.equal(built(inputs), model(inputs))
+
+
+def test_weights_in_half_precision_make_a_model_in_fp32() -> None:
+    model, saved = saved_model("resnet10t", 64)
+    halves = {
+        name: value.half() if value.is_floating_point() else value for name, value in saved.state.items()
+    }
+    built = Checkpoint(
+        arch=saved.arch, classes=saved.classes, preprocessing=saved.preprocessing, state=halves
+    ).build()
+    assert {value.dtype for value in built.parameters()} == {torch.float32}
+    assert torch.allclose(built.eval()(torch.ones(1, 3, 64, 64)), model(torch.ones(1, 3, 64, 64)), atol=0.05)
+
+
+def test_a_size_that_does_not_fit_the_weights_is_refused() -> None:
+    _, saved = saved_model("resnet10t", 64)
+    more = Checkpoint(
+        arch=saved.arch, classes=("a", "b", "c"), preprocessing=saved.preprocessing, state=saved.state
+    )
+    with pytest.raises(InputError, match=r"2 tensors are of another shape, fc\.weight among them"):
+        more.build()

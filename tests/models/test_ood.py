@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from skinlesion_cli.models.ood import DIRECTIONS, FAMILIAR, MIN_IMAGES, Novelty, fit_novelty
+from skinlesion_cli.models.ood import DIRECTIONS, IN_DISTRIBUTION, MIN_IMAGES, OodDetector, fit_ood_detector
 
 
 def features(n: int, seed: int) -> np.ndarray:
@@ -13,7 +13,7 @@ def features(n: int, seed: int) -> np.ndarray:
 
 def test_the_distance_is_mahalanobis_under_the_fitted_gaussian() -> None:
     training, others = features(400, 1), features(50, 2)
-    fitted = fit_novelty(training, others)
+    fitted, _ = fit_ood_detector(training, others)
     assert fitted is not None
     # The covariance of Tipping and Bishop 1999, equation 7 on, written out, and its inverse.
     values, vectors = np.linalg.eigh(np.cov(training.T))
@@ -30,22 +30,22 @@ def test_the_distance_is_mahalanobis_under_the_fitted_gaussian() -> None:
 
 def test_the_limit_leaves_out_a_hundredth_of_validation() -> None:
     validation = features(1000, 2)
-    fitted = fit_novelty(features(400, 1), validation)
+    fitted, limit = fit_ood_detector(features(400, 1), validation)
     assert fitted is not None
-    inside = (fitted.distances(validation) <= fitted.limit).mean()
-    assert FAMILIAR <= inside <= FAMILIAR + 0.002
+    inside = (fitted.distances(validation) <= limit).mean()
+    assert IN_DISTRIBUTION <= inside <= IN_DISTRIBUTION + 0.002
 
 
-def test_what_lies_off_the_plane_or_far_out_on_it_is_unfamiliar() -> None:
-    fitted = fit_novelty(features(400, 1), features(200, 2))
+def test_what_lies_off_the_plane_or_far_out_on_it_is_out_of_distribution() -> None:
+    fitted, limit = fit_ood_detector(features(400, 1), features(200, 2))
     assert fitted is not None
     off_the_plane = features(50, 3) + np.random.default_rng(4).normal(size=(50, 100)) * 3
     far_out = 5 + (features(50, 3) - 5) * 4
     for strange in (off_the_plane, far_out):
-        assert (fitted.distances(strange) > fitted.limit).mean() > 0.95
+        assert (fitted.distances(strange) > limit).mean() > 0.95
 
 
 def test_nothing_is_fitted_to_too_little() -> None:
-    assert fit_novelty(features(MIN_IMAGES - 1, 1), features(5, 2)) is None
-    assert fit_novelty(np.ones((100, 8)), np.ones((5, 8))) is None
-    assert isinstance(fit_novelty(features(MIN_IMAGES, 1), features(5, 2)), Novelty)
+    assert fit_ood_detector(features(MIN_IMAGES - 1, 1), features(5, 2)) == (None, None)
+    assert fit_ood_detector(np.ones((100, 8)), np.ones((5, 8))) == (None, None)
+    assert isinstance(fit_ood_detector(features(MIN_IMAGES, 1), features(5, 2))[0], OodDetector)

@@ -107,8 +107,9 @@ def test_means_over_maps() -> None:
         Faithfulness(0.7, 0.7, 0.2, 0.2),
     ]
     told = summarise(maps, ["a", "b", "c", "d"], "images")
+    unnamed = {"n", "ci95_method", "resampling_unit"}
     assert told["n"] == 4
-    assert {name: told[name]["mean"] for name in told if name not in {"n", "ci95_method"}} == pytest.approx(
+    assert {name: told[name]["mean"] for name in told if name not in unnamed} == pytest.approx(
         {
             **{"deletion": 0.4, "insertion": 0.7, "random_deletion": 0.35, "random_insertion": 0.35},
             # The second map is as good as random in deletion, which counts half, and the fourth is worse.
@@ -120,6 +121,7 @@ def test_means_over_maps() -> None:
     assert low == pytest.approx(0.4 - 1.96 * 0.1118, abs=0.04)
     assert high == pytest.approx(0.4 + 1.96 * 0.1118, abs=0.04)
     assert told["ci95_method"] == "percentile bootstrap, 2000 resamples of images"
+    assert told["resampling_unit"] == "images"
     # Two groups give three means only: the first pair's, the second pair's and the middle.
     pairs = summarise(maps, ["a", "a", "b", "b"], "groups")["deletion"]
     assert (pairs["mean"], pairs["ci95"]) == (pytest.approx(0.4), pytest.approx([0.2, 0.6]))

@@ -13,13 +13,9 @@ from scipy.stats import spearmanr
 
 from skinlesion_cli.common.errors import InputError, SkinLesionError
 from skinlesion_cli.data.images import centre_frame, read_image
-from skinlesion_cli.inference.predictor import load_predictor
-from skinlesion_cli.saliency.gradcam import (
-    class_activation_map,
-    class_activation_maps,
-    explain,
-    explain_classes,
-)
+from skinlesion_cli.inference.predictor import Predictor, load_predictor
+from skinlesion_cli.saliency.cam_methods import DEFAULT_METHOD
+from skinlesion_cli.saliency.gradcam import Explanation, class_activation_maps, explain_classes
 from skinlesion_cli.saliency.layers import as_grid, default_layer
 from tests.support.known_location import bright_pixels, picture_with_blob
 
@@ -27,6 +23,25 @@ from tests.support.known_location import bright_pixels, picture_with_blob
 def model_of(arch: str, **options: object) -> torch.nn.Module:
     torch.manual_seed(0)
     return timm.create_model(arch, num_classes=5, **options).eval()
+
+
+def class_activation_map(
+    model: torch.nn.Module,
+    inputs: torch.Tensor,
+    layer: str,
+    target: int | None = None,
+    method: str = DEFAULT_METHOD,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The map of one class, by default of the predicted one, and the logits."""
+    maps, logits = class_activation_maps(
+        model, inputs, layer, lambda logits: [int(logits.argmax()) if target is None else target], method
+    )
+    return next(iter(maps.values())), logits
+
+
+def explain(predictor: Predictor, path: Path, *, label: str | None = None, **options: str) -> Explanation:
+    (explanation,) = explain_classes(predictor, path, labels=[label] if label else [], **options)
+    return explanation
 
 
 def to_unit(values: np.ndarray) -> np.ndarray:
@@ -107,7 +122,11 @@ def test_the_inner_transformer_is_never_taken(layer: str) -> None:
 
 @pytest.mark.parametrize(
     ("layer", "reason"),
-    [("head.fc", "no grid"), ("stage.4", "no layer 'stage.4'; did you mean stages.4"), ("", "no layer ''")],
+    [
+        ("head.fc", "not a grid"),
+        ("stage.4", "no layer 'stage.4'; did you mean stages.4"),
+        ("", "no layer ''"),
+    ],
 )
 def test_a_layer_that_cannot_be_mapped_is_refused(layer: str, reason: str) -> None:
     with pytest.raises(InputError, match=reason):
@@ -117,7 +136,7 @@ def test_a_layer_that_cannot_be_mapped_is_refused(layer: str, reason: str) -> No
 def test_a_layer_that_the_answer_ignores_is_refused() -> None:
     model = model_of("resnet10t")
     model.unused = torch.nn.Identity()
-    with pytest.raises(InputError, match="puts out no single tensor"):
+    with pytest.raises(InputError, match="is not a single tensor"):
         class_activation_map(model, torch.zeros(1, 3, 64, 64), "unused", 0)
     with pytest.raises(SkinLesionError):
         default_layer(torch.nn.Linear(1, 1))

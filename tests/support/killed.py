@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from skinlesion_cli.models.archive import require_intact
+from skinlesion_cli.models.weight_files import fault_of_weights
 
 # A backbone with drop-out (0.2): it loses its place where a generator's state is lost.
 SMALL = [
@@ -73,7 +73,7 @@ class Run:
         for name in ("last.pth", "last.previous.pth"):
             path = self.checkpoints / name
             if path.exists():
-                require_intact(path)
+                assert not fault_of_weights(path)
                 torch.load(path, weights_only=True)
                 whole.append(name)
         return whole

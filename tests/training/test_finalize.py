@@ -122,11 +122,11 @@ def test_a_head_that_is_more_than_linear_is_recognised() -> None:
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ({"temperature": 0.0}, "temperature that makes no sense"),
-        ({"temperature": float("nan")}, "temperature that makes no sense"),
-        ({"temperature": "warm"}, "temperature that makes no sense"),
-        ({"novelty": {"mean": torch.zeros(3)}}, "makes no sense"),
-        ({"novelty": "far"}, "makes no sense"),
+        ({"temperature": 0.0}, "invalid temperature"),
+        ({"temperature": float("nan")}, "invalid temperature"),
+        ({"temperature": "warm"}, "invalid temperature"),
+        ({"novelty": {"mean": torch.zeros(3)}}, "invalid out-of-distribution detector"),
+        ({"novelty": "far"}, "invalid out-of-distribution detector"),
     ],
 )
 def test_nonsense_in_a_checkpoint_is_refused(

@@ -1,0 +1,171 @@
+"""`explain`: class-activation maps of photographs, as values and as pictures."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, astuple, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from skinlesion_cli.common.errors import InputError, UnreadableImageError
+from skinlesion_cli.common.events import ImagesDone, OnEvent, ignore
+from skinlesion_cli.common.files import written_whole
+from skinlesion_cli.data.images import read_image
+from skinlesion_cli.inference.predictor import Failure, Predictor, load_predictor
+from skinlesion_cli.metrics.documents import number
+from skinlesion_cli.saliency import gradcam
+from skinlesion_cli.saliency.cam_methods import DEFAULT_METHOD
+
+if TYPE_CHECKING:
+    from skinlesion_cli.report.gradcam_files import Files
+
+ImageInput = str | Path | Image.Image | NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Explanation(gradcam.Explanation):
+    """The class-activation map of one photograph for one class."""
+
+    source: str = ""
+    """The photograph's path, or `image N` if it was given as pixels."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The explanation as `gradcam --json` prints it, without the names of files."""
+        document = {
+            "image": self.source,
+            "class": self.label,
+            "confidence": self.confidence,
+            "method": self.method,
+            "layer": self.layer,
+            "grid": list(self.grid),
+            "frame": list(astuple(self.frame)),
+        }
+        if self.faithfulness is not None:
+            areas = asdict(self.faithfulness)
+            document["faithfulness"] = {name: number(value) for name, value in areas.items()}
+        return document
+
+    def overlay(self, alpha: float = 0.5) -> Image.Image:
+        """The photograph under the map, with a longer side of at most 240 pixels.
+
+        Args:
+            alpha: opacity of the map, in [0, 1].
+        """
+        from skinlesion_cli.report.thumbnails import heat_pictures
+
+        return heat_pictures(self, opacity=alpha)[1]
+
+    def save(self, path: str | Path, *, alpha: float = 0.5) -> None:
+        """Draw the photograph, and beside it the photograph under the map.
+
+        Args:
+            path: a .png, .jpg, .pdf or .svg file.
+            alpha: opacity of the map, in [0, 1].
+        """
+        from skinlesion_cli.report.overlay import draw_overlay
+
+        draw_overlay([self], Path(path), alpha=alpha)
+
+
+def explain(
+    checkpoint: str | Path | Predictor,
+    images: ImageInput | Iterable[ImageInput],
+    *,
+    classes: str | Sequence[str] | None = None,
+    top: int = 1,
+    method: str = DEFAULT_METHOD,
+    layer: str | None = None,
+    faithfulness: bool = False,
+    on_event: OnEvent = ignore,
+) -> list[Explanation]:
+    """Compute which parts of photographs are evidence for a class.
+
+    Args:
+        checkpoint: a trained model's file, or a predictor of `load_predictor`; not an exported model.
+        images: one or many, each a path, a PIL image, or an array (height, width, 3) of uint8.
+        classes: the classes to explain; default: the most probable ones.
+        top: how many of the most probable classes to explain, in descending order.
+        method: how the map is computed: gradcam, gradcam++, hirescam or layercam.
+        layer: name of the module whose output is mapped; default: the last spatial layer.
+        faithfulness: whether to measure the faithfulness of each map, with about 260 more forward passes.
+        on_event: receives progress events.
+
+    Returns:
+        One explanation per image and class, in this order.
+
+    Raises:
+        InputError: an invalid argument, checkpoint or layer.
+        UnreadableImageError: an image cannot be read.
+        SkinLesionError: the class does not depend on the layer's output, or the output is not a number.
+    """
+    predictor = checkpoint if isinstance(checkpoint, Predictor) else load_predictor(checkpoint)
+    single = isinstance(images, str | Path | Image.Image) or getattr(images, "ndim", 4) == 3
+    inputs: list[Any] = [images] if single else list(images)  # type: ignore[arg-type]
+    chosen = (classes,) if isinstance(classes, str) else tuple(classes or ())
+    found: list[Explanation] = []
+    options = {"labels": chosen, "top": top, "method": method, "layer": layer, "measured": faithfulness}
+    for done, result in enumerate(explain_each(predictor, inputs, **options), start=1):
+        if isinstance(result, Failure):
+            raise UnreadableImageError(result.error)
+        found += result
+        on_event(ImagesDone("explaining", done, len(inputs)))
+    return found
+
+
+def explain_each(
+    predictor: Predictor, images: Sequence[ImageInput], **options: Any
+) -> Iterator[list[Explanation] | Failure]:
+    """Yield each image's explanations, or why it could not be read; `options` of `explain_classes`."""
+    for index, image in enumerate(images):
+        name = str(image) if isinstance(image, str | Path) else f"image {index}"
+        try:
+            found = gradcam.explain_classes(predictor, _photograph(image, name), **options)
+        except UnreadableImageError as error:
+            yield Failure(name, str(error))
+        else:
+            yield [Explanation(**vars(one), source=name) for one in found]
+
+
+def _photograph(image: ImageInput, name: str) -> Image.Image:
+    """The image upright and in RGB."""
+    if isinstance(image, str | Path):
+        return read_image(Path(image))
+    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
+        return Image.fromarray(image)
+    if isinstance(image, Image.Image):
+        return ImageOps.exif_transpose(image).convert("RGB")
+    raise InputError(f"{name} is not a path, a PIL image or an array (height, width, 3) of uint8")
+
+
+class MapWriter:
+    """Writes the pictures, contact sheets and raw maps of many photographs. Call `end` after the last one."""
+
+    def __init__(self, files: "Files", *, alpha: float):
+        from skinlesion_cli.report.sheet import Sheets
+
+        self._files, self._alpha = files, alpha
+        self._sheets = Sheets(files.sheets, alpha=alpha)
+
+    def add(self, index: int, found: Sequence[Explanation]) -> dict[str, str]:
+        """Write the files of one photograph; returns their names under the keys of `gradcam --json`."""
+        from skinlesion_cli.report.overlay import draw_overlay
+
+        written = {}
+        if self._files.sheets:
+            written["out"] = str(self._sheets.add(Path(found[0].source).name, found))
+        if self._files.pictures:
+            draw_overlay(found, self._files.pictures[index], alpha=self._alpha)
+            written["out"] = str(self._files.pictures[index])
+        if self._files.maps:
+            maps = np.stack([one.raw for one in found])
+            with written_whole(self._files.maps[index]) as part:
+                np.save(part, maps if len(maps) > 1 else maps[0])
+            written["npy"] = str(self._files.maps[index])
+        return written
+
+    def end(self) -> list[Path]:
+        """Write the last sheet, which may be incomplete; returns all sheets."""
+        self._sheets.end()
+        return self._sheets.written
