@@ -4,11 +4,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich import filesize
 from rich.table import Table
 
 from skinlesion_cli.cli import console
-from skinlesion_cli.cli.options import JsonOption, ModelChoice, with_settings
+from skinlesion_cli.cli.model_choice import ModelChoice
+from skinlesion_cli.cli.options import JsonOption, with_settings
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.settings import Settings
 

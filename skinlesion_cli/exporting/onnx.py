@@ -232,8 +232,7 @@ def _named_faults(arch: str, suffix: str) -> Iterator[None]:
     # torch's exporter raises dozens of types, with messages of hundreds of lines.
     except Exception as error:
         raise SkinLesionError(
-            f"torch {torch.__version__} cannot export {arch} as {suffix}: "
-            f"{reason[:200] or type(error).__name__}"
+            f"torch {torch.__version__} cannot export {arch} as {suffix}: {one_line(error)}"
         ) from error
 
 

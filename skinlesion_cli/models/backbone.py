@@ -4,9 +4,9 @@ import timm
 import torch
 from torch import nn
 
-from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.settings import IMAGENET_MEAN, IMAGENET_STD, nearest
-from skinlesion_cli.common.text import quoted
+from skinlesion_cli.common.errors import InputError, one_line
+from skinlesion_cli.common.paper import IMAGENET_MEAN, IMAGENET_STD
+from skinlesion_cli.common.text import nearest, quoted
 
 
 def create_model(arch: str, classes: int, img_size: int, *, verify: bool = True) -> nn.Module:
@@ -27,8 +27,9 @@ def create_model(arch: str, classes: int, img_size: int, *, verify: bool = True)
             with torch.inference_mode():
                 shape = tuple(model.eval()(torch.zeros(1, 3, img_size, img_size)).shape)
     except (RuntimeError, TypeError, ValueError, AssertionError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"the backbone {arch} cannot take {img_size}×{img_size} images: {reason}") from None
+        raise InputError(
+            f"the backbone {arch} cannot take {img_size}×{img_size} images: {one_line(error)}"
+        ) from None
     if verify and shape != (1, classes):
         raise InputError(f"the backbone {arch} is not an image classifier: its output has shape {shape}")
     return model.train()

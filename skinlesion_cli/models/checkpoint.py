@@ -13,7 +13,7 @@ import timm
 import torch
 from torch import nn
 
-from skinlesion_cli.common.errors import InputError, first_few, one_line
+from skinlesion_cli.common.errors import InputError, first_few
 from skinlesion_cli.common.files import written_whole
 from skinlesion_cli.common.settings import FIELDS, Settings
 from skinlesion_cli.common.version import __version__

@@ -8,7 +8,7 @@ from typing import Any
 import timm
 from torch import nn
 
-from skinlesion_cli.common.errors import InputError, SkinLesionError
+from skinlesion_cli.common.errors import InputError, SkinLesionError, one_line
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.models.backbone import head_names
 from skinlesion_cli.models.weight_files import StateDict, misfit, plain_state_dict, read_tensors
@@ -88,9 +88,8 @@ def _fetch_from_hub(repo: str, filename: str | None, arch: str) -> Path:
         return Path(huggingface_hub.hf_hub_download(repo, names[0]))
     # Offline mode, no route, a proxy's reply and a missing file raise many types from several libraries.
     except Exception as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
         raise SkinLesionError(
-            f"cannot fetch the pretrained weights of {arch} from the hub ({reason}); {_INSTEAD}"
+            f"cannot fetch the pretrained weights of {arch} from the hub ({one_line(error)}); {_INSTEAD}"
         ) from None
 
 
