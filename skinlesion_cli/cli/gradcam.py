@@ -204,7 +204,7 @@ def _write_maps(path: Path, explanations: Sequence["Explanation"]) -> None:
 
 
 def _document(path: Path, one: "Explanation", target: Path | None, maps: Path | None) -> dict[str, Any]:
-    from skinlesion_cli.metrics.documents import number
+    from skinlesion_cli.metrics.arrays import number
 
     document: dict[str, Any] = {
         "image": str(path),
