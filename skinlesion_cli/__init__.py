@@ -9,16 +9,30 @@ from importlib import import_module as _import_module
 from skinlesion_cli.common.version import __version__
 
 if _typing.TYPE_CHECKING:
+    from skinlesion_cli.api.evaluate import Comparison, Evaluation, compare, evaluate
     from skinlesion_cli.inference.predictor import Prediction, Predictor, load_predictor
 
 _PUBLIC = {
+    "Comparison": "api.evaluate",
+    "Evaluation": "api.evaluate",
+    "compare": "api.evaluate",
+    "evaluate": "api.evaluate",
     "Prediction": "inference.predictor",
     "Predictor": "inference.predictor",
     "load_predictor": "inference.predictor",
 }
 """Each public name, and the module that defines it."""
 
-__all__ = ["Prediction", "Predictor", "__version__", "load_predictor"]
+__all__ = [
+    "Comparison",
+    "Evaluation",
+    "Prediction",
+    "Predictor",
+    "__version__",
+    "compare",
+    "evaluate",
+    "load_predictor",
+]
 
 
 def __getattr__(name: str) -> _typing.Any:
