@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -19,8 +20,7 @@ if TYPE_CHECKING:
     from skinlesion_cli.inference.predictor import Failure, Prediction
 
 BAR_WIDTH = 24
-PAGE = 500
-"""Images per table."""
+PAGE = 500  # images per table
 DISCLAIMER = "a research tool, not a medical device: do not diagnose with it"
 
 
@@ -30,9 +30,7 @@ def predict(
     settings: Settings,
     model: ModelChoice,
     images: Annotated[list[str], typer.Argument(metavar="IMAGE…", help="Files, folders or globs.")],
-    top: Annotated[
-        int, typer.Option("--top", min=1, metavar="K", help="Number of classes to show per image.")
-    ] = 3,
+    top: Annotated[int, typer.Option("--top", min=1, metavar="K", help="Classes to show per image.")] = 3,
     min_confidence: Annotated[
         float,
         typer.Option(
@@ -40,35 +38,30 @@ def predict(
             metavar="NUMBER",
             min=0.0,
             max=1.0,
-            help="Mark predictions of a lower probability as uncertain. Default: none.",
+            help="Mark predictions of a lower probability as uncertain.",
             show_default=False,
         ),
     ] = 0.0,
     tta: TtaOption = False,
     json: JsonOption = False,
-    csv: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE", help="Also write a predictions CSV.")
-    ] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Also write a CSV file.")] = None,
 ) -> int:
     """Predict the class of images."""
+    from skinlesion_cli.cli.progress import Display
     from skinlesion_cli.common.files import ensure_writable_file
     from skinlesion_cli.data.splits import find_images
+    from skinlesion_cli.metrics.predictions import write_rows
 
     paths = find_images(images)
     if csv is not None:
         ensure_writable_file(csv)
     model.require_file()
-
-    from skinlesion_cli.cli.progress import Display
-
     predictor = model.load(settings)
     with Display() as display:
         shown = _Json(min_confidence) if json else _Tables(top, min_confidence, display)
         results = predictor.predict_many(paths, flips=tta, on_event=display.show)
         predictions = _shown(results, shown)
         if csv is not None:
-            from skinlesion_cli.metrics.predictions import write_rows
-
             rows = ((one.image, "", one.label, [*one.probabilities.values()]) for one in predictions)
             write_rows(csv, predictor.classes, rows)
         else:
@@ -95,47 +88,48 @@ def _shown(results: "Iterable[Prediction | Failure]", shown: "_Json | _Tables") 
         yield result
 
 
+@dataclass
 class _Json:
     """Results as one JSON list."""
 
-    failures = 0
-
-    def __init__(self, min_confidence: float) -> None:
-        self._min_confidence, self._list = min_confidence, console.JsonList()
+    min_confidence: float
+    items: console.JsonList = field(default_factory=console.JsonList)
+    failures: int = 0
 
     def add(self, result: "Prediction | Failure") -> None:
         document = result.to_dict()
-        if self._min_confidence > 0 and "confidence" in document:
-            document["uncertain"] = document["confidence"] < self._min_confidence
-        self._list.add(document)
+        if self.min_confidence > 0 and "confidence" in document:
+            document["uncertain"] = document["confidence"] < self.min_confidence
+        self.items.add(document)
 
     def end(self) -> None:
-        self._list.end()
+        self.items.end()
 
 
+@dataclass
 class _Tables:
     """Predictions as tables of some hundred rows, so that memory does not grow with the number of images."""
 
-    failures = 0
-
-    def __init__(self, top: int, min_confidence: float, display: "Display"):
-        self._top, self._min_confidence, self._display = top, min_confidence, display
-        self._page: list[Prediction] = []
-        self._header = True
+    top: int
+    min_confidence: float
+    display: "Display"
+    page: "list[Prediction]" = field(default_factory=list)
+    header: bool = True
+    failures: int = 0
 
     def add(self, result: "Prediction | Failure") -> None:
         from skinlesion_cli.inference.predictor import Prediction
 
         if isinstance(result, Prediction):
-            self._page.append(result)
-        if len(self._page) == PAGE:
+            self.page.append(result)
+        if len(self.page) == PAGE:
             self.end()
 
     def end(self) -> None:
-        if self._page:
-            with self._display.aside():
-                console.out.print(_table(self._page, self._top, self._min_confidence, header=self._header))
-            self._page, self._header = [], False
+        if self.page:
+            with self.display.aside():
+                console.out.print(_table(self.page, self.top, self.min_confidence, header=self.header))
+            self.page, self.header = [], False
 
 
 def _table(predictions: "list[Prediction]", top: int, min_confidence: float, *, header: bool) -> Table:

@@ -82,11 +82,7 @@ def outcomes_of(
 
 
 def require_finite(*outputs: NDArray[Any] | None) -> None:
-    """Require that a model's outputs are finite numbers.
-
-    Raises:
-        SkinLesionError: some are not.
-    """
+    """Raise SkinLesionError if some of a model's outputs are not finite numbers."""
     if not all(values is None or np.isfinite(values).all() for values in outputs):
         raise SkinLesionError(
             "the model's outputs are not finite (NaN): its weights are damaged, or the precision is too low "

@@ -169,13 +169,11 @@ class _InMemory:
 def _name(index: int, image: ImageInput) -> str:
     if isinstance(image, str | Path):
         return str(image)
+    what = "" if isinstance(image, np.ndarray | Image.Image) else f"of type {type(image).__name__}"
     if isinstance(image, np.ndarray) and (image.dtype != np.uint8 or image.shape[2:] != (3,)):
         what = f"an array {image.shape} of {image.dtype}"
-        raise InputError(f"image {index} is {what}; give an RGB array (height, width, 3) of uint8")
-    if not isinstance(image, np.ndarray | Image.Image):
-        raise InputError(
-            f"image {index} is of type {type(image).__name__}; give a path, a PIL image or an array"
-        )
+    if what:
+        raise InputError(f"image {index} is {what}; give a path, a PIL image or an array (h, w, 3) of uint8")
     return f"image {index}"
 
 

@@ -33,14 +33,10 @@ class TorchBackend:
         novelty: Novelty | None = None,
         frozen: bool = False,
     ):
-        """Put a model that is on the runtime's device into evaluation mode.
+        """Put a model that is on the runtime's device into evaluation mode, and leave it there.
 
-        Args:
-            model: the model; it stays in evaluation mode.
-            preprocessing: of its input.
-            runtime: device and precision.
-            novelty: the out-of-distribution detector, if there is one.
-            frozen: promises that the weights will not change, so that a faster copy may be used.
+        `novelty` is its out-of-distribution detector. `frozen` promises that the weights will not change, so
+        that a faster copy may be used.
         """
         self.model = model.eval()
         self.preprocessing = preprocessing

@@ -88,7 +88,7 @@ def test_one_picture_is_not_a_list_of_them(exported: Path, picture: Path) -> Non
     for one in ("few", picture, np.zeros((64, 64, 3), np.uint8), Image.new("RGB", (64, 64))):
         with pytest.raises(InputError, match="takes a list of images, not a single one"):
             predictor.predict_many(one)
-    with pytest.raises(InputError, match=r"image 0 is an array \(64, 64\) of float64; give an RGB array"):
+    with pytest.raises(InputError, match=r"image 0 is an array \(64, 64\) of float64; give a path"):
         predictor.predict(np.zeros((64, 64)))
     with pytest.raises(InputError, match="image 1 is of type int"):
         predictor.predict_many([picture, 3])
