@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
@@ -11,9 +11,6 @@ from rich.text import Text
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import JsonOption, with_settings
 from skinlesion_cli.common.settings import Settings
-
-if TYPE_CHECKING:
-    from skinlesion_cli.metrics.paired import Pair
 
 
 @with_settings("seed")
@@ -27,7 +24,7 @@ def compare(
         typer.Option(
             "--manifest",
             metavar="FILE",
-            help="The data set's manifest.csv: whole lesions or patients are resampled, not images.",
+            help="The data set's manifest.csv: resample whole lesions or patients instead of images.",
         ),
     ] = None,
     split: Annotated[
@@ -36,57 +33,44 @@ def compare(
     json: JsonOption = False,
 ) -> int:
     """Compare two models image by image: how much better is B than A, and is it more than chance?"""
-    from skinlesion_cli.data.manifest import groups_in
-    from skinlesion_cli.metrics import paired as comparison
-    from skinlesion_cli.metrics.predictions import read_predictions
+    from skinlesion_cli.api import evaluate as api
 
-    pair = comparison.pair(read_predictions(a), read_predictions(b), (str(a), str(b)))
-    groups = groups_in(manifest, split, pair.a.images) if manifest is not None else None
-    document = comparison.compare(pair, groups, seed=settings.seed)
+    document = api.compare(a, b, manifest=manifest, split=split, seed=settings.seed).to_dict()
     for text in document["warnings"]:
         console.warn(text)
     if json:
         console.print_json(document)
     else:
-        _print(document, pair, (a, b), grouped=groups is not None)
+        _print(document, (a, b))
     return 0
 
 
-def _print(document: Mapping[str, Any], pair: "Pair", files: tuple[Path, Path], *, grouped: bool) -> None:
-    for letter, path in zip("AB", files, strict=True):
-        console.out.print(Text(f"{letter}: {console.printable(str(path))}"), soft_wrap=True)
-    console.out.print(f"{document['n']} images, {len(pair.a.classes)} classes; differences are B − A\n")
-    console.out.print(_summary_table(document))
-    console.out.print()
-    console.out.print(_class_table(document))
-    alone = document["mcnemar"]
-    console.out.print(
-        f"\nRight in A alone: {alone['only_a_right']} images, in B alone: {alone['only_b_right']}; "
-        f"McNemar's exact test: p = {document['mcnemar_p']:.3g}"
-        + (" (takes images as independent; the intervals do not)" if grouped else "")
-    )
-    console.out.print(f"95 % intervals: {document['ci95_method']}")
-
-
-def _summary_table(document: Mapping[str, Any]) -> Table:
+def _print(document: Mapping[str, Any], files: tuple[Path, Path]) -> None:
     from skinlesion_cli.report.figures import LABELS, figure
 
-    table = _empty_table("", "A", "B", "Difference")
+    for letter, path in zip("AB", files, strict=True):
+        console.out.print(Text(f"{letter}: {console.printable(str(path))}"), soft_wrap=True)
+    classes = document["per_class"]
+    console.out.print(f"{document['n']} images, {len(classes)} classes; differences are B − A\n")
+    summary = _empty_table("", "A", "B", "Difference")
     for name, label in LABELS.items():
         one = document["differences"][name]
-        table.add_row(label, figure(one["a"]), figure(one["b"]), _difference(one))
-    return table
-
-
-def _class_table(document: Mapping[str, Any]) -> Table:
-    from skinlesion_cli.report.figures import figure
-
-    table = _empty_table("Recall of", "A", "B", "Difference", "Images", "Gained", "Lost")
-    for name, one in document["per_class"].items():
+        summary.add_row(label, figure(one["a"]), figure(one["b"]), _difference(one))
+    console.out.print(summary)
+    console.out.print()
+    recalls = _empty_table("Recall of", "A", "B", "Difference", "Images", "Gained", "Lost")
+    for name, one in classes.items():
         counts = (str(one[key]) for key in ("support", "gained", "lost"))
-        recalls = (figure(one["a_recall"]), figure(one["b_recall"]))
-        table.add_row(Text(console.printable(name)), *recalls, _difference(one), *counts)
-    return table
+        of_both = (figure(one["a_recall"]), figure(one["b_recall"]))
+        recalls.add_row(Text(console.printable(name)), *of_both, _difference(one), *counts)
+    console.out.print(recalls)
+    alone, grouped = document["mcnemar"], document["resampling_unit"] == "groups"
+    console.out.print(
+        f"\nRight only in A: {alone['only_a_right']} images, only in B: {alone['only_b_right']}; "
+        f"McNemar's exact test: p = {document['mcnemar_p']:.3g}"
+        + (" (treats images as independent; the intervals do not)" if grouped else "")
+    )
+    console.out.print(f"95 % intervals: {document['ci95_method']}")
 
 
 def _empty_table(first: str, *others: str) -> Table:

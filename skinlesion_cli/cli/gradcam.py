@@ -136,8 +136,89 @@ def _photographs(
     return [found.root / file for file in files], origins_of(data_root, split, files).groups
 
 
-def _say(document: dict[str, Any], *, many: bool) -> None:
-    image = f"{document['image']}  " if many else ""
+def _summary(measured: Sequence[tuple["Faithfulness", str]], unit: str) -> dict[str, Any] | None:
+    from skinlesion_cli.saliency.faithfulness import summarise
+
+    if not measured:
+        return None
+    areas, groups = zip(*measured, strict=True)
+    return summarise(areas, groups, unit)
+
+
+def _drawn(
+    predictor: "Predictor", paths: Sequence[Path], files: "Files", alpha: float, how: dict[str, Any]
+) -> Iterator[tuple[list[dict[str, Any]], list["Faithfulness"]]]:
+    """Explain and draw one photograph after the other; yields documents and what was measured of each."""
+    from skinlesion_cli.common.errors import UnreadableImageError
+    from skinlesion_cli.report.overlay import draw_overlay
+    from skinlesion_cli.report.sheet import Sheets
+    from skinlesion_cli.saliency.gradcam import explain_classes
+
+    sheets = Sheets(files.sheets, alpha=alpha)
+    for number, path in enumerate(paths):
+        try:
+            explanations = explain_classes(predictor, path, **how)
+        except UnreadableImageError as error:
+            # Of a single photograph nothing is left to be done.
+            if len(paths) == 1:
+                raise
+            console.warn(str(error))
+            yield [{"image": str(path), "error": str(error)}], []
+            continue
+        target = sheets.add(path.name, explanations) if files.sheets else None
+        if files.pictures:
+            target = files.pictures[number]
+            draw_overlay(explanations, target, alpha=alpha)
+        maps = files.maps[number] if files.maps else None
+        if maps is not None:
+            _write_maps(maps, explanations)
+        for one in explanations:
+            if not one.heat.any():
+                console.warn(f"nothing in {path} speaks for {one.label}: the map is empty")
+        documents = [_document(path, one, target, maps) for one in explanations]
+        yield documents, [one.faithfulness for one in explanations if one.faithfulness is not None]
+    sheets.end()
+    for sheet in sheets.written:
+        console.note(f"contact sheet: {sheet}")
+
+
+def _write_maps(path: Path, explanations: Sequence["Explanation"]) -> None:
+    """(rows, columns) of one class; (classes, rows, columns) of several."""
+    import numpy as np
+
+    from skinlesion_cli.common.files import written_whole
+
+    maps = np.stack([one.raw for one in explanations])
+    with written_whole(path) as part:
+        np.save(part, maps if len(maps) > 1 else maps[0])
+
+
+def _document(path: Path, one: "Explanation", target: Path | None, maps: Path | None) -> dict[str, Any]:
+    from skinlesion_cli.metrics.arrays import number
+
+    document: dict[str, Any] = {
+        "image": str(path),
+        "class": one.label,
+        "confidence": one.confidence,
+        "method": one.method,
+        "layer": one.layer,
+        "grid": list(one.grid),
+        "frame": list(dataclasses.astuple(one.frame)),
+    }
+    if target is not None:
+        document["out"] = str(target)
+    if one.faithfulness is not None:
+        areas = dataclasses.asdict(one.faithfulness)
+        document["faithfulness"] = {name: number(value) for name, value in areas.items()}
+    if maps is not None:
+        document["npy"] = str(maps)
+    return document
+
+
+def _print(document: dict[str, Any], *, named: bool) -> None:
+    if "error" in document:
+        return
+    image = f"{document['image']}  " if named else ""
     console.say(f"{image}{document['class']}  {probability_text(document['confidence'])}")
     if areas := document.get("faithfulness"):
         shown = {name: "–" if value is None else f"{value:.3f}" for name, value in areas.items()}

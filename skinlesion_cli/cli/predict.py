@@ -2,8 +2,9 @@
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
@@ -20,8 +21,7 @@ if TYPE_CHECKING:
     from skinlesion_cli.inference.predictor import Failure, Prediction
 
 BAR_WIDTH = 24
-PAGE = 500
-"""Images a table."""
+PAGE = 500  # images per table
 DISCLAIMER = "a research tool, not a medical device: do not diagnose with it"
 
 
@@ -31,9 +31,7 @@ def predict(
     settings: Settings,
     model: ModelChoice,
     images: Annotated[list[str], typer.Argument(metavar="IMAGE…", help="Files, folders or globs.")],
-    top: Annotated[
-        int, typer.Option("--top", min=1, metavar="K", help="Classes to show for each image.")
-    ] = 3,
+    top: Annotated[int, typer.Option("--top", min=1, metavar="K", help="Classes to show per image.")] = 3,
     min_confidence: Annotated[
         float,
         typer.Option(
@@ -41,38 +39,34 @@ def predict(
             metavar="NUMBER",
             min=0.0,
             max=1.0,
-            help="Call answers of a lower probability uncertain. Default: none.",
+            help="Mark predictions of a lower probability as uncertain.",
             show_default=False,
         ),
     ] = 0.0,
     tta: TtaOption = False,
     json: JsonOption = False,
-    csv: Annotated[
-        Path | None, typer.Option("--csv", metavar="FILE", help="Also write a predictions CSV.")
-    ] = None,
+    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Also write a CSV file.")] = None,
 ) -> int:
-    """Predict the class of photographs."""
+    """Predict the class of images."""
+    from skinlesion_cli.cli.progress import Display
     from skinlesion_cli.common.files import ensure_writable_file
     from skinlesion_cli.data.splits import find_images
+    from skinlesion_cli.metrics.predictions import write_rows
 
     paths = find_images(images)
     if csv is not None:
         ensure_writable_file(csv)
     model.require_file()
-
-    from skinlesion_cli.cli.progress import Display
-
     predictor = model.load(settings)
     with Display() as display:
         shown = _Json(min_confidence) if json else _Tables(top, min_confidence, display)
         results = predictor.predict_many(paths, flips=tta, on_event=display.show)
-        answers = _told(results, shown)
+        predictions = _shown(results, shown)
         if csv is not None:
-            from skinlesion_cli.metrics.predictions import write_rows
-
-            write_rows(csv, predictor.classes, _rows(answers))
+            rows = ((one.image, "", one.label, [*one.probabilities.values()]) for one in predictions)
+            write_rows(csv, predictor.classes, rows)
         else:
-            deque(answers, maxlen=0)
+            deque(predictions, maxlen=0)
         shown.end()
     if csv is not None:
         console.note(f"{len(paths) - shown.failures} predictions: {csv}")
@@ -80,98 +74,78 @@ def predict(
     return 1 if shown.failures else 0
 
 
-def _told(results: "Iterable[Prediction | Failure]", shown: "_Json | _Tables") -> "Iterator[Prediction]":
-    """Pass the answers on as they come; each result is shown, and none is kept."""
+def _shown(results: "Iterable[Prediction | Failure]", shown: "_Json | _Tables") -> "Iterator[Prediction]":
+    """Show each result as it comes, and pass on the predictions; none is kept."""
     from skinlesion_cli.inference.predictor import Failure
 
     for result in results:
+        shown.add(result)
         if isinstance(result, Failure):
-            shown.add_failure(result)
+            shown.failures += 1
             console.warn(result.error)
             continue
-        shown.add(result)
-        if result.unfamiliar:
-            console.warn(f"{result.image} is unlike the training images: its answer may mean nothing")
+        if result.out_of_distribution:
+            console.warn(f"{result.image} is unlike the training images: its prediction is unreliable")
         yield result
 
 
-def _rows(answers: "Iterable[Prediction]") -> Iterator[tuple[str, str, str, list[float]]]:
-    for answer in answers:
-        yield answer.image, "", answer.label, list(answer.probabilities.values())
-
-
+@dataclass
 class _Json:
     """Results as one JSON list."""
 
-    def __init__(self, min_confidence: float) -> None:
-        self.failures = 0
-        self._min_confidence = min_confidence
-        self._list = console.JsonList()
+    min_confidence: float
+    items: console.JsonList = field(default_factory=console.JsonList)
+    failures: int = 0
 
-    def add(self, answer: "Prediction") -> None:
-        self._list.add(_document(answer, self._min_confidence))
-
-    def add_failure(self, failure: "Failure") -> None:
-        self.failures += 1
-        self._list.add({"image": failure.image, "error": failure.error})
+    def add(self, result: "Prediction | Failure") -> None:
+        document = result.to_dict()
+        if self.min_confidence > 0 and "confidence" in document:
+            document["uncertain"] = document["confidence"] < self.min_confidence
+        self.items.add(document)
 
     def end(self) -> None:
-        self._list.end()
+        self.items.end()
 
 
+@dataclass
 class _Tables:
-    """Answers as tables of some hundred rows, so that memory does not grow with the number of images."""
+    """Predictions as tables of some hundred rows, so that memory does not grow with the number of images."""
 
-    def __init__(self, top: int, min_confidence: float, display: "Display"):
-        self.failures = 0
-        self._top, self._min_confidence, self._display = top, min_confidence, display
-        self._page: list[Prediction] = []
-        self._header = True
+    top: int
+    min_confidence: float
+    display: "Display"
+    page: "list[Prediction]" = field(default_factory=list)
+    header: bool = True
+    failures: int = 0
 
-    def add(self, answer: "Prediction") -> None:
-        self._page.append(answer)
-        if len(self._page) == PAGE:
+    def add(self, result: "Prediction | Failure") -> None:
+        from skinlesion_cli.inference.predictor import Prediction
+
+        if isinstance(result, Prediction):
+            self.page.append(result)
+        if len(self.page) == PAGE:
             self.end()
 
-    def add_failure(self, _: "Failure") -> None:
-        self.failures += 1
-
     def end(self) -> None:
-        if self._page:
-            with self._display.aside():
-                table = _table(self._page, self._top, self._min_confidence, header=self._header)
-                console.out.print(table)
-            self._page, self._header = [], False
+        if self.page:
+            with self.display.aside():
+                console.out.print(_table(self.page, self.top, self.min_confidence, header=self.header))
+            self.page, self.header = [], False
 
 
-def _document(answer: "Prediction", min_confidence: float) -> dict[str, Any]:
-    document: dict[str, Any] = {
-        "image": answer.image,
-        "class": answer.label,
-        "confidence": answer.confidence,
-        "probabilities": answer.probabilities,
-    }
-    # Only where there is something to say: most readers of this list know the four keys above.
-    if min_confidence > 0:
-        document["uncertain"] = answer.confidence < min_confidence
-    if answer.unfamiliar:
-        document["unfamiliar"] = True
-    return document
-
-
-def _table(answers: "list[Prediction]", top: int, min_confidence: float, *, header: bool) -> Table:
+def _table(predictions: "list[Prediction]", top: int, min_confidence: float, *, header: bool) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False, show_header=header)
     table.add_column("Image", overflow="fold")
     table.add_column("Class")
     table.add_column("Probability", justify="right")
     table.add_column("", width=BAR_WIDTH)
-    for answer in answers:
-        for rank, (name, probability) in enumerate(answer.top(top)):
+    for prediction in predictions:
+        for rank, (name, probability) in enumerate(prediction.top(top)):
             style = "bold" if rank == 0 else "dim"
-            image = Text(console.printable(answer.image) if rank == 0 else "")
+            image = Text(console.printable(prediction.image) if rank == 0 else "")
             bar = Text("█" * round(probability * BAR_WIDTH), style="cyan" if rank == 0 else "dim")
             label = Text(console.printable(name), style=style)
-            if rank == 0 and answer.confidence < min_confidence:
+            if rank == 0 and prediction.confidence < min_confidence:
                 label.append(" (uncertain)", style="yellow")
             table.add_row(image, label, probability_text(probability), bar)
     return table

@@ -135,8 +135,8 @@ def _rows(count: int, img_size: int) -> NDArray[np.uint8]:
 def _fill(row: NDArray[np.uint8], file: _File, kept: KeptViews | None) -> str:
     """Write the view of a file into `row`, (3, side, side); returns an empty text or the fault."""
     index, path = file
-    known = kept.get(index) if kept is not None else None
     try:
+        known = kept.get(index) if kept is not None else None
         row[:] = view(read_image(path), row.shape[-1]) if known is None else known
     except UnreadableImageError as error:
         return str(error)

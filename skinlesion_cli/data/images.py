@@ -68,6 +68,16 @@ def read_image(path: Path, *, shorter: int | None = None) -> Image.Image:
             return _upright_rgb(image)
 
 
+def rgb_of(image: Image.Image, name: str) -> Image.Image:
+    """An image in memory as `read_image` would give it; the image itself is not changed.
+
+    Raises:
+        UnreadableImageError: it cannot be converted; `name` is its name in the message.
+    """
+    with _named_faults(Path(name)):
+        return _upright_rgb(image.copy())
+
+
 def upright_size(path: Path, *, shorter: int | None = None) -> tuple[int, int]:
     """Width and height of a photograph as `read_image` returns it, from its header alone.
 

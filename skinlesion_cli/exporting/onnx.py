@@ -22,8 +22,9 @@ from skinlesion_cli.data.eval_views import view
 from skinlesion_cli.data.images import read_image
 from skinlesion_cli.data.splits import evenly
 from skinlesion_cli.inference.backend import Backend
-from skinlesion_cli.inference.onnx_backend import DISTANCE, FORMAT, INPUT, OUTPUT, load_onnx, softmax
+from skinlesion_cli.inference.onnx_backend import DISTANCE, FORMAT, INPUT, OUTPUT, load_onnx
 from skinlesion_cli.inference.torch_backend import TorchBackend
+from skinlesion_cli.metrics.calibration import softmax
 from skinlesion_cli.models.backbone import features_of
 from skinlesion_cli.models.checkpoint import Checkpoint, versions
 from skinlesion_cli.models.device import choose_runtime
@@ -132,11 +133,10 @@ def export(checkpoint: Checkpoint, target: Path, pixels: Pixels) -> Exported:
             write(model, checkpoint, part)
             answers = _answers(load(part), pixels)
         runtime = choose_runtime("cpu", "fp32", training=False)
-        torch_backend = TorchBackend(
-            model, checkpoint.preprocessing, runtime, temperature=checkpoint.temperature
-        )
-        difference = float(np.abs(answers - _answers(_probabilities(torch_backend), pixels)).max())
-        # Written so that NaN is refused, too.
+        torch_backend = TorchBackend(model, checkpoint.preprocessing, runtime)
+        expected = _answers(_probabilities(torch_backend, checkpoint.temperature), pixels)
+        difference = float(np.abs(answers - expected).max())
+        # Written so that a NaN is refused, too.
         if not difference <= TOLERANCE:
             raise SkinLesionError(
                 f"{target} was not written: its probabilities differ from PyTorch's by {difference:.2g}, "
@@ -198,11 +198,12 @@ def _example(checkpoint: Checkpoint) -> torch.Tensor:
 
 
 def _load_onnx(path: Path) -> Callable[[Pixels], Probabilities]:
-    return _probabilities(load_onnx(path)[1])
+    description, backend = load_onnx(path)
+    return _probabilities(backend, description.temperature)
 
 
-def _probabilities(backend: Backend) -> Callable[[Pixels], Probabilities]:
-    return lambda pixels: backend.answers(pixels).probabilities
+def _probabilities(backend: Backend, temperature: float) -> Callable[[Pixels], Probabilities]:
+    return lambda pixels: softmax(backend.outputs(pixels).logits, temperature)
 
 
 def _load_pt2(path: Path) -> Callable[[Pixels], Probabilities]:

@@ -1,9 +1,9 @@
-"""Passes over files: the one loop behind validation, evaluation and prediction. No torch here."""
+"""Forward passes over images: the one loop behind validation, evaluation and prediction. No torch here."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,42 +13,45 @@ from skinlesion_cli.common.events import ImagesDone, OnEvent, ignore
 from skinlesion_cli.common.world import ALONE, World
 from skinlesion_cli.data.eval_views import KeptViews, PartOfKept, viewed_batches
 from skinlesion_cli.data.splits import Split
+from skinlesion_cli.inference.tta import FLIPS, flipped
+from skinlesion_cli.metrics.arrays import Floats
+from skinlesion_cli.metrics.calibration import softmax
 from skinlesion_cli.metrics.predictions import Predictions
 
 
 @dataclass(frozen=True)
-class Answers:
-    """What a model says of a batch."""
+class Outputs:
+    """What a model computes for a batch of n images."""
 
-    probabilities: NDArray[np.float64]
-    """(n, classes); each row sums to 1."""
-    distances: NDArray[np.float64] | None = None
-    """(n,): from the training images; None where the model does not know them."""
+    logits: NDArray[np.floating]
+    """(n, classes), before any temperature."""
+    distances: Floats | None = None
+    """(n,): out-of-distribution distances; None if the model has no detector."""
 
 
 class Backend(Protocol):
-    """What computes a model's answers: torch, or the runtime of an exported model."""
+    """What runs a model: torch, or the runtime of an exported model."""
 
     @property
     def img_size(self) -> int:
-        """Side of the images that the model takes, in pixels."""
+        """Side of the model's input, in pixels."""
 
-    def answers(self, images: NDArray[np.uint8]) -> Answers:
-        """What the model says of a batch of bytes (n, 3, img_size, img_size)."""
+    def outputs(self, images: NDArray[np.uint8]) -> Outputs:
+        """Run the model on a batch of bytes (n, 3, img_size, img_size)."""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one file: its probabilities, or why it could not be read."""
+    """The model's outputs for one image, or why the image could not be read."""
 
-    probabilities: NDArray[np.float64] | None
-    """(classes,), sums to 1."""
+    logits: NDArray[np.floating] | None
+    """(views, classes), before any temperature; the unflipped view first."""
     fault: str
     distance: float | None = None
-    """From the training images; None where the model does not know them."""
+    """Out-of-distribution distance; None if the model has no detector."""
 
 
-def probabilities_of(
+def outcomes_of(
     backend: Backend,
     paths: Sequence[Path],
     *,
@@ -57,38 +60,33 @@ def probabilities_of(
     task: str = "",
     on_event: OnEvent = ignore,
     kept: KeptViews | None = None,
+    flips: bool = False,
 ) -> Iterator[Outcome]:
-    """Yield the outcome of each file, in their order; memory does not grow with their number.
+    """Yield the outcome of each image, in order; memory does not grow with their number.
 
     Raises:
-        SkinLesionError: the model's answers are not numbers.
+        SkinLesionError: the model's outputs are not finite.
     """
     done = 0
     for batch in viewed_batches(
         paths, img_size=backend.img_size, batch_size=batch_size, workers=workers, kept=kept
     ):
-        answers = backend.answers(batch.images)
-        require_finite(answers)
+        outputs = [backend.outputs(images) for images in flipped(batch.images, flips)]
+        logits, distances = np.stack([one.logits for one in outputs], axis=1), outputs[0].distances
+        require_finite(logits, distances)
         done += len(batch.faults)
         on_event(ImagesDone(task, done, len(paths)))
         for row, fault in enumerate(batch.faults):
-            distance = None if answers.distances is None else float(answers.distances[row])
-            yield Outcome(None, fault) if fault else Outcome(answers.probabilities[row], "", distance)
+            distance = None if distances is None else float(distances[row])
+            yield Outcome(None, fault) if fault else Outcome(logits[row], "", distance)
 
 
-def require_finite(answers: Answers) -> None:
-    """See that a model's answers are numbers.
-
-    Raises:
-        SkinLesionError: some are not.
-    """
-    distances = answers.distances
-    if not np.isfinite(answers.probabilities).all() or not (
-        distances is None or np.isfinite(distances).all()
-    ):
+def require_finite(*outputs: NDArray[Any] | None) -> None:
+    """Raise SkinLesionError if some of a model's outputs are not finite numbers."""
+    if not all(values is None or np.isfinite(values).all() for values in outputs):
         raise SkinLesionError(
-            "the model's answers are not numbers (NaN): its weights are damaged, or the precision is too low "
-            "for them; take another checkpoint, or --precision fp32"
+            "the model's outputs are not finite (NaN): its weights are damaged, or the precision is too low "
+            "for them; use another checkpoint, or --precision fp32"
         )
 
 
@@ -102,6 +100,8 @@ def predict_split(
     on_event: OnEvent = ignore,
     kept: KeptViews | None = None,
     world: World = ALONE,
+    temperature: float | None = None,
+    flips: bool = False,
 ) -> Predictions:
     """Predict every image of a split.
 
@@ -109,21 +109,24 @@ def predict_split(
         backend: the model.
         split: its classes are those of the model, in any order.
         classes: the model's, in the order of its outputs.
-        batch_size: images a forward pass.
+        batch_size: images per forward pass.
         workers: threads that read images.
-        on_event: is told of the progress.
+        on_event: receives progress events.
         kept: views of the split from an earlier pass, and where to keep those of this one.
         world: the processes that share the work; each gets all predictions.
+        temperature: what to divide the logits by; None for no calibration.
+        flips: whether the probabilities are means over flipped views. Their `logits` are still those of the
+            images as they are, and they have no temperature, because a mean has none of its own.
 
     Raises:
-        SkinLesionError: the model's answers are not numbers.
-        UnreadableImageError: some images cannot be read; scores without them would be another split's.
+        SkinLesionError: the model's outputs are not finite.
+        UnreadableImageError: some images cannot be read; scores without them would be those of another split.
     """
     paths = split.paths
     mine = world.shard(len(paths), batch_size)
     with world.together():
         outcomes = list(
-            probabilities_of(
+            outcomes_of(
                 backend,
                 [paths[index] for index in mine],
                 batch_size=batch_size,
@@ -131,19 +134,25 @@ def predict_split(
                 task=f"scoring {split.name}",
                 on_event=on_event,
                 kept=None if kept is None else PartOfKept(kept, mine),
+                flips=flips,
             )
         )
         faults = [outcome.fault for outcome in outcomes if outcome.fault]
         if faults:
             more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-            raise UnreadableImageError(f"{faults[0]}{more}; mend or remove it, then score again")
-    rows = [one.probabilities for one in outcomes if one.probabilities is not None]
-    probabilities = world.collected(np.array(rows).reshape(-1, len(classes)), mine, len(paths))
+            raise UnreadableImageError(f"{faults[0]}{more}; repair or remove it, then score again")
+    views = len(FLIPS) if flips else 1
+    rows = np.array([one.logits for one in outcomes if one.logits is not None], dtype=np.float64)
+    rows = world.collected(rows.reshape(-1, views * len(classes)), mine, len(paths))
+    logits = rows.reshape(-1, views, len(classes))
+    probabilities = softmax(logits, temperature).mean(axis=1)
     index = np.array([list(classes).index(name) for name in split.classes])
     return Predictions(
         images=tuple(file.as_posix() for file in split.files),
         classes=tuple(classes),
-        predicted=probabilities.argmax(axis=1),
+        predicted=(probabilities if flips else logits[:, 0]).argmax(axis=1),
         true=index[np.array(split.labels)],
         probabilities=probabilities,
+        logits=logits[:, 0],
+        temperature=None if flips else temperature,
     )

@@ -1,7 +1,7 @@
-"""What an .onnx file may hold, looked at before the runtime opens it, without the package `onnx`.
+"""Checks of an .onnx file before the runtime opens it, without the package `onnx`.
 
-The format is protocol buffers: a message is a row of fields, each a number, a kind and a value. Only the
-fields that lead to tensors and to graphs inside graphs are followed; the rest is stepped over.
+The format is protocol buffers: a message is a sequence of fields, each a number, a wire type and a value.
+Only the fields that lead to tensors and to graphs inside graphs are followed; the rest is skipped.
 Field numbers: onnx.proto3, IR version 13 (they never change).
 """
 
@@ -11,10 +11,10 @@ from pathlib import Path
 from skinlesion_cli.common.files import fault_of
 from skinlesion_cli.common.limits import MAX_DEPTH, MAX_MODEL_BYTES, MAX_PLAIN_BYTES, size_text
 
-DAMAGED = "it is damaged, cut short, or no ONNX model"
+DAMAGED = "it is damaged, truncated, or not an ONNX model"
 _VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
 
-# Kind of message → number of field → kind of message inside.
+# Message type → field number → type of the message inside.
 _INSIDE: dict[str, dict[int, str]] = {
     "model": {7: "graph", 14: "property", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
@@ -26,23 +26,23 @@ _INSIDE: dict[str, dict[int, str]] = {
     "tensor": {13: "external", 14: "location"},
 }
 _REFUSED = {
-    "external": "its weights lie in other files; export it again as one file",
-    "subgraph": "it holds loops or branches, which no export of this tool has",
+    "external": "its weights are in other files; export it again as one file",
+    "subgraph": "it contains loops or branches, which no export of this tool has",
 }
 
 
 def fault_of_onnx(path: Path) -> str:
-    """Why an .onnx file is not to be opened; an empty text where nothing speaks against it.
+    """Why an .onnx file must not be opened; an empty text if it may be.
 
-    Refused are tensors that lie in other files, because the runtime would read any file that is named there,
-    and graphs inside graphs (loops, branches), because they may run without end.
+    Refused are tensors in other files, because the runtime would read any file named there, and graphs inside
+    graphs (loops, branches), because they may never end.
     """
     if fault := fault_of(path, MAX_MODEL_BYTES):
         return fault
     try:
         with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             return _fault(content)
-    # An empty file, a number without an end, a length beyond the file.
+    # An empty file, an unterminated number, a length beyond the end of the file.
     except (ValueError, IndexError):
         return DAMAGED
     except OSError as error:
@@ -61,20 +61,20 @@ def _fault(content: mmap.mmap) -> str:
             if at > end:
                 raise ValueError
             inside = _INSIDE[kind].get(key >> 3, "")
-            # Location 0 says: in this file.
+            # Location 0 means: in this file.
             if inside in _REFUSED or (inside == "location" and value != 0):
                 return _REFUSED.get(inside, _REFUSED["external"])
             if inside == "property":
                 properties += at - start
                 if properties > MAX_PLAIN_BYTES:
-                    return f"its description is larger than {size_text(MAX_PLAIN_BYTES)}"
+                    return f"its metadata is larger than {size_text(MAX_PLAIN_BYTES)}"
             elif inside in _INSIDE:
                 waiting.append((inside, start, at, depth + 1))
     return ""
 
 
 def _value(content: mmap.mmap, at: int, kind: int) -> tuple[int, int, int]:
-    """Where a field's value begins and ends, and the value itself where it is a number."""
+    """Start and end of a field's value, and the value itself if it is a number."""
     if kind == _VARINT:
         value, end = _varint(content, at)
         return at, end, value

@@ -1,30 +1,38 @@
-"""Predictions of single photographs: the public way into a trained model."""
+"""Predictions of single images: the public interface to a trained model."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
 
 from skinlesion_cli.common.errors import InputError, UnreadableImageError
 from skinlesion_cli.common.events import OnEvent, ignore
+from skinlesion_cli.data.eval_views import view
+from skinlesion_cli.data.images import rgb_of
 from skinlesion_cli.data.workers import worker_count
-from skinlesion_cli.inference.backend import Backend, probabilities_of
-from skinlesion_cli.inference.tta import FlipAveraged
+from skinlesion_cli.inference.backend import Backend, Outcome, outcomes_of
+from skinlesion_cli.metrics.calibration import softmax
 from skinlesion_cli.models.model_info import Description
 
 PT2_IS_UNSAFE = (
-    "PyTorch's loader of .pt2 files can run code that the file holds, so no command loads one; "
+    "PyTorch's loader of .pt2 files can run code from the file, so no command loads one; "
     "use the .pth, or an .onnx"
 )
+
+ImageInput = str | Path | Image.Image | NDArray[np.uint8]
+"""A path, a PIL image, or an RGB array (height, width, 3) of uint8."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """The model's answer for one photograph."""
+    """The model's prediction for one image."""
 
     image: str
-    """The path, as it was given."""
+    """The path as it was given, or `image N`, by its index, for an image in memory."""
     label: str
     """The most probable class."""
     confidence: float
@@ -32,33 +40,47 @@ class Prediction:
     probabilities: dict[str, float]
     """Probability of every class, in the model's order; they sum to 1."""
     distance: float | None = None
-    """From the training images, as a multiple of the farthest that counts as familiar; None where the model
-    does not know it."""
+    """Distance from the training images, as a multiple of the detector's limit; None without a detector."""
 
     @property
-    def unfamiliar(self) -> bool:
-        """Whether the picture is unlike the training images: the answer then means little."""
-        return self.distance is not None and self.distance > 1
+    def out_of_distribution(self) -> bool | None:
+        """Whether the image is unlike the training images; None if the model has no detector."""
+        return None if self.distance is None else self.distance > 1
 
     def top(self, k: int) -> list[tuple[str, float]]:
         """The `k` most probable classes with their probabilities, best first."""
         return sorted(self.probabilities.items(), key=lambda item: -item[1])[:k]
 
+    def to_dict(self) -> dict[str, Any]:
+        """The prediction as one item of the list that `predict --json` prints."""
+        return {
+            "image": self.image,
+            "class": self.label,
+            "confidence": self.confidence,
+            "probabilities": self.probabilities,
+            "out_of_distribution": self.out_of_distribution,
+            "distance": self.distance,
+        }
+
 
 @dataclass(frozen=True)
 class Failure:
-    """A file that could not be read as a photograph."""
+    """An image that could not be read."""
 
     image: str
     error: str
 
+    def to_dict(self) -> dict[str, Any]:
+        """The failure as one item of the list that `predict --json` prints."""
+        return {"image": self.image, "error": self.error}
+
 
 class Predictor:
-    """A trained model, ready to look at photographs. Make one with `load_predictor`."""
+    """A trained model, ready to predict. Make one with `load_predictor`."""
 
     def __init__(self, checkpoint: Description, backend: Backend, *, batch_size: int, workers: int):
         self.checkpoint = checkpoint
-        """What its file says of the model."""
+        """The model's metadata."""
         self.backend = backend
         self.batch_size = batch_size
         self.workers = workers
@@ -68,10 +90,16 @@ class Predictor:
         """The classes, in the order of the model's outputs."""
         return self.checkpoint.classes
 
-    def predict(self, image: str | Path) -> Prediction:
-        """Look at one photograph.
+    @property
+    def temperature(self) -> float | None:
+        """What the logits are divided by; None if none was fitted."""
+        return None if self.checkpoint.temperature == 1.0 else self.checkpoint.temperature
+
+    def predict(self, image: ImageInput) -> Prediction:
+        """Predict one image.
 
         Raises:
+            InputError: it is not an `ImageInput`.
             UnreadableImageError: it cannot be read.
         """
         (result,) = self.predict_many([image])
@@ -80,34 +108,73 @@ class Predictor:
         return result
 
     def predict_many(
-        self, images: Sequence[str | Path], *, flips: bool = False, on_event: OnEvent = ignore
+        self, images: Iterable[ImageInput], *, flips: bool = False, on_event: OnEvent = ignore
     ) -> Iterator[Prediction | Failure]:
-        """Look at many photographs; yields an answer or a failure for each, in their order.
+        """Predict many images; yields a prediction or a failure for each, in order.
 
         Args:
-            images: their paths.
-            flips: whether each answer is the mean over flipped views (test-time augmentation).
-            on_event: is told of the progress.
+            images: paths, PIL images and arrays (height, width, 3) of uint8.
+            flips: whether to average over flipped views (test-time augmentation).
+            on_event: receives progress events.
+
+        Raises:
+            InputError: one image instead of several, or something that is not an image.
         """
-        paths = [Path(image) for image in images]
-        outcomes = probabilities_of(
-            FlipAveraged(self.backend) if flips else self.backend,
-            paths,
+        if isinstance(images, str | Path | Image.Image) or getattr(images, "ndim", 4) < 4:
+            raise InputError("predict_many takes a list of images, not a single one; call predict for that")
+        images = list(images)
+        names = [_name(index, image) for index, image in enumerate(images)]
+        outcomes = outcomes_of(
+            self.backend,
+            [Path(name) for name in names],
             batch_size=self.batch_size,
             workers=self.workers,
             task="predicting",
             on_event=on_event,
+            kept=_InMemory(images, names, self.backend.img_size),
+            flips=flips,
         )
-        for image, outcome in zip(images, outcomes, strict=True):
-            if outcome.probabilities is None:
-                yield Failure(str(image), outcome.fault)
-            else:
-                best = int(np.argmax(outcome.probabilities))
-                values = outcome.probabilities.tolist()
-                by_class = dict(zip(self.classes, values, strict=True))
-                limit, distance = self.checkpoint.distance_limit, outcome.distance
-                relative = None if limit is None or distance is None else distance / limit
-                yield Prediction(str(image), self.classes[best], values[best], by_class, relative)
+        return (self._result(*pair) for pair in zip(names, outcomes, strict=True))
+
+    def _result(self, name: str, outcome: Outcome) -> Prediction | Failure:
+        if outcome.logits is None:
+            return Failure(name, outcome.fault)
+        probabilities = softmax(outcome.logits, self.temperature).mean(axis=0)
+        best, values = int(np.argmax(probabilities)), probabilities.tolist()
+        limit, distance = self.checkpoint.distance_limit, outcome.distance
+        relative = None if limit is None or distance is None else distance / limit
+        by_class = dict(zip(self.classes, values, strict=True))
+        return Prediction(name, self.classes[best], values[best], by_class, relative)
+
+
+@dataclass(frozen=True)
+class _InMemory:
+    """Images as `KeptViews`: those in memory are views that need not be read from a file."""
+
+    images: Sequence[ImageInput]
+    names: Sequence[str]
+    img_size: int
+
+    def get(self, index: int) -> NDArray[np.uint8] | None:
+        image = self.images[index]
+        if isinstance(image, str | Path):
+            return None
+        picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
+        return view(rgb_of(picture, self.names[index]), self.img_size)
+
+    def put(self, index: int, view: NDArray[np.uint8]) -> None:
+        pass
+
+
+def _name(index: int, image: ImageInput) -> str:
+    if isinstance(image, str | Path):
+        return str(image)
+    what = "" if isinstance(image, np.ndarray | Image.Image) else f"of type {type(image).__name__}"
+    if isinstance(image, np.ndarray) and (image.dtype != np.uint8 or image.shape[2:] != (3,)):
+        what = f"an array {image.shape} of {image.dtype}"
+    if what:
+        raise InputError(f"image {index} is {what}; give a path, a PIL image or an array (h, w, 3) of uint8")
+    return f"image {index}"
 
 
 def load_predictor(
@@ -124,24 +191,24 @@ def load_predictor(
     """Load a checkpoint of any accepted kind, ready to predict.
 
     Args:
-        checkpoint: the file, a .onnx of `skinlesion export` included; it is never unpickled.
-        arch: the backbone, where the file does not say.
-        classes: the classes in the order of the outputs, where the file does not say.
-        img_size: side of the input, where the file does not say.
-        device: auto, cpu, cuda or mps; a .onnx is for the CPU.
-        precision: auto (fp32), fp32, bf16 or fp16; a .onnx has its own.
-        batch_size: images a forward pass.
+        checkpoint: the file, which may be an .onnx of `skinlesion export`; it is never unpickled.
+        arch: the backbone, if the file does not name it.
+        classes: the classes in the order of the outputs, if the file does not name them.
+        img_size: side of the input in pixels, if the file does not name it.
+        device: auto, cpu, cuda or mps; an .onnx runs on the CPU.
+        precision: auto (fp32), fp32, bf16 or fp16; an .onnx has its own.
+        batch_size: images per forward pass.
         num_workers: threads that read images.
 
     Raises:
-        InputError: the file is missing, refused or damaged, or does not fit what is said of it.
+        InputError: the file is missing, refused or damaged, or disagrees with the other arguments.
     """
     path, workers = Path(checkpoint), worker_count(num_workers)
     suffix = path.suffix.lower()
     if suffix == ".pt2":
         raise InputError(f"{path}: {PT2_IS_UNSAFE}")
     if suffix == ".onnx":
-        # Here torch is not imported: that takes longer than the prediction.
+        # No torch here: its import takes longer than the prediction.
         from skinlesion_cli.inference.onnx_backend import load_onnx
 
         description, exported = load_onnx(

@@ -9,9 +9,9 @@ from skinlesion_cli.common.events import OnEvent, ignore
 from skinlesion_cli.data.class_balance import ens_weights
 from skinlesion_cli.data.manifest import origins_of
 from skinlesion_cli.data.splits import Split, read_split, require_classes
-from skinlesion_cli.inference.backend import Backend, predict_split
+from skinlesion_cli.inference.backend import predict_split
 from skinlesion_cli.inference.predictor import Predictor
-from skinlesion_cli.inference.tta import FlipAveraged, tta_section
+from skinlesion_cli.inference.tta import tta_section
 from skinlesion_cli.metrics.arrays import Floats
 from skinlesion_cli.metrics.classification import Scores
 from skinlesion_cli.metrics.evaluation import evaluate
@@ -32,15 +32,15 @@ def predict_and_evaluate(
     target_accuracy: float | None = None,
     flips: bool = False,
 ) -> tuple[Predictions, Scores, dict[str, Any]]:
-    """Predict every image of a split and score the answers.
+    """Predict every image of a split and score the predictions.
 
     Args:
         predictor: the model.
         split: its classes are the model's.
-        on_event: is told of the progress.
+        on_event: receives progress events.
         malignant: the malignant classes; None takes the usual ones (see `malignant_classes`).
-        target_accuracy: the accuracy for which a confidence threshold is sought on the data set's `val`.
-        flips: whether the answers are means over flipped views.
+        target_accuracy: the accuracy for which a confidence threshold is chosen on the data set's `val`.
+        flips: whether the predictions are means over flipped views.
 
     Returns:
         The predictions, their scores, and the document (see `evaluate`).
@@ -57,20 +57,19 @@ def predict_and_evaluate(
         others = read_split(split.root.parent, VALIDATION)
         require_classes(others, predictor.classes, "the checkpoint")
 
-    def predicted(images: Split, backend: Backend) -> Predictions:
+    def predicted(images: Split) -> Predictions:
         return predict_split(
-            backend,
+            predictor.backend,
             images,
             predictor.classes,
             batch_size=predictor.batch_size,
             workers=predictor.workers,
             on_event=on_event,
+            temperature=predictor.temperature,
+            flips=flips,
         )
 
-    backend = FlipAveraged(predictor.backend) if flips else predictor.backend
-    predictions = predicted(split, backend)
-    # A mean over flipped views has no temperature of its own, so there is nothing to compare it with.
-    fitted = predictor.checkpoint.temperature
+    predictions = predicted(split)
     scores, document = evaluate(
         predictions,
         split.name,
@@ -78,12 +77,11 @@ def predict_and_evaluate(
         groups=origins.groups,
         sources=origins.sources,
         malignant=malignant,
-        temperature=None if flips or fitted == 1.0 else fitted,
         target_accuracy=target_accuracy,
-        validation=predictions if others is None else predicted(others, backend),
+        validation=predictions if others is None else predicted(others),
     )
     if flips:
-        document["tta"] = tta_section(predicted(split, predictor.backend), predictions, origins.groups)
+        document["tta"] = tta_section(predictions, predictor.temperature, origins.groups)
     return predictions, scores, document
 
 

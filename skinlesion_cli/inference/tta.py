@@ -1,48 +1,45 @@
-"""Test-time augmentation: the mean answer over a picture and its mirror images."""
+"""Test-time augmentation: the mean probabilities over an image and its mirror images."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from skinlesion_cli.inference.backend import Answers, Backend
+from skinlesion_cli.metrics.bootstrap import Bootstrap
+from skinlesion_cli.metrics.calibration import softmax
 from skinlesion_cli.metrics.paired import Pair, compare
 from skinlesion_cli.metrics.predictions import Predictions
 
 FLIPS = ((), (3,), (2,), (2, 3))
-"""Axes of (n, 3, side, side) that are turned round: none, left to right, top to bottom, both. A lesion has no
-right way up."""
+"""Axes of (n, 3, side, side) to flip: none, left-right, top-bottom, both. A lesion has no orientation."""
 
 
-class FlipAveraged:
-    """A backend whose probabilities are the mean over `FLIPS`."""
-
-    def __init__(self, backend: Backend):
-        self._backend = backend
-
-    @property
-    def img_size(self) -> int:
-        """Side of the images that the model takes, in pixels."""
-        return self._backend.img_size
-
-    def answers(self, images: NDArray[np.uint8]) -> Answers:
-        """What the model says of a batch of bytes; the distances are those of the pictures as they are."""
-        views = [self._backend.answers(np.ascontiguousarray(np.flip(images, axes))) for axes in FLIPS]
-        return Answers(np.mean([one.probabilities for one in views], axis=0), views[0].distances)
+def flipped(images: NDArray[np.uint8], flips: bool) -> list[NDArray[np.uint8]]:
+    """The views of a batch (n, 3, side, side): the batch itself and, with `flips`, its mirror images."""
+    return [np.ascontiguousarray(np.flip(images, axes)) for axes in (FLIPS if flips else FLIPS[:1])]
 
 
-def tta_section(plain: Predictions, averaged: Predictions, groups: Sequence[str] | None) -> dict[str, Any]:
-    """What averaging over the flips changes, for the document that `--json` prints.
+def tta_section(
+    averaged: Predictions, temperature: float | None, groups: Sequence[str] | None
+) -> dict[str, Any]:
+    """The evaluation document's section on what averaging over the flips changes.
 
     Args:
-        plain: predictions on the pictures as they are, with known truth.
-        averaged: on the same images, in the same order.
-        groups: lesion or patient of each image, for the intervals; None takes images as independent.
+        averaged: predictions over flipped views, with the logits of the unflipped ones.
+        temperature: what to divide these logits by; None for no calibration.
+        groups: lesion or patient of each image, for the intervals; None treats images as independent.
 
     Returns:
         `views`, the number of flips; `differences` of the summary figures, `a` without and `b` with the
         flips; `mcnemar_p`.
     """
-    compared = compare(Pair(plain, averaged), groups)
+    assert averaged.logits is not None
+    plain = replace(
+        averaged,
+        predicted=averaged.logits.argmax(axis=1),
+        probabilities=softmax(averaged.logits, temperature),
+    )
+    compared = compare(Pair(plain, averaged), Bootstrap(len(averaged), groups))
     return {"views": len(FLIPS), **{key: compared[key] for key in ("differences", "mcnemar_p")}}

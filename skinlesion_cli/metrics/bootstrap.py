@@ -1,120 +1,125 @@
 """Percentile bootstrap intervals (Efron and Tibshirani, *An Introduction to the Bootstrap*, 1993, ch. 13).
 
 Images, or whole groups of them, are resampled with replacement. A resample is a row of multiplicities, so
-that all figures of many resamples come from a few matrix products instead of a loop over them.
+all figures of many resamples come from a few matrix products. scipy.stats.bootstrap calls the statistic on
+resampled copies of the data, which is many times slower, and it cannot resample groups.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from skinlesion_cli.metrics.arrays import Floats, Multiplicities
-from skinlesion_cli.metrics.classification import SUMMARY, figures
-from skinlesion_cli.metrics.predictions import Predictions
 
 RESAMPLES = 2000
 LEVEL = 0.95
-# Multiplicities in hand at once. All that is counted from them takes about thirty times as many bytes.
+# Multiplicities per block. The figures computed from a block take about thirty times as many bytes.
 _CELLS = 8_000_000
+# Resamples with at most this many multiplicities (a byte each) are kept; larger ones are drawn anew for each
+# section of a document, from the same seed, so that memory stays bounded at any number of images.
+_KEPT = 128_000_000
+
+Draws = NDArray[Any]
 
 
-def resampled_summary(
-    predictions: Predictions,
-    groups: Sequence[str] | None = None,
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> dict[str, Floats]:
-    """Every summary figure of every resample: (resamples,), NaN where it is undefined.
+class Bootstrap:
+    """The resamples of a set of images, the same for every figure that is computed from them."""
 
-    The arguments are those of `resampled_figures`.
-    """
-    drawn = resampled_figures(predictions, groups, resamples=resamples, seed=seed)
-    return {name: drawn[name] for name in SUMMARY}
+    def __init__(
+        self, n: int, groups: Sequence[str] | None = None, *, resamples: int = RESAMPLES, seed: int = 0
+    ):
+        """Describe the resamples; they are drawn when they are first needed.
 
+        Args:
+            n: number of images.
+            groups: lesion or patient of each image. Whole groups are then resampled, because errors within a
+                group are correlated; None treats the images as independent.
+            resamples: number of resamples.
+            seed: the same seed draws the same resamples of as many images or groups, so that the figures of
+                two models can be paired.
+        """
+        self.n, self.groups, self.resamples, self.seed = n, groups, resamples, seed
+        self._members = None if groups is None else np.unique(groups, return_inverse=True)[1]
 
-def resampled_figures(
-    predictions: Predictions,
-    groups: Sequence[str] | None = None,
-    *,
-    labels: Sequence[int] | None = None,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> dict[str, Floats]:
-    """Every figure of every resample, NaN where it is undefined.
+    @property
+    def unit(self) -> str:
+        """What is resampled: "images" or "groups"."""
+        return "images" if self.groups is None else "groups"
 
-    Args:
-        predictions: with known truth.
-        groups: lesion or patient of each image. Whole groups are then resampled, because images of one group
-            err together; None takes the images as independent.
-        labels: the classes that count in macro F1, by index; None takes those that occur in the resample.
-        resamples: number of resamples.
-        seed: of the resampling; the same seed draws the same resamples of as many images or groups, so that
-            two models' figures can be paired.
+    @property
+    def method(self) -> str:
+        """The method in words, for a document."""
+        return f"percentile bootstrap, {self.resamples} resamples of {self.unit}"
 
-    Returns:
-        The figures of `metrics.SUMMARY`, each (resamples,), and those of `metrics.PER_CLASS`, each
-        (resamples, classes).
-    """
-    return over_resamples(
-        lambda weights: figures(predictions, weights, labels),
-        len(predictions),
-        groups,
-        resamples=resamples,
-        seed=seed,
-    )
+    def take(self, rows: Sequence[int]) -> "Bootstrap":
+        """Resamples of some of the images only, with the same number and seed."""
+        groups = None if self.groups is None else [self.groups[row] for row in rows]
+        return Bootstrap(len(rows), groups, resamples=self.resamples, seed=self.seed)
 
+    def blocks(self) -> Iterator[Multiplicities]:
+        """Yield (some resamples, n): how often each of these resamples contains each image."""
+        for drawn in self._kept or self._draws():
+            per_image = drawn if self._members is None else np.take(drawn, self._members, axis=1)
+            yield per_image.astype(np.float32)
 
-def over_resamples(
-    figures_of: Callable[[Multiplicities], Mapping[str, Floats]],
-    n: int,
-    groups: Sequence[str] | None = None,
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
-) -> dict[str, Floats]:
-    """Compute figures in every resample.
+    def figures(self, figures_of: Callable[[Multiplicities], Mapping[str, Floats]]) -> dict[str, Floats]:
+        """Compute figures in every resample.
 
-    Args:
-        figures_of: gives the figures of some resamples from their multiplicities, each (resamples, …).
-        n: number of images.
-        groups: lesion or patient of each image, to resample whole groups; None takes images as independent.
-        resamples: number of resamples.
-        seed: of the resampling.
+        Args:
+            figures_of: computes the figures of some resamples, each (resamples, …), from their
+                multiplicities.
 
-    Returns:
-        The figures of all resamples, each (resamples, …).
-    """
-    parts = [figures_of(weights) for weights in image_multiplicities(n, groups, resamples, seed)]
-    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        Returns:
+            The figures of all resamples, each (resamples, …).
+        """
+        parts = [figures_of(weights) for weights in self.blocks()]
+        return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def means(self, columns: Floats) -> Floats:
+        """The mean of each column over the images of each resample.
+
+        Accuracy, recall, likelihood, the gap of a confidence bin: each is a mean over the images, or a
+        quotient of two means, and all of them come from one matrix product.
+
+        Args:
+            columns: (n, columns), one value per image in each.
+
+        Returns:
+            (resamples, columns).
+        """
+        return np.concatenate(
+            [
+                weights @ columns / weights.sum(axis=1, keepdims=True, dtype=np.float64)
+                for weights in self.blocks()
+            ]
+        )
+
+    @cached_property
+    def _kept(self) -> list[Draws]:
+        return list(self._draws()) if self.resamples * self._units <= _KEPT else []
+
+    @property
+    def _units(self) -> int:
+        return self.n if self._members is None else int(self._members.max()) + 1
+
+    def _draws(self) -> Iterator[Draws]:
+        """Yield (some resamples, units): how often each of these resamples drew each image or group."""
+        generator, units, most = np.random.default_rng(self.seed), self._units, max(1, _CELLS // self.n)
+        for start in range(0, self.resamples, most):
+            rows = min(most, self.resamples - start)
+            drawn = generator.integers(units, size=(rows, units))
+            drawn += np.arange(rows)[:, None] * units
+            counts = np.bincount(drawn.ravel(), minlength=rows * units).reshape(rows, units)
+            yield counts.astype(np.min_scalar_type(counts.max()))
 
 
 def interval(values: Floats) -> tuple[float, float]:
-    """The middle 95 % of the values that are defined; (NaN, NaN) where none is."""
+    """The middle 95 % of the values that are defined; (NaN, NaN) if none is."""
     defined = values[~np.isnan(values)]
     if not len(defined):
         return float("nan"), float("nan")
     low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)
-
-
-def image_multiplicities(
-    n: int, groups: Sequence[str] | None, resamples: int, seed: int
-) -> Iterator[Multiplicities]:
-    """Yield (some resamples, n): how often each resample holds each image, by groups where there are any."""
-    members = np.arange(n) if groups is None else np.unique(groups, return_inverse=True)[1]
-    rows = max(1, _CELLS // n)
-    generator = np.random.default_rng(seed)
-    for drawn in _multiplicities(int(members.max()) + 1, resamples, generator, rows):
-        yield drawn if groups is None else np.take(drawn, members, axis=1)
-
-
-def _multiplicities(
-    n: int, resamples: int, generator: np.random.Generator, most: int
-) -> Iterator[Multiplicities]:
-    """Yield (at most `most` resamples, n): how often each resample drew each of n things."""
-    for start in range(0, resamples, most):
-        rows = min(most, resamples - start)
-        drawn = generator.integers(n, size=(rows, n))
-        drawn += np.arange(rows)[:, None] * n
-        yield np.bincount(drawn.ravel(), minlength=rows * n).reshape(rows, n).astype(np.float32)

@@ -1,7 +1,8 @@
 """Scores of a set of predictions.
 
-Pure functions of arrays. A figure that cannot be computed is NaN here and null in JSON: a class without
-images has no recall, and silence about that would read as a score.
+A figure that cannot be computed is NaN here and null in JSON: a class without images has no recall. The
+figures are computed for all bootstrap resamples at once, where scikit-learn scores one set of predictions per
+call (2,000 calls per figure and class); the tests check every figure against scikit-learn.
 """
 
 from collections.abc import Sequence
@@ -9,11 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from skinlesion_cli.metrics.arrays import Floats as Floats
-from skinlesion_cli.metrics.arrays import Ints as Ints
-from skinlesion_cli.metrics.arrays import Multiplicities, divide
+from skinlesion_cli.metrics.arrays import Floats, Ints, Multiplicities, divide
 from skinlesion_cli.metrics.predictions import SUM_TOLERANCE, Predictions
 from skinlesion_cli.metrics.roc import RANKING, ranking_figures
 
@@ -32,7 +30,7 @@ class ClassScores:
     auc: float
     average_precision: float
     partial_auc: float
-    """Area below the ROC curve and above 80 % sensitivity, in [0, 0.2]."""
+    """Area under the ROC curve above 80 % sensitivity, in [0, 0.2]."""
     sensitivity_at_90_specificity: float
     sensitivity_at_95_specificity: float
 
@@ -56,19 +54,10 @@ class Scores:
 
 
 def score(predictions: Predictions, labels: Sequence[int] | None = None) -> Scores:
-    """Score predictions whose truth is known.
-
-    Args:
-        predictions: with known truth.
-        labels: the classes that count in macro F1, by index; None takes those that occur.
-
-    Raises:
-        ValueError: the truth is unknown.
-    """
-    if predictions.true is None:
-        raise ValueError("predictions without true classes cannot be scored")
+    """Score predictions; `labels` are the indices of the classes that count in macro F1 (see `figures`)."""
     found = figures(predictions, labels=labels)
-    confusion = confusion_matrix(predictions.true, predictions.predicted, len(predictions.classes))
+    once = np.ones((1, len(predictions)), dtype=np.float32)
+    confusion = _confusions(predictions, once)[0].astype(np.int64)
     support = confusion.sum(axis=1)
     return Scores(
         classes=predictions.classes,
@@ -91,128 +80,97 @@ def figures(
     """Every figure of every resample, NaN where it is undefined.
 
     Args:
-        predictions: with known truth.
-        weights: (resamples, n), the multiplicities; None for one resample that holds each image once.
-        labels: the classes that count in macro F1, by index; None takes those that occur.
+        predictions: of n images.
+        weights: (resamples, n), the multiplicities; None for one resample that contains each image once.
+        labels: indices of the classes that count in macro F1; None takes those that occur in the resample.
 
     Returns:
         The figures of `SUMMARY`, each (resamples,), and those of `PER_CLASS`, each (resamples, classes).
     """
-    assert predictions.true is not None
     k = len(predictions.classes)
     weights = np.ones((1, len(predictions)), dtype=np.float32) if weights is None else weights
-    confusions = _confusions(predictions.true, predictions.predicted, k, weights)
-    found = confusion_summary(confusions, labels)
-    found["precision"], found["recall"], found["f1"] = precision_recall_f1(confusions)
+    confusions = _confusions(predictions, weights)
+    found = _figures_of_confusion(confusions, labels)
     found |= {name: np.full((len(weights), k), np.nan) for name in RANKING}
     if predictions.probabilities is not None:
         for label in range(k):
             scores = predictions.probabilities[:, label]
             for name, values in ranking_figures(predictions.true == label, scores, weights).items():
                 found[name][:, label] = values
-    found["weighted_auc"] = weighted_mean(found["auc"], confusions.sum(axis=-1))
+    found["weighted_auc"] = _weighted_mean(found["auc"], confusions.sum(axis=-1))
     found["loss"] = weights @ negative_log_likelihood(predictions) / weights.sum(axis=1)
     return found
-
-
-def confusion_matrix(true: Ints, predicted: Ints, classes: int) -> Ints:
-    """Count images by true class (rows) and predicted class (columns)."""
-    counts = np.bincount(true * classes + predicted, minlength=classes * classes)
-    return counts.reshape(classes, classes).astype(np.int64)
-
-
-def _confusions(true: Ints, predicted: Ints, classes: int, weights: Multiplicities) -> Floats:
-    """The confusion matrix of each resample: (resamples, classes, classes)."""
-    pair = true * classes + predicted
-    order = np.argsort(pair, kind="stable")
-    pairs, starts = np.unique(pair[order], return_index=True)
-    counts = np.zeros((len(weights), classes * classes))
-    counts[:, pairs] = np.add.reduceat(np.take(weights, order, axis=1), starts, axis=1)
-    return counts.reshape(-1, classes, classes)
-
-
-def precision_recall_f1(confusion: NDArray[Any]) -> tuple[Floats, Floats, Floats]:
-    """Precision, recall and F1 of each class.
-
-    Args:
-        confusion: (…, classes, classes), rows true, columns predicted; leading axes are kept.
-
-    Returns:
-        Three arrays (…, classes). Precision is NaN for a class that is never predicted, recall for one
-        without images, F1 = 2 TP / (2 TP + FP + FN) for one that is neither.
-    """
-    hits = np.diagonal(confusion, axis1=-2, axis2=-1).astype(np.float64)
-    predicted = confusion.sum(axis=-2).astype(np.float64)
-    support = confusion.sum(axis=-1).astype(np.float64)
-    return divide(hits, predicted), divide(hits, support), divide(2 * hits, predicted + support)
-
-
-def confusion_summary(confusion: NDArray[Any], labels: Sequence[int] | None = None) -> dict[str, Any]:
-    """The summary figures that follow from a confusion matrix alone.
-
-    Args:
-        confusion: (…, classes, classes); leading axes are kept in the figures.
-        labels: the classes that count in macro F1, by index; None takes those that occur.
-
-    Returns:
-        accuracy; balanced_accuracy, the mean recall of the classes that have images; weighted_f1, the mean F1
-        weighted by support; macro_f1, the mean F1 of `labels`, or of the classes that occur as truth or
-        prediction.
-    """
-    _, recall, f1 = precision_recall_f1(confusion)
-    support = confusion.sum(axis=-1)
-    hits = np.diagonal(confusion, axis1=-2, axis2=-1).sum(axis=-1)
-    counted = f1 if labels is None else f1[..., list(labels)]
-    return {
-        "accuracy": divide(hits, support.sum(axis=-1)),
-        "balanced_accuracy": weighted_mean(recall, np.ones_like(recall)),
-        "weighted_f1": weighted_mean(f1, support),
-        "macro_f1": weighted_mean(counted, np.ones_like(counted)),
-    }
 
 
 def negative_log_likelihood(predictions: Predictions) -> Floats:
     """Minus the natural logarithm of the true class's probability, for each image.
 
     Returns:
-        (n,); all NaN where it means nothing: no probabilities, rows that do not sum to 1, or a true class
-        given the probability 0, whose loss is infinite.
+        (n,); all NaN where it is undefined: no probabilities, rows that do not sum to 1, or a true class with
+        probability 0, whose loss is infinite.
     """
     undefined = np.full(len(predictions), np.nan)
     if predictions.probabilities is None or not _rows_sum_to_one(predictions.probabilities):
         return undefined
-    given = _of_true_class(predictions)
+    given = _of_true_class(predictions.probabilities, predictions.true)
     return undefined if (given <= 0).any() else -np.log(given)
 
 
 def weighted_loss(predictions: Predictions, class_weights: Floats) -> float:
     """Cross-entropy weighted by the true class, the mean that torch's `CrossEntropyLoss(weight=…)` takes.
 
-    Args:
-        predictions: with known truth.
-        class_weights: (classes,), each above 0.
-
-    Returns:
-        sum_i w_yi nll_i / sum_i w_yi; NaN where the likelihood is undefined.
+    It is sum_i w_yi nll_i / sum_i w_yi, for `class_weights` (classes,), each above 0; NaN where the
+    likelihood is undefined.
     """
     weights = class_weights[predictions.true]
     return float((weights * negative_log_likelihood(predictions)).sum() / weights.sum())
 
 
-def weighted_mean(values: NDArray[Any], weights: NDArray[Any]) -> Any:
-    """Mean over the last axis of the values that are defined; NaN where none of positive weight is."""
+def _confusions(predictions: Predictions, weights: Multiplicities) -> Floats:
+    """The confusion matrix of each resample, rows true, columns predicted: (resamples, classes, classes)."""
+    k = len(predictions.classes)
+    pair = predictions.true * k + predictions.predicted
+    order = np.argsort(pair, kind="stable")
+    pairs, starts = np.unique(pair[order], return_index=True)
+    counts = np.zeros((len(weights), k * k))
+    counts[:, pairs] = np.add.reduceat(np.take(weights, order, axis=1), starts, axis=1)
+    return counts.reshape(-1, k, k)
+
+
+def _figures_of_confusion(confusions: Floats, labels: Sequence[int] | None) -> dict[str, Any]:
+    """The figures that follow from confusion matrices alone; precision, recall and F1 are per class.
+
+    Precision is NaN for a class that is never predicted, recall for one without images, F1 = 2 TP / (2 TP +
+    FP + FN) for one that is neither. Balanced accuracy is the mean recall of the classes that have images.
+    """
+    hits = np.diagonal(confusions, axis1=-2, axis2=-1)
+    predicted, support = confusions.sum(axis=-2), confusions.sum(axis=-1)
+    recall, f1 = divide(hits, support), divide(2 * hits, predicted + support)
+    counted = f1 if labels is None else f1[..., list(labels)]
+    return {
+        "accuracy": divide(hits.sum(axis=-1), support.sum(axis=-1)),
+        "balanced_accuracy": _weighted_mean(recall, np.ones_like(recall)),
+        "weighted_f1": _weighted_mean(f1, support),
+        "macro_f1": _weighted_mean(counted, np.ones_like(counted)),
+        "precision": divide(hits, predicted),
+        "recall": recall,
+        "f1": f1,
+    }
+
+
+def _weighted_mean(values: Floats, weights: Floats) -> Floats:
+    """Mean over the last axis of the values that are defined; NaN where none has a positive weight."""
     weights = np.where(np.isnan(values), 0.0, weights)
-    return divide((np.nan_to_num(values) * weights).sum(axis=-1), weights.sum(axis=-1))
+    mean: Floats = divide((np.nan_to_num(values) * weights).sum(axis=-1), weights.sum(axis=-1))
+    return mean
 
 
 def _rows_sum_to_one(probabilities: Floats) -> bool:
     return bool((np.abs(probabilities.sum(axis=1) - 1.0) <= SUM_TOLERANCE).all())
 
 
-def _of_true_class(predictions: Predictions) -> Floats:
-    assert predictions.probabilities is not None
-    assert predictions.true is not None
-    return predictions.probabilities[np.arange(len(predictions)), predictions.true]
+def _of_true_class(probabilities: Floats, true: Ints) -> Floats:
+    return probabilities[np.arange(len(true)), true]
 
 
 def _warnings(predictions: Predictions, confusion: Ints) -> tuple[str, ...]:
@@ -220,23 +178,22 @@ def _warnings(predictions: Predictions, confusion: Ints) -> tuple[str, ...]:
     classes = np.array(predictions.classes)
     absent = classes[confusion.sum(axis=1) == 0]
     if len(absent):
-        found.append(f"no images of {', '.join(absent)}: recall, AUC and the like of these are undefined")
+        found.append(f"no images of {', '.join(absent)}: their recall, AUC and similar figures are undefined")
     if confusion.sum(axis=1).max() == len(predictions):
         only = classes[confusion.sum(axis=1).argmax()]
-        found.append(f"all images are of {only}: AUC and the like are undefined")
+        found.append(f"all images are of {only}: AUC and similar figures are undefined")
     never = classes[confusion.sum(axis=0) == 0]
     if len(never):
-        found.append(f"never predicted: {', '.join(never)}; precision of these is undefined")
+        found.append(f"never predicted: {', '.join(never)}; their precision is undefined")
     probabilities = predictions.probabilities
     if probabilities is None:
-        found.append("there are no probabilities: loss, AUC and the like are undefined")
-    elif not _rows_sum_to_one(probabilities):
+        found.append("no probabilities: loss, AUC and similar figures are undefined")
+        return tuple(found)
+    if not _rows_sum_to_one(probabilities):
         found.append("the probabilities of some images do not sum to 1: the loss is undefined")
-    elif zeros := int((_of_true_class(predictions) <= 0).sum()):
+    elif zeros := int((_of_true_class(probabilities, predictions.true) <= 0).sum()):
         found.append(f"{zeros} images give their true class the probability 0: the loss is infinite")
-    if probabilities is not None:
-        top = probabilities.max(axis=1)
-        chosen = probabilities[np.arange(len(predictions)), predictions.predicted]
-        if differing := int((chosen < top).sum()):
-            found.append(f"y_pred is not the most probable class in {differing} rows; y_pred is scored")
+    chosen = probabilities[np.arange(len(predictions)), predictions.predicted]
+    if differing := int((chosen < probabilities.max(axis=1)).sum()):
+        found.append(f"y_pred is not the most probable class in {differing} rows; y_pred is scored")
     return tuple(found)

@@ -1,38 +1,29 @@
-"""The clinical reading of a classifier: malignant against benign.
+"""Malignant against benign, the clinical question behind the classes.
 
-The score of an image is the sum of the probabilities of the malignant classes, so that melanoma taken for
-basal cell carcinoma is no miss.
+The score of an image is the sum of the probabilities of the malignant classes, so melanoma predicted as basal
+cell carcinoma is not a miss.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.text import nearest
-from skinlesion_cli.metrics.arrays import Booleans, Floats, Multiplicities, divide
-from skinlesion_cli.metrics.bootstrap import RESAMPLES, interval, over_resamples
-from skinlesion_cli.metrics.documents import bounds, number
+from skinlesion_cli.common.settings import nearest
+from skinlesion_cli.metrics.arrays import Booleans, Floats, Multiplicities, bounds, divide, number
+from skinlesion_cli.metrics.bootstrap import Bootstrap, interval
 from skinlesion_cli.metrics.predictions import Predictions
 from skinlesion_cli.metrics.roc import RANKING, ranking_figures, sweep
 
 MALIGNANT = ("Melanoma", "Basal cell carcinoma", "Squamous cell carcinoma", "MEL", "BCC", "SCC")
-"""Classes that are taken as malignant unless others are named; the codes are those of HAM10000 and ISIC."""
+"""The default malignant classes; the codes are those of HAM10000 and ISIC."""
 RATES = ("sensitivity", "specificity", "ppv", "npv")
 SPECIFICITY, SENSITIVITY = 0.95, 0.90
 
 
-@dataclass(frozen=True)
-class OperatingPoint:
-    """A way to call images malignant."""
-
-    name: str
-    threshold: float
-    """The least score that is called malignant; NaN where no threshold does it."""
-    called: Booleans
-    """(n,), whether each image is called malignant."""
+_OperatingPoint = tuple[str, float, Booleans]
+"""Name; the lowest score that is called malignant (NaN if there is none); which images are, (n,)."""
 
 
 def malignant_classes(classes: Sequence[str], named: Sequence[str] | None = None) -> tuple[str, ...]:
@@ -40,10 +31,10 @@ def malignant_classes(classes: Sequence[str], named: Sequence[str] | None = None
 
     Args:
         classes: the model's.
-        named: those that the user calls malignant, in any case; None takes those of `MALIGNANT`.
+        named: the malignant classes, in upper or lower case; None takes those of `MALIGNANT`.
 
     Raises:
-        InputError: a named class is none of the model's, or they leave nothing benign.
+        InputError: the model lacks a named class, or no class is left benign.
     """
     wanted = {name.casefold() for name in (MALIGNANT if named is None else named)}
     found = tuple(name for name in classes if name.casefold() in wanted)
@@ -53,40 +44,33 @@ def malignant_classes(classes: Sequence[str], named: Sequence[str] | None = None
     for name in named:
         if name.casefold() not in known:
             hint = nearest(name, classes) or f"; the classes are {', '.join(classes)}"
-            raise InputError(f"--malignant: there is no class {name!r}{hint}")
+            raise InputError(f"--malignant: the model has no class {name!r}{hint}")
     if not found or len(found) == len(classes):
         raise InputError("--malignant must name some of the classes, and leave at least one benign")
     return found
 
 
 def malignant_section(
-    predictions: Predictions,
-    malignant: Sequence[str],
-    groups: Sequence[str] | None = None,
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    predictions: Predictions, malignant: Sequence[str], bootstrap: Bootstrap
 ) -> dict[str, Any] | None:
-    """Figures of malignant against benign, as the evaluation document holds them.
+    """The evaluation document's section on malignant against benign.
 
     Args:
-        predictions: with known truth.
-        malignant: the malignant classes; without any there is no section.
-        groups: lesion or patient of each image, for the intervals; None where unknown.
-        resamples: number of bootstrap resamples.
-        seed: of the resampling.
+        predictions: of n images.
+        malignant: the malignant classes.
+        bootstrap: the resamples of the images, for the intervals.
 
     Returns:
-        `classes`, `n_malignant`, `n_benign`, the figures of `curves.RANKING`, `operating_points` and `ci95`.
+        `classes`, `n_malignant`, `n_benign`, the figures of `roc.RANKING`, `operating_points` and `ci95`;
+        None without malignant classes.
     """
     if not malignant:
         return None
-    assert predictions.true is not None
     columns = [predictions.classes.index(name) for name in malignant]
     positive = np.isin(predictions.true, columns)
     scores = None if predictions.probabilities is None else predictions.probabilities[:, columns].sum(axis=1)
-    points = operating_points(positive, scores, np.isin(predictions.predicted, columns))
-    called = np.stack([point.called for point in points])
+    points = _operating_points(positive, scores, np.isin(predictions.predicted, columns))
+    called = np.stack([one for _, _, one in points])
 
     def figures(weights: Multiplicities) -> dict[str, Floats]:
         undefined = dict.fromkeys(RANKING, np.full(len(weights), np.nan))
@@ -94,7 +78,7 @@ def malignant_section(
         return ranking | _rates(positive, called, weights)
 
     found = figures(np.ones((1, len(positive)), dtype=np.float32))
-    drawn = over_resamples(figures, len(positive), groups, resamples=resamples, seed=seed)
+    drawn = bootstrap.figures(figures)
     return {
         "classes": list(malignant),
         "n_malignant": int(positive.sum()),
@@ -102,12 +86,12 @@ def malignant_section(
         **{name: number(found[name][0]) for name in RANKING},
         "operating_points": [
             {
-                "name": point.name,
-                "threshold": number(point.threshold),
+                "name": name,
+                "threshold": number(threshold),
                 **{rate: number(found[rate][0, row]) for rate in RATES},
                 "ci95": {rate: bounds(interval(drawn[rate][:, row])) for rate in RATES},
             }
-            for row, point in enumerate(points)
+            for row, (name, threshold, _) in enumerate(points)
         ],
         "ci95": {name: bounds(interval(drawn[name])) for name in RANKING},
     }
@@ -118,23 +102,17 @@ def malignant_warnings(section: dict[str, Any] | None) -> list[str]:
     if section is None or (section["n_malignant"] and section["n_benign"]):
         return []
     missing = "benign" if section["n_malignant"] else "malignant"
-    return [f"no {missing} images: malignant against benign has no curve"]
+    return [f"no {missing} images: malignant against benign has no ROC curve"]
 
 
-def operating_points(positive: Booleans, scores: Floats | None, decided: Booleans) -> list[OperatingPoint]:
-    """The model's own decision, and thresholds that are chosen on these images themselves.
+def _operating_points(positive: Booleans, scores: Floats | None, decided: Booleans) -> list[_OperatingPoint]:
+    """The model's own decision, and thresholds that are chosen on these same images.
 
-    Args:
-        positive: (n,), whether each image is malignant.
-        scores: (n,), the probability of that; None where unknown.
-        decided: (n,), whether the predicted class is malignant.
-
-    Returns:
-        `decision`; `specificity_95`, the most sensitive threshold of at least 95 % specificity;
-        `sensitivity_90`, the most specific one of at least 90 % sensitivity; `youden`, the one with the
-        largest sensitivity + specificity (Youden, *Index for rating diagnostic tests*, 1950).
+    `specificity_95` is the most sensitive threshold of at least 95 % specificity, `sensitivity_90` the most
+    specific one of at least 90 % sensitivity, `youden` the one with the largest sensitivity + specificity
+    (Youden, *Index for rating diagnostic tests*, 1950).
     """
-    points = [OperatingPoint("decision", float("nan"), decided)]
+    points = [("decision", float("nan"), decided)]
     if scores is None or positive.all() or not positive.any():
         return points
     counts = sweep(positive, scores)
@@ -146,19 +124,13 @@ def operating_points(positive: Booleans, scores: Floats | None, decided: Boolean
     }
     for name, place in chosen.items():
         threshold = float(counts.thresholds[place[0]]) if len(place) else float("nan")
-        # No threshold is specific enough when benign images score highest: then nothing is called malignant.
-        points.append(OperatingPoint(name, threshold, scores >= threshold))
+        # If benign images score highest, no threshold is specific enough, and nothing is called malignant.
+        points.append((name, threshold, scores >= threshold))
     return points
 
 
 def _rates(positive: Booleans, called: Booleans, weights: Multiplicities) -> dict[str, Floats]:
-    """Rates of each operating point in each resample: (resamples, points).
-
-    Args:
-        positive: (n,), whether each image is malignant.
-        called: (points, n), whether each image is called so.
-        weights: (resamples, n), the multiplicities.
-    """
+    """Rates of each operating point in each resample, (resamples, points); `called` is (points, n)."""
 
     def count(images: Booleans) -> Floats:
         return (weights @ images.T.astype(np.float32)).astype(np.float64)

@@ -1,17 +1,18 @@
-"""Predictions on a set of images, and their CSV file: `image,y_true,y_pred,` and a column for each class."""
+"""Predictions on labelled images, and their CSV file: `image,y_true,y_pred,` and one column per class."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from skinlesion_cli.common.csv_files import csv_rows, require_distinct, write_csv
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.limits import MAX_CLASSES
-from skinlesion_cli.common.text import nearest, quoted
+from skinlesion_cli.common.settings import nearest
+from skinlesion_cli.common.text import quoted
+from skinlesion_cli.metrics.arrays import Floats, Ints
 
 IMAGE, TRUE, PREDICTED = "image", "y_true", "y_pred"
 SUM_TOLERANCE = 0.01
@@ -19,54 +20,59 @@ SUM_TOLERANCE = 0.01
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predicted and, where they are known, true classes of n images."""
+    """Predicted and true classes of n images."""
 
     images: tuple[str, ...]
     classes: tuple[str, ...]
-    predicted: NDArray[np.int64]
+    predicted: Ints
     """(n,): index into `classes`."""
-    true: NDArray[np.int64] | None = None
-    """(n,): index into `classes`; None where the truth is unknown."""
-    probabilities: NDArray[np.float64] | None = None
-    """(n, classes), each in [0, 1]; None where only decisions are known."""
+    true: Ints
+    """(n,): index into `classes`."""
+    probabilities: Floats | None = None
+    """(n, classes), each in [0, 1]; None if only decisions are known."""
+    logits: Floats | None = None
+    """(n, classes): of the images as they are, before any temperature; None if unknown, as in a CSV file."""
+    temperature: float | None = None
+    """What the logits were divided by to give the probabilities; None if no temperature was fitted."""
 
     def __len__(self) -> int:
         return len(self.images)
 
     def take(self, rows: Sequence[int]) -> "Predictions":
-        """The predictions of some images, by their places; the classes stay as they are."""
-        return Predictions(
+        """The predictions of some images, by index; the classes stay the same."""
+        index = list(rows)
+        return replace(
+            self,
             images=tuple(self.images[row] for row in rows),
-            classes=self.classes,
-            predicted=self.predicted[list(rows)],
-            true=None if self.true is None else self.true[list(rows)],
-            probabilities=None if self.probabilities is None else self.probabilities[list(rows)],
+            predicted=self.predicted[index],
+            true=self.true[index],
+            probabilities=None if self.probabilities is None else self.probabilities[index],
+            logits=None if self.logits is None else self.logits[index],
         )
 
 
 Row = tuple[str, str, str, Sequence[float]]
-"""Image, true class (empty where unknown), predicted class, and the probability of each class, if known."""
+"""Image, true class (empty if unknown), predicted class, and the probability of each class, if known."""
 
 
 def write_predictions(path: Path, predictions: Predictions) -> None:
-    """Write the CSV file, whole or not at all. An unknown truth is an empty cell."""
+    """Write the CSV file, atomically."""
     classes, probabilities = predictions.classes, predictions.probabilities
 
     def rows() -> Iterator[Row]:
         for row, image in enumerate(predictions.images):
-            true = "" if predictions.true is None else classes[predictions.true[row]]
             values = () if probabilities is None else probabilities[row]
-            yield image, true, classes[predictions.predicted[row]], values
+            yield image, classes[predictions.true[row]], classes[predictions.predicted[row]], values
 
     write_rows(path, classes if probabilities is not None else (), rows())
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
-    """Write the CSV file from rows as they come, whole or not at all; none is kept.
+    """Write the CSV file from an iterable of rows, atomically; no row is kept in memory.
 
     Args:
         path: the file.
-        columns: classes whose probabilities each row has.
+        columns: the classes whose probabilities each row has.
         rows: of the file.
     """
     cells = (
@@ -77,20 +83,20 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
 
 
 def read_predictions(path: Path) -> Predictions:
-    """Read predictions made anywhere.
+    """Read a CSV file of predictions, made with any program.
 
-    The columns `image` and `y_true` must be there. Every column beside them and `y_pred` is a class and holds
-    its probability. Without `y_pred` the most probable class is the prediction; without class columns the
-    classes are those that occur.
+    The columns `image` and `y_true` are required. Every column other than these and `y_pred` is a class and
+    contains its probability. Without `y_pred` the most probable class is the prediction; without class
+    columns the classes are those that occur.
 
     Raises:
-        InputError: a missing or doubled column, an unknown class, a missing cell, an image that stands twice,
-            a probability that is no number in [0, 1]; the message names the line.
+        InputError: a missing or duplicate column, an unknown class, an empty cell, a duplicate image, or a
+            probability that is not a number in [0, 1]; the message names the line.
     """
     header, rows = _read_rows(path)
     columns = tuple(name for name in header if name not in (IMAGE, TRUE, PREDICTED))
     if PREDICTED not in header and not columns:
-        raise InputError(f"{path} needs the column {PREDICTED} or a column of probabilities for each class")
+        raise InputError(f"{path} needs the column {PREDICTED} or one column of probabilities per class")
     names = [name for name in (TRUE, PREDICTED) if name in header]
     classes = columns or tuple(sorted({row[name] for row in rows.values() for name in names} - {""}))
     if len(classes) > MAX_CLASSES:
@@ -104,36 +110,17 @@ def read_predictions(path: Path) -> Predictions:
                 if row[name]:
                     what = f"the class {quoted(row[name])}, which has no column{nearest(row[name], classes)}"
                 raise InputError(f"{path}, line {line}: {name} is {what}")
+    labels = {name: np.array([index[row[name]] for row in rows.values()], dtype=np.int64) for name in names}
     probabilities = _probabilities(path, rows, columns) if columns else None
-    if PREDICTED in header:
-        predicted = np.array([index[row[PREDICTED]] for row in rows.values()], dtype=np.int64)
-    else:
-        assert probabilities is not None
-        predicted = probabilities.argmax(axis=1)
-    return Predictions(
-        images=tuple(row[IMAGE] for row in rows.values()),
-        classes=classes,
-        predicted=predicted,
-        true=np.array([index[row[TRUE]] for row in rows.values()], dtype=np.int64),
-        probabilities=probabilities,
-    )
+    if probabilities is not None and PREDICTED not in labels:
+        labels[PREDICTED] = probabilities.argmax(axis=1)
+    images = tuple(row[IMAGE] for row in rows.values())
+    return Predictions(images, classes, labels[PREDICTED], labels[TRUE], probabilities)
 
 
 def _read_rows(path: Path) -> tuple[list[str], dict[int, dict[str, str]]]:
     lines = csv_rows(path, "the predictions in ")
     header = next(lines, (0, []))[1]
-    _check_header(path, header)
-    rows: dict[int, dict[str, str]] = {}
-    for line, cells in lines:
-        if len(cells) != len(header):
-            raise InputError(f"{path}, line {line}: {len(cells)} cells where the header has {len(header)}")
-        rows[line] = dict(zip(header, cells, strict=True))
-    if not rows:
-        raise InputError(f"{path} holds no predictions")
-    return header, rows
-
-
-def _check_header(path: Path, header: Sequence[str]) -> None:
     for name in (IMAGE, TRUE):
         if name not in header:
             raise InputError(
@@ -142,6 +129,14 @@ def _check_header(path: Path, header: Sequence[str]) -> None:
     require_distinct(path, header)
     if "" in header:
         raise InputError(f"{path} has a column without a name")
+    rows: dict[int, dict[str, str]] = {}
+    for line, cells in lines:
+        if len(cells) != len(header):
+            raise InputError(f"{path}, line {line}: {len(cells)} cells where the header has {len(header)}")
+        rows[line] = dict(zip(header, cells, strict=True))
+    if not rows:
+        raise InputError(f"{path} contains no predictions")
+    return header, rows
 
 
 def _check_images(path: Path, rows: dict[int, dict[str, str]]) -> None:
@@ -152,14 +147,12 @@ def _check_images(path: Path, rows: dict[int, dict[str, str]]) -> None:
         first = lines.setdefault(row[IMAGE], line)
         if first != line:
             raise InputError(
-                f"{path}, line {line}: the image {row[IMAGE]} stands on line {first} already; "
-                "leave one line for each image"
+                f"{path}, line {line}: the image {row[IMAGE]} is a duplicate, first on line {first}; "
+                "keep one line per image"
             )
 
 
-def _probabilities(
-    path: Path, rows: dict[int, dict[str, str]], columns: Sequence[str]
-) -> NDArray[np.float64]:
+def _probabilities(path: Path, rows: dict[int, dict[str, str]], columns: Sequence[str]) -> Floats:
     values = np.empty((len(rows), len(columns)))
     for position, (line, row) in enumerate(rows.items()):
         for column, name in enumerate(columns):

@@ -1,8 +1,9 @@
-"""ROC and precision–recall curves of one score, and the figures that are read off them.
+"""ROC and precision–recall curves of one score, and the figures read off them.
 
-A score tells positives from negatives: an image is called positive at a threshold when its score is at least
-that. Definitions as in Fawcett, *An introduction to ROC analysis*, Pattern Recognition Letters 27 (2006). A
-figure is NaN without positives or without negatives, since nothing can be ranked then.
+An image is called positive at a threshold when its score is at least the threshold. Definitions as in
+Fawcett, *An introduction to ROC analysis*, Pattern Recognition Letters 27 (2006). A figure is NaN without
+positives or without negatives. One sweep serves all bootstrap resamples, where scikit-learn's functions take
+one set of weights per call; the tests check every curve and figure against scikit-learn.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from skinlesion_cli.metrics.arrays import Booleans, Floats, Multiplicities, divide
 
 MIN_SENSITIVITY = 0.8
-"""The partial area of the ISIC 2024 challenge lies above this sensitivity."""
+"""The partial area of the ISIC 2024 challenge is the one above this sensitivity."""
 RANKING = (
     "auc",
     "average_precision",
@@ -22,7 +23,7 @@ RANKING = (
     "sensitivity_at_95_specificity",
 )
 """The figures of `ranking_figures`."""
-# A share of a count, such as 5 % of 20, may come out a rounding error below the whole number that it is.
+# A share of a count, such as 5 % of 20, may be a rounding error below the whole number that it should be.
 _ROUNDING = 1e-9
 
 
@@ -34,8 +35,8 @@ def roc_curve(positive: Booleans, scores: Floats) -> tuple[Floats, Floats]:
         scores: (n,), any finite numbers.
 
     Returns:
-        False-positive rate and true-positive rate, each (distinct scores + 1,), rising; all NaN where there
-        are no negatives or no positives respectively.
+        False-positive rate and true-positive rate, each (distinct scores + 1,), rising; all NaN without
+        negatives or without positives, respectively.
     """
     hits, false_alarms = _counts_at_thresholds(positive, scores)
     hits, false_alarms = np.concatenate([[0.0], hits]), np.concatenate([[0.0], false_alarms])
@@ -43,10 +44,10 @@ def roc_curve(positive: Booleans, scores: Floats) -> tuple[Floats, Floats]:
 
 
 def precision_recall_curve(positive: Booleans, scores: Floats) -> tuple[Floats, Floats]:
-    """The precision–recall curve: a point for each distinct score as the threshold, the highest first.
+    """The precision–recall curve: one point per distinct score as the threshold, the highest first.
 
-    There is no point at recall 0 unless the highest score is a negative's: without any answer there is no
-    precision.
+    There is no point at recall 0 unless the highest score is a negative's: with nothing called positive,
+    precision is undefined.
 
     Args:
         positive: (n,), whether each image is positive.
@@ -59,33 +60,9 @@ def precision_recall_curve(positive: Booleans, scores: Floats) -> tuple[Floats, 
     return divide(hits, hits[-1:].sum()), hits / (hits + false_alarms)
 
 
-def roc_auc(positive: Booleans, scores: Floats) -> float:
-    """Area under the ROC curve, in [0, 1]; a pair of equal scores counts half."""
-    return float(_area(sweep(positive, scores), 0.0)[0])
-
-
-def average_precision(positive: Booleans, scores: Floats) -> float:
-    """Precision, averaged over the recall: Σ (R_k − R_(k−1)) P_k, in [0, 1]; nothing is interpolated."""
-    return float(_average_precision(sweep(positive, scores))[0])
-
-
-def sensitivity_at_specificity(positive: Booleans, scores: Floats, specificity: float) -> float:
-    """The largest sensitivity, in [0, 1], of the thresholds whose specificity is at least the given one."""
-    return float(_sensitivity(sweep(positive, scores), specificity)[0])
-
-
-def partial_auc(positive: Booleans, scores: Floats, min_sensitivity: float = MIN_SENSITIVITY) -> float:
-    """Area below the ROC curve and above a sensitivity, in [0, 1 − min_sensitivity]; not rescaled.
-
-    With 0.8 this is the score of the ISIC 2024 challenge (*SLICE-3D*, Kaggle 2024), which computes it as the
-    area below the curve with both axes turned round, up to a rate of 0.2.
-    """
-    return float(_area(sweep(positive, scores), min_sensitivity)[0])
-
-
 @dataclass(frozen=True)
 class Sweep:
-    """Counts while the threshold sinks through the distinct scores of the positives, in each resample.
+    """Counts in each resample while the threshold falls through the distinct scores of the positives.
 
     Sensitivity rises nowhere else, so all figures follow from these thresholds alone.
     """
@@ -111,6 +88,40 @@ class Sweep:
         """(resamples, thresholds): whether the sensitivity is at least the given one."""
         return self.hits >= (sensitivity * self.positives - _ROUNDING)[:, None]
 
+    def area(self, min_sensitivity: float = 0.0) -> Floats:
+        """(resamples,): area under the ROC curve above a sensitivity, in [0, 1 − min_sensitivity].
+
+        A pair of equal scores counts half. With 0.8 it is the score of the ISIC 2024 challenge (*SLICE-3D*,
+        Kaggle 2024), which flips both axes and takes the area up to a rate of 0.2.
+        """
+        gained = np.diff(self.hits, axis=1, prepend=0.0)
+        # A step between tied scores is a slope: negatives are passed evenly while the positives are.
+        passed = (self.above + self.up_to) / 2
+        if min_sensitivity > 0:
+            unwanted = min_sensitivity * self.positives[:, None] - (self.hits - gained)
+            lost = np.clip(unwanted, 0.0, gained)
+            share = np.divide(lost, gained, out=np.zeros_like(lost), where=gained > 0)
+            passed += (self.up_to - self.above) / 2 * share
+            gained -= lost
+        kept = (gained * (self.negatives[:, None] - passed)).sum(axis=1)
+        area: Floats = divide(kept, self.positives * self.negatives)
+        return area
+
+    def average_precision(self) -> Floats:
+        """(resamples,): Σ (R_k − R_(k−1)) P_k, in [0, 1], R recall and P precision; not interpolated."""
+        gained = np.diff(self.hits, axis=1, prepend=0.0)
+        called = self.hits + self.up_to
+        precision = np.divide(self.hits, called, out=np.zeros_like(called), where=called > 0)
+        return self._where_defined(divide((gained * precision).sum(axis=1), self.positives))
+
+    def sensitivity(self, specificity: float) -> Floats:
+        """(resamples,): the largest sensitivity among the thresholds with at least the given specificity."""
+        reached = np.where(self.specific(specificity), self.hits, 0.0).max(axis=1, initial=0.0)
+        return self._where_defined(divide(reached, self.positives))
+
+    def _where_defined(self, figures: Floats) -> Floats:
+        return np.where((self.positives > 0) & (self.negatives > 0), figures, np.nan)
+
 
 def sweep(positive: Booleans, scores: Floats, weights: Multiplicities | None = None) -> Sweep:
     """Count positives and negatives along the falling threshold.
@@ -118,7 +129,7 @@ def sweep(positive: Booleans, scores: Floats, weights: Multiplicities | None = N
     Args:
         positive: (n,), whether each image is positive.
         scores: (n,), any finite numbers.
-        weights: (resamples, n), the multiplicities; None for one resample that holds each image once.
+        weights: (resamples, n), the multiplicities; None for one resample that contains each image once.
     """
     weights = np.ones((1, len(scores)), dtype=np.float32) if weights is None else weights
     falling = np.argsort(-scores, kind="stable")
@@ -143,11 +154,11 @@ def ranking_figures(
     """The figures named in `RANKING`, each (resamples,); the arguments are those of `sweep`."""
     counts = sweep(positive, scores, weights)
     return {
-        "auc": _area(counts, 0.0),
-        "average_precision": _average_precision(counts),
-        "partial_auc": _area(counts, MIN_SENSITIVITY),
-        "sensitivity_at_90_specificity": _sensitivity(counts, 0.90),
-        "sensitivity_at_95_specificity": _sensitivity(counts, 0.95),
+        "auc": counts.area(),
+        "average_precision": counts.average_precision(),
+        "partial_auc": counts.area(MIN_SENSITIVITY),
+        "sensitivity_at_90_specificity": counts.sensitivity(0.90),
+        "sensitivity_at_95_specificity": counts.sensitivity(0.95),
     }
 
 
@@ -162,45 +173,10 @@ def _counts_at_thresholds(positive: Booleans, scores: Floats) -> tuple[Floats, F
 def _running_counts(weights: Multiplicities, order: NDArray[np.intp]) -> NDArray[np.int32]:
     """(resamples, len(order) + 1): images among the first 0, 1, 2, … of the order."""
     counts = np.zeros((len(weights), len(order) + 1), dtype=np.int32)
-    # Whole numbers are summed five times as fast as floats, whose additions wait for one another.
+    # Cumulative sums of integers are five times as fast as those of floats.
     np.cumsum(np.take(weights, order, axis=1).astype(np.int32), axis=1, out=counts[:, 1:])
     return counts
 
 
 def _columns(counts: NDArray[np.int32], columns: NDArray[np.intp]) -> Floats:
     return np.take(counts, columns, axis=1).astype(np.float64)
-
-
-def _area(counts: Sweep, min_sensitivity: float) -> Floats:
-    """Area below the ROC curve and above a sensitivity: the mean specificity over that sensitivity."""
-    gained = np.diff(counts.hits, axis=1, prepend=0.0)
-    # A step between tied scores is a slope: the negatives are passed evenly while the positives are.
-    passed = (counts.above + counts.up_to) / 2
-    if min_sensitivity > 0:
-        unwanted = min_sensitivity * counts.positives[:, None] - (counts.hits - gained)
-        lost = np.clip(unwanted, 0.0, gained)
-        passed += (
-            (counts.up_to - counts.above)
-            / 2
-            * np.divide(lost, gained, out=np.zeros_like(lost), where=gained > 0)
-        )
-        gained -= lost
-    kept = (gained * (counts.negatives[:, None] - passed)).sum(axis=1)
-    area: Floats = divide(kept, counts.positives * counts.negatives)
-    return area
-
-
-def _average_precision(counts: Sweep) -> Floats:
-    gained = np.diff(counts.hits, axis=1, prepend=0.0)
-    answers = counts.hits + counts.up_to
-    precision = np.divide(counts.hits, answers, out=np.zeros_like(answers), where=answers > 0)
-    return _where_defined(counts, divide((gained * precision).sum(axis=1), counts.positives))
-
-
-def _sensitivity(counts: Sweep, specificity: float) -> Floats:
-    reached = np.where(counts.specific(specificity), counts.hits, 0.0).max(axis=1, initial=0.0)
-    return _where_defined(counts, divide(reached, counts.positives))
-
-
-def _where_defined(counts: Sweep, figures: Floats) -> Floats:
-    return np.where((counts.positives > 0) & (counts.negatives > 0), figures, np.nan)

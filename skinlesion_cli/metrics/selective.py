@@ -1,26 +1,28 @@
-"""Selective prediction: answering only where the model is sure, and what that buys.
+"""Selective prediction: predicting only where the model is confident, and what that gains.
 
-A threshold on the confidence splits the images into answered ones (at or above it) and declined ones.
-Coverage is the share that is answered, risk the share of wrong answers among them (Geifman and El-Yaniv,
-*Selective Classification for Deep Neural Networks*, NeurIPS 2017).
+A threshold on the confidence splits the images into answered ones (at or above it) and rejected ones.
+Coverage is the share that is answered, risk the error rate among them (Geifman and El-Yaniv, *Selective
+Classification for Deep Neural Networks*, NeurIPS 2017).
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from skinlesion_cli.metrics.arrays import Floats, Ints
-from skinlesion_cli.metrics.bootstrap import RESAMPLES, image_multiplicities, interval
+from skinlesion_cli.metrics.arrays import Floats, Ints, bounds, divide, number
+from skinlesion_cli.metrics.bootstrap import Bootstrap, interval
 from skinlesion_cli.metrics.calibration import confidence_and_hits
-from skinlesion_cli.metrics.documents import bounds, number
 from skinlesion_cli.metrics.predictions import Predictions
-from skinlesion_cli.metrics.resampling import resampled_means
 
 # Of the curve in a document: one for each percent of coverage.
 POINTS = 101
+TARGET = (
+    *("threshold", "validation_coverage", "validation_accuracy"),
+    *("coverage", "accuracy_reached", "answered", "ci95"),
+)
+"""The figures of `target_document`."""
 
 
 @dataclass(frozen=True)
@@ -33,15 +35,15 @@ class Threshold:
     accuracy: float
     """Of the answered images."""
     n: int
-    """How many were answered."""
+    """Number of answered images."""
 
 
 def risk_coverage(confidence: Floats, hits: Floats) -> tuple[Floats, Floats]:
     """Coverage and risk at every threshold that makes a difference.
 
     Args:
-        confidence: (n,), higher is surer.
-        hits: (n,), 1 where the answer is right, else 0.
+        confidence: (n,), in any units.
+        hits: (n,), 1 for a correct prediction, else 0.
 
     Returns:
         Two arrays (distinct confidences,), from the highest threshold to the lowest, where coverage is 1.
@@ -58,32 +60,24 @@ def area_under_risk_coverage(coverage: Floats, risk: Floats) -> float:
     Classifiers*, ICLR 2019, with one threshold for images of equal confidence. As a sum over the curve it is
     Σ_j (coverage_j − coverage_{j−1}) risk_j. Lower is better.
 
-    Args:
-        coverage: (points,), rising to 1, as `risk_coverage` gives it.
-        risk: (points,).
-
-    Returns:
-        From 0 to 1; NaN for no images.
+    Coverage and risk are those of `risk_coverage`. The area is from 0 to 1; NaN for no images.
     """
     return float((np.diff(coverage, prepend=0.0) * risk).sum()) if len(coverage) else math.nan
 
 
 def threshold_for_accuracy(confidence: Floats, hits: Floats, target: float) -> Threshold | None:
-    """The lowest threshold at which the answered images are right in at least a share `target`.
+    """The lowest threshold at which at least a share `target` of the answered images is right.
 
-    To be chosen on validation images. Since it is the best of many, other images reach the target only
-    about; no guarantee goes with it.
+    To be chosen on validation images. Since it is the best of many thresholds, other images reach the target
+    only approximately; there is no guarantee.
 
     Args:
         confidence: (n,).
-        hits: (n,), 1 where the answer is right, else 0.
-        target: accuracy to reach, from 0 to 1.
-
-    Returns:
-        The threshold; None where none reaches the target.
+        hits: (n,), 1 for a correct prediction, else 0.
+        target: accuracy to reach, from 0 to 1. None is returned if no threshold reaches it.
     """
     values, answered, right = _at_every_threshold(confidence, hits)
-    # Quotients of counts, so that nine of ten reach 0.9: one minus the risk would miss it by a rounding.
+    # Quotients of counts, so that nine of ten reach 0.9: one minus the risk is a rounding error below it.
     reached = np.flatnonzero(right / answered >= target)
     if not len(reached):
         return None
@@ -93,7 +87,7 @@ def threshold_for_accuracy(confidence: Floats, hits: Floats, target: float) -> T
 
 
 def at_threshold(confidence: Floats, hits: Floats, threshold: float) -> tuple[float, float, int]:
-    """Coverage, accuracy of the answered images (NaN where there are none) and their number."""
+    """Coverage, accuracy of the answered images (NaN if there are none) and their number."""
     answered = confidence >= threshold
     n = int(answered.sum())
     return n / len(confidence), float(hits[answered].mean()) if n else math.nan, n
@@ -101,23 +95,18 @@ def at_threshold(confidence: Floats, hits: Floats, threshold: float) -> tuple[fl
 
 def selective_document(
     predictions: Predictions,
+    bootstrap: Bootstrap,
     target: float | None = None,
     validation: Predictions | None = None,
-    groups: Sequence[str] | None = None,
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
 ) -> dict[str, Any]:
-    """What `--json` and metrics.json say of selective prediction.
+    """The evaluation document's section on selective prediction.
 
     Args:
-        predictions: with known truth; with the final probabilities.
-        target: accuracy to reach by declining; None for none.
-        validation: predictions of the same model on the images that the threshold is chosen on. A target
-            needs them.
-        groups: lesion or patient of each image, for the intervals; None takes images as independent.
-        resamples: number of resamples.
-        seed: of the resampling.
+        predictions: with the final probabilities.
+        bootstrap: the resamples of the images, for the intervals.
+        target: accuracy of the answered images to reach; None for no target.
+        validation: predictions of the same model on the images that the threshold is chosen on; required for
+            a target.
 
     Returns:
         `aurc` and its `ci95`, `risk_coverage` (at most 101 points of coverage and risk), and `target` (see
@@ -128,66 +117,46 @@ def selective_document(
         ValueError: a target without validation predictions.
     """
     if target is not None and validation is None:
-        raise ValueError("a threshold is chosen on validation predictions, and there are none")
-    if predictions.probabilities is None:
+        raise ValueError("a threshold is chosen on validation predictions, and none were given")
+    found, of_validation = confidence_and_hits(predictions), validation and confidence_and_hits(validation)
+    if found is None:
         return {"aurc": None, "ci95": {"aurc": None}, "risk_coverage": [], "target": None}
-    confidence, hits = confidence_and_hits(predictions)
-    coverage, risk = risk_coverage(confidence, hits)
-    drawn = _resampled_area(confidence, hits, groups, resamples, seed)
+    coverage, risk = risk_coverage(*found)
     document: dict[str, Any] = {
         "aurc": number(area_under_risk_coverage(coverage, risk)),
-        "ci95": {"aurc": bounds(interval(drawn))},
+        "ci95": {"aurc": bounds(interval(_resampled_area(*found, bootstrap)))},
         "risk_coverage": _thinned(coverage, risk),
         "target": None,
     }
-    if target is not None and validation is not None:
-        threshold = threshold_for_accuracy(*confidence_and_hits(validation), target)
-        document["target"] = target_document(
-            predictions, target, threshold, groups, resamples=resamples, seed=seed
-        )
+    if target is not None:
+        threshold = threshold_for_accuracy(*of_validation, target) if of_validation else None
+        document["target"] = target_document(*found, target, threshold, bootstrap)
     return document
 
 
 def target_document(
-    predictions: Predictions,
-    target: float,
-    threshold: Threshold | None,
-    groups: Sequence[str] | None = None,
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    confidence: Floats, hits: Floats, target: float, threshold: Threshold | None, bootstrap: Bootstrap
 ) -> dict[str, Any]:
     """What a threshold that was chosen on other images does on these.
 
     Args:
-        predictions: with known truth and the final probabilities.
-        target: the accuracy that it was chosen for.
-        threshold: the threshold; None where none reached the target.
-        groups: lesion or patient of each image, for the intervals; None takes images as independent.
-        resamples: number of resamples.
-        seed: of the resampling.
+        confidence: (n,).
+        hits: (n,), 1 for a correct prediction, else 0.
+        target: the accuracy that the threshold was chosen for.
+        threshold: the threshold; None if none reached the target.
+        bootstrap: the resamples of the images, for the intervals.
 
     Returns:
-        `accuracy`, the target; `threshold`; `validation_coverage` and `validation_accuracy`, where it was
-        chosen; `coverage` and `accuracy_reached` on these images, their `ci95`, and how many were
-        `answered`. Figures without a threshold are None, and so is the interval of an accuracy of 0 or 1,
-        which every resample would repeat however few the images.
+        `accuracy`, the target; `threshold`; `validation_coverage` and `validation_accuracy`, of the images
+        that it was chosen on; `coverage` and `accuracy_reached` on these images, their `ci95`, and how many
+        were `answered`. Figures without a threshold are None, and so is the interval of an accuracy of 0 or
+        1, which every resample would repeat however few the images.
     """
     if threshold is None:
-        undefined = (
-            "threshold",
-            "validation_coverage",
-            "validation_accuracy",
-            "coverage",
-            "accuracy_reached",
-        )
-        return {"accuracy": target, **dict.fromkeys((*undefined, "answered", "ci95"))}
-    confidence, hits = confidence_and_hits(predictions)
+        return {"accuracy": target, **dict.fromkeys(TARGET)}
     coverage, accuracy, n = at_threshold(confidence, hits, threshold.confidence)
     answered = (confidence >= threshold.confidence).astype(np.float64)
-    columns = np.column_stack([answered, answered * hits])
-    share, right = resampled_means(columns, groups, resamples=resamples, seed=seed).T
-    reached = np.divide(right, share, out=np.full_like(share, np.nan), where=share > 0)
+    share, right = bootstrap.means(np.column_stack([answered, answered * hits])).T
     return {
         "accuracy": target,
         "threshold": threshold.confidence,
@@ -198,7 +167,7 @@ def target_document(
         "answered": n,
         "ci95": {
             "coverage": bounds(interval(share)),
-            "accuracy_reached": bounds(interval(reached)) if 0 < accuracy < 1 else None,
+            "accuracy_reached": bounds(interval(divide(right, share))) if 0 < accuracy < 1 else None,
         },
     }
 
@@ -210,30 +179,28 @@ def _at_every_threshold(confidence: Floats, hits: Floats) -> tuple[Floats, Ints,
 
 
 def _order(confidence: Floats) -> tuple[Ints, Ints]:
-    """Images from sure to unsure, and the places in that order at which a run of equals ends."""
+    """Images by falling confidence, and the positions in that order at which a run of equals ends."""
     order = np.argsort(-confidence, kind="stable")
     ends = np.diff(confidence[order], append=-np.inf) != 0
     return order, np.flatnonzero(ends)
 
 
-def _resampled_area(
-    confidence: Floats, hits: Floats, groups: Sequence[str] | None, resamples: int, seed: int
-) -> Floats:
+def _resampled_area(confidence: Floats, hits: Floats, bootstrap: Bootstrap) -> Floats:
     """The area of each resample: (resamples,)."""
     order, last = _order(confidence)
-    # Single precision halves the memory and counts exactly to 16 million.
+    # Single precision halves the memory and counts exactly up to 16 million.
     errors = (1.0 - hits[order]).astype(np.float32)
     areas = []
-    for weights in image_multiplicities(len(confidence), groups, resamples, seed):
+    for weights in bootstrap.blocks():
         ordered = weights[:, order]
         answered = np.cumsum(ordered, axis=1)[:, last]
         wrong = np.cumsum(ordered * errors, axis=1)[:, last]
         risk = np.divide(wrong, answered, out=np.zeros_like(wrong), where=answered > 0)
-        # A run that a resample lacks answers nobody new, and so weighs nothing.
+        # A run that a resample lacks answers no new image, and so has no weight.
         areas.append((np.diff(answered, axis=1, prepend=np.float32(0)) * risk).sum(axis=1) / answered[:, -1])
     return np.concatenate(areas).astype(np.float64)
 
 
 def _thinned(coverage: Floats, risk: Floats) -> list[list[float]]:
-    places = np.unique(np.searchsorted(coverage, np.arange(POINTS) / (POINTS - 1)))
-    return [[float(coverage[i]), float(risk[i])] for i in places]
+    positions = np.unique(np.searchsorted(coverage, np.arange(POINTS) / (POINTS - 1)))
+    return [[float(coverage[i]), float(risk[i])] for i in positions]

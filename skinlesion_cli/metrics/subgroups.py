@@ -1,7 +1,7 @@
 """Figures within blocks of a set of images: those of one data set, one camera, one clinic.
 
-Classes that differ in their source can be told apart by the source. A figure over all sources then flatters a
-model; the figures within each do not.
+If classes differ in their source, a model can tell them apart by the source. A figure over all sources then
+flatters the model; the figures within each source do not.
 """
 
 import math
@@ -10,47 +10,39 @@ from typing import Any
 
 import numpy as np
 
-from skinlesion_cli.metrics.bootstrap import RESAMPLES, interval, resampled_figures
-from skinlesion_cli.metrics.classification import SUMMARY, score
-from skinlesion_cli.metrics.documents import bounds, number
+from skinlesion_cli.metrics.arrays import bounds, number
+from skinlesion_cli.metrics.bootstrap import Bootstrap, interval
+from skinlesion_cli.metrics.classification import SUMMARY, figures, score
 from skinlesion_cli.metrics.predictions import Predictions
 
 
 def block_section(
-    predictions: Predictions,
-    sources: Sequence[str] | None,
-    groups: Sequence[str] | None = None,
-    *,
-    resamples: int = RESAMPLES,
-    seed: int = 0,
+    predictions: Predictions, sources: Sequence[str] | None, bootstrap: Bootstrap
 ) -> dict[str, Any] | None:
-    """Summary figures within each block, as the evaluation document holds them.
+    """The evaluation document's section of summary figures within each block.
 
-    Answers stay as they are: an image that is given a class of another block counts as wrong. Means over the
-    classes are over those that have images in the block.
+    Predictions stay as they are: an image that is given a class of another block counts as wrong. Means over
+    the classes are over those that have images in the block.
 
     Args:
-        predictions: with known truth.
-        sources: block of each image, an empty text for one that is in none; None where unknown.
-        groups: lesion or patient of each image, for the intervals; None where unknown.
-        resamples: number of bootstrap resamples.
-        seed: of the resampling.
+        predictions: of n images.
+        sources: block of each image, an empty text for one without a block; None if unknown.
+        bootstrap: the resamples of the images, for the intervals.
 
     Returns:
-        By source: `n`, `classes`, the figures of `metrics.SUMMARY` and `ci95`.
+        By source: `n`, `classes`, the figures of `classification.SUMMARY` and `ci95`.
     """
     if sources is None:
         return None
     blocks = {}
     for name in sorted(set(sources) - {""}):
         rows = [row for row, source in enumerate(sources) if source == name]
-        of_groups = None if groups is None else [groups[row] for row in rows]
-        blocks[name] = _block(predictions.take(rows), of_groups, resamples, seed)
+        blocks[name] = _block(predictions.take(rows), bootstrap.take(rows))
     return blocks
 
 
 def block_warnings(blocks: Mapping[str, Any] | None, summary: Mapping[str, float]) -> list[str]:
-    """Which figures are undefined in a block, though they are defined over all images.
+    """Which figures are undefined in a block although they are defined over all images.
 
     Args:
         blocks: of `block_section`.
@@ -64,13 +56,10 @@ def block_warnings(blocks: Mapping[str, Any] | None, summary: Mapping[str, float
     return found
 
 
-def _block(
-    predictions: Predictions, groups: Sequence[str] | None, resamples: int, seed: int
-) -> dict[str, Any]:
-    assert predictions.true is not None
+def _block(predictions: Predictions, bootstrap: Bootstrap) -> dict[str, Any]:
     present = np.unique(predictions.true).tolist()
     summary = score(predictions, present).summary
-    drawn = resampled_figures(predictions, groups, labels=present, resamples=resamples, seed=seed)
+    drawn = bootstrap.figures(lambda weights: figures(predictions, weights, present))
     return {
         "n": len(predictions),
         "classes": [predictions.classes[label] for label in present],

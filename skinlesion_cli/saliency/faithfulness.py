@@ -14,10 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from skinlesion_cli.metrics.arrays import Floats
-from skinlesion_cli.metrics.bootstrap import RESAMPLES, interval
-from skinlesion_cli.metrics.documents import bounds
-from skinlesion_cli.metrics.resampling import resampled_means
+from skinlesion_cli.metrics.arrays import Floats, bounds
+from skinlesion_cli.metrics.bootstrap import RESAMPLES, Bootstrap, interval
 
 STEPS = 32
 """Number of equal steps in which all pixels are removed or inserted."""
@@ -152,9 +150,10 @@ def summarise(measured: Sequence[Faithfulness], groups: Sequence[str], unit: str
         unit: what a group is: "images" or "groups".
 
     Returns:
-        `n`, the number of maps; `ci95_method` and `resampling_unit`; and `mean` and `ci95` (None for a single
-        group) of each figure of `Faithfulness`, and of `deletion_beats_random` and `insertion_beats_random`,
-        the share of maps that are better than random, where ties count half.
+        `n`, the number of maps; for each figure of `Faithfulness`, and for `deletion_beats_random` and
+        `insertion_beats_random`, the share of maps that do better than random, ties counting half: its
+        `mean` and its `ci95`, None where there is but one group; `ci95_method`; and
+        `resampling_unit`.
     """
     own = np.array([astuple(one) for one in measured])
     won = np.sign([own[:, 2] - own[:, 0], own[:, 1] - own[:, 3]]).T / 2 + 0.5
@@ -163,7 +162,11 @@ def summarise(measured: Sequence[Faithfulness], groups: Sequence[str], unit: str
     # certain.
     unknown = [(float("nan"), float("nan"))] * columns.shape[1]
     several = len(set(groups)) > 1
-    intervals = [interval(column) for column in resampled_means(columns, groups).T] if several else unknown
+    intervals = (
+        [interval(column) for column in Bootstrap(len(columns), groups).means(columns).T]
+        if several
+        else unknown
+    )
     names = [field.name for field in fields(Faithfulness)]
     names += ["deletion_beats_random", "insertion_beats_random"]
     figures = {

@@ -16,9 +16,10 @@ from skinlesion_cli.common.errors import InputError, SkinLesionError
 from skinlesion_cli.common.text import nearest
 from skinlesion_cli.data.eval_views import view
 from skinlesion_cli.data.images import Frame, centre_frame, read_image
-from skinlesion_cli.inference.backend import Answers, require_finite
+from skinlesion_cli.inference.backend import require_finite
 from skinlesion_cli.inference.predictor import Predictor
 from skinlesion_cli.inference.torch_backend import TorchBackend
+from skinlesion_cli.metrics.calibration import softmax
 from skinlesion_cli.models.model_info import NEEDS_GRADIENTS
 from skinlesion_cli.saliency.cam_methods import DEFAULT_METHOD, METHODS, require_method
 from skinlesion_cli.saliency.faithfulness import Faithfulness, Probabilities, faithfulness
@@ -99,8 +100,8 @@ def explain_classes(
         lambda logits: wanted or torch.topk(logits, min(top, len(classes))).indices.tolist(),
         method,
     )
-    probabilities = backend.probabilities_of(logits[None])[0]
-    require_finite(Answers(probabilities[None]))
+    probabilities = softmax(logits.cpu().numpy(), predictor.temperature)
+    require_finite(probabilities)
     explanations = []
     for index, map_ in maps.items():
         heat = enlarged(map_, backend.img_size)
@@ -116,7 +117,11 @@ def explain_classes(
                 method=method,
                 raw=map_.float().cpu().numpy(),
                 faithfulness=faithfulness(
-                    probability_of(backend, index), pixels, heat, tuple(map_.shape), seed=seed
+                    probability_of(backend, index, predictor.temperature),
+                    pixels,
+                    heat,
+                    tuple(map_.shape),
+                    seed=seed,
                 )
                 if measured
                 else None,
@@ -185,6 +190,6 @@ def enlarged(map_: torch.Tensor, side: int) -> NDArray[np.float32]:
     return scaled
 
 
-def probability_of(backend: TorchBackend, index: int) -> Probabilities:
-    """The calibrated probability of one class, as a function of uint8 views (n, 3, side, side)."""
-    return lambda images: backend.probabilities_of(backend.logits(torch.from_numpy(images)))[:, index]
+def probability_of(backend: TorchBackend, index: int, temperature: float | None = None) -> Probabilities:
+    """The calibrated probability of one class, as a function of a batch of bytes (n, 3, side, side)."""
+    return lambda images: softmax(backend.outputs(images).logits, temperature)[:, index]

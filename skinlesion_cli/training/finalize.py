@@ -56,7 +56,7 @@ def finish(
     linear = has_linear_head(backend.model, backend.img_size)
 
     def looked_at(paths: Sequence[Path], task: str) -> tuple[Features, NDArray[np.float64]]:
-        return _features_and_probabilities(
+        return _features_and_logits(
             backend,
             paths,
             linear=linear,
@@ -66,10 +66,10 @@ def finish(
             on_event=on_event,
         )
 
-    of_val, probabilities = looked_at(val.paths, "calibrating")
+    of_val, logits = looked_at(val.paths, "calibrating")
     index = np.array([checkpoint.classes.index(name) for name in val.classes])
-    temperature = fit_temperature(probabilities, index[np.array(val.labels)])
-    novelty, limit = None, None
+    temperature = fit_temperature(logits, index[np.array(val.labels)])
+    novelty = None
     if linear:
         of_train, _ = looked_at(evenly(train.paths, IMAGES), "learning what is familiar")
         novelty, limit = fit_ood_detector(of_train, of_val)
@@ -83,7 +83,7 @@ def finish(
     )
 
 
-def _features_and_probabilities(
+def _features_and_logits(
     backend: TorchBackend,
     paths: Sequence[Path],
     *,
@@ -93,8 +93,8 @@ def _features_and_probabilities(
     task: str,
     on_event: OnEvent,
 ) -> tuple[Features, NDArray[np.float64]]:
-    """Features (n, d), of width 0 where the head is not linear, and probabilities (n, classes)."""
-    features, probabilities, done = [], [], 0
+    """Features (n, d), of width 0 where the head is not linear, and logits (n, classes)."""
+    features, all_logits, done = [], [], 0
     for batch in viewed_batches(paths, img_size=backend.img_size, batch_size=batch_size, workers=workers):
         if batch.fault:
             raise UnreadableImageError(f"{batch.fault}; mend or remove it, then --resume")
@@ -103,7 +103,7 @@ def _features_and_probabilities(
             backend.features(pixels) if linear else (torch.empty(len(pixels), 0), backend.logits(pixels))
         )
         features.append(seen.cpu().numpy())
-        probabilities.append(backend.probabilities_of(logits))
+        all_logits.append(logits.cpu().double().numpy())
         done += len(pixels)
         on_event(ImagesDone(task, done, len(paths)))
-    return np.concatenate(features), np.concatenate(probabilities)
+    return np.concatenate(features), np.concatenate(all_logits)

@@ -13,20 +13,20 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
-from skinlesion_cli.metrics.bootstrap import interval, resampled_summary
+from skinlesion_cli.metrics.bootstrap import Bootstrap, interval
 from skinlesion_cli.metrics.calibration import (
     FIGURES,
     calibration_document,
     confidence_and_hits,
     reliability,
 )
-from skinlesion_cli.metrics.classification import SUMMARY, score
+from skinlesion_cli.metrics.classification import SUMMARY, figures, score
 from skinlesion_cli.metrics.paired import Pair, compare
 from skinlesion_cli.metrics.predictions import Predictions
-from skinlesion_cli.metrics.resampling import resampled_means
 from skinlesion_cli.metrics.selective import area_under_risk_coverage, risk_coverage, selective_document
 
 CLASSES = ("a", "b", "c", "d")
@@ -95,8 +95,9 @@ def scores_coverage(
     def intervals(random: np.random.Generator) -> Intervals:
         predictions, groups = source.draw(n, random)
         seed = int(random.integers(2**32))
-        drawn = resampled_summary(predictions, groups if by_group else None, resamples=resamples, seed=seed)
-        return {name: interval(values) for name, values in drawn.items()}
+        bootstrap = Bootstrap(len(predictions), groups if by_group else None, resamples=resamples, seed=seed)
+        drawn = bootstrap.figures(partial(figures, predictions))
+        return {name: interval(drawn[name]) for name in SUMMARY}
 
     return coverage_of(truth, simulations, intervals)
 
@@ -104,25 +105,32 @@ def scores_coverage(
 def calibration_coverage(source: Source, n: int, simulations: int, resamples: int) -> dict[str, float]:
     """Coverage of the calibration figures and of AURC, and of the plain percentile interval of the error."""
     many, _ = source.draw(MANY, np.random.default_rng(10**6))
-    found = calibration_document(many, None, resamples=1)["before"]
-    area = area_under_risk_coverage(*risk_coverage(*confidence_and_hits(many)))
+    found = calibration_document(many, Bootstrap(len(many), resamples=1))["before"]
+    area = area_under_risk_coverage(*risk_coverage(*_confidence_and_hits(many)))
 
     def intervals(random: np.random.Generator) -> Intervals:
         predictions, _ = source.draw(n, random)
         seed = int(random.integers(2**32))
-        ci95 = calibration_document(predictions, None, resamples=resamples, seed=seed)["before"]["ci95"]
-        ci95["ece, percentile"] = _percentile_of_error(predictions, resamples, seed)
-        return ci95 | selective_document(predictions, resamples=resamples, seed=seed)["ci95"]
+        bootstrap = Bootstrap(len(predictions), resamples=resamples, seed=seed)
+        ci95 = calibration_document(predictions, bootstrap)["before"]["ci95"]
+        ci95["ece, percentile"] = _percentile_of_error(predictions, bootstrap)
+        return ci95 | selective_document(predictions, bootstrap)["ci95"]
 
     truth = {name: found[name] for name in FIGURES} | {"aurc": area}
     return coverage_of(truth, simulations, intervals)
 
 
-def _percentile_of_error(predictions: Predictions, resamples: int, seed: int) -> tuple[float, float]:
-    confidence, hits = confidence_and_hits(predictions)
+def _confidence_and_hits(predictions: Predictions) -> tuple[np.ndarray, np.ndarray]:
+    found = confidence_and_hits(predictions)
+    assert found is not None
+    return found
+
+
+def _percentile_of_error(predictions: Predictions, bootstrap: Bootstrap) -> tuple[float, float]:
+    confidence, hits = _confidence_and_hits(predictions)
     bins = [(confidence > one.low) & (confidence <= one.high) for one in reliability(confidence, hits)]
     gaps = np.stack(bins, axis=1) * (hits - confidence)[:, None]
-    return interval(np.abs(resampled_means(gaps, resamples=resamples, seed=seed)).sum(axis=1))
+    return interval(np.abs(bootstrap.means(gaps)).sum(axis=1))
 
 
 def difference_coverage(
@@ -145,9 +153,11 @@ def difference_coverage(
 
     def intervals(random: np.random.Generator) -> Intervals:
         pair = draw(n, random)
-        found = compare(pair, resamples=resamples, seed=int(random.integers(2**32)))["differences"]
+        seed = int(random.integers(2**32))
+        found = compare(pair, Bootstrap(len(pair.a), resamples=resamples, seed=seed))["differences"]
         drawn = [
-            resampled_summary(one, resamples=resamples, seed=i) for i, one in enumerate((pair.a, pair.b))
+            Bootstrap(len(one), resamples=resamples, seed=i).figures(partial(figures, one))
+            for i, one in enumerate((pair.a, pair.b))
         ]
         for name, one in found.items():
             low, high = interval(drawn[1][name] - drawn[0][name])

@@ -23,8 +23,7 @@ from skinlesion_cli.data.manifest import origins_of
 from skinlesion_cli.data.splits import evenly, read_split
 from skinlesion_cli.inference.predictor import load_predictor
 from skinlesion_cli.inference.torch_backend import TorchBackend
-from skinlesion_cli.metrics.bootstrap import interval
-from skinlesion_cli.metrics.resampling import resampled_means
+from skinlesion_cli.metrics.bootstrap import Bootstrap, interval
 from skinlesion_cli.models.backbone import create_model
 from skinlesion_cli.models.checkpoint import load_checkpoint
 from skinlesion_cli.saliency.cam_methods import METHODS
@@ -41,7 +40,8 @@ def main() -> None:
     parser.add_argument("--limit", type=int, default=100)
     chosen = parser.parse_args()
 
-    backend = load_predictor(chosen.checkpoint).backend
+    predictor = load_predictor(chosen.checkpoint)
+    backend, temperature = predictor.backend, predictor.temperature
     assert isinstance(backend, TorchBackend)
     known = load_checkpoint(chosen.checkpoint)
     torch.manual_seed(0)
@@ -69,11 +69,11 @@ def main() -> None:
             other = others[target]
             grid, heat = tuple(map_.shape), enlarged(map_, backend.img_size)
             order = removal_order(heat, grid, seed)
-            areas_of[name].append(areas(probability_of(backend, target), pixels, order))
+            areas_of[name].append(areas(probability_of(backend, target, temperature), pixels, order))
             if other.min() < other.max() and map_.min() < map_.max():
                 flat = [one.cpu().numpy().ravel() for one in (map_, other)]
                 correlations[name].append(spearmanr(*flat).statistic)
-        random.append(random_areas(probability_of(backend, target), pixels, grid, seed=seed))
+        random.append(random_areas(probability_of(backend, target, temperature), pixels, grid, seed=seed))
 
     print(f"{known.arch}, {backend.img_size} px, layer {layer} {grid}, {len(paths)} images of {chosen.split}")
     print("map | deletion (low is good) | insertion (high is good) | beats random: deletion | insertion | ρ")
@@ -90,7 +90,7 @@ def main() -> None:
 
 
 def _told(values: np.ndarray, groups: Sequence[str] | None) -> str:
-    low, high = interval(resampled_means(values[:, None], groups)[:, 0])
+    low, high = interval(Bootstrap(len(values), groups).means(values[:, None])[:, 0])
     return f"{values.mean():.3f} [{low:.3f}, {high:.3f}]"
 
 

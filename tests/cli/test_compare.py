@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+import skinlesion_cli
 from skinlesion_cli.data.manifest import ManifestRow, write_manifest
+from skinlesion_cli.metrics.predictions import read_predictions
 from tests.conftest import Run
 
 HEADER = "image,y_true,y_pred,mole,wart\n"
@@ -38,7 +40,7 @@ def files(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_json_is_the_contracts(cli_run: Run, files: Path) -> None:  # noqa: ARG001
+def test_json_is_the_contracts(cli_run: Run, files: Path) -> None:
     document = cli_run("compare", "a.csv", "b.csv", "--json").json()
     assert {"n", "differences", "mcnemar_p"} <= document.keys()
     assert document["n"] == 4
@@ -55,6 +57,13 @@ def test_json_is_the_contracts(cli_run: Run, files: Path) -> None:  # noqa: ARG0
     assert document["mcnemar"] == {"only_a_right": 0, "only_b_right": 2}
     assert document["per_class"]["mole"]["gained"] == 1
     assert document["ci95_method"] == "paired percentile bootstrap, 2000 resamples of images"
+    assert document["resampling_unit"] == "images"
+    compared = skinlesion_cli.compare(files / "a.csv", read_predictions(files / "b.csv"))
+    assert compared.to_dict() == document
+    assert [row["metric"] for row in compared.rows()] == list(document["differences"])
+    assert compared.rows()[0] == {
+        **{"metric": "accuracy", "a": 0.5, "b": 1.0, "difference": 0.5, "low": 0.0, "high": 1.0}
+    }
 
 
 def test_the_table_says_what_was_resampled(cli_run: Run, files: Path) -> None:  # noqa: ARG001
@@ -64,7 +73,7 @@ def test_the_table_says_what_was_resampled(cli_run: Run, files: Path) -> None:  
     assert rows["Accuracy"] == ["0.5000", "1.0000", "+0.5000", "[+0.500,", "+0.500]"]
     of_mole = next(line.split() for line in done.stdout.splitlines() if line.startswith("mole"))
     assert of_mole == ["mole", "0.5000", "1.0000", "+0.5000", "[+0.500,", "+0.500]", "2", "1", "0"]
-    assert "p = 0.5 (takes images as independent; the intervals do not)" in done.stdout
+    assert "p = 0.5 (treats images as independent; the intervals do not)" in done.stdout
     assert "2000 resamples of groups" in done.stdout
     assert "A: a.csv" in done.stdout
 

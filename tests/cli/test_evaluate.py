@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+import skinlesion_cli
+from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.data.manifest import ManifestRow, write_manifest
 from skinlesion_cli.metrics.predictions import Predictions, write_predictions
 from tests.conftest import CLASSES, Run, draw_data_set
@@ -42,6 +44,18 @@ def test_a_checkpoint_is_scored_like_its_own_predictions(
     of_training = json.loads((trained / "results" / "metrics.json").read_text(encoding="utf-8"))["test"]
     assert document["weighted_f1"] == of_training["weighted_f1"]
 
+    with pytest.raises(InputError, match="either a checkpoint and data, or predictions"):
+        skinlesion_cli.evaluate(trained / "checkpoints" / "best_model.pth")
+    result = skinlesion_cli.evaluate(
+        trained / "checkpoints" / "best_model.pth", data=data, out=tmp_path / "b"
+    )
+    assert result.to_dict()["accuracy"] == document["accuracy"]
+    assert result.to_dict()["loss"] == pytest.approx(document["loss"], abs=1e-6)
+    assert {path.name for path in (tmp_path / "b").iterdir()} == FILES
+    row = result.rows()[0]
+    assert (row["class"], row["support"]) == (CLASSES[0], 4)
+    assert row["f1"] == document["per_class"][CLASSES[0]]["f1"]
+
     again = run_in(tmp_path, "evaluate", "--predictions", "a/predictions.csv", "--json").json()
     assert again["split"] is None
     for name in ("accuracy", "weighted_f1", "macro_f1", "balanced_accuracy"):
@@ -64,7 +78,7 @@ def test_the_published_scores_come_out_of_the_published_matrix(cli_run: Run, tmp
     for name, expected in published.PER_CLASS.items():
         support = published.CONFUSION[published.CLASSES.index(name)].sum()
         assert rows[name] == [*(f"{value:.4f}" for value in expected), "–", "–", "–", str(support)]
-    assert "warning: there are no probabilities" in done.stderr
+    assert "warning: no probabilities" in done.stderr
 
 
 def test_a_manifest_gives_groups_and_blocks_and_malignant_classes_can_be_named(
@@ -111,7 +125,7 @@ def test_wrong_input_is_refused(refused: Callable[..., str], data: Path, tmp_pat
     assert "--manifest goes with --predictions" in refused("evaluate", "--data", data, "--manifest", "m.csv")
     (tmp_path / "good.csv").write_text("image,y_true,y_pred\n1,MEL,NV\n", encoding="utf-8")
     line = refused("evaluate", "--predictions", "good.csv", "--malignant", "Mel,NVV", "--out", "scores")
-    assert "--malignant: there is no class 'NVV'; did you mean NV?" in line
+    assert "--malignant: the model has no class 'NVV'; did you mean NV?" in line
     assert not (tmp_path / "scores").exists()
 
 

@@ -25,7 +25,10 @@ def test_files_folders_and_globs_in_one_go(run_in: Run, trained: Path, data: Pat
     failed = answers.pop(len(list(folder.iterdir())))
     assert set(failed) == {"image", "error"}
     for answer in answers:
-        assert set(answer) - {"unfamiliar"} == {"image", "class", "confidence", "probabilities"}
+        assert list(answer) == [
+            *("image", "class", "confidence", "probabilities", "out_of_distribution", "distance")
+        ]
+        assert answer["out_of_distribution"] is (answer["distance"] > 1)
         assert list(answer["probabilities"]) == list(CLASSES)
         assert sum(answer["probabilities"].values()) == pytest.approx(1)
         assert answer["confidence"] == answer["probabilities"][answer["class"]]
@@ -111,7 +114,7 @@ def test_answers_are_passed_on_and_not_kept(exported: Path, picture: Path) -> No
     shown = command._Json(min_confidence=0.0)
     alive: list[weakref.ref[object]] = []
     most = 0
-    for answer in command._told(predictor.predict_many([picture] * 40), shown):
+    for answer in command._shown(predictor.predict_many([picture] * 40), shown):
         alive = [one for one in alive if one() is not None] + [weakref.ref(answer)]
         most = max(most, len(alive))
     assert most <= 2
@@ -137,8 +140,8 @@ def test_a_picture_unlike_the_training_images_is_named(
     Image.fromarray(noise).save(tmp_path / "noise.png")
     done = run_in(trained, "predict", picture, tmp_path / "noise.png", "--json")
     known, strange = done.json()
-    assert "unfamiliar" not in known
-    assert strange["unfamiliar"] is True
+    assert known["out_of_distribution"] is False
+    assert strange["out_of_distribution"] is True
     assert done.stderr.count("is unlike the training images") == 1
     assert "noise.png is unlike the training images" in done.stderr
 

@@ -13,6 +13,7 @@ from skinlesion_cli.common.errors import InputError, SkinLesionError
 from skinlesion_cli.exporting import onnx as exporting
 from skinlesion_cli.exporting.onnx import export
 from skinlesion_cli.inference.predictor import load_predictor
+from skinlesion_cli.metrics.calibration import softmax
 from skinlesion_cli.models.checkpoint import load_checkpoint
 from tests.conftest import CLASSES
 
@@ -67,7 +68,8 @@ def test_a_pt2_answers_like_torch_and_explains_itself(exported_pt2: Path, checkp
     extra = {exporting.PT2_METADATA: ""}
     with exporting.quiet():
         model = torch.export.load(exported_pt2, extra_files=extra).module()
-    expected = load_predictor(checkpoint).backend.answers(PIXELS).probabilities
+    predictor = load_predictor(checkpoint)
+    expected = softmax(predictor.backend.outputs(PIXELS).logits, predictor.temperature)
     with torch.inference_mode():
         for count in (1, 3):
             answers = model(torch.from_numpy(PIXELS[:count])).double().softmax(dim=1).numpy()
@@ -76,7 +78,7 @@ def test_a_pt2_answers_like_torch_and_explains_itself(exported_pt2: Path, checkp
 
 
 def test_a_pt2_is_never_loaded_for_a_user(exported_pt2: Path) -> None:
-    with pytest.raises(InputError, match=r"can run code that the file holds.*use the \.pth, or an \.onnx"):
+    with pytest.raises(InputError, match=r"can run code from the file.*use the \.pth, or an \.onnx"):
         load_predictor(exported_pt2)
 
 

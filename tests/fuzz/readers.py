@@ -197,7 +197,7 @@ def _load_onnx(path: Path) -> None:
     from skinlesion_cli.inference.onnx_backend import load_onnx
 
     _, backend = load_onnx(path)
-    require_finite(backend.answers(np.zeros((2, 3, 8, 8), np.uint8)))
+    require_finite(backend.outputs(np.zeros((2, 3, 8, 8), np.uint8)).logits)
 
 
 def small_onnx(raw: dict[str, str] | None = None, **entries: object) -> bytes:

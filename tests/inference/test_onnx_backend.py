@@ -9,7 +9,7 @@ import pytest
 
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.data.splits import read_split
-from skinlesion_cli.inference.onnx_backend import load_onnx, softmax
+from skinlesion_cli.inference.onnx_backend import load_onnx
 from skinlesion_cli.inference.predictor import Prediction, load_predictor
 from skinlesion_cli.inference.scoring import predict_and_evaluate
 from tests.conftest import CLASSES
@@ -37,12 +37,6 @@ def test_the_scores_are_those_of_the_checkpoint(exported: Path, checkpoint: Path
         assert document[name] == pytest.approx(expected[name], abs=1e-4)
 
 
-def test_a_very_small_probability_is_not_0() -> None:
-    values = softmax(np.array([[500.0, 0.0], [0.0, 0.0]], np.float32))
-    assert values[0, 1] == pytest.approx(7.1e-218, rel=0.01)
-    assert values.sum(axis=1) == pytest.approx([1, 1])
-
-
 def changed(source: Path, target: Path, **entries: Any) -> Path:
     """A copy of an export whose metadata differs; None takes an entry out."""
     model = onnx.load(str(source))
@@ -60,8 +54,8 @@ def changed(source: Path, target: Path, **entries: Any) -> Path:
     ("entries", "message"),
     [
         ({"format": None}, "was not written by `skinlesion export`"),
-        ({"classes": ["a", "b"]}, "does not compute what it says"),
-        ({"img_size": 32}, "does not compute what it says"),
+        ({"classes": ["a", "b"]}, "does not match its own metadata"),
+        ({"img_size": 32}, "does not match its own metadata"),
         ({"preprocessing": {"resize_ratio": 1.0}}, "another resize ratio"),
         ({"preprocessing": {"mean": [0], "std": [0]}}, "invalid preprocessing"),
     ],

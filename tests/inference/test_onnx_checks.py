@@ -53,7 +53,7 @@ def test_weights_in_other_files_are_refused(tmp_path: Path, place: str) -> None:
     else:
         sparse = onnx.SparseTensorProto(values=tensor, dims=[192, 3])
         model.graph.sparse_initializer.append(sparse)
-    with pytest.raises(InputError, match="its weights lie in other files"):
+    with pytest.raises(InputError, match="its weights are in other files"):
         load_onnx(written(tmp_path / "m.onnx", model))
 
 
@@ -70,7 +70,7 @@ def test_loops_and_branches_are_refused(tmp_path: Path) -> None:
     model = loaded()
     body = helper.make_graph([], "body", [], [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1])])
     model.graph.node.append(helper.make_node("Loop", ["a", "b"], ["x"], body=body))
-    with pytest.raises(InputError, match="holds loops or branches"):
+    with pytest.raises(InputError, match="contains loops or branches"):
         load_onnx(written(tmp_path / "m.onnx", model))
 
 
@@ -91,10 +91,10 @@ def test_what_is_no_onnx_is_refused(tmp_path: Path, content: bytes) -> None:
         ({"classes": '["a", "b", "a"]'}, "invalid class names"),
         ({"classes": "[" + '"a",' * 100_000 + '"b"]'}, "invalid class names"),
         ({"classes": "[" * 10_000}, "give --classes"),
-        ({"classes": "[" * 10_000 + "]" * 10_000}, "give --classes|invalid class names"),
-        ({"img_size": "9" * 10_000}, "does not compute what it says"),
-        ({"img_size": "NaN"}, "invalid preprocessing"),
-        ({"temperature": "Infinity"}, "invalid temperature"),
+        ({"classes": "[" * 10_000 + "]" * 10_000}, "give --classes|names its classes"),
+        ({"img_size": "9" * 10_000}, "does not match its own metadata"),
+        ({"img_size": "NaN"}, "makes no sense"),
+        ({"temperature": "Infinity"}, "temperature that makes no sense"),
         ({"format": '"other"'}, "was not written by `skinlesion export`"),
         ({"preprocessing": "[]"}, "another resize ratio"),
     ],
@@ -110,7 +110,7 @@ def test_a_description_of_nonsense_is_refused(tmp_path: Path, raw: dict[str, str
 def test_an_endless_description_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(small_onnx({"note": "x" * (33 << 20)}))
-    assert fault_of_onnx(path) == "its description is larger than 32 MiB"
+    assert fault_of_onnx(path) == "its metadata is larger than 32 MiB"
 
 
 def test_a_graph_that_fails_when_it_runs_is_one_line(
@@ -121,6 +121,6 @@ def test_a_graph_that_fails_when_it_runs_is_one_line(
     model.graph.initializer.append(numpy_helper.from_array(np.array([2, 192]), "shape"))
     model.graph.node[1].CopyFrom(helper.make_node("Reshape", ["floats", "shape"], ["flat"]))
     _, backend = load_onnx(written(tmp_path / "m.onnx", model))
-    with pytest.raises(SkinLesionError, match="does not compute what it says of itself"):
-        backend.answers(np.zeros((2, 3, 8, 8), np.uint8))
+    with pytest.raises(SkinLesionError, match="does not match its own metadata"):
+        backend.outputs(np.zeros((2, 3, 8, 8), np.uint8))
     assert capfd.readouterr().err == ""

@@ -1,10 +1,11 @@
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 import timm
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 from torchvision.transforms import v2
 
 import skinlesion_cli
@@ -30,6 +31,16 @@ def test_a_prediction_equals_timm_and_torchvision(checkpoint: Path, picture: Pat
     assert np.array(list(answer.probabilities.values())) == pytest.approx(expected.numpy(), abs=1e-5)
     assert answer.confidence == max(answer.probabilities.values()) == answer.top(1)[0][1]
     assert answer.image == str(picture)
+    assert answer.to_dict() == {
+        "image": str(picture),
+        "class": answer.label,
+        "confidence": answer.confidence,
+        "probabilities": answer.probabilities,
+        "out_of_distribution": answer.distance > 1,
+        "distance": answer.distance,
+    }
+    without = Prediction("a.jpg", "b", 0.9, {"b": 0.9, "a": 0.1})
+    assert (without.out_of_distribution, without.to_dict()["distance"]) == (None, None)
 
 
 def test_one_unreadable_file_does_not_stop_the_rest(checkpoint: Path, picture: Path, tmp_path: Path) -> None:
@@ -46,6 +57,44 @@ def test_one_unreadable_file_does_not_stop_the_rest(checkpoint: Path, picture: P
     assert last.probabilities == pytest.approx(first.probabilities, abs=1e-6)
     with pytest.raises(UnreadableImageError, match="broken"):
         predictor.predict(broken)
+
+
+def test_pictures_may_be_in_memory(exported: Path, data: Path) -> None:
+    paths = read_split(data, "test").paths[:3]
+    predictor = load_predictor(exported)
+    by_path = [predictor.predict(path) for path in paths]
+    with Image.open(paths[0]) as first:
+        mixed = [first, np.asarray(Image.open(paths[1])), paths[2]]
+        found = list(predictor.predict_many(mixed))
+    assert [one.image for one in found] == ["image 0", "image 1", str(paths[2])]
+    for one, expected in zip(found, by_path, strict=True):
+        assert one.to_dict() == expected.to_dict() | {"image": one.image}
+
+
+def test_a_picture_in_memory_is_turned_upright_and_left_as_it_was(exported: Path, tmp_path: Path) -> None:
+    drawn = Image.fromarray(np.random.default_rng(0).integers(0, 256, (80, 100, 3), np.uint8))
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    drawn.save(tmp_path / "lying.png", exif=exif)
+    predictor = load_predictor(exported)
+    with Image.open(tmp_path / "lying.png") as lying:
+        found = predictor.predict(lying)
+        assert (lying.size, lying.getexif()[ExifTags.Base.Orientation]) == ((100, 80), 6)
+    assert found.probabilities == predictor.predict(tmp_path / "lying.png").probabilities
+
+
+def test_one_picture_is_not_a_list_of_them(exported: Path, picture: Path) -> None:
+    predictor = load_predictor(exported)
+    for one in ("few", picture, np.zeros((64, 64, 3), np.uint8), Image.new("RGB", (64, 64))):
+        with pytest.raises(InputError, match="takes a list of images, not a single one"):
+            predictor.predict_many(one)
+    with pytest.raises(InputError, match=r"image 0 is an array \(64, 64\) of float64; give a path"):
+        predictor.predict(np.zeros((64, 64)))
+    with pytest.raises(InputError, match="image 1 is of type int"):
+        predictor.predict_many([picture, 3])
+    truncated = Image.open(io.BytesIO(picture.read_bytes()[:1000]))
+    with pytest.raises(UnreadableImageError, match="cannot read image 0"):
+        predictor.predict(truncated)
 
 
 def test_batches_and_workers_do_not_change_the_answers(checkpoint: Path, data: Path) -> None:
@@ -93,6 +142,8 @@ def test_other_classes_than_the_models_are_refused(checkpoint: Path, tmp_path: P
 
 
 def test_the_public_surface_is_small() -> None:
-    assert set(skinlesion_cli.__all__) == {"Prediction", "Predictor", "__version__", "load_predictor"}
-    with pytest.raises(AttributeError, match="no attribute 'train'"):
-        skinlesion_cli.train  # noqa: B018
+    names = {"Comparison", "Evaluation", "Prediction", "Predictor", "compare", "evaluate", "load_predictor"}
+    assert names <= set(skinlesion_cli.__all__) == set(dir(skinlesion_cli))
+    assert all(getattr(skinlesion_cli, name) is not None for name in skinlesion_cli.__all__)
+    with pytest.raises(AttributeError, match="no attribute 'absent'"):
+        skinlesion_cli.absent  # noqa: B018

@@ -3,24 +3,45 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from skinlesion_cli.data.eval_views import view
+from skinlesion_cli.data.images import read_image
 from skinlesion_cli.data.splits import read_split
-from skinlesion_cli.inference.predictor import load_predictor
+from skinlesion_cli.inference.backend import Backend, Outputs
+from skinlesion_cli.inference.predictor import Prediction, load_predictor
 from skinlesion_cli.inference.scoring import predict_and_evaluate
-from skinlesion_cli.inference.tta import FlipAveraged
-
-PIXELS = np.random.default_rng(0).integers(0, 256, (3, 3, 64, 64), np.uint8)
+from skinlesion_cli.metrics.calibration import softmax
 
 
-def test_the_answer_is_the_mean_over_the_four_mirror_images(exported: Path) -> None:
-    backend = load_predictor(exported).backend
-    views = [PIXELS, PIXELS[..., ::-1], PIXELS[:, :, ::-1], PIXELS[:, :, ::-1, ::-1]]
-    each = [backend.answers(np.ascontiguousarray(view)) for view in views]
-    averaged = FlipAveraged(backend).answers(PIXELS)
-    expected = sum(one.probabilities for one in each) / 4
-    assert averaged.probabilities == pytest.approx(expected, abs=1e-12)
-    assert np.abs(averaged.probabilities - each[0].probabilities).max() > 1e-4
-    assert averaged.distances is not None
-    assert np.array_equal(averaged.distances, each[0].distances)
+def test_the_prediction_is_the_mean_over_the_four_mirror_images(exported: Path, picture: Path) -> None:
+    predictor = load_predictor(exported)
+    pixels = view(read_image(picture), 64)[None]
+    views = [pixels, pixels[..., ::-1], pixels[:, :, ::-1], pixels[:, :, ::-1, ::-1]]
+    each = [predictor.backend.outputs(np.ascontiguousarray(view)) for view in views]
+    (averaged,) = predictor.predict_many([picture], flips=True)
+    assert isinstance(averaged, Prediction)
+    probabilities = [softmax(one.logits, predictor.temperature)[0] for one in each]
+    found = np.array(list(averaged.probabilities.values()))
+    assert found == pytest.approx(sum(probabilities) / 4, abs=1e-12)
+    assert np.abs(found - probabilities[0]).max() > 1e-5
+    assert averaged.distance == predictor.predict(picture).distance is not None
+
+
+class Counting:
+    """A backend that counts the batches that it is given."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend, self.img_size, self.batches = backend, backend.img_size, 0
+
+    def outputs(self, images: np.ndarray) -> Outputs:
+        self.batches += 1
+        return self.backend.outputs(images)
+
+
+def test_the_unflipped_view_is_not_predicted_again(exported: Path, data: Path) -> None:
+    predictor = load_predictor(exported, batch_size=9)
+    predictor.backend = counting = Counting(predictor.backend)
+    predict_and_evaluate(predictor, read_split(data, "test"), flips=True)
+    assert counting.batches == 4
 
 
 def test_evaluation_shows_the_difference(exported: Path, data: Path) -> None:

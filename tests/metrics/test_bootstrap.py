@@ -1,14 +1,22 @@
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
 
 from skinlesion_cli.metrics import bootstrap
-from skinlesion_cli.metrics.bootstrap import interval, resampled_figures, resampled_summary
-from skinlesion_cli.metrics.classification import PER_CLASS, SUMMARY, score
+from skinlesion_cli.metrics.bootstrap import Bootstrap, interval
+from skinlesion_cli.metrics.classification import PER_CLASS, SUMMARY, figures, score
 from skinlesion_cli.metrics.predictions import Predictions
 from tests.support.simulated import simulated
+
+
+def resampled_figures(
+    predictions: Predictions, groups: list[str] | None = None, **options: int
+) -> dict[str, np.ndarray]:
+    """Every figure of every resample."""
+    return Bootstrap(len(predictions), groups, **options).figures(partial(figures, predictions))
 
 
 def literal_loop(predictions: Predictions, draw: Callable[[], np.ndarray], resamples: int) -> dict[str, list]:
@@ -73,7 +81,7 @@ def test_groups_widen_the_intervals_of_grouped_errors() -> None:
     repeated = once.take(rows)
 
     def width(predictions: Predictions, groups: list[str] | None = None) -> float:
-        low, high = interval(resampled_summary(predictions, groups)["accuracy"])
+        low, high = interval(resampled_figures(predictions, groups)["accuracy"])
         return high - low
 
     by_group = width(repeated, [str(row) for row in rows])
@@ -86,10 +94,30 @@ def test_the_resamples_do_not_depend_on_how_many_are_in_hand(monkeypatch: pytest
     groups = [str(row // 3) for row in range(50)]
     whole = [resampled_figures(predictions, of, resamples=40) for of in (None, groups)]
     monkeypatch.setattr(bootstrap, "_CELLS", 350)
+    monkeypatch.setattr(bootstrap, "_KEPT", 0)
     parts = [resampled_figures(predictions, of, resamples=40) for of in (None, groups)]
     for one, other in zip(whole, parts, strict=True):
         for name in one:
             assert np.allclose(one[name], other[name], rtol=0, atol=1e-12, equal_nan=True)
+
+
+def test_resamples_are_the_same_every_time_kept_or_drawn_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    groups = [str(row // 3) for row in range(50)]
+    kept = Bootstrap(50, groups, resamples=40, seed=2)
+    expected = np.concatenate(list(kept.blocks()))
+    assert np.array_equal(np.concatenate(list(kept.blocks())), expected)
+    monkeypatch.setattr(bootstrap, "_KEPT", 0)
+    again = Bootstrap(50, groups, resamples=40, seed=2)
+    for _ in range(2):
+        assert np.array_equal(np.concatenate(list(again.blocks())), expected)
+    assert (expected.sum(axis=1) > 0).all()
+
+
+def test_a_part_of_the_images_has_resamples_of_its_own() -> None:
+    groups = [str(row // 3) for row in range(50)]
+    part = Bootstrap(50, groups, resamples=40, seed=2).take([0, 3, 4, 5, 30])
+    (expected,) = Bootstrap(5, ["0", "1", "1", "1", "10"], resamples=40, seed=2).blocks()
+    assert np.array_equal(next(part.blocks()), expected)
 
 
 def test_an_interval_is_of_what_is_defined() -> None:

@@ -1,5 +1,6 @@
 import dataclasses
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -7,15 +8,14 @@ import torch
 from sklearn.metrics import brier_score_loss
 from torchmetrics.functional.classification import multiclass_calibration_error
 
+from skinlesion_cli.metrics.bootstrap import Bootstrap
 from skinlesion_cli.metrics.calibration import (
     Bin,
-    brier_score,
-    calibrated,
     calibration_document,
-    expected_calibration_error,
     fit_temperature,
     reliability,
-    with_temperature,
+    softmax,
+    uncalibrated,
 )
 from skinlesion_cli.metrics.classification import negative_log_likelihood
 from skinlesion_cli.metrics.predictions import Predictions
@@ -24,9 +24,15 @@ from tests.benchmarks.coverage import Source
 CLASSES = ("a", "b", "c", "d", "e")
 
 
-def softmax(logits: np.ndarray) -> np.ndarray:
-    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
+def expected_calibration_error(bins: list[Bin]) -> float:
+    """Mean over the images of |accuracy − confidence| of their bin (Guo et al. 2017, equation 3)."""
+    gaps = sum(one.count * abs(one.accuracy - one.confidence) for one in bins if one.count)
+    return gaps / sum(one.count for one in bins)
+
+
+def brier_score(probabilities: np.ndarray, true: np.ndarray) -> float:
+    """Mean over the images of the squared errors summed over all classes (Brier 1950)."""
+    return float(((probabilities - np.eye(probabilities.shape[1])[true]) ** 2).sum(axis=1).mean())
 
 
 def simulated(n: int, temperature: float = 1.0, seed: int = 0) -> Predictions:
@@ -34,9 +40,14 @@ def simulated(n: int, temperature: float = 1.0, seed: int = 0) -> Predictions:
     random = np.random.default_rng(seed)
     logits = random.normal(0, 2, (n, len(CLASSES)))
     chosen = softmax(logits).cumsum(axis=1) > random.random((n, 1))
-    probabilities = softmax(temperature * logits)
+    logits = temperature * logits
     images = tuple(map(str, range(n)))
-    return Predictions(images, CLASSES, probabilities.argmax(axis=1), chosen.argmax(axis=1), probabilities)
+    true = chosen.argmax(axis=1)
+    return Predictions(images, CLASSES, logits.argmax(axis=1), true, softmax(logits), logits)
+
+
+def calibrated(one: Predictions, temperature: float) -> Predictions:
+    return dataclasses.replace(one, probabilities=softmax(one.logits, temperature), temperature=temperature)
 
 
 def test_reliability_and_error_by_hand() -> None:
@@ -58,7 +69,7 @@ def test_reliability_and_error_by_hand() -> None:
     assert [one.accuracy for one in bins[2:]] == [0.5, 1.0, 1.0]
     # (1 × 0.4 + 2 × 0.05 + 1 × 0.2 + 2 × 0.05) / 6
     assert expected_calibration_error(bins) == pytest.approx(0.8 / 6)
-    assert math.isnan(expected_calibration_error(reliability(np.array([]), np.array([]))))
+    assert {one.count for one in reliability(np.array([]), np.array([]))} == {0}
 
 
 def test_a_confidence_of_nought_is_in_the_first_bin() -> None:
@@ -103,21 +114,26 @@ def test_the_error_is_torchmetrics(bins: int) -> None:
     assert found == pytest.approx(float(expected), abs=1e-6)
 
 
+def document_of(one: Predictions, **options: int) -> dict[str, Any]:
+    return calibration_document(one, Bootstrap(len(one), **options))
+
+
 def test_the_brier_score() -> None:
     # (0.3² + 0.2² + 0.1²) and (0.8² + 0.6² + 0.2²), by hand.
     probabilities = np.array([[0.7, 0.2, 0.1], [0.2, 0.6, 0.2]])
-    assert brier_score(probabilities, np.array([0, 2])) == pytest.approx((0.14 + 1.04) / 2)
+    two = Predictions(tuple("12"), tuple("abc"), np.array([0, 1]), np.array([0, 2]), probabilities)
+    assert document_of(two)["before"]["brier"] == pytest.approx((0.14 + 1.04) / 2)
     one = simulated(300)
     expected = sum(
         brier_score_loss(one.true == label, one.probabilities[:, label]) for label in range(len(CLASSES))
     )
-    assert brier_score(one.probabilities, one.true) == pytest.approx(expected, abs=1e-12)
+    assert document_of(one)["before"]["brier"] == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("temperature", [0.3, 0.8, 1.0, 2.0, 4.0])
 def test_a_known_temperature_is_recovered(temperature: float) -> None:
     one = simulated(40_000, temperature)
-    fitted = fit_temperature(one.probabilities, one.true)
+    fitted = fit_temperature(one.logits, one.true)
     assert fitted == pytest.approx(temperature, rel=0.02)
     # It is the minimum: a little to either side the likelihood is worse.
     losses = [
@@ -128,42 +144,51 @@ def test_a_known_temperature_is_recovered(temperature: float) -> None:
 
 def test_the_temperature_of_little() -> None:
     one = simulated(50)
-    assert fit_temperature(one.probabilities[:0], one.true[:0]) == 1.0
-    assert fit_temperature(one.probabilities[:1], one.true[:1]) == 1.0
+    assert fit_temperature(one.logits[:0], one.true[:0]) == 1.0
+    assert fit_temperature(one.logits[:1], one.true[:1]) == 1.0
     # All right: the likelihood would grow without end, and says nothing.
-    assert fit_temperature(one.probabilities, one.predicted) == 1.0
-    # All wrong: the softer the better, to the bound. A true class of probability 0 is no obstacle.
-    assert fit_temperature(np.array([[1.0, 0.0], [1.0, 0.0]]), np.array([1, 1])) == pytest.approx(20)
+    assert fit_temperature(one.logits, one.predicted) == 1.0
+    # All wrong: the softer the better, to the bound, even where the true class has probability 0.
+    logits = np.array([[2000.0, 0.0], [2000.0, 0.0]])
+    assert softmax(logits)[0].tolist() == [1.0, 0.0]
+    assert fit_temperature(logits, np.array([1, 1])) == pytest.approx(20)
     # Nearly uniform answers that are nearly all right: the harder the better, to the other bound.
     probabilities = np.tile([0.501, 0.499], (1000, 1))
     true = np.zeros(1000, dtype=np.int64)
     true[0] = 1
-    assert fit_temperature(probabilities, true) == pytest.approx(0.05)
+    assert fit_temperature(np.log(probabilities), true) == pytest.approx(0.05)
 
 
 def test_a_temperature_by_hand() -> None:
-    probabilities = np.array([[0.64, 0.32, 0.04], [1.0, 0.0, 0.0]])
-    assert with_temperature(probabilities, 2.0)[0] == pytest.approx(
-        np.array([0.8, 0.32**0.5, 0.2]) / (1 + 0.32**0.5)
-    )
-    assert with_temperature(probabilities, 2.0)[1].tolist() == [1.0, 0.0, 0.0]
-    assert with_temperature(probabilities, 1.0) == pytest.approx(probabilities)
-    with pytest.raises(ValueError, match="above 0"):
-        with_temperature(probabilities, 0.0)
+    logits = np.log([[0.64, 0.32, 0.04]])
+    expected = np.array([0.8, 0.32**0.5, 0.2]) / (1 + 0.32**0.5)
+    assert softmax(logits, 2.0)[0] == pytest.approx(expected)
+    assert softmax(logits)[0] == pytest.approx([0.64, 0.32, 0.04])
+    one = calibrated(simulated(20), 2.0)
+    assert np.array_equal(uncalibrated(one).probabilities, softmax(one.logits))
+    assert uncalibrated(one).temperature is None
+    without = dataclasses.replace(one, logits=None, temperature=None)
+    assert uncalibrated(without) is without
+
+
+def test_a_very_small_probability_is_not_0() -> None:
+    values = softmax(np.array([[500.0, 0.0], [0.0, 0.0]], np.float32))
+    assert values[0, 1] == pytest.approx(7.1e-218, rel=0.01)
+    assert values.sum(axis=1) == pytest.approx([1, 1])
 
 
 @pytest.mark.parametrize("temperature", [0.05, 0.3, 1.0, 1.3, 20.0])
 def test_the_most_probable_class_stays_and_ties_stay_ties(temperature: float) -> None:
     random = np.random.default_rng(3)
-    rows = random.random((2000, 6)).round(1) + 1e-9
+    rows = (4 + np.log(random.random((2000, 6)).round(1) + 1e-9)).astype(np.float32)
     top = rows.argmax(axis=1)
-    # In the second half the best leads the runner-up by one unit in the last place.
+    # In the second half the best leads the runner-up by one unit in the last place of a network's floats.
     for row in range(1000, 2000):
         other = random.choice([label for label in range(6) if label != top[row]])
-        rows[row, other] = np.nextafter(rows[row, top[row]], 0)
+        rows[row, other] = np.nextafter(rows[row, top[row]], np.float32(-np.inf))
         ties = np.flatnonzero(rows[row] == rows[row, top[row]])
-        rows[row, ties[ties != top[row]]] = 0.0
-    warmed = with_temperature(rows, temperature)
+        rows[row, ties[ties != top[row]]] = -20.0
+    warmed = softmax(rows, temperature)
     assert np.array_equal(
         rows == rows.max(axis=1, keepdims=True), warmed == warmed.max(axis=1, keepdims=True)
     )
@@ -173,7 +198,7 @@ def test_the_most_probable_class_stays_and_ties_stay_ties(temperature: float) ->
 
 def test_the_document() -> None:
     one = simulated(400, temperature=2.0)
-    document = calibration_document(one, 2.0, resamples=200)
+    document = document_of(calibrated(one, 2.0), resamples=200)
     assert list(document) == ["temperature", "before", "after", "reliability"]
     assert document["temperature"] == 2.0
     for figures, scored in ((document["before"], one), (document["after"], calibrated(one, 2.0))):
@@ -191,7 +216,7 @@ def test_the_document() -> None:
     assert sum(one["count"] for one in document["reliability"]) == 400
     assert document["reliability"][0]["count"] == 0
     assert document["reliability"][0]["accuracy"] is None
-    alone = calibration_document(one, None, resamples=200)
+    alone = document_of(one, resamples=200)
     assert alone["after"] is None
     assert alone["before"] == document["before"]
     assert alone["reliability"] != document["reliability"]
@@ -199,13 +224,13 @@ def test_the_document() -> None:
 
 def test_what_cannot_be_computed_is_null() -> None:
     one = simulated(60)
-    decisions = calibration_document(dataclasses.replace(one, probabilities=None), 1.5)
+    decisions = document_of(dataclasses.replace(one, probabilities=None, logits=None, temperature=1.5))
     assert decisions["before"]["ece"] is None
     assert decisions["before"]["ci95"]["ece"] is None
     assert decisions["reliability"] == []
     certain = np.eye(len(CLASSES))[(one.true + 1) % len(CLASSES)]
     wrong = dataclasses.replace(one, predicted=certain.argmax(axis=1), probabilities=certain)
-    figures = calibration_document(wrong, None)["before"]
+    figures = document_of(wrong)["before"]
     assert figures["nll"] is None
     assert figures["ci95"]["nll"] is None
     assert (figures["brier"], figures["ece"]) == (2.0, 1.0)
@@ -213,7 +238,7 @@ def test_what_cannot_be_computed_is_null() -> None:
 
 def test_intervals_equal_a_plain_loop_over_resamples() -> None:
     one = simulated(150, temperature=3.0)
-    figures = calibration_document(one, None, resamples=300, seed=5)["before"]
+    figures = document_of(one, resamples=300, seed=5)["before"]
     random = np.random.default_rng(5)
     drawn = []
     for _ in range(300):
@@ -242,7 +267,7 @@ def test_groups_widen_the_intervals() -> None:
     )
 
     def width(groups: list[str] | None) -> float:
-        low, high = calibration_document(repeated, None, groups)["before"]["ci95"]["brier"]
+        low, high = calibration_document(repeated, Bootstrap(800, groups))["before"]["ci95"]["brier"]
         return high - low
 
     assert width(None) == pytest.approx(width([str(row) for row in rows]) / 2, rel=0.1)
@@ -253,7 +278,7 @@ def test_the_interval_of_a_calibrated_models_error_reaches_to_nought() -> None:
     source, held = Source(), 0
     for seed in range(40):
         predictions, _ = source.draw(300, np.random.default_rng(seed))
-        low, high = calibration_document(predictions, None, resamples=200)["before"]["ci95"]["ece"]
+        low, high = document_of(predictions, resamples=200)["before"]["ci95"]["ece"]
         held += low == 0.0
         assert high > 0.0
     assert held >= 36

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 
@@ -5,7 +6,7 @@ import numpy as np
 import pytest
 
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.metrics.calibration import calibrated
+from skinlesion_cli.metrics.calibration import softmax
 from skinlesion_cli.metrics.classification import PER_CLASS, SUMMARY, score
 from skinlesion_cli.metrics.evaluation import evaluate
 from skinlesion_cli.metrics.predictions import Predictions
@@ -53,8 +54,10 @@ def test_groups_and_sources_reach_every_section() -> None:
 
 
 def test_calibration_is_told_before_and_after_the_temperature() -> None:
-    raw = simulated(n=300, classes=3)
-    _, document = evaluate(calibrated(raw, 2.5), temperature=2.5)
+    drawn = simulated(n=300, classes=3)
+    raw = dataclasses.replace(drawn, logits=np.log(drawn.probabilities))
+    calibrated = dataclasses.replace(raw, probabilities=softmax(raw.logits, 2.5), temperature=2.5)
+    _, document = evaluate(calibrated)
     section = document["calibration"]
     assert section["temperature"] == 2.5
     assert section["before"]["nll"] == pytest.approx(score(raw).summary["loss"], rel=1e-9)
@@ -127,7 +130,7 @@ def test_one_class_alone_has_no_ranking() -> None:
     assert (document["accuracy"], document["macro_f1"], document["loss"]) == (1.0, 1.0, 0.0)
     assert (document["weighted_auc"], document["per_class"]["a"]["average_precision"]) == (None, None)
     assert document["per_class"]["a"]["ci95"]["auc"] is None
-    assert "all images are of a: AUC and the like are undefined" in document["warnings"]
+    assert "all images are of a: AUC and similar figures are undefined" in document["warnings"]
 
 
 def test_probabilities_that_do_not_sum_to_one_still_rank() -> None:

@@ -3,6 +3,7 @@ import pytest
 from sklearn import metrics as sklearn_metrics
 
 from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.metrics.bootstrap import Bootstrap
 from skinlesion_cli.metrics.malignant import malignant_classes, malignant_section, malignant_warnings
 from skinlesion_cli.metrics.predictions import Predictions
 from tests.support import published
@@ -23,7 +24,7 @@ def test_others_can_be_named() -> None:
     found = malignant_classes(published.CLASSES, ["melanoma", "actinic keratoses"])
     assert found == ("Actinic keratoses", "Melanoma")
     with pytest.raises(
-        InputError, match=r"--malignant: there is no class 'Melanom'; did you mean Melanoma\?"
+        InputError, match=r"--malignant: the model has no class 'Melanom'; did you mean Melanoma\?"
     ):
         malignant_classes(published.CLASSES, ["Melanom"])
     with pytest.raises(InputError, match="no class 'x'; the classes are MEL, NV"):
@@ -34,13 +35,13 @@ def test_others_can_be_named() -> None:
 
 
 def test_without_malignant_classes_there_is_no_section() -> None:
-    assert malignant_section(simulated(), ()) is None
+    assert malignant_section(simulated(), (), Bootstrap(600)) is None
     assert malignant_warnings(None) == []
 
 
 def test_figures_are_scikit_learns() -> None:
     predictions = simulated(n=500)
-    section = malignant_section(predictions, ("b", "d"), resamples=50)
+    section = malignant_section(predictions, ("b", "d"), Bootstrap(len(predictions), resamples=50))
     positive, scores = np.isin(predictions.true, [1, 3]), predictions.probabilities[:, [1, 3]].sum(axis=1)
     assert (section["classes"], section["n_malignant"]) == (["b", "d"], positive.sum())
     assert section["n_benign"] == 500 - positive.sum()
@@ -81,7 +82,7 @@ def test_melanoma_taken_for_carcinoma_is_no_miss() -> None:
     predictions = Predictions(
         ("1", "2"), ("mel", "bcc", "nv"), np.array([1, 2]), np.array([0, 2]), probabilities
     )
-    section = malignant_section(predictions, ("mel", "bcc"), resamples=5)
+    section = malignant_section(predictions, ("mel", "bcc"), Bootstrap(len(predictions), resamples=5))
     decision = section["operating_points"][0]
     assert (decision["sensitivity"], decision["specificity"]) == (1.0, 1.0)
     assert section["operating_points"][3]["threshold"] == pytest.approx(0.7)
@@ -92,7 +93,9 @@ def test_when_benign_images_score_highest_nothing_is_called_malignant() -> None:
     predictions = Predictions(
         ("1", "2", "3"), ("mel", "nv"), np.array([0, 0, 1]), np.array([1, 0, 1]), probabilities
     )
-    point = malignant_section(predictions, ("mel",), resamples=5)["operating_points"][1]
+    point = malignant_section(predictions, ("mel",), Bootstrap(len(predictions), resamples=5))[
+        "operating_points"
+    ][1]
     assert (point["threshold"], point["sensitivity"], point["specificity"]) == (None, 0.0, 1.0)
     assert (point["ppv"], point["ci95"]["ppv"]) == (None, None)
 
@@ -100,7 +103,7 @@ def test_when_benign_images_score_highest_nothing_is_called_malignant() -> None:
 def test_decisions_alone_have_one_operating_point_and_no_curve() -> None:
     true, predicted = np.array([0, 0, 1, 1, 1]), np.array([0, 1, 1, 1, 0])
     predictions = Predictions(tuple("12345"), ("mel", "nv"), predicted, true)
-    section = malignant_section(predictions, ("mel",), resamples=20)
+    section = malignant_section(predictions, ("mel",), Bootstrap(len(predictions), resamples=20))
     assert section["auc"] is None
     assert section["ci95"]["auc"] is None
     (decision,) = section["operating_points"]
@@ -114,8 +117,8 @@ def test_one_sided_images_have_null_figures_with_a_warning(true: int, missing: s
     predictions = Predictions(
         ("1", "2"), ("mel", "nv"), np.array([0, 1]), np.array([true, true]), probabilities
     )
-    section = malignant_section(predictions, ("mel",), resamples=5)
+    section = malignant_section(predictions, ("mel",), Bootstrap(len(predictions), resamples=5))
     assert section["auc"] is None
     assert section["sensitivity_at_95_specificity"] is None
     assert (section["operating_points"][0]["sensitivity"] is None) == (missing == "malignant")
-    assert malignant_warnings(section) == [f"no {missing} images: malignant against benign has no curve"]
+    assert malignant_warnings(section) == [f"no {missing} images: malignant against benign has no ROC curve"]

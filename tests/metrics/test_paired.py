@@ -5,6 +5,7 @@ import pytest
 from scipy.stats import binomtest
 
 from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.metrics.bootstrap import Bootstrap
 from skinlesion_cli.metrics.classification import SUMMARY, score
 from skinlesion_cli.metrics.paired import compare, mcnemar, pair
 from skinlesion_cli.metrics.predictions import Predictions
@@ -59,7 +60,7 @@ def test_mcnemar_is_the_exact_binomial_test(only_a: int, only_b: int) -> None:
 
 def test_the_differences_are_those_of_the_scores() -> None:
     a, b, _ = two_models()
-    document = compare(pair(a, b), resamples=300)
+    document = compare(pair(a, b), Bootstrap(200, resamples=300))
     scores = [score(one) for one in (a, b)]
     assert document["n"] == 200
     assert list(document["differences"]) == list(SUMMARY)
@@ -103,7 +104,7 @@ def test_the_intervals_are_those_of_a_plain_paired_loop() -> None:
         first, second = (score(one) for one in samples)
         drawn.append([second.summary[name] - first.summary[name] for name in SUMMARY])
         recalls.append(second.per_class["c"].recall - first.per_class["c"].recall)
-    document = compare(pair(a, b), resamples=300, seed=5)
+    document = compare(pair(a, b), Bootstrap(120, resamples=300, seed=5))
     expected = np.quantile(drawn, [0.025, 0.975], axis=0).T
     for name, interval in zip(SUMMARY, expected, strict=True):
         assert document["differences"][name]["ci95"] == pytest.approx(interval, abs=1e-6), name
@@ -112,7 +113,7 @@ def test_the_intervals_are_those_of_a_plain_paired_loop() -> None:
 
 def test_a_model_does_not_differ_from_itself() -> None:
     a, _, _ = two_models()
-    document = compare(pair(a, shuffled(a)), resamples=100)
+    document = compare(pair(a, shuffled(a)), Bootstrap(200, resamples=100))
     for one in document["differences"].values():
         assert (one["difference"], one["ci95"]) == (0.0, [0.0, 0.0])
     assert document["mcnemar_p"] == 1.0
@@ -122,8 +123,8 @@ def test_a_model_does_not_differ_from_itself() -> None:
 def test_the_other_way_round_every_sign_turns() -> None:
     a, b, groups = two_models()
     ordered = pair(a, b)
-    there = compare(ordered, groups, resamples=200)
-    back = compare(pair(shuffled(b), shuffled(a, 2)), groups, resamples=200)
+    there = compare(ordered, Bootstrap(200, groups, resamples=200))
+    back = compare(pair(shuffled(b), shuffled(a, 2)), Bootstrap(200, groups, resamples=200))
     for name, one in there["differences"].items():
         other = back["differences"][name]
         assert (other["a"], other["b"]) == (one["b"], one["a"])
@@ -150,10 +151,11 @@ def test_groups_are_resampled_whole() -> None:
         )
         for one in two_models()[:2]
     )
-    by_group = compare(pair(a, b), [str(row) for row in rows], resamples=1000)
-    by_image = compare(pair(a, b), resamples=1000)
+    by_group = compare(pair(a, b), Bootstrap(800, [str(row) for row in rows], resamples=1000))
+    by_image = compare(pair(a, b), Bootstrap(800, resamples=1000))
     assert by_group["ci95_method"] == "paired percentile bootstrap, 1000 resamples of groups"
     assert by_image["ci95_method"] == "paired percentile bootstrap, 1000 resamples of images"
+    assert (by_group["resampling_unit"], by_image["resampling_unit"]) == ("groups", "images")
     for kind, name in (("differences", "loss"), ("per_class", "a")):
         wide, narrow = (one[kind][name]["ci95"] for one in (by_group, by_image))
         assert narrow[1] - narrow[0] == pytest.approx((wide[1] - wide[0]) / 2, rel=0.15)
@@ -162,7 +164,8 @@ def test_groups_are_resampled_whole() -> None:
 def test_decisions_alone_are_compared_too() -> None:
     # b predicts c, which a's file does not know: the classes that occur in either are the classes.
     document = compare(
-        pair(decisions("1234", "aabb", "abbb"), decisions("4321", "bbaa", "bcaa")), resamples=50
+        pair(decisions("1234", "aabb", "abbb"), decisions("4321", "bbaa", "bcaa")),
+        Bootstrap(4, resamples=50),
     )
     assert document["mcnemar"] == {"only_a_right": 1, "only_b_right": 1}
     assert document["differences"]["accuracy"]["difference"] == 0.0
@@ -192,13 +195,13 @@ def test_what_cannot_be_paired_is_refused() -> None:
         "only b.csv has w, x, y and 1 more"
     )
     double = dataclasses.replace(b, images=("1", *b.images[1:]))
-    assert reason(a, double) == "b.csv holds more than one prediction of 1"
+    assert reason(a, double) == "b.csv has more than one prediction of 1"
     true = b.true.copy()
     true[7] = (true[7] + 1) % 4
     line = reason(a, dataclasses.replace(b, true=true))
     truths = [b.classes[a.true[7]], b.classes[true[7]]]
     assert line.startswith("a.csv and b.csv differ in y_true of 1 images: 7 is ")
-    assert line.endswith(f"7 is {truths[0]} in the one and {truths[1]} in the other")
+    assert line.endswith(f"7 is {truths[0]} in one and {truths[1]} in the other")
     renamed = dataclasses.replace(b, classes=("a", "b", "c", "other"))
     assert reason(a, renamed) == (
         "a.csv and b.csv differ in their classes: only a.csv has d; only b.csv has other"

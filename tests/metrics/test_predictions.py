@@ -58,7 +58,7 @@ def test_probabilities_alone_are_enough(tmp_path: Path) -> None:
         ("image,y_true,y_pred,a\n1,a,a,-inf\n", "'-inf' is not a probability"),
         ("image,y_true,y_pred,a\n1,a,a,-0.1\n", "'-0.1' is not a probability"),
         ("image,y_true,y_pred,a\n1,a,a,\n", "'' is not a probability"),
-        ("image,y_true,y_pred\n1,a,a\n2,a,a\n1,b,a\n", "line 4: the image 1 stands on line 2 already"),
+        ("image,y_true,y_pred\n1,a,a\n2,a,a\n1,b,a\n", "line 4: the image 1 is a duplicate, first on line 2"),
         ("image,y_true,y_pred\n1,a,a\n ,b,a\n", "line 3: image is an empty cell"),
         ("image,y_true,nevus\n1,Nevus,1\n", "line 2: y_true is .*no column; did you mean nevus?"),
         ("image,y_true,y_pred,nevus\n1,nevus,nevi,1\n", "line 2: y_pred is .*no column; did you mean nevus?"),

@@ -4,15 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from skinlesion_cli.metrics.roc import (
-    average_precision,
-    partial_auc,
-    precision_recall_curve,
-    ranking_figures,
-    roc_auc,
-    roc_curve,
-    sensitivity_at_specificity,
-)
+from skinlesion_cli.metrics.roc import precision_recall_curve, ranking_figures, roc_curve, sweep
 
 Problem = tuple[np.ndarray, np.ndarray]
 
@@ -48,9 +40,9 @@ def test_curves_are_scikit_learns(one: Problem) -> None:
 
 @pytest.mark.parametrize("one", PROBLEMS)
 def test_areas_are_scikit_learns(one: Problem) -> None:
-    assert roc_auc(*one) == pytest.approx(sklearn_metrics.roc_auc_score(*one), abs=1e-12)
+    assert sweep(*one).area()[0] == pytest.approx(sklearn_metrics.roc_auc_score(*one), abs=1e-12)
     expected = sklearn_metrics.average_precision_score(*one)
-    assert average_precision(*one) == pytest.approx(expected, abs=1e-12)
+    assert sweep(*one).average_precision()[0] == pytest.approx(expected, abs=1e-12)
 
 
 @pytest.mark.parametrize("specificity", [0.5, 0.9, 0.95, 1.0])
@@ -62,15 +54,15 @@ def test_sensitivity_is_the_best_of_all_thresholds(one: Problem, specificity: fl
         called = scores >= threshold
         if (~called & ~positive).sum() >= round(specificity * (~positive).sum(), 9):
             reached.append((called & positive).sum() / positive.sum())
-    assert sensitivity_at_specificity(positive, scores, specificity) == pytest.approx(max(reached), abs=1e-12)
+    assert sweep(positive, scores).sensitivity(specificity)[0] == pytest.approx(max(reached), abs=1e-12)
 
 
 def test_a_specificity_that_is_reached_exactly_counts() -> None:
     # One of ten benign images scores above the last malignant one. In floats, (1 − 0.9) × 10 is below 1.
     positive = np.array([True, False, True] + [False] * 9)
     scores = np.linspace(1, 0, 12)
-    assert sensitivity_at_specificity(positive, scores, 0.9) == 1.0
-    assert sensitivity_at_specificity(positive, scores, 0.901) == 0.5
+    assert sweep(positive, scores).sensitivity(0.9)[0] == 1.0
+    assert sweep(positive, scores).sensitivity(0.901)[0] == 0.5
 
 
 @pytest.mark.parametrize("min_sensitivity", [0.8, 0.5, 0.25])
@@ -83,28 +75,22 @@ def test_the_partial_area_is_that_of_the_isic_2024_challenge(one: Problem, min_s
     standardised = sklearn_metrics.roc_auc_score(~positive, -scores, max_fpr=limit)
     least = limit**2 / 2
     expected = least + (limit - least) / (1.0 - 0.5) * (standardised - 0.5)
-    assert partial_auc(positive, scores, min_sensitivity) == pytest.approx(expected, abs=1e-12)
+    assert sweep(positive, scores).area(min_sensitivity)[0] == pytest.approx(expected, abs=1e-12)
 
 
 def test_partial_areas_by_hand() -> None:
     positive = np.array([True] * 5 + [False] * 5)
-    assert partial_auc(positive, np.linspace(1, 0, 10)) == pytest.approx(0.2)
-    assert partial_auc(positive, np.linspace(0, 1, 10)) == 0.0
+    assert sweep(positive, np.linspace(1, 0, 10)).area(0.8)[0] == pytest.approx(0.2)
+    assert sweep(positive, np.linspace(0, 1, 10)).area(0.8)[0] == 0.0
     # All scores equal: the diagonal, and above 0.8 a triangle.
-    assert partial_auc(positive, np.ones(10)) == pytest.approx(0.02)
-    assert partial_auc(positive, np.ones(10), 0.0) == pytest.approx(0.5)
+    assert sweep(positive, np.ones(10)).area(0.8)[0] == pytest.approx(0.02)
+    assert sweep(positive, np.ones(10)).area(0.0)[0] == pytest.approx(0.5)
 
 
 @pytest.mark.parametrize("all_positive", [True, False])
 def test_one_sided_problems_have_no_figures(all_positive: bool) -> None:
     positive, scores = np.full(4, all_positive), np.array([0.1, 0.4, 0.4, 0.9])
-    figures = (
-        roc_auc(positive, scores),
-        average_precision(positive, scores),
-        sensitivity_at_specificity(positive, scores, 0.9),
-        partial_auc(positive, scores),
-    )
-    assert all(math.isnan(figure) for figure in figures)
+    assert all(math.isnan(figure[0]) for figure in ranking_figures(positive, scores).values())
     false_positive_rate, true_positive_rate = roc_curve(positive, scores)
     assert np.isnan(false_positive_rate).all() == all_positive
     assert np.isnan(true_positive_rate).all() == (not all_positive)

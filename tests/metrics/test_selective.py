@@ -4,6 +4,7 @@ import math
 import numpy as np
 import pytest
 
+from skinlesion_cli.metrics.bootstrap import Bootstrap
 from skinlesion_cli.metrics.predictions import Predictions
 from skinlesion_cli.metrics.selective import (
     Threshold,
@@ -88,7 +89,7 @@ def test_the_document() -> None:
     source = Source()
     validation, _ = source.draw(400, np.random.default_rng(0))
     test, _ = source.draw(900, np.random.default_rng(1))
-    document = selective_document(test, 0.9, validation, resamples=200)
+    document = selective_document(test, Bootstrap(900, resamples=200), 0.9, validation)
     assert list(document) == ["aurc", "ci95", "risk_coverage", "target"]
     low, high = document["ci95"]["aurc"]
     assert low < document["aurc"] < high
@@ -107,24 +108,25 @@ def test_the_document() -> None:
     for name in ("coverage", "accuracy_reached"):
         low, high = target["ci95"][name]
         assert low < target[name] < high
-    assert selective_document(test, resamples=50)["target"] is None
+    assert selective_document(test, Bootstrap(900, resamples=50))["target"] is None
     with pytest.raises(ValueError, match="validation"):
-        selective_document(test, 0.9)
+        selective_document(test, Bootstrap(900), 0.9)
 
 
 def test_what_cannot_be_computed_is_null() -> None:
-    sure = binary(np.array([0.9, 0.8, 0.7]), np.array([1.0, 1, 0]))
-    nothing = selective_document(sure, 0.9, binary(np.array([0.9]), np.array([0.0])))["target"]
+    confidence, hits, three = np.array([0.9, 0.8, 0.7]), np.array([1.0, 1, 0]), Bootstrap(3)
+    sure = binary(confidence, hits)
+    nothing = selective_document(sure, three, 0.9, binary(np.array([0.9]), np.array([0.0])))["target"]
     assert nothing.pop("accuracy") == 0.9
     assert set(nothing.values()) == {None}
-    unanswered = target_document(sure, 0.9, Threshold(0.95, 0.5, 0.9, 10))
+    unanswered = target_document(confidence, hits, 0.9, Threshold(0.95, 0.5, 0.9, 10), three)
     assert (unanswered["coverage"], unanswered["accuracy_reached"]) == (0.0, None)
     assert unanswered["ci95"]["accuracy_reached"] is None
     # Two answered, both right: resamples would say [1, 1], which two images cannot bear out.
-    right = target_document(sure, 0.9, Threshold(0.75, 0.5, 0.9, 10))
+    right = target_document(confidence, hits, 0.9, Threshold(0.75, 0.5, 0.9, 10), three)
     assert (right["accuracy_reached"], right["answered"]) == (1.0, 2)
     assert right["ci95"]["accuracy_reached"] is None
-    decisions = selective_document(dataclasses.replace(sure, probabilities=None))
+    decisions = selective_document(dataclasses.replace(sure, probabilities=None), three)
     assert (decisions["aurc"], decisions["risk_coverage"]) == (None, [])
 
 
@@ -132,7 +134,7 @@ def test_the_areas_interval_equals_a_plain_loop_over_resamples() -> None:
     random = np.random.default_rng(2)
     # Ties on purpose: only nine confidences.
     confidence, hits = random.integers(11, 20, 80) / 20, random.integers(0, 2, 80).astype(float)
-    found = selective_document(binary(confidence, hits), resamples=300, seed=5)["ci95"]["aurc"]
+    found = selective_document(binary(confidence, hits), Bootstrap(80, resamples=300, seed=5))["ci95"]["aurc"]
     random = np.random.default_rng(5)
     drawn = []
     for _ in range(300):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
+from skinlesion_cli.metrics.bootstrap import Bootstrap
 from skinlesion_cli.metrics.classification import SUMMARY, score
 from skinlesion_cli.metrics.predictions import Predictions
 from skinlesion_cli.metrics.subgroups import block_section, block_warnings
@@ -12,7 +13,9 @@ def test_figures_within_a_block_are_scikit_learns_on_its_images() -> None:
     predictions = simulated(n=400, classes=4)
     # Classes a and b come from one source, c and d from another; answers cross over.
     in_first = predictions.true < 2
-    blocks = block_section(predictions, ["first" if one else "second" for one in in_first], resamples=100)
+    blocks = block_section(
+        predictions, ["first" if one else "second" for one in in_first], Bootstrap(400, resamples=100)
+    )
     assert list(blocks) == ["first", "second"]
     assert blocks["second"]["classes"] == ["c", "d"]
     for name, rows, labels in (("first", in_first, [0, 1]), ("second", ~in_first, [2, 3])):
@@ -40,15 +43,15 @@ def test_figures_within_a_block_are_scikit_learns_on_its_images() -> None:
 
 def test_images_without_a_source_are_in_no_block() -> None:
     predictions = simulated(n=20, classes=3)
-    assert block_section(predictions, None) is None
-    blocks = block_section(predictions, ["s"] * 12 + [""] * 8, resamples=5)
+    assert block_section(predictions, None, Bootstrap(20)) is None
+    blocks = block_section(predictions, ["s"] * 12 + [""] * 8, Bootstrap(20, resamples=5))
     assert {name: block["n"] for name, block in blocks.items()} == {"s": 12}
 
 
 def test_whole_groups_are_drawn_within_a_block() -> None:
     predictions = simulated(n=60, classes=3)
     sources, groups = ["s"] * 30 + ["t"] * 30, ["L1"] * 30 + ["L2"] * 30
-    for block in block_section(predictions, sources, groups, resamples=20).values():
+    for block in block_section(predictions, sources, Bootstrap(60, groups, resamples=20)).values():
         assert block["ci95"]["accuracy"] == [block["accuracy"]] * 2
 
 
@@ -57,7 +60,7 @@ def test_what_a_block_leaves_undefined_is_null_with_a_warning() -> None:
     predictions = Predictions(
         tuple("1234"), ("a", "b"), probabilities.argmax(axis=1), np.array([0, 0, 0, 1]), probabilities
     )
-    blocks = block_section(predictions, ["one", "one", "two", "two"], resamples=10)
+    blocks = block_section(predictions, ["one", "one", "two", "two"], Bootstrap(4, resamples=10))
     assert (blocks["one"]["weighted_auc"], blocks["one"]["ci95"]["weighted_auc"]) == (None, None)
     assert blocks["two"]["weighted_auc"] == 0.0
     warnings = block_warnings(blocks, score(predictions).summary)

@@ -424,7 +424,7 @@ def test_weights_that_answer_nan_give_no_confidence(
     loaded = load_checkpoint(checkpoint)
     loaded.state["head.fc.bias"][0] = float("nan")
     save_checkpoint(tmp_path / "nan.pth", loaded)
-    with pytest.raises(SkinLesionError, match=r"^the model's answers are not numbers \(NaN\)[^\n]*$"):
+    with pytest.raises(SkinLesionError, match=r"^the model's outputs are not finite \(NaN\)[^\n]*$"):
         look(load_predictor(tmp_path / "nan.pth"), picture)
 
 

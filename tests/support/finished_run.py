@@ -8,7 +8,8 @@ import numpy as np
 
 from skinlesion_cli.common.events import EpochRecord
 from skinlesion_cli.common.settings import Settings
-from skinlesion_cli.metrics.calibration import calibrated, calibration_document, fit_temperature
+from skinlesion_cli.metrics.bootstrap import Bootstrap
+from skinlesion_cli.metrics.calibration import calibration_document, fit_temperature, softmax
 from skinlesion_cli.metrics.evaluation import evaluate
 from skinlesion_cli.metrics.predictions import Predictions, write_predictions
 from skinlesion_cli.metrics.selective import selective_document
@@ -27,7 +28,7 @@ def drawn_predictions(counts: tuple[int, ...], classes: tuple[str, ...], seed: i
     logits[np.arange(len(true)), true] += 1.5
     probabilities = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     images = tuple(f"{classes[label]}/{row}.jpg" for row, label in enumerate(true))
-    return Predictions(images, classes, probabilities.argmax(axis=1), true, probabilities)
+    return Predictions(images, classes, probabilities.argmax(axis=1), true, probabilities, logits)
 
 
 def write_finished_run(root: Path, classes: tuple[str, ...] = CLASSES, data_root: Path | None = None) -> Path:
@@ -37,14 +38,20 @@ def write_finished_run(root: Path, classes: tuple[str, ...] = CLASSES, data_root
     drawn = {
         split: drawn_predictions(counts, classes, seed) for seed, (split, counts) in enumerate(COUNTS.items())
     }
-    temperature = fit_temperature(drawn["val"].probabilities, drawn["val"].true)
-    final = {split: calibrated(one, temperature) for split, one in drawn.items()}
+    temperature = fit_temperature(drawn["val"].logits, drawn["val"].true)
+    final = {
+        split: dataclasses.replace(
+            one, probabilities=softmax(one.logits, temperature), temperature=temperature
+        )
+        for split, one in drawn.items()
+    }
     documents: dict[str, Any] = {}
     for split, one in drawn.items():
         _, documents[split] = evaluate(one, split)
-        documents[split]["calibration"] = calibration_document(one, temperature, resamples=50)
+        bootstrap = Bootstrap(len(one), resamples=50)
+        documents[split]["calibration"] = calibration_document(final[split], bootstrap)
         target = 0.9 if split == "test" else None
-        documents[split]["selective"] = selective_document(final[split], target, final["val"], resamples=50)
+        documents[split]["selective"] = selective_document(final[split], bootstrap, target, final["val"])
     blocks = {"clinic A": {"n": 20, "accuracy": 0.9, "ci95": {"accuracy": [0.8, 1.0]}}}
     documents["test"]["blocks"] = blocks | {"<i>B</i>": {"n": 14, "accuracy": 0.5, "ci95": {}}}
     for split in ("val", "test"):

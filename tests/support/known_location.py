@@ -33,8 +33,10 @@ def bright_pixels(temperature: float = 1.0) -> Predictor:
     """The model as a predictor of the classes "none" and "blob"."""
     preprocessing = Preprocessing(SIDE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
     runtime = choose_runtime("cpu", "auto", training=False)
-    backend = TorchBackend(BrightPixels(), preprocessing, runtime, temperature=temperature)
-    known = Description(arch="none", classes=("none", "blob"), preprocessing=preprocessing)
+    backend = TorchBackend(BrightPixels(), preprocessing, runtime)
+    known = Description(
+        arch="none", classes=("none", "blob"), preprocessing=preprocessing, temperature=temperature
+    )
     return Predictor(known, backend, batch_size=8, workers=0)
 
 

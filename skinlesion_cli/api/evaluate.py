@@ -1,0 +1,176 @@
+"""`evaluate` scores a model or a file of predictions; `compare` compares two such files."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.events import OnEvent, ignore
+from skinlesion_cli.common.files import ensure_writable_folder
+from skinlesion_cli.data.manifest import Origins, groups_in, origins_in
+from skinlesion_cli.metrics import evaluation, paired
+from skinlesion_cli.metrics.bootstrap import Bootstrap
+from skinlesion_cli.metrics.classification import Scores
+from skinlesion_cli.metrics.predictions import Predictions, read_predictions
+
+if TYPE_CHECKING:
+    from skinlesion_cli.inference.predictor import Predictor
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The scores of a set of predictions."""
+
+    predictions: Predictions
+    scores: Scores
+    document: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document that `evaluate --json` prints; a figure that cannot be computed is None."""
+        return self.document
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One flat dict per class: `class` and the fields of `ClassScores`, NaN if undefined."""
+        return [{"class": name, **asdict(one)} for name, one in self.scores.per_class.items()]
+
+    def save(self, folder: str | Path) -> None:
+        """Write metrics.json, predictions.csv, confusion_matrix.png and, with probabilities, reliability.png.
+
+        Raises:
+            SkinLesionError: the folder cannot be written to.
+        """
+        from skinlesion_cli.report import results
+
+        ensure_writable_folder(Path(folder))
+        results.write_evaluation(Path(folder), self.predictions, self.scores, self.document)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How the predictions of a model B differ from those of a model A on the same images."""
+
+    pair: paired.Pair
+    document: dict[str, Any]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document that `compare --json` prints; a figure that cannot be computed is None."""
+        return self.document
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One flat dict per summary figure: `metric`, `a`, `b`, `difference` (b − a), `low`, `high`."""
+        rows = []
+        for name, one in self.document["differences"].items():
+            low, high = one["ci95"] or (None, None)
+            figures = {key: one[key] for key in ("a", "b", "difference")}
+            rows.append({"metric": name, **figures, "low": low, "high": high})
+        return rows
+
+
+def evaluate(
+    checkpoint: "str | Path | Predictor | Callable[[], Predictor] | None" = None,
+    *,
+    data: str | Path | None = None,
+    split: str = "test",
+    predictions: str | Path | Predictions | None = None,
+    manifest: str | Path | None = None,
+    validation: str | Path | Predictions | None = None,
+    malignant: Sequence[str] | None = None,
+    target_accuracy: float | None = None,
+    tta: bool = False,
+    out: str | Path | None = None,
+    on_event: OnEvent = ignore,
+) -> Evaluation:
+    """Score a model on a split of a data set, or score predictions made with any program.
+
+    Args:
+        checkpoint: the model: a file, a predictor (see `load_predictor`), or a function that loads one.
+        data: with a checkpoint, the data set's folder.
+        split: name of the split.
+        predictions: instead of a checkpoint and data, predictions or their CSV file.
+        manifest: with predictions, the manifest with lesion and source of each image of the split.
+        validation: with predictions and a target accuracy, the same model's predictions on validation.
+        malignant: the malignant classes; None takes the usual ones.
+        target_accuracy: in [0, 1]; choose the confidence threshold on validation at which predictions are
+            this accurate, and apply it here.
+        tta: with a checkpoint, average over four flipped views (test-time augmentation).
+        out: folder to save the results to (see `Evaluation.save`); with a checkpoint it is checked to be
+            writable before the images are predicted.
+        on_event: receives progress events.
+
+    Raises:
+        InputError: missing, contradictory or invalid input.
+        UnreadableImageError: some images cannot be read.
+        SkinLesionError: the model's outputs are not finite.
+    """
+    if predictions is not None and checkpoint is None:
+        if (validation is None) != (target_accuracy is None):
+            raise InputError("--predictions needs --target-accuracy and --validation together, or neither")
+        if tta:
+            raise InputError("--tta needs a model: use it with --checkpoint, not with --predictions")
+        scored = _predictions(predictions)
+        origins = Origins(None, None)
+        if manifest is not None:
+            origins = origins_in(Path(manifest), split, scored.images)
+        scores, document = evaluation.evaluate(
+            scored,
+            groups=origins.groups,
+            sources=origins.sources,
+            malignant=malignant,
+            target_accuracy=target_accuracy,
+            validation=None if validation is None else _predictions(validation),
+        )
+    elif predictions is None and checkpoint is not None and data is not None:
+        from skinlesion_cli.data.splits import read_split
+        from skinlesion_cli.inference.predictor import load_predictor
+        from skinlesion_cli.inference.scoring import predict_and_evaluate
+
+        if manifest is not None:
+            raise InputError("--manifest goes with --predictions; --data has its own manifest.csv")
+        if validation is not None:
+            raise InputError("--validation goes with --predictions; a checkpoint is run on DATA/val itself")
+        images = read_split(Path(data), split)
+        if isinstance(checkpoint, str | Path):
+            checkpoint = load_predictor(checkpoint)
+        predictor = checkpoint() if callable(checkpoint) else checkpoint
+        if out is not None:
+            ensure_writable_folder(Path(out))
+        scored, scores, document = predict_and_evaluate(
+            predictor, images, on_event, malignant=malignant, target_accuracy=target_accuracy, flips=tta
+        )
+    else:
+        raise InputError("evaluate needs either a checkpoint and data, or predictions")
+    result = Evaluation(scored, scores, document)
+    if out is not None:
+        result.save(out)
+    return result
+
+
+def compare(
+    a: str | Path | Predictions,
+    b: str | Path | Predictions,
+    *,
+    manifest: str | Path | None = None,
+    split: str = "test",
+    seed: int = 0,
+) -> Comparison:
+    """Compare the predictions of two models on the same images, image by image.
+
+    Args:
+        a: predictions of one model, or their CSV file.
+        b: predictions of another on the same images.
+        manifest: the data set's manifest.csv: whole lesions or patients are resampled instead of images.
+        split: split of the images in the manifest.
+        seed: of the bootstrap resamples.
+
+    Raises:
+        InputError: invalid input, or the images, classes or true classes of the two differ.
+    """
+    names = [letter if isinstance(one, Predictions) else str(one) for letter, one in (("A", a), ("B", b))]
+    pair = paired.pair(_predictions(a), _predictions(b), (names[0], names[1]))
+    groups = None if manifest is None else groups_in(Path(manifest), split, pair.a.images)
+    return Comparison(pair, paired.compare(pair, Bootstrap(len(pair.a), groups, seed=seed)))
+
+
+def _predictions(source: str | Path | Predictions) -> Predictions:
+    return source if isinstance(source, Predictions) else read_predictions(Path(source))
