@@ -1,4 +1,4 @@
-"""The picture of maps: the whole photograph, and beside it the maps laid exactly on what the model saw."""
+"""The Grad-CAM picture: the photograph, and beside it the maps exactly on the pixels that the model saw."""
 
 import math
 from collections.abc import Sequence
@@ -12,30 +12,34 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from PIL import Image
 
+from skinlesion_cli.report.drawing import save_figure, without_formula, wrapped
 from skinlesion_cli.report.figures import probability_text
-from skinlesion_cli.report.plots import save_figure, unformatted, wrapped
 from skinlesion_cli.saliency.cam_methods import METHODS
 from skinlesion_cli.saliency.faithfulness import Faithfulness
 from skinlesion_cli.saliency.gradcam import Explanation
 
 PANEL_INCHES = 5.0
 SMALL_PANEL_INCHES = 3.4
-"""Where there are more than two panels."""
+"""With more than two panels."""
 COLUMNS = 4
-CHARACTERS_AN_INCH = 11
-"""Of a title, without running into its neighbour."""
+CHARACTERS_PER_INCH = 11
+"""Of a title that does not run into its neighbour."""
 MAX_PIXELS = 1600
 COLOURS = "inferno"
 
 
 def draw_overlay(explanations: Sequence[Explanation], path: Path, *, alpha: float) -> None:
-    """Draw a photograph, and beside it the photograph under each map.
+    """Save `overlay` to a file; the suffix chooses the format."""
+    save_figure(overlay(explanations, alpha=alpha), path)
+
+
+def overlay(explanations: Sequence[Explanation], *, alpha: float) -> Figure:
+    """A photograph, and beside it the photograph under each map.
 
     All panels show the whole photograph at its own aspect ratio, with the frame of what the model saw.
 
     Args:
-        explanations: of one photograph, one or more.
-        path: the picture.
+        explanations: one or more, of the same photograph.
         alpha: opacity of the maps, in [0, 1].
     """
     first = explanations[0]
@@ -58,17 +62,17 @@ def draw_overlay(explanations: Sequence[Explanation], path: Path, *, alpha: floa
     for axes, one in zip(mapped, explanations, strict=True):
         _draw_photograph(axes, shown, one)
         _draw_heat(axes, one, alpha)
-        empty = "" if one.heat.any() else "\nempty: nothing speaks for it"
+        empty = "" if one.heat.any() else "\nempty: no positive evidence"
         measured = "" if one.faithfulness is None else "\n" + _measured(one.faithfulness)
-        characters = round(inches * CHARACTERS_AN_INCH)
+        characters = round(inches * CHARACTERS_PER_INCH)
         confidence = f", probability {probability_text(one.confidence)}"
         _title(axes, wrapped(one.label, characters, confidence) + empty + measured)
-    # Its own scale: that of a map would be as pale as the map.
+    # A scale of its own: that of a map would be as pale as the map.
     scale = ScalarMappable(Normalize(0, 1), COLOURS)
     beside = mapped[0] if panels == 2 else list(grid)
     bar = figure.colorbar(scale, ax=beside, shrink=0.85 if rows == 1 else 0.5, pad=0.02)
     bar.set_label(f"Evidence for the class ({METHODS[first.method].title}, relative)", fontsize=9)
-    save_figure(figure, path)
+    return figure
 
 
 def _draw_photograph(axes: Axes, shown: np.ndarray, explanation: Explanation) -> None:
@@ -103,13 +107,13 @@ def _draw_heat(axes: Axes, explanation: Explanation, alpha: float) -> None:
         alpha=alpha,
         interpolation="bilinear",
     )
-    # A picture sets the axes' limits to its own; the whole photograph stays in view.
+    # imshow sets the limits of the axes; the whole photograph must stay in view.
     axes.set_xlim(limits[0])
     axes.set_ylim(limits[1])
 
 
 def _title(axes: Axes, text: str) -> None:
-    axes.set_title(unformatted(text), fontsize=10)
+    axes.set_title(without_formula(text), fontsize=10)
 
 
 def _measured(areas: Faithfulness) -> str:
@@ -120,7 +124,7 @@ def _measured(areas: Faithfulness) -> str:
 
 
 def _shrunk(image: Image.Image) -> np.ndarray:
-    """The photograph at no more pixels than a page can show."""
+    """The photograph with no more pixels than a page can show."""
     copy = image.copy()
     copy.thumbnail((MAX_PIXELS, MAX_PIXELS))
     return np.asarray(copy)
