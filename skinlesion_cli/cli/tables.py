@@ -70,7 +70,7 @@ def _plain(text: str) -> str:
 
 SECTIONS: dict[str, Callable[[Any], RenderableType]] = {
     "malignant": lambda document: _section(curves.malignant(document)),
-    "blocks": lambda document: _table(data.sources(document).tables[0].only(*_SOURCE_COLUMNS)),
+    "blocks": lambda document: _section(data.sources(document).only(*_SOURCE_COLUMNS)),
     "calibration": lambda document: _section(calibration.calibration(document)),
     "selective": lambda document: _section(calibration.selective(document)),
     "tta": lambda document: _section(calibration.flips(document)),

@@ -3,10 +3,8 @@
 The sections are those of Mitchell et al., *Model Cards for Model Reporting*, FAT* 2019.
 """
 
-import dataclasses
 import hashlib
 import re
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +14,6 @@ from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.files import read_text, write_text
 from skinlesion_cli.common.limits import MAX_PLAIN_BYTES
 from skinlesion_cli.common.settings import FIELDS, RESIZE_RATIO
-from skinlesion_cli.report.content import Section, Table
 from skinlesion_cli.report.facts import RunFacts
 from skinlesion_cli.report.limits import limits
 from skinlesion_cli.report.page import DISCLAIMER
@@ -77,22 +74,14 @@ def model_card(facts: RunFacts, title: str) -> str:
         start=start,
         resized=round(RESIZE_RATIO * int(setting("img_size"))),
         environment=[pair for pair in training.flattened(facts.environment) if not _PRIVATE.search(pair[0])],
-        sources=_only(data.sources(document["blocks"]), ("Images", "Accuracy", "Balanced accuracy")),
-        balance=_only(data.balance(facts), ("Training images",)),
+        sources=data.sources(document["blocks"]).only("Images", "Accuracy", "Balanced accuracy"),
+        balance=data.balance(facts).only("Training images"),
         leaks=data.leaks(facts),
         scores=scores.scores(facts, facts.documents),
-        classes=_only(scores.classes(facts), ("Images", "Precision", "Recall", "F1", "AUC")),
-        malignant=_only(
-            curves.malignant(document["malignant"]), ("Sensitivity", "Specificity", "PPV", "NPV")
-        ),
+        classes=scores.classes(facts).only("Images", "Precision", "Recall", "F1", "AUC"),
+        malignant=curves.malignant(document["malignant"]).only("Sensitivity", "Specificity", "PPV", "NPV"),
         calibration=calibration.calibration(document["calibration"]),
         limits=limits(facts),
         checkpoint=Markup(BEST_MODEL),
     )
     return re.sub(r"\n{3,}", "\n\n", card).lstrip()
-
-
-def _only(section: Section, columns: Sequence[str]) -> Section:
-    """A section with fewer columns in its tables."""
-    blocks = tuple(one.only(*columns) if isinstance(one, Table) else one for one in section.blocks)
-    return dataclasses.replace(section, blocks=blocks)

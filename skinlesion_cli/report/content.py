@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from skinlesion_cli.report.figures import figure, interval, interval_of
+from skinlesion_cli.report.mistakes import Mistake, Pictures
 from skinlesion_cli.report.plots import Plot
 
 
 @dataclass(frozen=True)
 class Number:
-    """A number in a table."""
+    """A number in a table. None or NaN is undefined."""
 
     value: float | None
-    """None or NaN: undefined."""
     ends: tuple[float, float] | None = None
     """Of its 95 % interval."""
     text: str = ""
@@ -28,7 +28,7 @@ class Number:
 
     @property
     def key(self) -> float | str:
-        """What a page sorts it by: an undefined number is an empty text, and comes last."""
+        """What a page sorts it by; an undefined number is an empty text, and comes last."""
         return "" if self.value is None or math.isnan(self.value) else self.value
 
     def written(self, digits: int) -> str:
@@ -37,7 +37,7 @@ class Number:
 
     @property
     def bounds(self) -> str:
-        """Its interval in brackets; empty where it has none."""
+        """Its interval in brackets; empty if it has none."""
         return "" if self.key == "" else interval(self.ends)
 
 
@@ -59,34 +59,6 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Paragraph:
-    """A paragraph."""
-
-    text: str
-    kind: str = ""
-    """`note` for small print, which the terminal leaves out; `verdict` or `leak` for an audit's result."""
-
-
-@dataclass(frozen=True)
-class Items:
-    """A list."""
-
-    items: tuple[str, ...]
-    kind: str = ""
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Names and values, one below the other; a value is a text or a number."""
-
-    pairs: tuple[tuple[str, Cell], ...]
-    notes: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    """A remark on the value of that name."""
-    code: bool = False
-    """Whether the values are those of a program."""
-
-
-@dataclass(frozen=True)
 class Table:
     """A table whose first column names its rows."""
 
@@ -101,14 +73,39 @@ class Table:
         found = [column.name for column in self.columns]
         places = [0, *(found.index(name) for name in names if name in found)]
         columns = tuple(self.columns[place] for place in places)
-        return dataclasses.replace(
-            self, columns=columns, rows=tuple(tuple(row[place] for place in places) for row in self.rows)
-        )
+        rows = tuple(tuple(row[place] for place in places) for row in self.rows)
+        return dataclasses.replace(self, columns=columns, rows=rows)
+
+
+@dataclass(frozen=True)
+class Paragraph:
+    """A paragraph."""
+
+    text: str
+    kind: str = ""
+    """`note` for small print, which the terminal leaves out; `verdict` or `leak` for an audit's result."""
+
+
+@dataclass(frozen=True)
+class Items:
+    """A list."""
+
+    items: Sequence[str]
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Names and values, one below the other."""
+
+    pairs: Sequence[tuple[str, Cell]]
+    notes: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """A remark on the value of that name."""
 
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure of one set of axes, which is drawn only where it is shown."""
+    """A figure, which is drawn only where it is shown. Titles are unique on a page."""
 
     title: str
     plot: Plot
@@ -120,41 +117,28 @@ class Chart:
 class Charts:
     """Figures side by side."""
 
-    charts: tuple[Chart, ...]
+    charts: Sequence[Chart]
     heading: str = ""
     small: bool = False
 
 
 @dataclass(frozen=True)
 class Matrix:
-    """A confusion matrix."""
+    """A confusion matrix: rows true, columns predicted."""
 
     split: str
     classes: Sequence[str]
     counts: Sequence[Sequence[int]]
-    """Rows true, columns predicted."""
     folded: bool = False
     """Whether a page hides it until it is asked for."""
 
 
 @dataclass(frozen=True)
-class Photo:
-    """A misclassified image, with two small pictures of it where they could be made."""
-
-    file: str
-    true: str
-    predicted: str
-    true_probability: str
-    confidence: str
-    pictures: tuple[str, str] | None
-    """The photograph, and the same under the Grad-CAM map, as data URIs."""
-
-
-@dataclass(frozen=True)
 class Photos:
-    """Misclassified images."""
+    """Wrong predictions, with the pictures of those that could be drawn."""
 
-    photos: tuple[Photo, ...]
+    mistakes: Sequence[Mistake]
+    pictures: Mapping[str, Pictures]
 
 
 Block = Paragraph | Items | Pairs | Table | Charts | Matrix | Photos
@@ -162,19 +146,18 @@ Block = Paragraph | Items | Pairs | Table | Charts | Matrix | Photos
 
 @dataclass(frozen=True)
 class Section:
-    """A section, or the reason why it is missing."""
+    """A section, or the reason why it cannot be shown."""
 
     key: str
     """Its anchor on the page."""
     title: str
     blocks: tuple[Block, ...] = ()
     missing: str = ""
-    """Why it cannot be shown; empty where it can."""
 
-    @property
-    def tables(self) -> list[Table]:
-        """Its tables."""
-        return [block for block in self.blocks if isinstance(block, Table)]
+    def only(self, *columns: str) -> "Section":
+        """The section with fewer columns in its tables."""
+        blocks = (one.only(*columns) if isinstance(one, Table) else one for one in self.blocks)
+        return dataclasses.replace(self, blocks=tuple(blocks))
 
 
 def section(key: str, title: str, *blocks: Block | None) -> Section:
@@ -193,18 +176,13 @@ def table(
         rows: a `Cell` for each column.
         sortable: whether a page lets the reader sort it.
     """
-    heads = tuple(
+    heads = (
         one if isinstance(one, Column) else Column(one, numeric=place > 0)
         for place, one in enumerate(columns)
     )
-    return Table(name, heads, tuple(tuple(row) for row in rows), sortable)
+    return Table(name, tuple(heads), tuple(tuple(row) for row in rows), sortable)
 
 
 def score(document: Mapping[str, Any], name: str) -> Number:
     """A score of an evaluation document with its 95 % interval."""
     return Number(document.get(name), interval_of(document, name))
-
-
-def kind_of(block: Block) -> str:
-    """The kind of a block, by which a template chooses how to render it."""
-    return type(block).__name__

@@ -14,7 +14,6 @@ from skinlesion_cli.common.events import EpochRecord
 from skinlesion_cli.common.files import is_folder, read_text
 from skinlesion_cli.common.limits import MAX_CLASSES, MAX_PLAIN_BYTES
 from skinlesion_cli.curation.record import LastCheck, read_check
-from skinlesion_cli.data.manifest import MANIFEST
 from skinlesion_cli.data.splits import SPLITS
 from skinlesion_cli.metrics.predictions import Predictions, read_predictions
 from skinlesion_cli.report.figures import LABELS
@@ -51,8 +50,6 @@ class RunFacts:
     """The data set's folder; None if it is unknown or missing."""
     check: LastCheck | None = None
     """The last `skinlesion data check` of that folder."""
-    has_manifest: bool = False
-    """Whether a manifest.csv beside the splits gives the lesion or patient of each image."""
 
     @property
     def split(self) -> str:
@@ -114,7 +111,7 @@ def read_run(root: Path, data: Path | None = None) -> RunFacts:
     data_root = known if known is not None and is_folder(known) else None
     if data is not None and data_root is None:
         raise InputError(f"there is no folder {data}; name the data set's folder with --data")
-    documents = {name: metrics[name] for name in SPLITS if isinstance(metrics.get(name), dict)}
+    documents = {name: metrics[name] for name in SPLITS if name in metrics}
     split = _main_split(documents)
     predictions = results / f"{split}_predictions.csv"
     return RunFacts(
@@ -128,7 +125,6 @@ def read_run(root: Path, data: Path | None = None) -> RunFacts:
         predictions=_matching(predictions, documents[split]) if predictions.is_file() else None,
         data_root=data_root,
         check=None if data_root is None else read_check(data_root),
-        has_manifest=data_root is not None and (data_root / MANIFEST).is_file(),
     )
 
 

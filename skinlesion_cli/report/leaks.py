@@ -45,9 +45,9 @@ def _counts(audit: Audit) -> Table:
     return table("Images of each class in each split", ("Class", *counts), rows, sortable=True)
 
 
-def _faults(pair: PairFound) -> list[str]:
+def _faults(pair: PairFound) -> str:
     faults = {"different classes": not pair.same_class, "across splits": pair.across_splits}
-    return [name for name, found in faults.items() if found]
+    return ", ".join(name for name, found in faults.items() if found)
 
 
 def _thumbnail(root: Path, image: ImageRecord) -> str:

@@ -10,6 +10,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import Normal, Stroke
 from PIL import Image
 
 from skinlesion_cli.report.drawing import save_figure, without_formula, wrapped
@@ -90,7 +91,7 @@ def _draw_photograph(axes: Axes, shown: np.ndarray, explanation: Explanation) ->
             linewidth=1.6,
             linestyle=(0, (4, 3)),
             clip_on=False,
-            path_effects=_dark_outline(),
+            path_effects=[Stroke(linewidth=3.2, foreground="black", alpha=0.55), Normal()],
         )
     )
 
@@ -128,9 +129,3 @@ def _shrunk(image: Image.Image) -> np.ndarray:
     copy = image.copy()
     copy.thumbnail((MAX_PIXELS, MAX_PIXELS))
     return np.asarray(copy)
-
-
-def _dark_outline() -> list[object]:
-    from matplotlib.patheffects import Stroke
-
-    return [Stroke(linewidth=3.2, foreground="black", alpha=0.55), Stroke(linewidth=1.6, foreground="white")]

@@ -66,10 +66,8 @@ def _bars(
 ) -> None:
     """Horizontal bars, each with its value after its end, or after `text_at`."""
     axes.barh(names, values, color=colour, height=0.72)
-    for row, (value, end) in enumerate(zip(values, text_at or values, strict=True)):
-        axes.annotate(
-            text.format(value), (end, row), (5, 0), textcoords="offset points", va="center", fontsize=8
-        )
+    texts = [text.format(value) for value in values]
+    axes.bar_label(axes.barh(names, text_at or values, color="none"), texts, padding=5, fontsize=8)
     axes.margins(x=0.14)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
@@ -85,42 +83,36 @@ def learning_curves(history: Sequence[EpochRecord]) -> Figure:
 
 def plot_loss(axes: Axes, history: Sequence[EpochRecord]) -> None:
     """Training and validation loss of each epoch."""
-    _epoch_line(axes, history, "train_loss", "training", GREY)
-    _epoch_line(axes, history, "val_loss", "validation", BLUE)
-    _epoch_axes(axes, history, "Weighted cross-entropy")
+    lines = {"train_loss": ("training", GREY), "val_loss": ("validation", BLUE)}
+    _plot_epochs(axes, history, lines, "Weighted cross-entropy")
     axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
 
 
 def plot_scores(axes: Axes, history: Sequence[EpochRecord]) -> None:
     """Training accuracy (on the sampled, augmented images), validation accuracy and weighted F1."""
-    _epoch_line(axes, history, "train_accuracy", "training accuracy", GREY)
-    _epoch_line(axes, history, "val_accuracy", "validation accuracy", BLUE)
-    _epoch_line(axes, history, "val_weighted_f1", "validation weighted F1", ORANGE)
-    _epoch_axes(axes, history, "Score")
+    lines = {
+        "train_accuracy": ("training accuracy", GREY),
+        "val_accuracy": ("validation accuracy", BLUE),
+        "val_weighted_f1": ("validation weighted F1", ORANGE),
+    }
+    _plot_epochs(axes, history, lines, "Score")
     axes.set_ylim(0, 1)
 
 
-def _epoch_line(axes: Axes, history: Sequence[EpochRecord], name: str, label: str, colour: str) -> None:
-    values = [getattr(record, name) for record in history]
-    axes.plot(
-        [record.epoch for record in history],
-        values,
-        color=colour,
-        label=label,
-        linewidth=1.6,
+def _plot_epochs(
+    axes: Axes, history: Sequence[EpochRecord], lines: Mapping[str, tuple[str, str]], label: str
+) -> None:
+    """A line per field of the records, with its name and colour, and a line at the best epoch."""
+    marker = "o" if len(history) <= MAX_MARKED_EPOCHS else ""
+    for name, (text, colour) in lines.items():
+        x, y = [one.epoch for one in history], [getattr(one, name) for one in history]
         # Colour alone carries no meaning.
-        linestyle="--" if colour == GREY else "-",
-        marker="o" if len(history) <= MAX_MARKED_EPOCHS else "",
-        markersize=3.5,
-    )
-
-
-def _epoch_axes(axes: Axes, history: Sequence[EpochRecord], label: str) -> None:
+        style = "--" if colour == GREY else "-"
+        axes.plot(x, y, style, color=colour, label=text, linewidth=1.6, marker=marker, markersize=3.5)
     best = max((record.epoch for record in history if record.best), default=0)
     axes.axvline(best, color=GREEN, linewidth=1.2, linestyle=":", label=f"best: epoch {best}")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    axes.set_xlabel("Epoch")
-    axes.set_ylabel(label)
+    axes.set(xlabel="Epoch", ylabel=label)
     _open_axes(axes)
     _legend(axes)
 
@@ -155,9 +147,7 @@ def plot_confidences(axes: Axes, bins: Sequence[Mapping[str, Any]]) -> None:
     lows, counts = [one["low"] for one in bins], [one["count"] for one in bins]
     widths = [one["high"] - one["low"] for one in bins]
     axes.bar(lows, counts, width=widths, align="edge", color=GREY, edgecolor="white")
-    axes.set_xlim(0, 1)
-    axes.set_xlabel("Confidence")
-    axes.set_ylabel("Images")
+    axes.set(xlabel="Confidence", ylabel="Images", xlim=(0, 1))
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     _open_axes(axes)
 
@@ -237,10 +227,8 @@ def plot_risk_coverage(
         at = [target["coverage"]], [1 - target["accuracy_reached"]]
         axes.plot(*at, "o", color=ORANGE, markerfacecolor="white", markersize=7, clip_on=False, label=label)
         _legend(axes)
-    axes.set_xlim(0, 1)
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel("Coverage: share of images answered")
-    axes.set_ylabel("Risk: share of wrong answers")
+    axes.set(xlabel="Coverage: share of images answered", ylabel="Risk: share of wrong answers")
+    axes.set(xlim=(0, 1), ylim=(0, None))
     _open_axes(axes)
 
 
@@ -292,11 +280,9 @@ def _share_axes(axes: Axes, x: str, y: str) -> None:
     """Both axes from 0 to 1."""
     small = axes.bbox.width / axes.figure.dpi < SMALL[0]
     ticks = (0, 0.5, 1) if small else (0, 0.25, 0.5, 0.75, 1)
-    for axis, label in ((axes.xaxis, x), (axes.yaxis, y)):
+    for axis in (axes.xaxis, axes.yaxis):
         axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
-        axis.set_label_text(label)
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1.02)
+    axes.set(xlabel=x, ylabel=y, xlim=(0, 1), ylim=(0, 1.02))
     _open_axes(axes)
 
 

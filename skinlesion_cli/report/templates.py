@@ -12,9 +12,9 @@ from markupsafe import Markup
 
 from skinlesion_cli.common.text import visible
 from skinlesion_cli.common.version import __version__
-from skinlesion_cli.report.content import Chart, kind_of
+from skinlesion_cli.report.content import Chart
 from skinlesion_cli.report.drawing import inline_svg
-from skinlesion_cli.report.figures import number, split_title, whole_percent
+from skinlesion_cli.report.figures import number, percent, split_title, whole_percent
 from skinlesion_cli.report.plots import SMALL, WIDE, single
 
 
@@ -52,9 +52,10 @@ def _environment(finalize: Any) -> Environment:
         undefined=StrictUndefined,
         finalize=finalize,
     )
-    environment.globals.update(kind_of=kind_of, svg=_svg)
+    environment.globals.update(kind_of=lambda block: type(block).__name__, svg=_svg)
     environment.filters.update(
         count=number,
+        percent=percent,
         percentage=lambda share: f"{100 * min(max(share, 0.0), 1.0):.1f}%",
         short="{:g}".format,
         split_title=split_title,

@@ -75,7 +75,9 @@ def test_class_weights_show_counts_weights_and_probabilities() -> None:
         *("Training images (log scale)", "Loss weight, β = 0.999", "Sampling probability, α = 0.5"),
     ]
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["rare", "common"]
-    widths = [[bar.get_width() for bar in axes.patches] for axes in figure.axes]
+    widths = [[bar.get_width() for bar in axes.containers[0]] for axes in figure.axes]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["10", "90"]
+    assert [text.get_text() for text in figure.axes[2].texts] == ["25.0%", "75.0%"]
     assert widths[0] == [10, 90]
     assert widths[1] == pytest.approx([one.weight for one in rows])
     assert widths[2] == pytest.approx([0.25, 0.75])

@@ -2,24 +2,13 @@
 
 from functools import partial
 
-from skinlesion_cli.report import plots
-from skinlesion_cli.report.content import (
-    Chart,
-    Charts,
-    Items,
-    Number,
-    Paragraph,
-    Section,
-    score,
-    section,
-    table,
-)
+from skinlesion_cli.report import content, plots
 from skinlesion_cli.report.facts import Document
 from skinlesion_cli.report.figures import CALIBRATION, LABELS, figure, interval, interval_of, percent
 from skinlesion_cli.report.sections.curves import NO_PROBABILITIES
 
 
-def calibration(document: Document) -> Section:
+def calibration(document: Document) -> content.Section:
     """Whether predictions with confidence p are correct in a share p of the cases.
 
     Args:
@@ -27,36 +16,38 @@ def calibration(document: Document) -> Section:
     """
     bins, temperature = document["reliability"], document["temperature"]
     if not bins:
-        return Section("calibration", "Calibration", missing=NO_PROBABILITIES)
+        return content.Section("calibration", "Calibration", missing=NO_PROBABILITIES)
     stages = {"uncalibrated": document["before"]}
     text = "No temperature was fitted: the probabilities are the model's own."
     if temperature is not None:
         stages[f"calibrated (T = {temperature:.2f})"] = document["after"]
         text = f"Probabilities are calibrated with the temperature {temperature:.3f}, fitted on validation."
-    rows = ((label, *(score(one, name) for one in stages.values())) for name, label in CALIBRATION.items())
+    rows = (
+        (label, *(content.score(one, name) for one in stages.values())) for name, label in CALIBRATION.items()
+    )
     charts = (
-        Chart(
+        content.Chart(
             "Reliability diagram: accuracy by confidence",
             partial(plots.plot_reliability, bins=bins),
             caption="Above the dashed line the model is underconfident, below it overconfident. "
             "Larger dots stand for more images.",
         ),
-        Chart(
+        content.Chart(
             "Number of images by confidence",
             partial(plots.plot_confidences, bins=bins),
             caption="Number of images in each bin of confidence.",
         ),
     )
-    return section(
+    return content.section(
         "calibration",
         "Calibration",
-        Paragraph(text),
-        Charts(charts),
-        table("Calibration", ("Calibration", *stages), rows),
+        content.Paragraph(text),
+        content.Charts(charts),
+        content.table("Calibration", ("Calibration", *stages), rows),
     )
 
 
-def selective(document: Document) -> Section:
+def selective(document: Document) -> content.Section:
     """What is gained by answering only where the model is confident.
 
     Args:
@@ -64,19 +55,19 @@ def selective(document: Document) -> Section:
     """
     title, points, target = "Selective prediction", document["risk_coverage"], document["target"]
     if not points:
-        return Section("selective", title, missing=NO_PROBABILITIES)
+        return content.Section("selective", title, missing=NO_PROBABILITIES)
     text = (
         "Images are answered from the highest confidence down. At the right end all images are answered, and "
         "the risk is one minus the accuracy."
     )
     plot = partial(plots.plot_risk_coverage, points=points, target=target)
     area = f"Area under the risk–coverage curve: {_with_interval(document, 'aurc')}; lower is better."
-    return section(
+    return content.section(
         "selective",
         title,
-        Paragraph(text, "note"),
-        Charts((Chart("Risk against coverage", plot),)),
-        Items((area, *_target(target))),
+        content.Paragraph(text, "note"),
+        content.Charts((content.Chart("Risk against coverage", plot),)),
+        content.Items((area, *_target(target))),
     )
 
 
@@ -98,7 +89,7 @@ def _with_interval(document: Document, name: str) -> str:
     return f"{figure(document[name])} {interval(interval_of(document, name))}".rstrip()
 
 
-def flips(document: Document) -> Section:
+def flips(document: Document) -> content.Section:
     """Each score without and with averaging over flipped views, and the paired difference.
 
     Args:
@@ -107,12 +98,14 @@ def flips(document: Document) -> Section:
     rows = (
         (
             label,
-            Number(one["a"]),
-            Number(one["b"]),
-            Number(one["difference"], one["ci95"]),
+            content.Number(one["a"]),
+            content.Number(one["b"]),
+            content.Number(one["difference"], one["ci95"]),
         )
         for name, label in LABELS.items()
         for one in [document["differences"][name]]
     )
     heads = (f"Mean over {document['views']} flipped views", "without", "with", "difference")
-    return section("flips", "Test-time augmentation", table("Scores with and without flips", heads, rows))
+    return content.section(
+        "flips", "Test-time augmentation", content.table("Scores with and without flips", heads, rows)
+    )

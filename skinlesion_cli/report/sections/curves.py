@@ -7,40 +7,28 @@ from matplotlib.axes import Axes
 
 from skinlesion_cli.metrics.predictions import Predictions
 from skinlesion_cli.metrics.roc import precision_recall_curve, roc_curve
-from skinlesion_cli.report import plots
-from skinlesion_cli.report.content import (
-    Chart,
-    Charts,
-    Column,
-    Number,
-    Pairs,
-    Paragraph,
-    Section,
-    score,
-    section,
-    table,
-)
+from skinlesion_cli.report import content, plots
 from skinlesion_cli.report.facts import Document, RunFacts
 from skinlesion_cli.report.figures import OPERATING_POINTS, figure, number
 
 MAX_CLASSES_DRAWN = 40
 RATES = {
-    "sensitivity": Column("Sensitivity"),
-    "specificity": Column("Specificity"),
-    "ppv": Column("PPV", intervals=False),
-    "npv": Column("NPV", intervals=False),
+    "sensitivity": content.Column("Sensitivity"),
+    "specificity": content.Column("Specificity"),
+    "ppv": content.Column("PPV", intervals=False),
+    "npv": content.Column("NPV", intervals=False),
 }
 RANKING = {"auc": "AUC", "average_precision": "Average precision", "partial_auc": "Partial AUC"}
 NO_PROBABILITIES = "the predictions hold no probabilities"
 
 
-def curves(facts: RunFacts) -> Section:
+def curves(facts: RunFacts) -> content.Section:
     """Two small figures per class, since 14 lines in one figure are a tangle."""
     title, predictions = "ROC and precision–recall curves", facts.predictions
     if predictions is None:
-        return Section("curves", title, missing=facts.predictions_missing)
+        return content.Section("curves", title, missing=facts.predictions_missing)
     if predictions.probabilities is None or predictions.true is None:
-        return Section("curves", title, missing=NO_PROBABILITIES)
+        return content.Section("curves", title, missing=NO_PROBABILITIES)
     support = np.bincount(predictions.true, minlength=len(predictions.classes))
     possible = [
         label for label in np.argsort(-support, kind="stable") if 0 < support[label] < len(predictions)
@@ -51,29 +39,29 @@ def curves(facts: RunFacts) -> Section:
         scored, scores = facts.document["per_class"][name], predictions.probabilities[:, label]
         rate, sensitivity = roc_curve(positive, scores)
         plot = partial(plots.plot_roc, rate=rate, sensitivity=sensitivity)
-        roc.append(Chart(f"ROC curve of {name}", plot, name, f"AUC {figure(scored['auc'], 3)}"))
+        roc.append(content.Chart(f"ROC curve of {name}", plot, name, f"AUC {figure(scored['auc'], 3)}"))
         recall, precision = precision_recall_curve(positive, scores)
         plot = partial(
             plots.plot_precision_recall, recall=recall, precision=precision, share=float(positive.mean())
         )
         area = f"AP {figure(scored['average_precision'], 3)}"
-        precision_recall.append(Chart(f"Precision–recall curve of {name}", plot, name, area))
+        precision_recall.append(content.Chart(f"Precision–recall curve of {name}", plot, name, area))
     text = (
         "Each class against the rest. Dotted lines show chance: the diagonal for ROC, the share of the class "
         "in the images for precision–recall."
     )
     if len(possible) > MAX_CLASSES_DRAWN:
         text += f" Only the {MAX_CLASSES_DRAWN} largest of {len(possible)} classes are drawn."
-    return section(
+    return content.section(
         "curves",
         title,
-        Paragraph(text),
-        Charts(tuple(roc), "ROC: sensitivity against false-positive rate", small=True),
-        Charts(tuple(precision_recall), "Precision against recall", small=True),
+        content.Paragraph(text),
+        content.Charts(tuple(roc), "ROC: sensitivity against false-positive rate", small=True),
+        content.Charts(tuple(precision_recall), "Precision against recall", small=True),
     )
 
 
-def malignant(document: Document | None, predictions: Predictions | None = None) -> Section:
+def malignant(document: Document | None, predictions: Predictions | None = None) -> content.Section:
     """How well malignant lesions are told from benign ones, and a row per operating point.
 
     Args:
@@ -82,7 +70,7 @@ def malignant(document: Document | None, predictions: Predictions | None = None)
     """
     title = "Malignant against benign"
     if not document:
-        return Section("malignant", title, missing="no class is known to be malignant")
+        return content.Section("malignant", title, missing="no class is known to be malignant")
     images = document["n_malignant"] + document["n_benign"]
     names = ", ".join(document["classes"])
     text = f"Malignant: {number(document['n_malignant'])} of {number(images)} ({names})"
@@ -94,23 +82,23 @@ def malignant(document: Document | None, predictions: Predictions | None = None)
     rows = (
         (
             OPERATING_POINTS.get(one["name"], one["name"]),
-            Number(one["threshold"]),
-            *(score(one, rate) for rate in RATES),
+            content.Number(one["threshold"]),
+            *(content.score(one, rate) for rate in RATES),
         )
         for one in document["operating_points"]
     )
-    return section(
+    return content.section(
         "malignant",
         title,
-        Paragraph(text),
+        content.Paragraph(text),
         _malignant_curve(document, predictions),
-        Pairs(tuple((label, score(document, name)) for name, label in RANKING.items())),
-        table("Operating points", ("Operating point", "Threshold", *RATES.values()), rows),
-        Paragraph(method, "note"),
+        content.Pairs(tuple((label, content.score(document, name)) for name, label in RANKING.items())),
+        content.table("Operating points", ("Operating point", "Threshold", *RATES.values()), rows),
+        content.Paragraph(method, "note"),
     )
 
 
-def _malignant_curve(document: Document, predictions: Predictions | None) -> Charts | None:
+def _malignant_curve(document: Document, predictions: Predictions | None) -> content.Charts | None:
     if predictions is None or predictions.true is None or predictions.probabilities is None:
         return None
     if not (document["n_malignant"] and document["n_benign"]):
@@ -124,4 +112,4 @@ def _malignant_curve(document: Document, predictions: Predictions | None) -> Cha
         plots.plot_operating_points(axes, document["operating_points"])
 
     title = "ROC curve of malignant against benign, with its operating points"
-    return Charts((Chart(title, plot),))
+    return content.Charts((content.Chart(title, plot),))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from skinlesion_cli.common.settings import FIELDS
 from skinlesion_cli.data.class_balance import balance_table, imbalance_ratio
-from skinlesion_cli.report.content import Number, Paragraph, Photo, Photos, Section, score, section, table
+from skinlesion_cli.report.content import Number, Paragraph, Photos, Section, score, section, table
 from skinlesion_cli.report.facts import Document, RunFacts
 from skinlesion_cli.report.figures import LABELS, number, percent
 from skinlesion_cli.report.limits import grouping
@@ -112,17 +112,5 @@ def mistakes(facts: RunFacts, pictures: Mapping[str, Pictures], note: str) -> Se
             " Left: the photograph, with a frame around what the model saw. Right: the evidence for its "
             "prediction (Grad-CAM)."
         )
-    photos = (
-        Photo(
-            one.image,
-            one.true,
-            one.predicted,
-            percent(one.of_true),
-            percent(one.confidence),
-            pictures.get(one.image),
-        )
-        for one in found
-    )
-    return section(
-        "mistakes", title, Paragraph(text), Paragraph(note, "note") if note else None, Photos(tuple(photos))
-    )
+    remark = Paragraph(note, "note") if note else None
+    return section("mistakes", title, Paragraph(text), remark, Photos(found, pictures))

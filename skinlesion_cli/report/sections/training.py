@@ -38,7 +38,7 @@ def settings(facts: RunFacts) -> Section:
     }
     pairs = tuple((name, _text(value)) for name, value in facts.settings.items())
     notes = {name: f"default {text}" if text else "changed" for name, text in defaults.items()}
-    return section("settings", "Settings", Paragraph(text), Pairs(pairs, notes, code=True))
+    return section("settings", "Settings", Paragraph(text), Pairs(pairs, notes))
 
 
 def environment(facts: RunFacts) -> Section:
@@ -46,7 +46,7 @@ def environment(facts: RunFacts) -> Section:
     title = "Versions and machine"
     if not facts.environment:
         return Section("environment", title, missing="results/environment.json was not found")
-    return section("environment", title, Pairs(tuple(flattened(facts.environment)), code=True))
+    return section("environment", title, Pairs(tuple(flattened(facts.environment))))
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
