@@ -26,22 +26,22 @@ def limits(facts: RunFacts) -> list[str]:
 def grouping(facts: RunFacts) -> str:
     """Whether the intervals respect that several images may show one lesion."""
     if facts.grouped:
-        return "The intervals resample whole lesions or patients, as manifest.csv groups the images."
+        return "The images are grouped by lesion or patient, and the intervals resample whole groups."
     return (
-        "No manifest.csv gives the lesion or patient of each image, so the intervals treat images as "
-        "independent; with several images of one lesion they are too narrow."
+        "The images are not grouped by lesion or patient, so the intervals treat them as independent; with "
+        "several images of one lesion they are too narrow."
     )
 
 
 def _leaks(facts: RunFacts) -> str:
     if facts.check is not None and facts.leaking:
         return f"The data leak between the splits, so the scores are too high: {facts.check.verdict}"
-    unknown = "It is unknown whether test images have siblings in training: "
-    if facts.data_root is None:
-        return unknown + "the data set was not found."
-    if facts.check is None or facts.check.outdated:
-        return unknown + "the data were not checked for leaks."
-    return ""
+    if facts.check is not None and not facts.check.outdated:
+        return ""
+    reason = (
+        "the data set was not found" if facts.data_root is None else "the data were not checked for leaks"
+    )
+    return f"It is unknown whether test images have siblings in training: {reason}."
 
 
 def _split(facts: RunFacts) -> str:

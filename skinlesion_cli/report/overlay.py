@@ -16,7 +16,6 @@ from PIL import Image
 from skinlesion_cli.report.drawing import save_figure, without_formula, wrapped
 from skinlesion_cli.report.figures import probability_text
 from skinlesion_cli.saliency.cam_methods import METHODS
-from skinlesion_cli.saliency.faithfulness import Faithfulness
 from skinlesion_cli.saliency.gradcam import Explanation
 
 PANEL_INCHES = 5.0
@@ -55,19 +54,15 @@ def overlay(explanations: Sequence[Explanation], *, alpha: float) -> Figure:
     shown = _shrunk(first.image)
     for axes in grid:
         axes.set_axis_off()
-        axes.set_xlim(0, width)
-        axes.set_ylim(height, 0)
+        # The whole photograph stays in view, whatever is drawn.
+        axes.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)
     photograph, mapped = grid[0], grid[1:panels]
     _draw_photograph(photograph, shown, first)
-    _title(photograph, "Photograph\ndashed: what the model saw")
+    photograph.set_title("Photograph\ndashed: what the model saw", fontsize=10)
     for axes, one in zip(mapped, explanations, strict=True):
         _draw_photograph(axes, shown, one)
         _draw_heat(axes, one, alpha)
-        empty = "" if one.heat.any() else "\nempty: no positive evidence"
-        measured = "" if one.faithfulness is None else "\n" + _measured(one.faithfulness)
-        characters = round(inches * CHARACTERS_PER_INCH)
-        confidence = f", probability {probability_text(one.confidence)}"
-        _title(axes, wrapped(one.label, characters, confidence) + empty + measured)
+        axes.set_title(without_formula(_title(one, round(inches * CHARACTERS_PER_INCH))), fontsize=10)
     # A scale of its own: that of a map would be as pale as the map.
     scale = ScalarMappable(Normalize(0, 1), COLOURS)
     beside = mapped[0] if panels == 2 else list(grid)
@@ -97,7 +92,6 @@ def _draw_photograph(axes: Axes, shown: np.ndarray, explanation: Explanation) ->
 
 
 def _draw_heat(axes: Axes, explanation: Explanation, alpha: float) -> None:
-    limits = axes.get_xlim(), axes.get_ylim()
     frame = explanation.frame
     axes.imshow(
         explanation.heat,
@@ -108,20 +102,16 @@ def _draw_heat(axes: Axes, explanation: Explanation, alpha: float) -> None:
         alpha=alpha,
         interpolation="bilinear",
     )
-    # imshow sets the limits of the axes; the whole photograph must stay in view.
-    axes.set_xlim(limits[0])
-    axes.set_ylim(limits[1])
 
 
-def _title(axes: Axes, text: str) -> None:
-    axes.set_title(without_formula(text), fontsize=10)
-
-
-def _measured(areas: Faithfulness) -> str:
-    return (
-        f"deletion {areas.deletion:.2f} (random {areas.random_deletion:.2f})\n"
-        f"insertion {areas.insertion:.2f} (random {areas.random_insertion:.2f})"
-    )
+def _title(one: Explanation, characters: int) -> str:
+    lines = [wrapped(one.label, characters, f", probability {probability_text(one.confidence)}")]
+    if not one.heat.any():
+        lines.append("empty: no positive evidence")
+    if (areas := one.faithfulness) is not None:
+        lines.append(f"deletion {areas.deletion:.2f} (random {areas.random_deletion:.2f})")
+        lines.append(f"insertion {areas.insertion:.2f} (random {areas.random_insertion:.2f})")
+    return "\n".join(lines)
 
 
 def _shrunk(image: Image.Image) -> np.ndarray:

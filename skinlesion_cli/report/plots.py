@@ -47,7 +47,7 @@ def class_weights(table: Sequence[ClassBalance], *, beta: float, alpha: float) -
     middle.set_title(f"Loss weight, β = {beta:g}")
     probabilities, shares = [one.sampling_probability for one in rows], [one.share for one in rows]
     ends = [max(pair) for pair in zip(probabilities, shares, strict=True)]
-    _bars(right, names, probabilities, BLUE, "{:.1%}", text_at=ends)
+    _bars(right, names, probabilities, BLUE, "{:.1%}", ends)
     right.plot(shares, range(len(rows)), "|", color="black", markersize=11, label="share of the images")
     right.set_xlim(0, max(ends) * 1.18)
     right.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
@@ -62,12 +62,12 @@ def _bars(
     values: Sequence[float],
     colour: str,
     text: str,
-    text_at: Sequence[float] | None = None,
+    ends: Sequence[float] = (),
 ) -> None:
-    """Horizontal bars, each with its value after its end, or after `text_at`."""
+    """Horizontal bars, each with its value after its end, or after the given end."""
     axes.barh(names, values, color=colour, height=0.72)
     texts = [text.format(value) for value in values]
-    axes.bar_label(axes.barh(names, text_at or values, color="none"), texts, padding=5, fontsize=8)
+    axes.bar_label(axes.barh(names, ends or values, color="none"), texts, padding=5, fontsize=8)
     axes.margins(x=0.14)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
@@ -200,7 +200,7 @@ def plot_operating_points(axes: Axes, points: Sequence[Mapping[str, Any]]) -> No
 def plot_precision_recall(axes: Axes, recall: Floats, precision: Floats, share: float) -> None:
     """A precision–recall curve, with the share of the class in the images: the precision of chance.
 
-    Drawn in steps, which show no precision between two thresholds that neither of them has.
+    Steps show no precision between two thresholds that neither of them has.
     """
     # Beyond a recall of 1 the threshold only adds wrong images.
     end = int(np.argmax(recall >= 1)) + 1 if (recall >= 1).any() else len(recall)

@@ -45,14 +45,10 @@ def heat_pictures(explanation: "Explanation", *, opacity: float = OPACITY) -> tu
     # Made small first, so that the frame's line is neither lost nor coarse.
     photo = Image.fromarray(np.asarray(explanation.image))
     photo.thumbnail((SIDE, SIDE))
-    scale_x, scale_y = photo.width / explanation.image.width, photo.height / explanation.image.height
+    across, down = photo.width / explanation.image.width, photo.height / explanation.image.height
     frame = explanation.frame
-    box = (
-        round(frame.left * scale_x),
-        round(frame.top * scale_y),
-        round(frame.right * scale_x),
-        round(frame.bottom * scale_y),
-    )
+    left, top = round(frame.left * across), round(frame.top * down)
+    box = (left, top, round(frame.right * across), round(frame.bottom * down))
     heat = photo.copy()
     size = (max(box[2] - box[0], 1), max(box[3] - box[1], 1))
     inside = photo.crop((*box[:2], box[0] + size[0], box[1] + size[1]))
