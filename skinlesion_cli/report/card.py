@@ -15,9 +15,9 @@ from skinlesion_cli.common.files import read_text, write_text
 from skinlesion_cli.common.limits import MAX_PLAIN_BYTES
 from skinlesion_cli.common.settings import FIELDS, RESIZE_RATIO
 from skinlesion_cli.report.facts import RunFacts
-from skinlesion_cli.report.limits import limits
 from skinlesion_cli.report.page import DISCLAIMER
 from skinlesion_cli.report.sections import calibration, curves, data, scores, training
+from skinlesion_cli.report.sections.limits import limits
 from skinlesion_cli.report.templates import render_markdown
 from skinlesion_cli.training.run_folder import BEST_MODEL
 

@@ -7,9 +7,9 @@ from skinlesion_cli.common.files import write_text
 from skinlesion_cli.report.content import Items, Section, score, section
 from skinlesion_cli.report.facts import RunFacts
 from skinlesion_cli.report.figures import LABELS
-from skinlesion_cli.report.limits import limits
 from skinlesion_cli.report.mistakes import Pictures
 from skinlesion_cli.report.sections import calibration, curves, data, scores, training
+from skinlesion_cli.report.sections.limits import limits
 from skinlesion_cli.report.templates import render_html
 
 DISCLAIMER = "A research tool, not a medical device: do not use it for diagnosis."

@@ -118,12 +118,7 @@ def _plot_epochs(
 
 
 def plot_reliability(axes: Axes, bins: Sequence[Mapping[str, Any]]) -> None:
-    """Accuracy against confidence, one dot per bin.
-
-    Args:
-        axes: where to draw.
-        bins: `reliability` of a calibration document.
-    """
+    """Accuracy against confidence, one dot per bin: `reliability` of a calibration document."""
     filled = [one for one in bins if one["count"]]
     most = max((one["count"] for one in filled), default=1)
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="perfect calibration")
@@ -143,7 +138,7 @@ def plot_reliability(axes: Axes, bins: Sequence[Mapping[str, Any]]) -> None:
 
 
 def plot_confidences(axes: Axes, bins: Sequence[Mapping[str, Any]]) -> None:
-    """Number of predictions in each bin of confidence; arguments as in `plot_reliability`."""
+    """Number of images in each bin of confidence: `reliability` of a calibration document."""
     lows, counts = [one["low"] for one in bins], [one["count"] for one in bins]
     widths = [one["high"] - one["low"] for one in bins]
     axes.bar(lows, counts, width=widths, align="edge", color=GREY, edgecolor="white")

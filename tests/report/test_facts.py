@@ -7,7 +7,7 @@ import pytest
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.curation.record import remember_check
 from skinlesion_cli.report.facts import read_run
-from skinlesion_cli.report.limits import limits
+from skinlesion_cli.report.sections.limits import limits
 from tests.support.finished_run import CLASSES, COUNTS, write_finished_run, write_json
 
 

@@ -12,9 +12,9 @@ from skinlesion_cli.cli import tables
 from skinlesion_cli.report.card import model_card
 from skinlesion_cli.report.content import Number, table
 from skinlesion_cli.report.facts import RunFacts, read_run
-from skinlesion_cli.report.limits import limits
 from skinlesion_cli.report.page import sections, write_page
 from skinlesion_cli.report.sections import calibration, curves
+from skinlesion_cli.report.sections.limits import limits
 from tests.support.finished_run import write_finished_run, write_json
 
 

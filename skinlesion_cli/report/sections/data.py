@@ -7,8 +7,8 @@ from skinlesion_cli.data.class_balance import balance_table, imbalance_ratio
 from skinlesion_cli.report.content import Number, Paragraph, Photos, Section, score, section, table
 from skinlesion_cli.report.facts import Document, RunFacts
 from skinlesion_cli.report.figures import LABELS, number, percent
-from skinlesion_cli.report.limits import grouping
 from skinlesion_cli.report.mistakes import Pictures, most_confident
+from skinlesion_cli.report.sections.limits import grouping
 
 
 def sources(blocks: Mapping[str, Document] | None) -> Section:
