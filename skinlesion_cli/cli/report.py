@@ -27,15 +27,19 @@ def report(
         typer.Option("--card", metavar="FILE.md", help=f"The model card. Default: {CARD} beside the page."),
     ] = None,
     images: Annotated[
-        bool, typer.Option("--images/--no-images", help="Show the most confident mistakes as pictures.")
+        bool, typer.Option("--images/--no-images", help="Show photographs of the most confident mistakes.")
     ] = True,
-    title: Annotated[str | None, typer.Option("--title", metavar="TEXT", help="Title of both.")] = None,
+    title: Annotated[
+        str | None, typer.Option("--title", metavar="TEXT", help="Title of the page and the card.")
+    ] = None,
     data: Annotated[
         Path | None,
-        typer.Option("--data", metavar="DIR", help="The data set's folder. Default: that of the run."),
+        typer.Option(
+            "--data", metavar="DIR", help="The data set's folder. Default: the one in the run's settings."
+        ),
     ] = None,
 ) -> int:
-    """Make one self-contained page of a finished run, and a model card."""
+    """Make a self-contained HTML page and a model card from a finished run."""
     from skinlesion_cli.common.errors import InputError
     from skinlesion_cli.common.files import ensure_writable_file
     from skinlesion_cli.report.card import require_replaceable, write_card
@@ -43,15 +47,17 @@ def report(
     from skinlesion_cli.report.page import default_title, write_page
 
     target = card or out.parent / CARD
-    # By their suffixes, neither can replace a file of the run.
+    # With these suffixes, neither can replace a file of the run.
     for option, path, suffixes in (("--out", out, (".html", ".htm")), ("--card", target, (".md",))):
         if path.suffix.lower() not in suffixes:
-            raise InputError(f"{option} {path}: it is a {suffixes[0]} file")
+            raise InputError(f"{option} {path}: the name must end in {suffixes[0]}")
     facts = read_run(run, data)
     for path in (out, target):
         ensure_writable_file(path)
     require_replaceable(target)
-    pictures, note = _pictures(facts, settings.device) if images else ({}, "Pictures were not asked for.")
+    pictures, note = (
+        _pictures(facts, settings.device) if images else ({}, "Pictures were switched off with --no-images.")
+    )
     heading = title or default_title(facts)
     write_page(facts, out, title=heading, pictures=pictures, pictures_note=note)
     write_card(facts, target, title=heading)
@@ -71,13 +77,13 @@ def _pictures(facts: "RunFacts", device: str) -> tuple[dict[str, "Pictures"], st
     if not mistakes:
         return {}, ""
     if facts.data_root is None:
-        return {}, "The data set's folder is not here; --data names it."
+        return {}, "The data set's folder was not found; name it with --data."
     if not checkpoint.is_file():
-        return {}, f"There is no {checkpoint}."
+        return {}, f"{checkpoint} was not found."
 
     from skinlesion_cli.cli.progress import Display
 
     with Display() as display:
         folder = facts.data_root / facts.split
         pictures = draw_mistakes(mistakes, checkpoint, folder, device=device, on_event=display.show)
-    return pictures, "" if pictures else f"None of the files lies in {folder}."
+    return pictures, "" if pictures else f"None of the images was found in {folder}."

@@ -49,9 +49,10 @@ def weights(
         write_csv(csv, list(rows[0]), [list(row.values()) for row in rows])
         console.note(f"table: {csv}")
     if plot is not None:
+        from skinlesion_cli.report.drawing import save_figure
         from skinlesion_cli.report.plots import class_weights
 
-        class_weights(list(found.classes), plot, beta=beta, alpha=alpha)
+        save_figure(class_weights(table, beta=settings.loss_beta, alpha=settings.sampler_alpha), plot)
         console.note(f"picture: {plot}")
     if json:
         console.print_json(found.to_dict())

@@ -1,4 +1,4 @@
-"""What a run's folder says of itself: the one place that the page and the model card are filled from."""
+"""The facts of a finished run, read from its folder: the only source of the page and the model card."""
 
 import csv
 import dataclasses
@@ -13,26 +13,31 @@ from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import EpochRecord
 from skinlesion_cli.common.files import is_folder, read_text
 from skinlesion_cli.common.limits import MAX_CLASSES, MAX_PLAIN_BYTES
-from skinlesion_cli.curation.check_log import LastCheck, last_check, read_check
-from skinlesion_cli.data.manifest import MANIFEST
+from skinlesion_cli.curation.record import LastCheck, read_check
 from skinlesion_cli.data.splits import SPLITS
 from skinlesion_cli.metrics.predictions import Predictions, read_predictions
+from skinlesion_cli.report.figures import LABELS
 from skinlesion_cli.training.run_folder import RunFolder
 
 Document = Mapping[str, Any]
+DOCUMENT_KEYS = {
+    *("n", "classes", "per_class", "confusion_matrix", "ci95", "ci95_method", "resampling_unit", "malignant"),
+    *("blocks", "calibration", "selective", "warnings", *LABELS),
+}
+"""What the report needs of an evaluation document."""
 
 
 @dataclass(frozen=True)
 class RunFacts:
-    """A finished run of `skinlesion train`. What an older version did not write is empty or None."""
+    """A finished run of `skinlesion train`. A file that is missing leaves its field empty or None."""
 
     folder: RunFolder
     documents: dict[str, Document]
     """The evaluation document of each split; see docs/formats.md."""
-    best_epoch: int | None
-    """The epoch that is kept, from 1."""
-    epochs: int | None
-    """How many were trained."""
+    best_epoch: int
+    """From 1."""
+    epochs: int
+    """Number of epochs trained."""
     settings: dict[str, Any] = field(default_factory=dict)
     """results/settings.toml."""
     environment: dict[str, Any] = field(default_factory=dict)
@@ -40,24 +45,20 @@ class RunFacts:
     history: tuple[EpochRecord, ...] = ()
     """results/history.csv."""
     predictions: Predictions | None = None
-    """results/SPLIT_predictions.csv of the split whose scores count."""
+    """results/SPLIT_predictions.csv of the split that counts."""
     data_root: Path | None = None
-    """The data set's folder; None where it is not known or not there."""
-    data_check: str = ""
-    """One line: whether the data were checked for leaks, and what was found; empty without the data."""
+    """The data set's folder; None if it is unknown or missing."""
     check: LastCheck | None = None
-    """That check; None where there was none since the data last changed."""
-    has_manifest: bool = False
-    """Whether a manifest.csv beside the splits names the lesion or patient of the images."""
+    """The last `skinlesion data check` of that folder."""
 
     @property
     def split(self) -> str:
-        """The split whose scores count: test, or what there is."""
-        return _counted(self.documents)
+        """The split whose scores count: test, or the best there is."""
+        return _main_split(self.documents)
 
     @property
     def document(self) -> Document:
-        """Its document."""
+        """The evaluation document of that split."""
         return self.documents[self.split]
 
     @property
@@ -67,19 +68,29 @@ class RunFacts:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Training images of each class; empty where they are not known."""
+        """Training images of each class; empty if unknown."""
         scored = self.documents.get("train", {}).get("per_class", {})
         return {name: int(one["support"]) for name, one in scored.items()}
 
     @property
     def arch(self) -> str:
-        """Timm's name of the backbone, or "unknown"."""
+        """Name of the backbone in timm, or "unknown"."""
         return str(self.settings.get("model_arch", "unknown"))
 
     @property
     def grouped(self) -> bool:
-        """Whether the intervals draw whole lesions or patients."""
-        return self.document.get("resampling_unit") == "groups"
+        """Whether the intervals resample whole lesions or patients."""
+        return bool(self.document["resampling_unit"] == "groups")
+
+    @property
+    def leaking(self) -> bool:
+        """Whether the data are known to leak between the splits."""
+        return self.check is not None and not self.check.outdated and self.check.leaking is True
+
+    @property
+    def predictions_missing(self) -> str:
+        """Why there are no predictions."""
+        return f"results/{self.split}_predictions.csv was not found"
 
 
 def read_run(root: Path, data: Path | None = None) -> RunFacts:
@@ -87,10 +98,10 @@ def read_run(root: Path, data: Path | None = None) -> RunFacts:
 
     Args:
         root: the folder that `train --out` wrote.
-        data: the data set's folder; that of the run's settings where None.
+        data: the data set's folder; None takes the one in the run's settings.
 
     Raises:
-        InputError: it is no run's folder, or a file of it is damaged.
+        InputError: it is not the folder of a finished run, or one of its files is damaged.
     """
     folder = RunFolder(root)
     results = folder.results
@@ -100,47 +111,46 @@ def read_run(root: Path, data: Path | None = None) -> RunFacts:
     data_root = known if known is not None and is_folder(known) else None
     if data is not None and data_root is None:
         raise InputError(f"there is no folder {data}; name the data set's folder with --data")
-    check = read_check(data_root) if data_root is not None else None
-    documents = {name: metrics[name] for name in SPLITS if isinstance(metrics.get(name), dict)}
-    split = _counted(documents)
-    answers = results / f"{split}_predictions.csv"
+    documents = {name: metrics[name] for name in SPLITS if name in metrics}
+    split = _main_split(documents)
+    predictions = results / f"{split}_predictions.csv"
     return RunFacts(
         folder=folder,
         documents=documents,
-        best_epoch=metrics.get("best_epoch"),
-        epochs=metrics.get("epochs"),
+        best_epoch=metrics["best_epoch"],
+        epochs=metrics["epochs"],
         settings=settings,
         environment=_read(results / "environment.json", _json_object),
         history=_read(results / "history.csv", _history) or (),
-        predictions=_matching(answers, documents[split]) if answers.is_file() else None,
+        predictions=_matching(predictions, documents[split]) if predictions.is_file() else None,
         data_root=data_root,
-        data_check=last_check(data_root) if data_root is not None else "",
-        check=check if check is not None and not check.outdated else None,
-        has_manifest=data_root is not None and (data_root / MANIFEST).is_file(),
+        check=None if data_root is None else read_check(data_root),
     )
 
 
-def _counted(documents: Mapping[str, Document]) -> str:
+def _main_split(documents: Mapping[str, Document]) -> str:
     return next(name for name in ("test", "val", "train") if name in documents)
 
 
 def _read_metrics(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(
-            f"there is no {path}: name the folder that skinlesion train wrote, once it has finished"
+            f"there is no {path}: name the folder that skinlesion train wrote, after training has finished"
         )
     metrics: dict[str, Any] = _read(path, json.loads)
     documents = [metrics.get(name) for name in SPLITS] if isinstance(metrics, dict) else []
     if not any(_is_document(one) for one in documents):
         raise InputError(
-            f"{path} is not what skinlesion train writes: it has no scores of train, val or test"
+            f"{path} is not what skinlesion train writes: it has no complete scores of train, val or test"
         )
+    for name in ("best_epoch", "epochs"):
+        if not isinstance(metrics.get(name), int):
+            raise InputError(f"{path} is not what skinlesion train writes: {name} is not a whole number")
     return {name: value for name, value in metrics.items() if name not in SPLITS or _is_document(value)}
 
 
 def _is_document(value: Any) -> bool:
-    needed = {"n", "classes", "per_class", "confusion_matrix"}
-    if not isinstance(value, dict) or not needed <= value.keys():
+    if not isinstance(value, dict) or not value.keys() >= DOCUMENT_KEYS:
         return False
     classes, per_class = value["classes"], value["per_class"]
     return (
@@ -153,7 +163,7 @@ def _is_document(value: Any) -> bool:
 
 
 def _read(path: Path, parse: Callable[[str], Any]) -> Any:
-    """Parse a text file; an empty dict where it is not there.
+    """Parse a text file; an empty dict if it does not exist.
 
     Raises:
         InputError: it cannot be read or parsed.
@@ -170,7 +180,7 @@ def _read(path: Path, parse: Callable[[str], Any]) -> Any:
 def _json_object(text: str) -> dict[str, Any]:
     value = json.loads(text)
     if not isinstance(value, dict):
-        raise ValueError("it is no JSON object")
+        raise ValueError("not a JSON object")
     return value
 
 
@@ -187,14 +197,14 @@ def _cell(text: str, kind: Any) -> Any:
 
 
 def _matching(path: Path, document: Document) -> Predictions:
-    """Predictions that are those of the scores.
+    """The predictions, if they are those that were scored.
 
     Raises:
-        InputError: they are damaged, or another run's.
+        InputError: they are damaged, or belong to another run.
     """
     predictions = read_predictions(path)
     if len(predictions) != document["n"] or set(predictions.classes) != set(document["classes"]):
         raise InputError(
-            f"{path} and metrics.json disagree: they are of different runs; train or score again"
+            f"{path} and metrics.json disagree: they are of different runs; restore the one that was changed"
         )
     return predictions

@@ -1,4 +1,4 @@
-"""Figures as people read them: names, digits, and a dash where there is none."""
+"""Numbers as people read them: names, digits, and a dash for what is undefined."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -15,11 +15,11 @@ LABELS = {
 CALIBRATION = {
     "nll": "Negative log-likelihood",
     "brier": "Brier score",
-    "ece": "Calibration error, equal widths",
-    "ece_equal_mass": "Calibration error, equal numbers",
+    "ece": "ECE, equal-width bins",
+    "ece_equal_mass": "ECE, equal-mass bins",
 }
 OPERATING_POINTS = {
-    "decision": "as decided",
+    "decision": "predicted class",
     "specificity_95": "at 95 % specificity",
     "sensitivity_90": "at 90 % sensitivity",
     "youden": "at Youden's index",
@@ -30,44 +30,44 @@ UNDEFINED = "–"
 
 
 def split_title(split: str) -> str:
-    """What a split is called in a sentence."""
+    """The name of a split in a sentence."""
     return SPLIT_TITLES.get(split, split)
 
 
 def figure(value: float | None, digits: int = 4) -> str:
-    """A figure, or a dash where it is undefined."""
+    """A number, or a dash where it is undefined."""
     return UNDEFINED if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
 def interval(ends: Sequence[float] | None, digits: int = 3) -> str:
-    """An interval in brackets, or an empty text where there is none."""
+    """An interval in brackets; empty without one."""
     return f"[{figure(ends[0], digits)}, {figure(ends[1], digits)}]" if ends else ""
 
 
 def interval_of(document: Mapping[str, Any], name: str) -> tuple[float, float] | None:
-    """The 95 % interval of a figure of an evaluation document; None where it has none."""
+    """The 95 % interval of a score in an evaluation document, if any."""
     ends = (document.get("ci95") or {}).get(name)
     return (float(ends[0]), float(ends[1])) if ends else None
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """A share as percent, or a dash where it is undefined."""
+    """A share in percent, or a dash where it is undefined."""
     return UNDEFINED if value is None or math.isnan(value) else f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"
 
 
 def number(value: float) -> str:
-    """A count with its thousands apart."""
+    """A count with a thin space between thousands."""
     return f"{value:,.0f}".replace(",", "\N{NARROW NO-BREAK SPACE}")
 
 
 def whole_percent(share: float) -> str:
-    """A share in whole percent, without its sign; one above 0 is never shown as 0."""
+    """A share in whole percent, without the sign; a share above 0 is never shown as 0."""
     text = f"{100 * share:.0f}"
     return "<1" if text == "0" and share > 0 else text
 
 
 def probability_text(probability: float) -> str:
-    """A probability in percent; one that is not quite 0 or 1 is never shown as if it were."""
+    """A probability in percent; one that is not exactly 0 or 1 is never shown as if it were."""
     if 0.9995 <= probability < 1:
         return ">99.9%"
     return "<0.1%" if 0 < probability < 0.0005 else f"{probability:.1%}"

@@ -1,4 +1,4 @@
-"""Which files `gradcam` writes: settled, and held against the photographs, before any work."""
+"""Which files `gradcam` writes: decided, and compared with the photographs, before any work."""
 
 import math
 import os
@@ -12,32 +12,32 @@ from skinlesion_cli.common.files import ensure_writable_folder
 FORMATS = (".png", ".jpg", ".jpeg", ".pdf", ".svg")
 SHEET = "sheet.png"
 TILES = 48
-"""Maps a sheet."""
+"""Maps per sheet."""
 
 
 @dataclass(frozen=True)
 class Files:
-    """What will be written."""
+    """The files that will be written."""
 
     pictures: list[Path]
-    """One for each photograph; empty where all go on sheets."""
+    """One per photograph; empty if they only go on sheets."""
     sheets: list[Path]
-    """As many as can be needed; empty for a single photograph."""
+    """As many as may be needed; empty for a single photograph."""
     maps: list[Path]
-    """One .npy for each photograph; empty where none is wanted."""
+    """One .npy per photograph; empty if not requested."""
 
 
 def plan(images: Sequence[Path], out: str | None, *, tiles: int, npy: bool) -> Files:
-    """Settle the files for some photographs.
+    """Choose the files for some photographs.
 
     Args:
         images: the photographs.
-        out: a picture; or a folder, which exists or ends with a slash; None takes a name here.
-        tiles: maps of each photograph, at most.
-        npy: whether the raw maps are wanted.
+        out: a picture, or a folder (existing or ending with a slash); None: the current folder.
+        tiles: maximum number of maps per photograph.
+        npy: whether to write the raw maps too.
 
     Raises:
-        InputError: a name is of no known format, is one of the photographs, or cannot be written.
+        InputError: a name has an unknown suffix, is one of the photographs, or cannot be written.
     """
     single, is_folder = len(images) == 1, out is not None and _is_folder(out)
     folder = Path(out or "") if is_folder or out is None else Path(out).parent
@@ -48,7 +48,7 @@ def plan(images: Sequence[Path], out: str | None, *, tiles: int, npy: bool) -> F
     if out is not None and not is_folder:
         if sheet.suffix.lower() not in FORMATS:
             raise InputError(
-                f"--out {out}: the picture is a .png, .jpg, .pdf or .svg file; end a folder's name with /"
+                f"--out {out}: a picture is a .png, .jpg, .pdf or .svg file; end a folder's name with /"
             )
         pictures = [sheet] if single else []
     maps: list[Path] = []
@@ -64,12 +64,12 @@ def _is_folder(out: str) -> bool:
 
 
 def _names(images: Sequence[Path]) -> list[str]:
-    """A name for each photograph, after its own; photographs of one name in several folders get numbers."""
+    """A name for each photograph; photographs with the same name get numbers."""
     names: list[str] = []
     taken: set[str] = set()
     for image in images:
         name, number = f"{image.stem}_gradcam", 1
-        # Some file systems take upper and lower case for the same.
+        # Some file systems ignore case.
         while name.casefold() in taken:
             number += 1
             name = f"{image.stem}_gradcam-{number}"
@@ -89,4 +89,4 @@ def _require_no_photograph(targets: Sequence[Path], images: Sequence[Path]) -> N
         if target.is_dir():
             raise InputError(f"cannot write to {target}: it is a folder")
         if target.exists() and (target.stat().st_dev, target.stat().st_ino) in inputs:
-            raise InputError(f"--out would overwrite the photograph {target}; name another place")
+            raise InputError(f"--out would overwrite the photograph {target}; choose another name")

@@ -1,4 +1,4 @@
-"""The mistakes of which a model was surest, and their pictures."""
+"""The wrong predictions with the highest confidence, and their pictures."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,36 +11,30 @@ from skinlesion_cli.common.files import leaves_folder
 from skinlesion_cli.metrics.predictions import Predictions
 
 SHOWN = 12
+Pictures = tuple[str, str]
+"""A photograph, and the same under its Grad-CAM map, as data URIs."""
 
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrong answer."""
+    """A wrong prediction."""
 
     image: str
-    """As the predictions name it: `class/file` below the split's folder."""
+    """`class/file` below the split's folder."""
     true: str
     predicted: str
     confidence: float | None
-    """The probability of the predicted class; None where there are no probabilities."""
+    """The probability of the predicted class; None without probabilities."""
     of_true: float | None
-    """That of the true class."""
-
-
-@dataclass(frozen=True)
-class Pictures:
-    """Pictures of a mistake, as data URIs."""
-
-    photo: str
-    heat: str
+    """The probability of the true class."""
 
 
 def most_confident(predictions: Predictions, shown: int = SHOWN) -> list[Mistake]:
-    """The wrong answers with the highest probability, the surest first.
+    """The wrong predictions with the highest confidence, in that order.
 
     Args:
         predictions: with known truth; without probabilities the first wrong ones are taken.
-        shown: how many, at most.
+        shown: maximum number.
     """
     true, predicted, probabilities = predictions.true, predictions.predicted, predictions.probabilities
     assert true is not None
@@ -67,20 +61,20 @@ def draw_mistakes(
     device: str = "auto",
     on_event: OnEvent = ignore,
 ) -> dict[str, Pictures]:
-    """Draw each mistake with the evidence for the answer that was given.
+    """Draw each mistake with the evidence for the predicted class.
 
     Args:
-        mistakes: which.
+        mistakes: wrong predictions.
         checkpoint: the model that made them.
         folder: the split's folder.
         device: where to compute.
-        on_event: is told of the progress.
+        on_event: receives progress events.
 
     Returns:
-        By image; those that can no longer be read are left out.
+        Pictures by image, without those that can no longer be read.
 
     Raises:
-        SkinLesionError: the checkpoint cannot be read, or is not of these classes.
+        SkinLesionError: the checkpoint cannot be read, or has other classes.
     """
     from skinlesion_cli.common.errors import UnreadableImageError
     from skinlesion_cli.inference.predictor import load_predictor
@@ -90,13 +84,13 @@ def draw_mistakes(
     predictor = load_predictor(checkpoint, device=device)
     drawn = {}
     for done, mistake in enumerate(mistakes, start=1):
-        # A table from elsewhere must not bring pictures of the rest of the disk onto the page.
+        # A predictions file from elsewhere must not bring other pictures of this disk onto the page.
         if leaves_folder(mistake.image):
             continue
         try:
             (explanation,) = explain_classes(predictor, folder / mistake.image, labels=[mistake.predicted])
         except UnreadableImageError:
             continue
-        drawn[mistake.image] = Pictures(*heat_pair(explanation))
+        drawn[mistake.image] = heat_pair(explanation)
         on_event(ImagesDone("drawing mistakes", done, len(mistakes)))
     return drawn

@@ -1,4 +1,4 @@
-"""The picture of maps: the whole photograph, and beside it the maps laid exactly on what the model saw."""
+"""The Grad-CAM picture: the photograph, and beside it the maps exactly on the pixels that the model saw."""
 
 import math
 from collections.abc import Sequence
@@ -10,32 +10,36 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import Normal, Stroke
 from PIL import Image
 
+from skinlesion_cli.report.drawing import save_figure, without_formula, wrapped
 from skinlesion_cli.report.figures import probability_text
-from skinlesion_cli.report.plots import save_figure, unformatted, wrapped
 from skinlesion_cli.saliency.cam_methods import METHODS
-from skinlesion_cli.saliency.faithfulness import Faithfulness
 from skinlesion_cli.saliency.gradcam import Explanation
 
 PANEL_INCHES = 5.0
 SMALL_PANEL_INCHES = 3.4
-"""Where there are more than two panels."""
+"""With more than two panels."""
 COLUMNS = 4
-CHARACTERS_AN_INCH = 11
-"""Of a title, without running into its neighbour."""
+CHARACTERS_PER_INCH = 11
+"""Of a title that does not run into its neighbour."""
 MAX_PIXELS = 1600
 COLOURS = "inferno"
 
 
 def draw_overlay(explanations: Sequence[Explanation], path: Path, *, alpha: float) -> None:
-    """Draw a photograph, and beside it the photograph under each map.
+    """Save `overlay` to a file; the suffix chooses the format."""
+    save_figure(overlay(explanations, alpha=alpha), path)
+
+
+def overlay(explanations: Sequence[Explanation], *, alpha: float) -> Figure:
+    """A photograph, and beside it the photograph under each map.
 
     All panels show the whole photograph at its own aspect ratio, with the frame of what the model saw.
 
     Args:
-        explanations: of one photograph, one or more.
-        path: the picture.
+        explanations: one or more, of the same photograph.
         alpha: opacity of the maps, in [0, 1].
     """
     first = explanations[0]
@@ -50,25 +54,21 @@ def draw_overlay(explanations: Sequence[Explanation], path: Path, *, alpha: floa
     shown = _shrunk(first.image)
     for axes in grid:
         axes.set_axis_off()
-        axes.set_xlim(0, width)
-        axes.set_ylim(height, 0)
+        # The whole photograph stays in view, whatever is drawn.
+        axes.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)
     photograph, mapped = grid[0], grid[1:panels]
     _draw_photograph(photograph, shown, first)
-    _title(photograph, "Photograph\ndashed: what the model saw")
+    photograph.set_title("Photograph\ndashed: what the model saw", fontsize=10)
     for axes, one in zip(mapped, explanations, strict=True):
         _draw_photograph(axes, shown, one)
         _draw_heat(axes, one, alpha)
-        empty = "" if one.heat.any() else "\nempty: nothing speaks for it"
-        measured = "" if one.faithfulness is None else "\n" + _measured(one.faithfulness)
-        characters = round(inches * CHARACTERS_AN_INCH)
-        confidence = f", probability {probability_text(one.confidence)}"
-        _title(axes, wrapped(one.label, characters, confidence) + empty + measured)
-    # Its own scale: that of a map would be as pale as the map.
+        axes.set_title(without_formula(_title(one, round(inches * CHARACTERS_PER_INCH))), fontsize=10)
+    # A scale of its own: that of a map would be as pale as the map.
     scale = ScalarMappable(Normalize(0, 1), COLOURS)
     beside = mapped[0] if panels == 2 else list(grid)
     bar = figure.colorbar(scale, ax=beside, shrink=0.85 if rows == 1 else 0.5, pad=0.02)
     bar.set_label(f"Evidence for the class ({METHODS[first.method].title}, relative)", fontsize=9)
-    save_figure(figure, path)
+    return figure
 
 
 def _draw_photograph(axes: Axes, shown: np.ndarray, explanation: Explanation) -> None:
@@ -86,13 +86,12 @@ def _draw_photograph(axes: Axes, shown: np.ndarray, explanation: Explanation) ->
             linewidth=1.6,
             linestyle=(0, (4, 3)),
             clip_on=False,
-            path_effects=_dark_outline(),
+            path_effects=[Stroke(linewidth=3.2, foreground="black", alpha=0.55), Normal()],
         )
     )
 
 
 def _draw_heat(axes: Axes, explanation: Explanation, alpha: float) -> None:
-    limits = axes.get_xlim(), axes.get_ylim()
     frame = explanation.frame
     axes.imshow(
         explanation.heat,
@@ -103,30 +102,20 @@ def _draw_heat(axes: Axes, explanation: Explanation, alpha: float) -> None:
         alpha=alpha,
         interpolation="bilinear",
     )
-    # A picture sets the axes' limits to its own; the whole photograph stays in view.
-    axes.set_xlim(limits[0])
-    axes.set_ylim(limits[1])
 
 
-def _title(axes: Axes, text: str) -> None:
-    axes.set_title(unformatted(text), fontsize=10)
-
-
-def _measured(areas: Faithfulness) -> str:
-    return (
-        f"deletion {areas.deletion:.2f} (random {areas.random_deletion:.2f})\n"
-        f"insertion {areas.insertion:.2f} (random {areas.random_insertion:.2f})"
-    )
+def _title(one: Explanation, characters: int) -> str:
+    lines = [wrapped(one.label, characters, f", probability {probability_text(one.confidence)}")]
+    if not one.heat.any():
+        lines.append("empty: no positive evidence")
+    if (areas := one.faithfulness) is not None:
+        lines.append(f"deletion {areas.deletion:.2f} (random {areas.random_deletion:.2f})")
+        lines.append(f"insertion {areas.insertion:.2f} (random {areas.random_insertion:.2f})")
+    return "\n".join(lines)
 
 
 def _shrunk(image: Image.Image) -> np.ndarray:
-    """The photograph at no more pixels than a page can show."""
+    """The photograph with no more pixels than a page can show."""
     copy = image.copy()
     copy.thumbnail((MAX_PIXELS, MAX_PIXELS))
     return np.asarray(copy)
-
-
-def _dark_outline() -> list[object]:
-    from matplotlib.patheffects import Stroke
-
-    return [Stroke(linewidth=3.2, foreground="black", alpha=0.55), Stroke(linewidth=1.6, foreground="white")]

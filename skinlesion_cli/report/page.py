@@ -3,33 +3,21 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from skinlesion_cli.common.version import __version__
-from skinlesion_cli.report.document import write_document
+from skinlesion_cli.common.files import write_text
+from skinlesion_cli.report.content import Items, Section, score, section
 from skinlesion_cli.report.facts import RunFacts
-from skinlesion_cli.report.limits import limits
-from skinlesion_cli.report.markup import Markup, lines, tag
+from skinlesion_cli.report.figures import LABELS
 from skinlesion_cli.report.mistakes import Pictures
-from skinlesion_cli.report.sections import (
-    balance,
-    calibration,
-    classes,
-    confusion,
-    curves,
-    data,
-    learning,
-    malignant,
-    mistakes,
-    overview,
-    scores,
-    selective,
-    settings,
-    sources,
-)
-from skinlesion_cli.report.sections.section import Section, section
+from skinlesion_cli.report.sections import calibration, curves, data, scores, training
+from skinlesion_cli.report.sections.limits import limits
+from skinlesion_cli.report.templates import render_html
+
+DISCLAIMER = "A research tool, not a medical device: do not use it for diagnosis."
+HEADLINE = ("weighted_f1", "macro_f1", "balanced_accuracy", "weighted_auc")
 
 
 def default_title(facts: RunFacts) -> str:
-    """The page's title where the user gives none."""
+    """The page's title if the user gives none."""
     return f"Skin-lesion classifier {facts.arch}"
 
 
@@ -44,56 +32,45 @@ def write_page(
     """Write the page, whole or not at all.
 
     Args:
-        facts: of the run.
+        facts: about the run.
         path: the file.
         title: of the page.
         pictures: of the most confident mistakes, by image.
-        pictures_note: why there are none, for the reader; empty where there are.
+        pictures_note: why there are none, for the reader; empty if there are some.
     """
-    parts = [
-        scores.scores(facts),
-        classes.classes(facts),
-        confusion.confusion(facts),
-        curves.curves(facts),
-        malignant.malignant(facts),
-        calibration.calibration(facts),
-        selective.selective(facts),
-        sources.sources(facts),
-        mistakes.mistakes(facts, pictures or {}, pictures_note),
-        learning.learning(facts),
-        balance.balance(facts),
-        data.data(facts),
-        data.limits_section(limits(facts)),
-        scores.published(facts),
-        settings.settings(facts),
-        settings.environment(facts),
-    ]
-    shown = [one for one in parts if not one.left_out]
-    missing = [one for one in parts if one.left_out]
-    if missing:
-        shown.append(_missing(missing))
-    heading = title or default_title(facts)
-    whole = tag(
-        "div",
-        lines(
-            [
-                overview.header(facts, heading),
-                _contents(shown),
-                tag("main", lines(one.markup() for one in shown), id="main"),
-                tag("footer", f"Made by skinlesion {__version__} report. The file needs no network."),
-            ]
-        ),
-        class_="page with-contents",
+    found = sections(facts, pictures or {}, pictures_note)
+    page = render_html(
+        "page.html",
+        title or default_title(facts),
+        facts=facts,
+        disclaimer=DISCLAIMER,
+        headline=[(LABELS[name], score(facts.document, name)) for name in HEADLINE],
+        sections=[one for one in found if not one.missing],
+        missing=[one for one in found if one.missing],
     )
-    write_document(path, heading, tag("a", "Skip to the scores", class_="skip", href="#main"), whole)
+    write_text(path, page)
 
 
-def _contents(shown: list[Section]) -> Markup:
-    links = (tag("li", tag("a", one.title, href=f"#{one.key}")) for one in shown)
-    inside = tag("div", tag("h2", "On this page", id="contents"), tag("ul", *links))
-    return tag("nav", inside, aria_labelledby="contents")
-
-
-def _missing(parts: list[Section]) -> Section:
-    entries = (tag("li", tag("b", one.title), f": {one.left_out}.") for one in parts)
-    return section("missing", "Not on this page", tag("ul", *entries))
+def sections(facts: RunFacts, pictures: Mapping[str, Pictures], pictures_note: str = "") -> list[Section]:
+    """Every section in the order of the page, those that cannot be shown included."""
+    document = facts.document
+    # The split that counts comes first: on a phone the others need a scroll.
+    splits = {facts.split: document} | facts.documents
+    return [
+        scores.scores(facts, splits),
+        scores.classes(facts),
+        scores.confusion(splits),
+        curves.curves(facts),
+        curves.malignant(document["malignant"], facts.predictions),
+        calibration.calibration(document["calibration"]),
+        calibration.selective(document["selective"]),
+        data.sources(document["blocks"]),
+        data.mistakes(facts, pictures, pictures_note),
+        training.learning(facts),
+        data.balance(facts),
+        data.leaks(facts),
+        section("limits", "Limits", Items(tuple(limits(facts)))),
+        scores.published(facts),
+        training.settings(facts),
+        training.environment(facts),
+    ]

@@ -1,13 +1,6 @@
-"""Pictures of a run: class balance, learning curves, confusion matrices.
+"""The figures of a run. Functions named `plot_…` draw on axes; the others return a whole figure."""
 
-Figures are made without pyplot, whose global state would keep every one of them in memory. Colours are from
-the Okabe–Ito set, which colour-blind readers can tell apart.
-"""
-
-import textwrap
-import warnings
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,31 +9,32 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from skinlesion_cli.common.events import EpochRecord
-from skinlesion_cli.common.files import written_whole
-from skinlesion_cli.common.text import printable, shortened
 from skinlesion_cli.data.class_balance import ClassBalance
-from skinlesion_cli.report.figures import whole_percent
+from skinlesion_cli.metrics.arrays import Floats, Ints
+from skinlesion_cli.report.drawing import BLUE, GREEN, GREY, ORANGE, PALE, plain
+from skinlesion_cli.report.figures import OPERATING_POINTS, percent, whole_percent
 
-BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"
-DPI = 150
-LONGEST_NAME = 48
-"""Characters of a class's name in a picture; a longer one would leave no room for the data."""
-LONGEST_WRAPPED = 120
-"""Characters of a name that may take several lines."""
-NUMBERED_CLASSES = 60
-"""Classes up to which a confusion matrix has numbers; beyond, no one could read them."""
-
-
-def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure, whole or not at all; the suffix chooses the format."""
-    with written_whole(path) as part, warnings.catch_warnings():
-        # A class may be named in a script that matplotlib's own font does not have: it draws boxes.
-        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
-        figure.savefig(part, dpi=DPI, bbox_inches="tight", pad_inches=0.15)
+Plot = Callable[[Axes], None]
+"""Draws on axes: what a page and a file share."""
+WIDE, SMALL = (4.7, 3.3), (2.3, 2.2)
+"""Sizes in inches of a figure that stands alone, and of one among many."""
+MAX_MARKED_EPOCHS = 40
+MAX_NUMBERED_CLASSES = 60
+"""Classes up to which a confusion matrix shows numbers; beyond, no one could read them."""
 
 
-def class_weights(table: Sequence[ClassBalance], path: Path, *, beta: float, alpha: float) -> None:
-    """Draw each class's count, loss weight and sampling probability, the largest class on top."""
+def single(plot: Plot, size: tuple[float, float] = WIDE) -> Figure:
+    """A figure with one set of axes."""
+    figure = Figure(figsize=size)
+    # Margins that fit the tick labels: a layout engine takes as long again as the drawing.
+    left, top = (0.52, 0.96) if size == SMALL else (0.7, 0.84)
+    left, bottom = left / size[0], 0.45 / size[1]
+    plot(figure.add_axes((left, bottom, 0.97 - left, top - bottom)))
+    return figure
+
+
+def class_weights(table: Sequence[ClassBalance], *, beta: float, alpha: float) -> Figure:
+    """Each class's count, loss weight and sampling probability, the largest class on top."""
     rows = sorted(table, key=lambda one: one.count)
     names = [plain(one.name) for one in rows]
     figure = Figure(figsize=(12, 1.6 + 0.34 * len(rows)), layout="constrained")
@@ -52,14 +46,14 @@ def class_weights(table: Sequence[ClassBalance], path: Path, *, beta: float, alp
     _bars(middle, names, [one.weight for one in rows], ORANGE, "{:.2f}")
     middle.set_title(f"Loss weight, β = {beta:g}")
     probabilities, shares = [one.sampling_probability for one in rows], [one.share for one in rows]
-    farther = [max(pair) for pair in zip(probabilities, shares, strict=True)]
-    _bars(right, names, probabilities, BLUE, "{:.1%}", text_at=farther)
+    ends = [max(pair) for pair in zip(probabilities, shares, strict=True)]
+    _bars(right, names, probabilities, BLUE, "{:.1%}", ends)
     right.plot(shares, range(len(rows)), "|", color="black", markersize=11, label="share of the images")
-    right.set_xlim(0, max(farther) * 1.18)
+    right.set_xlim(0, max(ends) * 1.18)
     right.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     right.legend(frameon=False, loc="lower right")
     right.set_title(f"Sampling probability, α = {alpha:g}")
-    save_figure(figure, path)
+    return figure
 
 
 def _bars(
@@ -68,160 +62,236 @@ def _bars(
     values: Sequence[float],
     colour: str,
     text: str,
-    text_at: Sequence[float] | None = None,
+    ends: Sequence[float] = (),
 ) -> None:
-    """Horizontal bars, each with its value behind its end, or behind `text_at`."""
+    """Horizontal bars, each with its value after its end, or after the given end."""
     axes.barh(names, values, color=colour, height=0.72)
-    for row, (value, end) in enumerate(zip(values, text_at or values, strict=True)):
-        axes.annotate(
-            text.format(value), (end, row), (5, 0), textcoords="offset points", va="center", fontsize=8
-        )
+    texts = [text.format(value) for value in values]
+    axes.bar_label(axes.barh(names, ends or values, color="none"), texts, padding=5, fontsize=8)
     axes.margins(x=0.14)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
 
 
-def learning_curves(history: Sequence[EpochRecord], path: Path) -> None:
-    """Draw loss and scores over the epochs; a line marks the epoch that is kept."""
-    epochs = [record.epoch for record in history]
-    best = max((record.epoch for record in history if record.best), default=0)
+def learning_curves(history: Sequence[EpochRecord]) -> Figure:
+    """Loss and scores over the epochs."""
     figure = Figure(figsize=(11, 4.2), layout="constrained")
-    loss, scores = figure.subplots(1, 2)
-    marker = "o" if len(epochs) <= 40 else ""
-    style: dict[str, Any] = {"marker": marker, "markersize": 3.5, "linewidth": 1.6}
-    loss.plot(epochs, [one.train_loss for one in history], color=GREY, label="training", **style)
-    loss.plot(epochs, [one.val_loss for one in history], color=BLUE, label="validation", **style)
-    loss.set_title("Weighted cross-entropy")
-    scores.plot(
-        epochs, [one.train_accuracy for one in history], color=GREY, label="training accuracy", **style
-    )
-    scores.plot(
-        epochs, [one.val_accuracy for one in history], color=BLUE, label="validation accuracy", **style
-    )
-    scores.plot(
-        epochs,
-        [one.val_weighted_f1 for one in history],
-        color=ORANGE,
-        label="validation weighted F1",
-        **style,
-    )
-    scores.set_title("Scores (training: on the drawn, augmented images)")
-    scores.set_ylim(0, 1)
-    for axes in (loss, scores):
-        axes.axvline(best, color=GREEN, linewidth=1, linestyle="--", label=f"kept: epoch {best}")
-        axes.set_xlabel("Epoch")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.grid(alpha=0.25)
-        axes.legend(frameon=False)
-    save_figure(figure, path)
+    for axes, plot in zip(figure.subplots(1, 2), (plot_loss, plot_scores), strict=True):
+        plot(axes, history)
+    return figure
 
 
-def reliability(section: Mapping[str, Any], path: Path) -> None:
-    """Draw accuracy against confidence, bin by bin, over the number of images in each bin.
+def plot_loss(axes: Axes, history: Sequence[EpochRecord]) -> None:
+    """Training and validation loss of each epoch."""
+    lines = {"train_loss": ("training", GREY), "val_loss": ("validation", BLUE)}
+    _plot_epochs(axes, history, lines, "Weighted cross-entropy")
+    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
 
-    Args:
-        section: `calibration` of an evaluation's document.
-        path: the picture.
-    """
-    bins = [one for one in section["reliability"] if one["count"]]
-    final = section["after"] or section["before"]
-    figure = Figure(figsize=(5.2, 6.2), layout="constrained")
-    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
-    upper.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="perfectly calibrated")
-    most = max((one["count"] for one in bins), default=1)
-    # Not joined by a line: a bin of one image would draw as bold a zigzag as one of a thousand.
-    upper.scatter(
-        [one["confidence"] for one in bins],
-        [one["accuracy"] for one in bins],
-        s=[20 + 160 * one["count"] / most for one in bins],
+
+def plot_scores(axes: Axes, history: Sequence[EpochRecord]) -> None:
+    """Training accuracy (on the sampled, augmented images), validation accuracy and weighted F1."""
+    lines = {
+        "train_accuracy": ("training accuracy", GREY),
+        "val_accuracy": ("validation accuracy", BLUE),
+        "val_weighted_f1": ("validation weighted F1", ORANGE),
+    }
+    _plot_epochs(axes, history, lines, "Score")
+    axes.set_ylim(0, 1)
+
+
+def _plot_epochs(
+    axes: Axes, history: Sequence[EpochRecord], lines: Mapping[str, tuple[str, str]], label: str
+) -> None:
+    """A line per field of the records, with its name and colour, and a line at the best epoch."""
+    marker = "o" if len(history) <= MAX_MARKED_EPOCHS else ""
+    for name, (text, colour) in lines.items():
+        x, y = [one.epoch for one in history], [getattr(one, name) for one in history]
+        # Colour alone carries no meaning.
+        style = "--" if colour == GREY else "-"
+        axes.plot(x, y, style, color=colour, label=text, linewidth=1.6, marker=marker, markersize=3.5)
+    best = max((record.epoch for record in history if record.best), default=0)
+    axes.axvline(best, color=GREEN, linewidth=1.2, linestyle=":", label=f"best: epoch {best}")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    axes.set(xlabel="Epoch", ylabel=label)
+    _open_axes(axes)
+    _legend(axes)
+
+
+def plot_reliability(axes: Axes, bins: Sequence[Mapping[str, Any]]) -> None:
+    """Accuracy against confidence, one dot per bin: `reliability` of a calibration document."""
+    filled = [one for one in bins if one["count"]]
+    most = max((one["count"] for one in filled), default=1)
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="perfect calibration")
+    # Not joined by a line: a bin of one image would weigh as much as one of a thousand.
+    axes.scatter(
+        [one["confidence"] for one in filled],
+        [one["accuracy"] for one in filled],
+        s=[20 + 160 * one["count"] / most for one in filled],
         color=BLUE,
         alpha=0.85,
         clip_on=False,
         zorder=3,
-        label="the model (larger: more images)",
+        label="this model",
     )
-    upper.set_ylabel("Accuracy of the answers")
-    upper.set_ylim(-0.02, 1.02)
-    upper.legend(frameon=False, loc="upper left")
-    temperature = section["temperature"]
-    at = "" if temperature is None else f", temperature {temperature:.2f}"
-    error = "" if final["ece"] is None else f"Expected calibration error {final['ece']:.3f}"
-    upper.set_title(f"{error}{at}", fontsize=10)
-    widths = [one["high"] - one["low"] for one in section["reliability"]]
-    lower.bar(
-        [one["low"] for one in section["reliability"]],
-        [one["count"] for one in section["reliability"]],
-        width=widths,
-        align="edge",
-        color=GREY,
-        edgecolor="white",
-    )
-    lower.set_ylabel("Images")
-    lower.set_xlabel("Confidence")
-    lower.set_xlim(0, 1)
-    for axes in (upper, lower):
-        axes.spines[["top", "right"]].set_visible(False)
-    save_figure(figure, path)
+    _share_axes(axes, "Confidence", "Accuracy")
+    _legend(axes)
 
 
-def confusion_matrix(confusion: np.ndarray, classes: Sequence[str], title: str, path: Path) -> None:
-    """Draw a confusion matrix twice: counts, and each row as shares of its class.
+def plot_confidences(axes: Axes, bins: Sequence[Mapping[str, Any]]) -> None:
+    """Number of images in each bin of confidence: `reliability` of a calibration document."""
+    lows, counts = [one["low"] for one in bins], [one["count"] for one in bins]
+    widths = [one["high"] - one["low"] for one in bins]
+    axes.bar(lows, counts, width=widths, align="edge", color=GREY, edgecolor="white")
+    axes.set(xlabel="Confidence", ylabel="Images", xlim=(0, 1))
+    axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
+    _open_axes(axes)
+
+
+def reliability(document: Mapping[str, Any]) -> Figure:
+    """The reliability diagram above the distribution of confidence.
+
+    Args:
+        document: `calibration` of an evaluation document.
+    """
+    figure = Figure(figsize=(5.2, 6.2), layout="constrained")
+    upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
+    plot_reliability(upper, document["reliability"])
+    plot_confidences(lower, document["reliability"])
+    upper.set_xlabel("")
+    error = (document["after"] or document["before"])["ece"]
+    parts = [] if error is None else [f"Expected calibration error {error:.3f}"]
+    if document["temperature"] is not None:
+        parts.append(f"temperature {document['temperature']:.2f}")
+    figure.suptitle("\n".join([", ".join(parts), "larger dots: more images"]), fontsize=10)
+    return figure
+
+
+def plot_roc(axes: Axes, rate: Floats, sensitivity: Floats) -> None:
+    """An ROC curve: sensitivity against false-positive rate, both in [0, 1], with the diagonal of chance."""
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":")
+    axes.plot(rate, sensitivity, color=BLUE, linewidth=1.6)
+    _share_axes(axes, "False-positive rate", "Sensitivity")
+
+
+def plot_operating_points(axes: Axes, points: Sequence[Mapping[str, Any]]) -> None:
+    """Mark the operating points of a malignant document on an ROC curve, each by a shape of its own."""
+    for position, point in enumerate(points):
+        if point["sensitivity"] is not None and point["specificity"] is not None:
+            axes.plot(
+                [1 - point["specificity"]],
+                [point["sensitivity"]],
+                "os^Dv"[position % 5],
+                color=ORANGE,
+                markerfacecolor="white",
+                markersize=7,
+                markeredgewidth=1.5,
+                clip_on=False,
+                label=OPERATING_POINTS.get(point["name"], point["name"]),
+            )
+    if axes.get_legend_handles_labels()[0]:
+        _legend(axes)
+
+
+def plot_precision_recall(axes: Axes, recall: Floats, precision: Floats, share: float) -> None:
+    """A precision–recall curve, with the share of the class in the images: the precision of chance.
+
+    Steps show no precision between two thresholds that neither of them has.
+    """
+    # Beyond a recall of 1 the threshold only adds wrong images.
+    end = int(np.argmax(recall >= 1)) + 1 if (recall >= 1).any() else len(recall)
+    axes.axhline(share, color=GREY, linewidth=1, linestyle=":")
+    x, y = np.append(0.0, recall[:end]), np.append(precision[0], precision[:end])
+    axes.plot(x, y, drawstyle="steps-pre", color=ORANGE, linewidth=1.6)
+    _share_axes(axes, "Recall", "Precision")
+
+
+def plot_risk_coverage(
+    axes: Axes, points: Sequence[Sequence[float]], target: Mapping[str, Any] | None = None
+) -> None:
+    """Share of wrong answers against share of images answered, with the target if it was reached.
+
+    Args:
+        axes: where to draw.
+        points: pairs of coverage and risk.
+        target: `target` of a selective document.
+    """
+    coverage, risk = zip(*points, strict=True)
+    axes.plot(coverage, risk, color=BLUE, linewidth=1.6)
+    if target and target["coverage"] is not None and target["accuracy_reached"] is not None:
+        label = f"threshold for {percent(target['accuracy'], 0)} accuracy"
+        at = [target["coverage"]], [1 - target["accuracy_reached"]]
+        axes.plot(*at, "o", color=ORANGE, markerfacecolor="white", markersize=7, clip_on=False, label=label)
+        _legend(axes)
+    axes.set(xlabel="Coverage: share of images answered", ylabel="Risk: share of wrong answers")
+    axes.set(xlim=(0, 1), ylim=(0, None))
+    _open_axes(axes)
+
+
+def confusion_matrix(confusion: Ints, classes: Sequence[str], title: str) -> Figure:
+    """A confusion matrix drawn twice: counts, and each row as shares of its class.
 
     Args:
         confusion: (classes, classes), rows true, columns predicted.
         classes: their names.
         title: what was scored.
-        path: the picture.
     """
     support = confusion.sum(axis=1, keepdims=True)
     shares = np.divide(confusion, support, out=np.zeros(confusion.shape), where=support > 0)
-    side = 2.6 + 0.42 * min(len(classes), NUMBERED_CLASSES)
+    side = 2.6 + 0.42 * min(len(classes), MAX_NUMBERED_CLASSES)
     figure = Figure(figsize=(2 * side, side), layout="constrained")
     figure.suptitle(title)
     left, right = figure.subplots(1, 2, sharey=True)
-    # Counts are coloured by share as well: by count, the largest class would be all that is seen.
+    # Counts are coloured by share as well: by count, only the largest class would be visible.
     _cells(left, shares, [[f"{value:d}" if value else "" for value in row] for row in confusion], classes)
     left.set_title("Images")
     left.set_ylabel("True class")
-    image = _cells(
-        right, shares, [[whole_percent(value) if value else "" for value in row] for row in shares], classes
-    )
+    percents = [[whole_percent(value) if value else "" for value in row] for row in shares]
+    image = _cells(right, shares, percents, classes)
     right.set_title("Percent of the true class")
     bar = figure.colorbar(
         image, ax=[left, right], shrink=0.7, pad=0.01, format=lambda value, _: f"{value:.0%}"
     )
     bar.set_label("Share of the true class")
-    save_figure(figure, path)
+    return figure
 
 
-def _cells(axes: Axes, shares: np.ndarray, texts: list[list[str]], classes: Sequence[str]) -> Any:
+def _cells(axes: Axes, shares: Floats, texts: list[list[str]], classes: Sequence[str]) -> Any:
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     size = 8 if len(classes) <= 20 else 5
-    for row, cells in enumerate(texts if len(classes) <= NUMBERED_CLASSES else []):
+    for row, cells in enumerate(texts if len(classes) <= MAX_NUMBERED_CLASSES else []):
         for column, text in enumerate(cells):
             colour = "white" if shares[row, column] > 0.55 else "black"
             axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=size)
-    names = [plain(name) for name in classes]
-    # Of very many classes, so many names as have room.
-    shown = range(0, len(names), 1 + len(names) // (2 * NUMBERED_CLASSES))
-    names = [names[place] for place in shown]
+    # With very many classes, only as many names as fit.
+    shown = range(0, len(classes), 1 + len(classes) // (2 * MAX_NUMBERED_CLASSES))
+    names = [plain(classes[place]) for place in shown]
     axes.set_xticks(shown, names, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(shown, names)
     axes.set_xlabel("Predicted class")
     return image
 
 
-def plain(name: str) -> str:
-    """A class's name as matplotlib must be given it: one short line; a dollar sign would start a formula."""
-    return unformatted(shortened(printable(name), LONGEST_NAME))
+def _share_axes(axes: Axes, x: str, y: str) -> None:
+    """Both axes from 0 to 1."""
+    small = axes.bbox.width / axes.figure.dpi < SMALL[0]
+    ticks = (0, 0.5, 1) if small else (0, 0.25, 0.5, 0.75, 1)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks(ticks, [f"{tick:g}" for tick in ticks])
+    axes.set(xlabel=x, ylabel=y, xlim=(0, 1), ylim=(0, 1.02))
+    _open_axes(axes)
 
 
-def wrapped(name: str, width: int, after: str = "") -> str:
-    """A name, and what is said of it, in lines of at most `width` characters; a very long name is cut."""
-    return "\n".join(textwrap.wrap(shortened(printable(name), LONGEST_WRAPPED) + after, width))
+def _open_axes(axes: Axes) -> None:
+    """Horizontal grid lines in place of a frame and of tick marks."""
+    axes.spines[:].set_visible(False)
+    axes.spines["bottom"].set(visible=True, color=GREY)
+    axes.grid(axis="y", color=PALE, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0)
 
 
-def unformatted(text: str) -> str:
-    """Text, of one line or several, as matplotlib must be given it: a dollar sign would start a formula."""
-    return text.replace("$", r"\$")
+def _legend(axes: Axes) -> None:
+    """Names above the axes, where they cover no data."""
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderaxespad=0.2, fontsize=9
+    )

@@ -1,4 +1,4 @@
-"""The files that `train` and `evaluate` leave in their results folders."""
+"""The files that `train` and `evaluate` write to their results folders."""
 
 import json
 import re
@@ -13,23 +13,23 @@ from skinlesion_cli.data.class_balance import balance_table
 from skinlesion_cli.metrics.classification import Scores
 from skinlesion_cli.metrics.predictions import Predictions, write_predictions
 from skinlesion_cli.report import plots
+from skinlesion_cli.report.drawing import save_figure
 from skinlesion_cli.report.figures import split_title
 
 
 def write_class_weights(folder: Path, counts: dict[str, int], settings: Settings) -> None:
     """Draw class_weights.png for a run's training counts."""
     beta, alpha = settings.loss_beta, settings.sampler_alpha
-    plots.class_weights(
-        balance_table(counts, beta, alpha), folder / "class_weights.png", beta=beta, alpha=alpha
-    )
+    figure = plots.class_weights(balance_table(counts, beta, alpha), beta=beta, alpha=alpha)
+    save_figure(figure, folder / "class_weights.png")
 
 
 def write_split(folder: Path, split: str, predictions: Predictions, scores: Scores) -> None:
     """Write SPLIT_predictions.csv; draw training_, validation_ or test_confusion.png."""
     write_predictions(folder / f"{split}_predictions.csv", predictions)
     title = split_title(split)
-    path = folder / f"{title}_confusion.png"
-    plots.confusion_matrix(scores.confusion, scores.classes, f"{title.capitalize()} split", path)
+    figure = plots.confusion_matrix(scores.confusion, scores.classes, f"{title.capitalize()} split")
+    save_figure(figure, folder / f"{title}_confusion.png")
 
 
 def write_run(
@@ -40,10 +40,10 @@ def write_run(
     Args:
         folder: the run's results folder.
         history: every epoch.
-        best_epoch: the one that was kept and scored.
+        best_epoch: the epoch that was scored.
         documents: the evaluation document of each split.
     """
-    plots.learning_curves(history, folder / "learning_curves.png")
+    save_figure(plots.learning_curves(history), folder / "learning_curves.png")
     write_json(folder / "metrics.json", {"best_epoch": best_epoch, "epochs": len(history), **documents})
 
 
@@ -52,19 +52,19 @@ def write_evaluation(
 ) -> None:
     """Write metrics.json and predictions.csv; draw confusion_matrix.png and reliability.png.
 
-    Without probabilities there is no reliability to draw.
+    Without probabilities, no reliability diagram is drawn.
     """
     write_predictions(folder / "predictions.csv", predictions)
     title = split_title(str(document["split"] or "predictions"))
-    path = folder / "confusion_matrix.png"
-    plots.confusion_matrix(scores.confusion, scores.classes, title.capitalize(), path)
+    figure = plots.confusion_matrix(scores.confusion, scores.classes, title.capitalize())
+    save_figure(figure, folder / "confusion_matrix.png")
     if document["calibration"]["reliability"]:
-        plots.reliability(document["calibration"], folder / "reliability.png")
+        save_figure(plots.reliability(document["calibration"]), folder / "reliability.png")
     write_json(folder / "metrics.json", document)
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Write a JSON document, whole or not at all."""
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-    # A byte of a folder's name that is no UTF-8: JSON has a notation for it, the file has not.
+    # Bytes of a folder's name that are not UTF-8: JSON can express them, the file's encoding cannot.
     write_text(path, re.sub("[\ud800-\udfff]", lambda one: f"\\u{ord(one[0]):04x}", text) + "\n")

@@ -1,4 +1,4 @@
-"""Contact sheets: the maps of many photographs on a few pictures."""
+"""Contact sheets: the Grad-CAM maps of many photographs in a few pictures."""
 
 import math
 import textwrap
@@ -10,9 +10,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from skinlesion_cli.common.text import printable
+from skinlesion_cli.report.drawing import save_figure, without_formula, wrapped
 from skinlesion_cli.report.figures import probability_text
 from skinlesion_cli.report.gradcam_files import TILES
-from skinlesion_cli.report.plots import save_figure, unformatted, wrapped
 from skinlesion_cli.report.thumbnails import heat_pictures
 from skinlesion_cli.saliency.cam_methods import METHODS
 from skinlesion_cli.saliency.gradcam import Explanation
@@ -20,12 +20,12 @@ from skinlesion_cli.saliency.gradcam import Explanation
 COLUMNS = 8
 TILE_INCHES = 1.9
 CHARACTERS = 26
-"""Of a line below a tile, without running into its neighbour."""
+"""Of a line below a tile that does not run into its neighbour."""
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One map on a sheet, at its small size: memory does not grow with the photographs."""
+    """One map on a sheet, at its small size, so that memory does not grow with the photographs."""
 
     pixels: np.ndarray
     """(height, width, 3), bytes."""
@@ -34,17 +34,17 @@ class Tile:
 
 
 class Sheets:
-    """Writes a sheet as often as one is full. Call `end` after the last photograph."""
+    """Writes each sheet as soon as it is full. Call `end` after the last photograph."""
 
     def __init__(self, paths: Sequence[Path], *, alpha: float):
         self._paths = list(paths)
         self._alpha = alpha
         self._tiles: list[Tile] = []
         self.written: list[Path] = []
-        """The sheets that are done."""
+        """The sheets written so far."""
 
     def add(self, name: str, explanations: Sequence[Explanation]) -> Path:
-        """Lay a photograph's maps on the sheet, and return the sheet that holds the first of them.
+        """Put a photograph's maps on the sheet, and return the sheet that holds the first of them.
 
         Args:
             name: of the photograph.
@@ -59,9 +59,9 @@ class Sheets:
         return holds
 
     def end(self) -> None:
-        """Write the sheet that is not yet full."""
+        """Write the last sheet, which may not be full."""
         if self._tiles:
-            draw_sheet(self._tiles, self._next)
+            save_figure(contact_sheet(self._tiles), self._next)
             self.written.append(self._next)
             self._tiles = []
 
@@ -71,7 +71,7 @@ class Sheets:
 
 
 def caption(name: str, label: str, confidence: float) -> str:
-    """What stands below a tile; long names are wrapped, a file's beginning is left out first."""
+    """The text below a tile; long lines are wrapped, and the beginning of a long file name is left out."""
     name = printable(name)
     name = name if len(name) <= 2 * CHARACTERS else "…" + name[-2 * CHARACTERS + 1 :]
     return "\n".join(
@@ -79,20 +79,20 @@ def caption(name: str, label: str, confidence: float) -> str:
     )
 
 
-def draw_sheet(tiles: Sequence[Tile], path: Path) -> None:
-    """Draw a grid of maps, each above its text."""
+def contact_sheet(tiles: Sequence[Tile]) -> Figure:
+    """A grid of maps, each above its text."""
     columns = min(len(tiles), COLUMNS)
     rows = math.ceil(len(tiles) / columns)
     figure = Figure(figsize=(columns * TILE_INCHES, rows * (TILE_INCHES + 0.5)), layout="constrained")
-    said = f"{METHODS[tiles[0].method].title}: bright where the evidence lies; framed: what the model saw"
-    figure.suptitle(textwrap.fill(said, columns * CHARACTERS), fontsize=8)
+    title = f"{METHODS[tiles[0].method].title}: bright where the evidence is; framed: what the model saw"
+    figure.suptitle(textwrap.fill(title, columns * CHARACTERS), fontsize=8)
     for axes in figure.subplots(rows, columns, squeeze=False).ravel():
         axes.set_axis_off()
     for axes, tile in zip(figure.axes, tiles, strict=False):
         axes.imshow(tile.pixels, interpolation="antialiased")
-        # Below the picture by a distance on paper: pictures are of several heights.
+        # At a fixed distance below the picture: pictures differ in height.
         axes.annotate(
-            unformatted(tile.text),
+            without_formula(tile.text),
             (0.5, 0),
             (0, -4),
             xycoords="axes fraction",
@@ -101,4 +101,4 @@ def draw_sheet(tiles: Sequence[Tile], path: Path) -> None:
             va="top",
             fontsize=6.5,
         )
-    save_figure(figure, path)
+    return figure

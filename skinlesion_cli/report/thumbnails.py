@@ -1,4 +1,4 @@
-"""Small pictures inside a page, without anything that their files said beside the pixels."""
+"""Small pictures inside a page, without the metadata of their files."""
 
 import base64
 import io
@@ -11,16 +11,16 @@ if TYPE_CHECKING:
     from skinlesion_cli.saliency.gradcam import Explanation
 
 SIDE = 240
-"""Pixels of a small picture's longer side, at most."""
+"""Maximum length of the longer side, in pixels."""
 QUALITY = 80
 COLOURS = "inferno"
 OPACITY = 0.5
 
 
 def data_uri(picture: Image.Image, side: int = SIDE) -> str:
-    """An RGB picture, shrunk, as a JPEG inside a URI.
+    """An RGB picture, made smaller, as a JPEG in a data URI.
 
-    Comments and camera data of its file, which may name a person or a place, do not come along.
+    Comments and EXIF data of its file, which may name a person or a place, are left out.
     """
     small = Image.fromarray(np.asarray(picture))
     small.thumbnail((side, side))
@@ -30,29 +30,25 @@ def data_uri(picture: Image.Image, side: int = SIDE) -> str:
 
 
 def heat_pair(explanation: "Explanation") -> tuple[str, str]:
-    """The photograph with the frame of what the model saw, and the same under the map; as data URIs."""
+    """`heat_pictures` as data URIs."""
     photo, heat = heat_pictures(explanation)
     return data_uri(photo), data_uri(heat)
 
 
 def heat_pictures(explanation: "Explanation", *, opacity: float = OPACITY) -> tuple[Image.Image, Image.Image]:
-    """The photograph with the frame of what the model saw, and the same under the map of the evidence.
+    """The photograph with a frame around what the model saw, and the same under the map of the evidence.
 
     Args:
         explanation: of one photograph.
         opacity: of the map, in [0, 1].
     """
-    # Drawn on at its final size, so that the frame's line is neither lost nor coarse.
+    # Made small first, so that the frame's line is neither lost nor coarse.
     photo = Image.fromarray(np.asarray(explanation.image))
     photo.thumbnail((SIDE, SIDE))
-    scale_x, scale_y = photo.width / explanation.image.width, photo.height / explanation.image.height
+    across, down = photo.width / explanation.image.width, photo.height / explanation.image.height
     frame = explanation.frame
-    box = (
-        round(frame.left * scale_x),
-        round(frame.top * scale_y),
-        round(frame.right * scale_x),
-        round(frame.bottom * scale_y),
-    )
+    left, top = round(frame.left * across), round(frame.top * down)
+    box = (left, top, round(frame.right * across), round(frame.bottom * down))
     heat = photo.copy()
     size = (max(box[2] - box[0], 1), max(box[3] - box[1], 1))
     inside = photo.crop((*box[:2], box[0] + size[0], box[1] + size[1]))
@@ -71,7 +67,7 @@ def _coloured(heat: np.ndarray, size: tuple[int, int]) -> Image.Image:
 
 
 def _outline(picture: Image.Image, box: tuple[int, int, int, int]) -> None:
-    """A light line with a dark one around it, which shows on any photograph."""
+    """A light line inside a dark one, visible on any photograph."""
     pen = ImageDraw.Draw(picture)
     left, top, right, bottom = box
     pen.rectangle((left, top, right - 1, bottom - 1), outline=(0, 0, 0))

@@ -15,6 +15,7 @@ from PIL import Image, PngImagePlugin
 
 from skinlesion_cli.common.errors import SkinLesionError
 from skinlesion_cli.curation.synthetic import draw_lesion
+from skinlesion_cli.report.facts import DOCUMENT_KEYS
 
 CLASSES = ["a", "b", "c"]
 LONGEST_MESSAGE = 10_000
@@ -339,7 +340,8 @@ _SCORES = json.dumps(
     {
         "best_epoch": 1,
         "epochs": 2,
-        "val": {"n": 2, "classes": ["a"], "per_class": {"a": {}}, "confusion_matrix": [[2]]},
+        "val": dict.fromkeys(sorted(DOCUMENT_KEYS))
+        | {"n": 2, "classes": ["a"], "per_class": {"a": {}}, "confusion_matrix": [[2]]},
     }
 ).encode()
 _RUN_FILES = (

@@ -7,7 +7,7 @@ import pytest
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.report.card import model_card, require_replaceable, write_card
 from skinlesion_cli.report.facts import read_run
-from tests.support.finished_run import CLASSES, COUNTS, make_older, write_finished_run
+from tests.support.finished_run import CLASSES, COUNTS, write_finished_run
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,9 @@ def test_its_figures_are_those_of_metrics_json(run: Path) -> None:
     after = metrics["test"]["calibration"]["after"]
     assert rows(card, "Calibration")["Brier score"][1].startswith(f"{after['brier']:.4f}")
     decided = metrics["test"]["malignant"]["operating_points"][0]
-    assert rows(card, "Malignant against benign")["as decided"][0].startswith(f"{decided['sensitivity']:.4f}")
+    assert rows(card, "Malignant against benign")["predicted class"][0].startswith(
+        f"{decided['sensitivity']:.4f}"
+    )
 
 
 def test_it_has_the_sections_of_a_model_card_and_no_path(run: Path) -> None:
@@ -79,12 +81,6 @@ def test_names_are_not_markup(tmp_path: Path) -> None:
     assert "| &lt;b&gt;c&lt;/b&gt; |" in card
     assert "\\*d\\* \\`e\\` \\_f\\_" in card
     assert "&lt;i&gt;B&lt;/i&gt;" in card
-
-
-def test_an_older_run_has_one(tmp_path: Path) -> None:
-    card = model_card(read_run(make_older(write_finished_run(tmp_path / "run"))), "old")
-    assert "## Calibration" not in card
-    assert "How far its probabilities can be trusted was not measured." in card
 
 
 def test_a_card_that_a_person_edited_is_kept(run: Path, tmp_path: Path) -> None:

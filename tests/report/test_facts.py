@@ -7,7 +7,7 @@ import pytest
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.curation.check_log import remember_check
 from skinlesion_cli.report.facts import read_run
-from skinlesion_cli.report.limits import limits
+from skinlesion_cli.report.sections.limits import limits
 from tests.support.finished_run import CLASSES, COUNTS, write_finished_run, write_json
 
 
@@ -36,7 +36,7 @@ def test_a_run_is_read_and_not_changed(run: Path) -> None:
     assert facts.environment["versions"] == {"torch": "2.6.0"}
     assert facts.predictions is not None
     assert len(facts.predictions) == sum(COUNTS["test"])
-    assert (facts.data_root, facts.data_check, facts.check) == (None, "", None)
+    assert (facts.data_root, facts.check, facts.leaking) == (None, None, False)
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
 
 
@@ -46,21 +46,24 @@ def test_the_verdict_on_the_data_is_that_of_the_last_check(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     data = tmp_path / "data"
     data.mkdir()
-    assert "was never checked" in read_run(run, data).data_check
+    assert read_run(run, data).check is None
     assert limits(read_run(run, data))[0].endswith("the data were not checked for leaks.")
     remember_check(data, "3 of 9 test images have a sibling in train.", leaking=True)
     facts = read_run(run, data)
     assert facts.check is not None
-    assert facts.check.leaking is True
-    assert "3 of 9 test images" in facts.data_check
+    assert facts.leaking is True
+    assert facts.check.verdict == "3 of 9 test images have a sibling in train."
     assert limits(facts)[0].startswith("The data leak between the splits, so the scores are too high: 3 of 9")
     (data / "new.jpg").touch()
-    assert read_run(run, data).check is None
+    changed = read_run(run, data)
+    assert changed.check is not None
+    assert (changed.check.outdated, changed.leaking) == (True, False)
+    assert limits(changed)[0].endswith("the data were not checked for leaks.")
 
 
 def test_limits_are_read_off_the_run(run: Path) -> None:
     found = "\n".join(limits(read_run(run)))
-    assert "Fewer than 30 test images, so that their scores are uncertain: Vascular lesions (5)" in found
+    assert "Fewer than 30 test images, so the scores are uncertain: Vascular lesions (5)" in found
     assert "The accuracy differs between the sources of the images: <i>B</i> 0.500, clinic A 0.900." in found
     assert "expected calibration error" in found
     assert "with several images of one lesion they are too narrow" in found
@@ -73,6 +76,7 @@ def test_limits_are_read_off_the_run(run: Path) -> None:
         ("metrics.json", "{", "cannot read .*metrics.json"),
         ("metrics.json", '{"split": "test", "n": 3}', "is not what skinlesion train writes"),
         ("metrics.json", "[]", "is not what skinlesion train writes"),
+        ("metrics.json", '{"test": {"n": 3, "classes": []}}', "no complete scores of train, val or test"),
         ("settings.toml", "epochs = ", "cannot read .*settings.toml"),
         ("history.csv", "epoch,train_loss\n1,x\n", "cannot read .*history.csv"),
         ("environment.json", "no", "cannot read .*environment.json"),

@@ -4,29 +4,23 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from PIL import Image
 
 from skinlesion_cli.data.images import centre_frame
-from skinlesion_cli.report import overlay, plots
+from skinlesion_cli.report.overlay import draw_overlay, overlay
 from skinlesion_cli.saliency.gradcam import Explanation, explain_classes
 from tests.support.known_location import bright_pixels, panels_of, picture_with_blob
 
 
-def test_the_map_lies_exactly_on_the_frame(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The picture is drawn by matplotlib; its axes tell where each image lies, in the photograph's pixels."""
-    drawn: list[Figure] = []
-    save = plots.save_figure
-    monkeypatch.setattr(
-        overlay, "save_figure", lambda figure, path: (drawn.append(figure), save(figure, path))
-    )
+def test_the_map_lies_exactly_on_the_frame() -> None:
+    """The axes tell where each image lies, in the photograph's pixels."""
     image = Image.new("RGB", (600, 450), "tan")
     frame = centre_frame(image.size, 256)
     heat = np.zeros((256, 256), np.float32)
     heat[:128] = 1
     explanation = Explanation(image, frame, heat, (8, 8), "stages.4", "a $ class", 0.5)
-    overlay.draw_overlay([explanation], tmp_path / "heat.png", alpha=0.5)
-    left, right = drawn[0].axes[:2]
+    figure = overlay([explanation], alpha=0.5)
+    left, right, bar = figure.axes
     assert left.get_images()[0].get_extent() == [0, 600, 450, 0]
     assert right.get_images()[1].get_extent() == [frame.left, frame.right, frame.bottom, frame.top]
     assert left.get_xlim() == right.get_xlim() == (0, 600)
@@ -34,6 +28,12 @@ def test_the_map_lies_exactly_on_the_frame(tmp_path: Path, monkeypatch: pytest.M
     assert left.get_aspect() == right.get_aspect() == 1
     # Both panels, the frame in both, the map in the right one.
     assert [len(axes.patches) for axes in (left, right)] == [1, 1]
+    assert left.get_title() == "Photograph\ndashed: what the model saw"
+    assert right.get_title() == "a \\$ class, probability 50.0%"
+    assert bar.get_ylabel() == "Evidence for the class (Grad-CAM, relative)"
+    assert bar.get_ylim() == (0, 1)
+    empty = overlay([replace(explanation, heat=0 * heat)], alpha=0.5).axes[1]
+    assert empty.get_title().endswith("\nempty: no positive evidence")
 
 
 @pytest.mark.parametrize(("size", "at"), [((300, 180), (0.7, 0.3)), ((160, 280), (0.3, 0.62))])
@@ -52,7 +52,7 @@ def test_the_hottest_pixels_of_the_picture_lie_on_the_lesion(
     found = (frame.left + (column + 0.5) * cell / 8, frame.top + (row + 0.5) * cell / 8)
     assert np.hypot(found[0] - centre[0], found[1] - centre[1]) < cell
 
-    overlay.draw_overlay(explanations, tmp_path / "heat.png", alpha=1)
+    draw_overlay(explanations, tmp_path / "heat.png", alpha=1)
     with Image.open(tmp_path / "heat.png") as written:
         panels = panels_of(written)
         pixels = np.asarray(written.convert("RGB")).astype(float)
@@ -66,23 +66,13 @@ def test_the_hottest_pixels_of_the_picture_lie_on_the_lesion(
     assert np.hypot(drawn[0] - centre[0], drawn[1] - centre[1]) < cell
 
 
-def test_long_names_are_wrapped_inside_the_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    drawn: list[Figure] = []
-    monkeypatch.setattr(overlay, "save_figure", lambda figure, _path: drawn.append(figure))
+def test_long_names_are_wrapped_inside_the_picture(tmp_path: Path) -> None:
     picture_with_blob((300, 180), (150, 90)).save(tmp_path / "photo.png")
     measured = explain_classes(bright_pixels(), tmp_path / "photo.png", top=2, measured=True)
     name = "acral lentiginous melanoma of the sole, with or without ulceration, in situ or invasive"
-    overlay.draw_overlay([replace(one, label=name) for one in measured], tmp_path / "x.png", alpha=0.5)
-    (figure,) = drawn
+    figure = overlay([replace(one, label=name) for one in measured], alpha=0.5)
     figure.draw_without_rendering()
     titles = [axes.title.get_window_extent() for axes in figure.axes[:3]]
     assert all(one.x1 < other.x0 for one, other in itertools.pairwise(titles))
     title = figure.axes[1].get_title()
     assert [part in title.replace("\n", " ") for part in (name, "probability", "insertion")] == [True] * 3
-
-
-def test_figures_do_not_pile_up(tmp_path: Path) -> None:
-    import matplotlib.pyplot as plt
-
-    plots.confusion_matrix(np.array([[3, 1], [0, 0]]), ["a", "b"], "Test", tmp_path / "c.png")
-    assert plt.get_fignums() == []

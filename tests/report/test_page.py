@@ -8,7 +8,7 @@ import pytest
 from skinlesion_cli.metrics.predictions import read_predictions
 from skinlesion_cli.report.facts import read_run
 from skinlesion_cli.report.page import write_page
-from tests.support.finished_run import CLASSES, make_older, write_finished_run
+from tests.support.finished_run import CLASSES, write_finished_run
 
 HOSTILE = ("Melanoma", "<script>alert(1)</script>", "\"'><img src=x onerror=alert(2)>")
 SECTIONS = [
@@ -56,7 +56,7 @@ def test_every_section_is_there_and_in_the_contents(run: Path, tmp_path: Path) -
     assert {name for name, _ in outline.found} >= {"header", "nav", "main", "footer", "h1", "h2"}
     assert len(outline.named("h1")) == 1
     assert outline.text.count("not a medical device") == 1
-    assert "Leaks between the splits: the data set's folder is not here" in outline.text
+    assert "Leaks between the splits: the data set's folder was not found" in outline.text
     # One panel a class and curve, not one chart with all of them.
     assert sum(one.get("class") == "chart" for one in outline.named("svg")) == 2 * len(CLASSES) + 6
 
@@ -95,13 +95,22 @@ def test_nothing_is_fetched_and_no_name_becomes_code(tmp_path: Path) -> None:
     assert outline.text.count("<script>alert(1)</script>") > 3
 
 
-def test_an_older_run_has_the_page_without_what_it_did_not_write(tmp_path: Path) -> None:
-    root = make_older(write_finished_run(tmp_path / "run"))
+def test_a_missing_file_is_named_and_the_rest_is_there(tmp_path: Path) -> None:
+    root = write_finished_run(tmp_path / "run")
+    for name in ("test_predictions.csv", "environment.json", "history.csv", "settings.toml"):
+        (root / "results" / name).unlink()
     _, outline = page_of(root, tmp_path / "page.html")
-    there = {one["id"] for one in outline.named("section")}
-    gone = {"curves", "malignant", "calibration", "selective", "sources", "mistakes", "environment"}
-    assert there == set(SECTIONS) - gone | {"missing"}
-    assert "there is no results/test_predictions.csv" in outline.text
+    gone = {"curves", "mistakes", "environment", "learning", "settings"}
+    assert {one["id"] for one in outline.named("section")} == set(SECTIONS) - gone | {"missing"}
+    for reason in (
+        "ROC and precision–recall curves: results/test_predictions.csv was not found.",
+        "Most confident mistakes: results/test_predictions.csv was not found.",
+        "Learning curves: results/history.csv was not found.",
+        "Settings: results/settings.toml was not found.",
+        "Versions and machine: results/environment.json was not found.",
+        "Leaks between the splits: the data set's folder was not found; name it with --data.",
+    ):
+        assert reason in outline.text
 
 
 def test_a_run_without_a_test_split_shows_validation_and_says_so(tmp_path: Path) -> None:
@@ -134,7 +143,7 @@ def test_the_surest_mistakes_come_first(run: Path, tmp_path: Path) -> None:
     predictions = read_predictions(run / "results" / "test_predictions.csv")
     wrong = [row for row in range(len(predictions)) if predictions.predicted[row] != predictions.true[row]]
     wrong.sort(key=lambda row: -predictions.probabilities[row].max())
-    mistakes = outline.text[outline.text.index("Of the wrong answers") :]
+    mistakes = outline.text[outline.text.index("wrong predictions with the highest confidence") :]
     places = [mistakes.index(predictions.images[row]) for row in wrong[:12]]
     assert len(wrong) > 2
     assert places == sorted(places)

@@ -1,13 +1,156 @@
-"""Pictures of classes with any names, and of very many."""
+"""Figures show what they should: axes, names, ranges and values, with any class names and with very many."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_hex
+from matplotlib.figure import Figure
 from PIL import Image
 
+from skinlesion_cli.common.events import EpochRecord
+from skinlesion_cli.data.class_balance import balance_table
 from skinlesion_cli.report import plots
-from skinlesion_cli.report.plots import confusion_matrix, plain
+from skinlesion_cli.report.drawing import plain, save_figure
+
+HISTORY = [
+    EpochRecord(epoch, 2.0 / epoch, 0.5, 1.5, 0.6, 0.5 + epoch / 10, 3e-4, epoch < 3) for epoch in (1, 2, 3)
+]
+BINS = [
+    {"low": 0.0, "high": 0.5, "count": 0, "confidence": None, "accuracy": None},
+    {"low": 0.5, "high": 0.75, "count": 2, "confidence": 0.6, "accuracy": 0.5},
+    {"low": 0.75, "high": 1.0, "count": 8, "confidence": 0.9, "accuracy": 0.75},
+]
+
+
+def labels(figure: Figure) -> list[tuple[str, str]]:
+    return [(axes.get_xlabel(), axes.get_ylabel()) for axes in figure.axes]
+
+
+def legend(axes: object) -> list[str]:
+    return [text.get_text() for text in axes.get_legend().get_texts()]
+
+
+def test_learning_curves_show_every_epoch_and_the_best() -> None:
+    figure = plots.learning_curves(HISTORY)
+    assert labels(figure) == [("Epoch", "Weighted cross-entropy"), ("Epoch", "Score")]
+    loss, scores = figure.axes
+    assert legend(loss) == ["training", "validation", "best: epoch 2"]
+    assert legend(scores) == [
+        *("training accuracy", "validation accuracy", "validation weighted F1", "best: epoch 2")
+    ]
+    training, validation, best = loss.lines
+    assert training.get_xydata().tolist() == [[1, 2.0], [2, 1.0], [3, 2 / 3]]
+    assert validation.get_xydata().tolist() == [[1, 1.5], [2, 1.5], [3, 1.5]]
+    assert list(best.get_xdata()) == [2, 2]
+    assert scores.lines[2].get_ydata() == pytest.approx([0.6, 0.7, 0.8])
+    assert (loss.get_ylim()[0], scores.get_ylim()) == (0, (0, 1))
+    # Epochs are whole numbers, however few.
+    assert all(tick == round(tick) for tick in plots.learning_curves(HISTORY[:1]).axes[0].get_xticks())
+    # Lines that share a chart differ by more than their colour.
+    assert [one.get_linestyle() for one in loss.lines] == ["--", "-", ":"]
+
+
+def test_the_reliability_diagram_shows_the_bins_that_hold_images() -> None:
+    document = {"reliability": BINS, "before": {"ece": 0.2}, "after": None, "temperature": None}
+    figure = plots.reliability(document)
+    assert labels(figure) == [("", "Accuracy"), ("Confidence", "Images")]
+    upper, lower = figure.axes
+    assert upper.collections[0].get_offsets().tolist() == [[0.6, 0.5], [0.9, 0.75]]
+    assert upper.collections[0].get_sizes().tolist() == [60, 180]
+    assert legend(upper) == ["perfect calibration", "this model"]
+    assert [(one.get_x(), one.get_width(), one.get_height()) for one in lower.patches] == [
+        *((0.0, 0.5, 0), (0.5, 0.25, 2), (0.75, 0.25, 8)),
+    ]
+    assert figure.get_suptitle().startswith("Expected calibration error 0.200\n")
+    calibrated = document | {"after": {"ece": 0.1}, "temperature": 1.5}
+    title = plots.reliability(calibrated).get_suptitle()
+    assert title.startswith("Expected calibration error 0.100, temperature 1.50\n")
+
+
+def test_class_weights_show_counts_weights_and_probabilities() -> None:
+    rows = balance_table({"rare": 10, "common": 90}, 0.999, 0.5)
+    figure = plots.class_weights(rows, beta=0.999, alpha=0.5)
+    assert [axes.get_title() for axes in figure.axes] == [
+        *("Training images (log scale)", "Loss weight, β = 0.999", "Sampling probability, α = 0.5"),
+    ]
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["rare", "common"]
+    widths = [[bar.get_width() for bar in axes.containers[0]] for axes in figure.axes]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["10", "90"]
+    assert [text.get_text() for text in figure.axes[2].texts] == ["25.0%", "75.0%"]
+    assert widths[0] == [10, 90]
+    assert widths[1] == pytest.approx([one.weight for one in rows])
+    assert widths[2] == pytest.approx([0.25, 0.75])
+    assert figure.axes[0].get_xscale() == "log"
+    assert legend(figure.axes[2]) == ["share of the images"]
+
+
+def test_an_roc_curve_and_its_operating_points() -> None:
+    points = [
+        {"name": "decision", "sensitivity": 0.7, "specificity": 0.9},
+        {"name": "youden", "sensitivity": None, "specificity": None},
+        {"name": "specificity_95", "sensitivity": 0.5, "specificity": 0.95},
+    ]
+
+    def plot(axes: object) -> None:
+        plots.plot_roc(axes, np.array([0.0, 0.5, 1.0]), np.array([0.0, 1.0, 1.0]))
+        plots.plot_operating_points(axes, points)
+
+    (axes,) = plots.single(plot).axes
+    chance, curve, *marks = axes.lines
+    assert labels(axes.figure) == [("False-positive rate", "Sensitivity")]
+    assert list(chance.get_ydata()) == [0, 1]
+    assert curve.get_xydata().tolist() == [[0, 0], [0.5, 1], [1, 1]]
+    assert [one.get_xydata().tolist()[0] for one in marks] == [
+        pytest.approx([0.1, 0.7]),
+        pytest.approx([0.05, 0.5]),
+    ]
+    assert len({one.get_marker() for one in marks}) == 2
+    assert legend(axes) == ["predicted class", "at 95 % specificity"]
+    assert [text.get_text() for text in axes.get_xticklabels()] == ["0", "0.25", "0.5", "0.75", "1"]
+    (small,) = plots.single(plot, plots.SMALL).axes
+    assert [text.get_text() for text in small.get_xticklabels()] == ["0", "0.5", "1"]
+
+
+def test_a_precision_recall_curve_is_drawn_in_steps_to_recall_1() -> None:
+    recall, precision = np.array([0.5, 1.0, 1.0]), np.array([1.0, 0.5, 0.25])
+    (axes,) = plots.single(lambda axes: plots.plot_precision_recall(axes, recall, precision, 0.25)).axes
+    chance, curve = axes.lines
+    assert list(chance.get_ydata()) == [0.25, 0.25]
+    assert curve.get_drawstyle() == "steps-pre"
+    assert curve.get_xydata().tolist() == [[0, 1], [0.5, 1], [1, 0.5]]
+    assert labels(axes.figure) == [("Recall", "Precision")]
+
+
+def test_risk_and_coverage_with_and_without_a_target() -> None:
+    points = [[0.5, 0.1], [1.0, 0.3]]
+    target = {"accuracy": 0.9, "coverage": 0.5, "accuracy_reached": 0.9}
+    (axes,) = plots.single(lambda axes: plots.plot_risk_coverage(axes, points, target)).axes
+    curve, mark = axes.lines
+    assert curve.get_xydata().tolist() == points
+    assert mark.get_xydata().tolist()[0] == pytest.approx([0.5, 0.1])
+    assert legend(axes) == ["threshold for 90\N{NO-BREAK SPACE}% accuracy"]
+    assert (axes.get_xlim(), axes.get_ylim()[0]) == ((0, 1), 0)
+    (axes,) = plots.single(lambda axes: plots.plot_risk_coverage(axes, points)).axes
+    assert len(axes.lines) == 1
+    assert axes.get_legend() is None
+
+
+def test_a_confusion_matrix_shows_counts_and_percentages() -> None:
+    figure = plots.confusion_matrix(
+        np.array([[3, 1, 0], [0, 0, 0], [1, 399, 0]]), ["a", "b", "c"], "Test split"
+    )
+    counts, shares, bar = figure.axes
+    assert figure.get_suptitle() == "Test split"
+    assert (counts.get_title(), counts.get_ylabel()) == ("Images", "True class")
+    assert (shares.get_title(), shares.get_xlabel()) == ("Percent of the true class", "Predicted class")
+    assert [text.get_text() for text in counts.texts] == ["3", "1", "", "", "", "", "1", "399", ""]
+    assert [text.get_text() for text in shares.texts] == ["75", "25", "", "", "", "", "<1", "100", ""]
+    assert shares.images[0].get_array().tolist() == [[0.75, 0.25, 0], [0, 0, 0], [0.0025, 0.9975, 0]]
+    assert [text.get_text() for text in counts.get_xticklabels()] == ["a", "b", "c"]
+    # Light on dark and dark on light.
+    assert [to_hex(text.get_color()) for text in counts.texts[:2]] == ["#ffffff", "#000000"]
+    assert bar.get_ylabel() == "Share of the true class"
 
 
 @pytest.mark.parametrize(
@@ -27,20 +170,25 @@ def test_a_name_is_one_short_line_and_no_formula(name: str, shown: str) -> None:
 
 def test_a_matrix_of_odd_names_is_drawn_without_a_warning(tmp_path: Path) -> None:
     names = ["$a", "b\nb", "\udcff", "母斑", "\x1b[1m", "y" * 300, "{}", "\\frac"]
-    confusion_matrix(np.eye(len(names), dtype=int), names, "test", tmp_path / "m.png")
+    save_figure(plots.confusion_matrix(np.eye(len(names), dtype=int), names, "test"), tmp_path / "m.png")
     with Image.open(tmp_path / "m.png") as drawn:
         assert drawn.width > 500
 
 
-def test_very_many_classes_make_no_larger_picture_than_many(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(plots, "NUMBERED_CLASSES", 8)
-    sizes = []
-    for count in (8, 300):
-        confusion_matrix(
-            np.eye(count, dtype=int), [f"c{n}" for n in range(count)], "test", tmp_path / "m.png"
-        )
-        with Image.open(tmp_path / "m.png") as drawn:
-            sizes.append(drawn.size)
-    assert sizes[1] == pytest.approx(sizes[0], rel=0.1)
+def test_very_many_classes_make_no_larger_picture_than_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plots, "MAX_NUMBERED_CLASSES", 8)
+    eight, many = (
+        plots.confusion_matrix(np.eye(count, dtype=int), [f"c{n}" for n in range(count)], "test")
+        for count in (8, 300)
+    )
+    assert many.get_size_inches().tolist() == eight.get_size_inches().tolist()
+    assert len(eight.axes[0].texts) == 64
+    assert not many.axes[0].texts
+    assert len(many.axes[0].get_xticklabels()) <= 17
+
+
+def test_figures_do_not_pile_up() -> None:
+    import matplotlib.pyplot as plt
+
+    plots.confusion_matrix(np.array([[3, 1], [0, 0]]), ["a", "b"], "Test")
+    assert plt.get_fignums() == []

@@ -8,8 +8,8 @@ import numpy as np
 
 from skinlesion_cli.common.events import EpochRecord
 from skinlesion_cli.common.settings import Settings
-from skinlesion_cli.metrics.bootstrap import Bootstrap
-from skinlesion_cli.metrics.calibration import calibration_document, fit_temperature, softmax
+from skinlesion_cli.metrics.calibration import calibrated, calibration_document, fit_temperature
+from skinlesion_cli.metrics.classification import SUMMARY
 from skinlesion_cli.metrics.evaluation import evaluate
 from skinlesion_cli.metrics.predictions import Predictions, write_predictions
 from skinlesion_cli.metrics.selective import selective_document
@@ -17,7 +17,6 @@ from skinlesion_cli.training.run_folder import RunFolder
 
 CLASSES = ("Melanoma", "Melanocytic nevi", "Vascular lesions")
 COUNTS = {"train": (40, 90, 12), "val": (9, 15, 4), "test": (11, 18, 5)}
-NEW = ("malignant", "blocks", "calibration", "selective")
 
 
 def drawn_predictions(counts: tuple[int, ...], classes: tuple[str, ...], seed: int) -> Predictions:
@@ -51,9 +50,12 @@ def write_finished_run(root: Path, classes: tuple[str, ...] = CLASSES, data_root
         bootstrap = Bootstrap(len(one), resamples=50)
         documents[split]["calibration"] = calibration_document(final[split], bootstrap)
         target = 0.9 if split == "test" else None
-        documents[split]["selective"] = selective_document(final[split], bootstrap, target, final["val"])
-    blocks = {"clinic A": {"n": 20, "accuracy": 0.9, "ci95": {"accuracy": [0.8, 1.0]}}}
-    documents["test"]["blocks"] = blocks | {"<i>B</i>": {"n": 14, "accuracy": 0.5, "ci95": {}}}
+        documents[split]["selective"] = selective_document(final[split], target, final["val"], resamples=50)
+    undefined = dict.fromkeys(SUMMARY) | {"classes": list(classes)}
+    documents["test"]["blocks"] = {
+        "clinic A": undefined | {"n": 20, "accuracy": 0.9, "ci95": {"accuracy": [0.8, 1.0]}},
+        "<i>B</i>": undefined | {"n": 14, "accuracy": 0.5, "ci95": {}},
+    }
     for split in ("val", "test"):
         write_predictions(folder.results / f"{split}_predictions.csv", final[split])
     write_json(folder.results / "metrics.json", {"best_epoch": 2, "epochs": 3, **documents})
@@ -63,22 +65,6 @@ def write_finished_run(root: Path, classes: tuple[str, ...] = CLASSES, data_root
     folder.write_history(
         [EpochRecord(epoch, 2.0 / epoch, 0.5, 1.5, 0.6, 0.55, 3e-4, epoch < 3) for epoch in (1, 2, 3)]
     )
-    return root
-
-
-def make_older(root: Path) -> Path:
-    """Take away what older versions did not write."""
-    results = RunFolder(root).results
-    for name in ("val_predictions.csv", "test_predictions.csv", "environment.json"):
-        (results / name).unlink()
-    metrics = json.loads((results / "metrics.json").read_text(encoding="utf-8"))
-    for split in COUNTS:
-        metrics[split] = {key: value for key, value in metrics[split].items() if key not in NEW}
-        old = ("precision", "recall", "f1", "support", "auc")
-        metrics[split]["per_class"] = {
-            name: {key: one[key] for key in old} for name, one in metrics[split]["per_class"].items()
-        }
-    write_json(results / "metrics.json", metrics)
     return root
 
 

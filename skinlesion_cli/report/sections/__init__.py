@@ -1,1 +1,1 @@
-"""The sections of a run's page, each made from the run's facts."""
+"""The sections of a run's report: each function returns one as plain data (see `content`)."""

@@ -1,102 +1,111 @@
-"""Calibration: whether an answer that is given with confidence p is right in a share p of all cases."""
+"""Confidence: calibration, selective prediction, and averaging over flips."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from functools import partial
 
-from skinlesion_cli.report.axes import fitted_axis, share_axis
-from skinlesion_cli.report.charts import Bar, Line, chart
-from skinlesion_cli.report.facts import RunFacts
-from skinlesion_cli.report.figures import CALIBRATION, figure, number
-from skinlesion_cli.report.markup import Markup, tag
-from skinlesion_cli.report.sections.section import Section, left_out, section, written_by_older
-from skinlesion_cli.report.tables import Cell, Column, score_cell, table
-
-TITLE = "Calibration"
+from skinlesion_cli.report import content, plots
+from skinlesion_cli.report.facts import Document
+from skinlesion_cli.report.figures import CALIBRATION, LABELS, figure, interval, interval_of, percent
+from skinlesion_cli.report.sections.curves import NO_PROBABILITIES
 
 
-def calibration(facts: RunFacts) -> Section:
-    """The reliability diagram, how many answers stand behind each bar, and the figures."""
-    document = facts.document.get("calibration")
-    if not document:
-        return left_out("calibration", TITLE, written_by_older("calibration figures"))
-    bins = [one for one in document.get("reliability") or () if one["count"]]
+def calibration(document: Document) -> content.Section:
+    """Whether predictions with confidence p are correct in a share p of the cases.
+
+    Args:
+        document: `calibration` of an evaluation document.
+    """
+    bins, temperature = document["reliability"], document["temperature"]
     if not bins:
-        return left_out("calibration", TITLE, "the predictions hold no probabilities")
-    return section(
+        return content.Section("calibration", "Calibration", missing=NO_PROBABILITIES)
+    stages = {"uncalibrated": document["before"]}
+    text = "No temperature was fitted: the probabilities are the model's own."
+    if temperature is not None:
+        stages[f"calibrated (T = {temperature:.2f})"] = document["after"]
+        text = f"Probabilities are calibrated with the temperature {temperature:.3f}, fitted on validation."
+    rows = (
+        (label, *(content.score(one, name) for one in stages.values())) for name, label in CALIBRATION.items()
+    )
+    charts = (
+        content.Chart(
+            "Reliability diagram: accuracy by confidence",
+            partial(plots.plot_reliability, bins=bins),
+            caption="Above the dashed line the model is underconfident, below it overconfident. "
+            "Larger dots stand for more images.",
+        ),
+        content.Chart(
+            "Number of images by confidence",
+            partial(plots.plot_confidences, bins=bins),
+            caption="Number of images in each bin of confidence.",
+        ),
+    )
+    return content.section(
         "calibration",
-        TITLE,
-        tag("p", _text(document)),
-        tag("div", _reliability(bins), _counts(bins), class_="charts"),
-        _figures(document),
+        "Calibration",
+        content.Paragraph(text),
+        content.Charts(charts),
+        content.table("Calibration", ("Calibration", *stages), rows),
     )
 
 
-def _text(document: Mapping[str, Any]) -> str:
-    temperature = document.get("temperature")
-    if temperature is None:
-        how = "The probabilities are the model's own; no temperature was fitted."
-    else:
-        how = f"The probabilities are taken at the temperature {temperature:.3f}, fitted on validation."
+def selective(document: Document) -> content.Section:
+    """What is gained by answering only where the model is confident.
+
+    Args:
+        document: `selective` of an evaluation document.
+    """
+    title, points, target = "Selective prediction", document["risk_coverage"], document["target"]
+    if not points:
+        return content.Section("selective", title, missing=NO_PROBABILITIES)
+    text = (
+        "Images are answered from the highest confidence down. At the right end all images are answered, and "
+        "the risk is one minus the accuracy."
+    )
+    plot = partial(plots.plot_risk_coverage, points=points, target=target)
+    area = f"Area under the risk–coverage curve: {_with_interval(document, 'aurc')}; lower is better."
+    return content.section(
+        "selective",
+        title,
+        content.Paragraph(text, "note"),
+        content.Charts((content.Chart("Risk against coverage", plot),)),
+        content.Items((area, *_target(target))),
+    )
+
+
+def _target(target: Document | None) -> tuple[str, ...]:
+    if not target:
+        return ()
+    goal = f"Target accuracy {percent(target['accuracy'], 0)}"
+    if target["threshold"] is None:
+        return (f"{goal}: no confidence threshold reaches it on validation.",)
     return (
-        f"Bars that end on the dashed line are perfectly calibrated; below it, the model is too sure. {how}"
+        f"{goal}: answer from a confidence of {figure(target['threshold'])} (chosen on validation, where it "
+        f"answers {percent(target['validation_coverage'])} of the images).",
+        f"On these images: coverage {_with_interval(target, 'coverage')}, accuracy "
+        f"{_with_interval(target, 'accuracy_reached')}.",
     )
 
 
-def _reliability(bins: Sequence[Mapping[str, Any]]) -> Markup:
-    bars = [
-        Bar(
-            one["low"],
-            one["high"],
-            one["accuracy"],
-            f"{_range(one)}: {one['accuracy']:.1%} right of {one['count']}",
+def _with_interval(document: Document, name: str) -> str:
+    return f"{figure(document[name])} {interval(interval_of(document, name))}".rstrip()
+
+
+def flips(document: Document) -> content.Section:
+    """Each score without and with averaging over flipped views, and the paired difference.
+
+    Args:
+        document: `tta` of an evaluation document.
+    """
+    rows = (
+        (
+            label,
+            content.Number(one["a"]),
+            content.Number(one["b"]),
+            content.Number(one["difference"], one["ci95"]),
         )
-        for one in bins
-    ]
-    means = Line(
-        [one["confidence"] for one in bins],
-        [one["accuracy"] for one in bins],
-        colour="orange",
-        dots=True,
-        joined=False,
+        for name, label in LABELS.items()
+        for one in [document["differences"][name]]
     )
-    drawn = chart(
-        "Reliability diagram: share of right answers by confidence",
-        share_axis("Confidence"),
-        share_axis("Share of right answers"),
-        lines_=[means],
-        bars=bars,
-        chance=((0.0, 0.0), (1.0, 1.0)),
+    heads = (f"Mean over {document['views']} flipped views", "without", "with", "difference")
+    return content.section(
+        "flips", "Test-time augmentation", content.table("Scores with and without flips", heads, rows)
     )
-    caption = "Right answers among those of a confidence; a dot lies at the mean confidence of its bar."
-    return tag("figure", drawn, tag("figcaption", caption))
-
-
-def _counts(bins: Sequence[Mapping[str, Any]]) -> Markup:
-    bars = [
-        Bar(one["low"], one["high"], one["count"], f"{_range(one)}: {one['count']} answers") for one in bins
-    ]
-    drawn = chart(
-        "Number of answers by confidence",
-        share_axis("Confidence"),
-        fitted_axis("Answers", [one["count"] for one in bins], at_most=5),
-        bars=bars,
-    )
-    total = sum(one["count"] for one in bins)
-    return tag(
-        "figure", drawn, tag("figcaption", f"How many of the {number(total)} answers stand behind each bar.")
-    )
-
-
-def _range(one: Mapping[str, Any]) -> str:
-    return f"confidence {figure(one['low'], 2)} to {figure(one['high'], 2)}"
-
-
-def _figures(document: Mapping[str, Any]) -> Markup:
-    states = {"Before": document.get("before"), "After temperature scaling": document.get("after")}
-    known = {name: one for name, one in states.items() if one}
-    columns = [Column("Figure", number=False), *(Column(name) for name in known)]
-    rows = [
-        [Cell(label), *(score_cell(one, name) for one in known.values())]
-        for name, label in CALIBRATION.items()
-    ]
-    return table("Figures of calibration", columns, rows)

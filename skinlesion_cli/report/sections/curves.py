@@ -1,95 +1,115 @@
-"""ROC and precision–recall curves: a small panel for each class, since 14 lines in one are a tangle."""
+"""Curves: ROC and precision–recall of each class, and malignant against benign."""
 
-from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
+from matplotlib.axes import Axes
 
+from skinlesion_cli.metrics.predictions import Predictions
 from skinlesion_cli.metrics.roc import precision_recall_curve, roc_curve
-from skinlesion_cli.report.axes import share_axis
-from skinlesion_cli.report.charts import SMALL, Line, chart
+from skinlesion_cli.report import content, plots
 from skinlesion_cli.report.facts import Document, RunFacts
-from skinlesion_cli.report.figures import figure
-from skinlesion_cli.report.markup import Markup, tag
-from skinlesion_cli.report.sections.section import Section, left_out, predictions_missing, section
+from skinlesion_cli.report.figures import OPERATING_POINTS, figure, number
 
-CHANCE = ((0.0, 0.0), (1.0, 1.0))
+MAX_CLASSES_DRAWN = 40
+RATES = {
+    "sensitivity": content.Column("Sensitivity"),
+    "specificity": content.Column("Specificity"),
+    "ppv": content.Column("PPV", intervals=False),
+    "npv": content.Column("NPV", intervals=False),
+}
+RANKING = {"auc": "AUC", "average_precision": "Average precision", "partial_auc": "Partial AUC"}
+NO_PROBABILITIES = "the predictions hold no probabilities"
 
 
-def curves(facts: RunFacts) -> Section:
-    """Both curves of every class that has images and of which others have."""
+def curves(facts: RunFacts) -> content.Section:
+    """Two small figures per class, since 14 lines in one figure are a tangle."""
     title, predictions = "ROC and precision–recall curves", facts.predictions
     if predictions is None:
-        return left_out("curves", title, predictions_missing(facts.split))
+        return content.Section("curves", title, missing=facts.predictions_missing)
     if predictions.probabilities is None or predictions.true is None:
-        return left_out("curves", title, "the predictions hold no probabilities")
-    roc, recall = [], []
-    for label, name in enumerate(predictions.classes):
-        positive, scores = predictions.true == label, predictions.probabilities[:, label]
-        if 0 < positive.sum() < len(positive):
-            scored = facts.document["per_class"].get(name, {})
-            roc.append(_roc(name, scored, *roc_curve(positive, scores)))
-            recall.append(
-                _recall(name, scored, float(positive.mean()), *precision_recall_curve(positive, scores))
-            )
+        return content.Section("curves", title, missing=NO_PROBABILITIES)
+    support = np.bincount(predictions.true, minlength=len(predictions.classes))
+    possible = [
+        label for label in np.argsort(-support, kind="stable") if 0 < support[label] < len(predictions)
+    ]
+    roc, precision_recall = [], []
+    for label in sorted(possible[:MAX_CLASSES_DRAWN]):
+        name, positive = predictions.classes[label], predictions.true == label
+        scored, scores = facts.document["per_class"][name], predictions.probabilities[:, label]
+        rate, sensitivity = roc_curve(positive, scores)
+        plot = partial(plots.plot_roc, rate=rate, sensitivity=sensitivity)
+        roc.append(content.Chart(f"ROC curve of {name}", plot, name, f"AUC {figure(scored['auc'], 3)}"))
+        recall, precision = precision_recall_curve(positive, scores)
+        plot = partial(
+            plots.plot_precision_recall, recall=recall, precision=precision, share=float(positive.mean())
+        )
+        area = f"AP {figure(scored['average_precision'], 3)}"
+        precision_recall.append(content.Chart(f"Precision–recall curve of {name}", plot, name, area))
     text = (
-        "Each class against the rest. Dashed is chance: the diagonal of an ROC curve, and the share of the "
-        "class among the images, below which no precision–recall curve stays for long."
+        "Each class against the rest. Dotted lines show chance: the diagonal for ROC, the share of the class "
+        "in the images for precision–recall."
     )
-    return section(
+    if len(possible) > MAX_CLASSES_DRAWN:
+        text += f" Only the {MAX_CLASSES_DRAWN} largest of {len(possible)} classes are drawn."
+    return content.section(
         "curves",
         title,
-        tag("p", text),
-        tag("h3", "ROC: sensitivity against false-positive rate"),
-        tag("div", *roc, class_="panels"),
-        tag("h3", "Precision against recall"),
-        tag("div", *recall, class_="panels"),
+        content.Paragraph(text),
+        content.Charts(tuple(roc), "ROC: sensitivity against false-positive rate", small=True),
+        content.Charts(tuple(precision_recall), "Precision against recall", small=True),
     )
 
 
-def _roc(name: str, scored: Document, rate: np.ndarray, sensitivity: np.ndarray) -> Markup:
-    drawn = chart(
-        f"ROC curve of {name}",
-        share_axis("False-positive rate", few=True),
-        share_axis("Sensitivity", few=True),
-        lines_=[Line(rate.tolist(), sensitivity.tolist())],
-        chance=CHANCE,
-        size=SMALL,
+def malignant(document: Document | None, predictions: Predictions | None = None) -> content.Section:
+    """How well malignant lesions are told from benign ones, and a row per operating point.
+
+    Args:
+        document: `malignant` of an evaluation document.
+        predictions: for the ROC curve.
+    """
+    title = "Malignant against benign"
+    if not document:
+        return content.Section("malignant", title, missing="no class is known to be malignant")
+    images = document["n_malignant"] + document["n_benign"]
+    names = ", ".join(document["classes"])
+    text = f"Malignant: {number(document['n_malignant'])} of {number(images)} ({names})"
+    method = (
+        "The score is the sum of the probabilities of the malignant classes, so that a melanoma predicted as "
+        "a carcinoma is not a miss. Thresholds are chosen on these images, which makes the rates slightly "
+        "optimistic. PPV and NPV hold only for this share of malignant images, which no clinic has."
     )
-    return _panel(name, drawn, "AUC", scored.get("auc"))
-
-
-def _recall(name: str, scored: Document, share: float, recall: np.ndarray, precision: np.ndarray) -> Markup:
-    drawn = chart(
-        f"Precision–recall curve of {name}",
-        share_axis("Recall", few=True),
-        share_axis("Precision", few=True),
-        # A step down shows no precision between two thresholds that neither of them has.
-        lines_=[Line(*_steps(recall.tolist(), precision.tolist()), colour="orange")],
-        chance=((0.0, share), (1.0, share)),
-        size=SMALL,
+    rows = (
+        (
+            OPERATING_POINTS.get(one["name"], one["name"]),
+            content.Number(one["threshold"]),
+            *(content.score(one, rate) for rate in RATES),
+        )
+        for one in document["operating_points"]
     )
-    return _panel(name, drawn, "AP", scored.get("average_precision"))
-
-
-def _steps(recall: list[float], precision: list[float]) -> tuple[list[float], list[float]]:
-    """The curve as steps: each precision holds from the recall before it."""
-    before = [0.0, *recall[:-1]]
-    # Beyond a recall of 1 the threshold only lets in more wrong images.
-    end = next((at for at, value in enumerate(recall, start=1) if value >= 1.0), len(recall))
-    points = list(_corners(before[:end], recall[:end], precision[:end]))
-    return [x for x, _ in points], [y for _, y in points]
-
-
-def _corners(
-    before: list[float], recall: list[float], precision: list[float]
-) -> Iterator[tuple[float, float]]:
-    for start, end, height in zip(before, recall, precision, strict=True):
-        yield start, height
-        yield end, height
-
-
-def _panel(name: str, drawn: Markup, what: str, value: float | None) -> Markup:
-    caption = tag(
-        "figcaption", tag("b", name), tag("br"), f"{what} {figure(value, 3)}" if value is not None else None
+    return content.section(
+        "malignant",
+        title,
+        content.Paragraph(text),
+        _malignant_curve(document, predictions),
+        content.Pairs(tuple((label, content.score(document, name)) for name, label in RANKING.items())),
+        content.table("Operating points", ("Operating point", "Threshold", *RATES.values()), rows),
+        content.Paragraph(method, "note"),
     )
-    return tag("figure", drawn, caption)
+
+
+def _malignant_curve(document: Document, predictions: Predictions | None) -> content.Charts | None:
+    if predictions is None or predictions.true is None or predictions.probabilities is None:
+        return None
+    if not (document["n_malignant"] and document["n_benign"]):
+        return None
+    labels = [predictions.classes.index(name) for name in document["classes"] if name in predictions.classes]
+    positive = np.isin(predictions.true, labels)
+    rate, sensitivity = roc_curve(positive, predictions.probabilities[:, labels].sum(axis=1))
+
+    def plot(axes: Axes) -> None:
+        plots.plot_roc(axes, rate, sensitivity)
+        plots.plot_operating_points(axes, document["operating_points"])
+
+    title = "ROC curve of malignant against benign, with its operating points"
+    return content.Charts((content.Chart(title, plot),))

@@ -1,22 +1,116 @@
-"""The data: how they were split, and whether test images have siblings in training."""
+"""The data: sources, class balance, leaks, and the images that the model gets wrong."""
 
-from skinlesion_cli.report.facts import RunFacts
-from skinlesion_cli.report.limits import leaks, split_kind
-from skinlesion_cli.report.markup import lines, tag
-from skinlesion_cli.report.sections.section import Section, left_out, section
+from collections.abc import Mapping
+
+from skinlesion_cli.common.settings import FIELDS
+from skinlesion_cli.data.class_balance import balance_table, imbalance_ratio
+from skinlesion_cli.report.content import Number, Paragraph, Photos, Section, score, section, table
+from skinlesion_cli.report.facts import Document, RunFacts
+from skinlesion_cli.report.figures import LABELS, number, percent
+from skinlesion_cli.report.mistakes import Pictures, most_confident
+from skinlesion_cli.report.sections.limits import grouping
 
 
-def data(facts: RunFacts) -> Section:
-    """The verdict of the last `skinlesion data check`, with the way to make it where there is none."""
-    title = "Leaks between the splits"
-    if not facts.data_check:
-        return left_out("data", title, "the data set's folder is not here; name it with --data")
-    kind = "verdict leak" if leaks(facts) else "verdict"
+def sources(blocks: Mapping[str, Document] | None) -> Section:
+    """The scores within each source of the images.
+
+    Args:
+        blocks: `blocks` of an evaluation document.
+    """
+    title = "Sources of the images"
+    if not blocks:
+        return Section("sources", title, missing="no manifest.csv names the source of each image")
+    rows = (
+        (source, int(one["n"]), len(one["classes"]), *(score(one, name) for name in LABELS))
+        for source, one in blocks.items()
+    )
+    text = (
+        "A class that comes from one source can be recognised by that source: its camera, light and framing. "
+        "Scores over all images are then too high; scores within a source are not. Averages over classes "
+        "include only the classes that the source has."
+    )
+    heads = ("Source", "Images", "Classes", *LABELS.values())
     return section(
-        "data", title, lines([tag("p", facts.data_check, class_=kind), tag("p", split_kind(facts))])
+        "sources",
+        title,
+        Paragraph(text, "note"),
+        table("Scores within each source", heads, rows, sortable=True),
     )
 
 
-def limits_section(limits: list[str]) -> Section:
-    """What to hold against the scores."""
-    return section("limits", "Limits", tag("ul", *(tag("li", text) for text in limits)))
+def balance(facts: RunFacts) -> Section:
+    """Images of each class, the largest first, with its loss weight and sampling probability."""
+    title = "Class balance and weights"
+    if not facts.counts or min(facts.counts.values()) < 1:
+        return Section("balance", title, missing="the results do not give the training images of each class")
+    beta = float(facts.settings.get("loss_beta", FIELDS["loss_beta"].default))
+    alpha = float(facts.settings.get("sampler_alpha", FIELDS["sampler_alpha"].default))
+    found = sorted(balance_table(facts.counts, beta, alpha), key=lambda one: -one.count)
+    most, heaviest = found[0].count, max(one.weight for one in found)
+    likeliest = max(one.sampling_probability for one in found)
+    rows = (
+        (
+            one.name,
+            Number(one.count, text=number(one.count), bar=one.count / most, colour="grey"),
+            Number(one.share, text=percent(one.share)),
+            Number(one.effective_number, text=f"{one.effective_number:.1f}"),
+            Number(one.weight, text=f"{one.weight:.2f}", bar=one.weight / heaviest, colour="orange"),
+            Number(
+                one.sampling_probability,
+                text=percent(one.sampling_probability),
+                bar=one.sampling_probability / likeliest,
+            ),
+        )
+        for one in found
+    )
+    text = (
+        f"{number(sum(facts.counts.values()))} training images; imbalance ratio "
+        f"{imbalance_ratio(list(facts.counts.values())):.1f} : 1."
+    )
+    method = (
+        f"The loss weights each class by its Effective Number of Samples (β = {beta:g}). Class i is sampled "
+        f"with a probability proportional to its count to the power {alpha:g}."
+    )
+    heads = ("Class", "Training images", "Share", "Effective number", "Loss weight", "Sampling probability")
+    images = table("Images and weights of each class", heads, rows, sortable=True)
+    return section("balance", title, Paragraph(text), Paragraph(method), images)
+
+
+def leaks(facts: RunFacts) -> Section:
+    """The verdict of the last `skinlesion data check`, and whether the images are grouped by lesion."""
+    title, check = "Leaks between the splits", facts.check
+    if facts.data_root is None:
+        missing = "the data set's folder was not found; name it with --data"
+        return Section("data", title, missing=missing)
+    if check is None:
+        text = "The data set was never checked for leaks: run skinlesion data check."
+    elif check.outdated:
+        text = f"The data set was changed after the check on {check.when}: run skinlesion data check."
+    else:
+        text = f"Checked on {check.when}: {check.verdict}"
+    kind = "leak" if facts.leaking else "verdict"
+    return section("data", title, Paragraph(text, kind), Paragraph(grouping(facts)))
+
+
+def mistakes(facts: RunFacts, pictures: Mapping[str, Pictures], note: str) -> Section:
+    """The most confident wrong predictions.
+
+    Args:
+        facts: about the run.
+        pictures: those of each image that could be drawn.
+        note: why there are none; empty where there are.
+    """
+    title = "Most confident mistakes"
+    if facts.predictions is None:
+        return Section("mistakes", title, missing=facts.predictions_missing)
+    found = most_confident(facts.predictions)
+    if not found:
+        return section("mistakes", title, Paragraph("None: every prediction is correct."))
+    text = f"The {len(found)} wrong predictions with the highest confidence." if len(found) > 1 else ""
+    if pictures:
+        text += (
+            " Left: the photograph, with a frame around what the model saw. Right: the evidence for its "
+            "prediction (Grad-CAM)."
+        )
+    remark = Paragraph(note, "note") if note else None
+    return section("mistakes", title, Paragraph(text), remark, Photos(found, pictures))

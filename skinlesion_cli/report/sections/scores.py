@@ -1,58 +1,109 @@
-"""The summary of every split, and the published figures beside it."""
+"""Scores: of every split, of each class, as a confusion matrix, and beside the published ones."""
+
+from collections.abc import Mapping
+from typing import Any
 
 from skinlesion_cli.common.paper import PUBLISHED_CAVEAT, PUBLISHED_SCORES, PUBLISHED_TEST_IMAGES
-from skinlesion_cli.report.facts import RunFacts
-from skinlesion_cli.report.figures import LABELS, figure, number, split_title
-from skinlesion_cli.report.markup import tag
-from skinlesion_cli.report.sections.section import Section, section
-from skinlesion_cli.report.tables import Cell, Column, score_cell, table
+from skinlesion_cli.report import content
+from skinlesion_cli.report.facts import Document, RunFacts
+from skinlesion_cli.report.figures import LABELS, figure, interval_of, number, split_title
+
+CLASS_SCORES = {
+    "precision": content.Column("Precision"),
+    "recall": content.Column("Recall"),
+    "f1": content.Column("F1"),
+    "auc": content.Column("AUC"),
+    "average_precision": content.Column("Average precision", short="AP"),
+    "sensitivity_at_90_specificity": content.Column("Sensitivity at 90 % specificity", short="Sens@90"),
+    "sensitivity_at_95_specificity": content.Column("Sensitivity at 95 % specificity", short="Sens@95"),
+    "partial_auc": content.Column("Partial AUC", short="pAUC"),
+}
+FEW_IMAGES = 30
 
 
-def scores(facts: RunFacts) -> Section:
-    """A row a figure, a column a split."""
-    # The split that counts comes first: on a phone the others are a scroll away.
-    splits = {facts.split: facts.document} | facts.documents
-    columns = [Column("Figure", number=False)]
-    columns += [
-        Column(f"{split_title(name).capitalize()} ({number(one['n'])})") for name, one in splits.items()
-    ]
-    rows = [
-        [Cell(label), *(score_cell(document, name) for document in splits.values())]
-        for name, label in LABELS.items()
-        if any(name in document for document in splits.values())
-    ]
-    warnings = [
+def summary_table(documents: Mapping[str, Document]) -> content.Table:
+    """A row per score, a column per split."""
+    sizes = {name: f"(n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{one['n']})" for name, one in documents.items()}
+    heads = ("Score", *(f"{split_title(name)} {size}" for name, size in sizes.items()))
+    rows = (
+        (label, *(content.score(one, name) for one in documents.values())) for name, label in LABELS.items()
+    )
+    return content.table("Scores of every split", heads, rows)
+
+
+def scores(facts: RunFacts, documents: Mapping[str, Document]) -> content.Section:
+    """The summary scores of the splits, in the order of `documents`, and their warnings."""
+    warnings = tuple(
         f"{split_title(name).capitalize()}: {text}"
-        for name, one in splits.items()
-        for text in one.get("warnings", ())
-    ]
-    method = facts.document.get("ci95_method")
-    return section(
+        for name, one in documents.items()
+        for text in one["warnings"]
+    )
+    return content.section(
         "scores",
         "Scores",
-        table("Scores of every split", columns, rows),
-        tag("p", f"In brackets the 95 % interval: {method}.", class_="note") if method else None,
-        tag("ul", *(tag("li", text) for text in warnings), class_="note") if warnings else None,
+        summary_table(documents),
+        content.Paragraph(f"In brackets: 95 % intervals ({facts.document['ci95_method']}).", "note"),
+        content.Items(warnings, "note") if warnings else None,
     )
 
 
-def published(facts: RunFacts) -> Section:
-    """The paper's figures beside this run's, and why they do not compare."""
-    columns = [Column("Figure", number=False), Column("Published"), Column("This run")]
-    rows = [
-        [Cell(LABELS[name]), Cell(figure(value)), Cell(figure(facts.document.get(name)))]
-        for name, value in PUBLISHED_SCORES.items()
-    ]
-    split = split_title(facts.split)
+def class_scores(per_class: Mapping[str, Mapping[str, Any]]) -> content.Table:
+    """A row per class, each class against the rest."""
+    rows = (
+        (
+            name,
+            int(one["support"]),
+            content.Number(one["f1"], interval_of(one, "f1"), strip=True),
+            *(content.score(one, key) for key in CLASS_SCORES),
+        )
+        for name, one in per_class.items()
+    )
+    strip = content.Column("F1, 0 to 1", numeric=False)
+    heads = [content.Column("Class", numeric=False), content.Column("Images"), strip, *CLASS_SCORES.values()]
+    return content.table("Scores of each class", heads, rows, sortable=True)
+
+
+def classes(facts: RunFacts) -> content.Section:
+    """The scores of each class, with a warning about small ones."""
+    per_class = facts.document["per_class"]
+    fewest = min(one["support"] for one in per_class.values())
+    text = f"{split_title(facts.split).capitalize()} split, each class against the rest."
+    if 0 < fewest < FEW_IMAGES:
+        text += (
+            f" The smallest class has {fewest} images: one image changes its recall by "
+            f"{100 / fewest:.0f} percentage points."
+        )
+    return content.section("classes", "Classes", content.Paragraph(text), class_scores(per_class))
+
+
+def confusion(documents: Mapping[str, Document]) -> content.Section:
+    """The confusion matrix of the first split; those of the others are folded away."""
     text = (
-        f"Regmi and Xu (2025) on their own test split of {number(PUBLISHED_TEST_IMAGES)} images, and this "
-        f"run on its {split} split of {number(facts.document['n'])}: other images, and another way to split "
-        "them."
+        "Rows are true classes, columns are predicted classes. Each cell shows the number of images and the "
+        "percentage of the true class, which also sets its shade. The framed diagonal is correct."
     )
-    return section(
+    matrices = (
+        content.Matrix(name, one["classes"], one["confusion_matrix"], folded=place > 0)
+        for place, (name, one) in enumerate(documents.items())
+    )
+    return content.section("confusion", "Confusion matrix", content.Paragraph(text), *matrices)
+
+
+def published(facts: RunFacts) -> content.Section:
+    """The paper's scores beside this run's, and why they do not compare."""
+    rows = (
+        (LABELS[name], *(content.Number(one, text=figure(one)) for one in (value, facts.document[name])))
+        for name, value in PUBLISHED_SCORES.items()
+    )
+    text = (
+        f"Regmi and Xu (2025) on their test split of {number(PUBLISHED_TEST_IMAGES)} images, and this run on "
+        f"its {split_title(facts.split)} split of {number(facts.document['n'])}: different images, split "
+        "differently."
+    )
+    return content.section(
         "published",
-        "Beside the published scores",
-        tag("p", text),
-        table("Published scores and this run's", columns, rows),
-        tag("p", PUBLISHED_CAVEAT),
+        "Comparison with the published scores",
+        content.Paragraph(text),
+        content.table("Published scores and this run's", ("Score", "Published", "This run"), rows),
+        content.Paragraph(PUBLISHED_CAVEAT),
     )

@@ -1,0 +1,120 @@
+"""How figures are saved: as a file of any format, or as SVG inside a page.
+
+Figures are made without pyplot, whose global state would keep every one of them in memory. Colours are from
+the Okabe–Ito set, which colour-blind readers can tell apart.
+"""
+
+import io
+import re
+import textwrap
+import warnings
+from pathlib import Path
+from xml.etree import ElementTree
+
+from markupsafe import Markup
+from matplotlib import rc_context
+from matplotlib.figure import Figure
+
+from skinlesion_cli.common.files import written_whole
+from skinlesion_cli.common.text import printable, shortened
+
+BLUE, ORANGE, GREEN, GREY, PALE = "#0072B2", "#D55E00", "#009E73", "#7F7F7F", "#DDE1E6"
+DPI = 150
+MAX_NAME = 48
+"""Characters of a class name in a picture; a longer one would leave no room for the data."""
+MAX_WRAPPED_NAME = 120
+"""Characters of a name that may take several lines."""
+
+_PAGE_COLOURS = {
+    BLUE: "blue",
+    ORANGE: "orange",
+    GREEN: "green",
+    GREY: "grey",
+    PALE: "line",
+    "#FFFFFF": "paper",
+}
+"""The variables of page.css that replace the colours, so that a figure follows light and dark."""
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure, whole or not at all; the suffix chooses the format."""
+    with written_whole(path) as part, warnings.catch_warnings():
+        # A class may be named in a script that matplotlib's own font does not have: it draws boxes.
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        figure.savefig(part, dpi=DPI, bbox_inches="tight", pad_inches=0.15)
+
+
+def inline_svg(figure: Figure, key: str, title: str) -> Markup:
+    """A figure as an SVG element for a page: no style, no fixed colour, no link.
+
+    Args:
+        figure: what to draw; text remains text, in the page's font.
+        key: unique on the page; it makes the ids in the SVG unique and reproducible.
+        title: what the figure shows, for screen readers.
+    """
+    buffer = io.BytesIO()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": key}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        unset = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(buffer, format="svg", transparent=True, metadata=unset)
+    root = ElementTree.fromstring(buffer.getvalue())
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    _drop(root, {"metadata", "style", "clipPath"})
+    for element in root.iter():
+        element.attrib = _attributes(element)
+        element.text = element.text if element.tag == "text" else None
+        element.tail = None
+    heading = ElementTree.Element("title")
+    heading.text = title
+    root.insert(0, heading)
+    root.attrib = {"class": "chart", "role": "img", "aria-label": title, "viewBox": root.attrib["viewBox"]}
+    return Markup(ElementTree.tostring(root, encoding="unicode", short_empty_elements=False))
+
+
+def _drop(parent: ElementTree.Element, names: set[str]) -> None:
+    """Remove elements by name, and groups that are empty without them."""
+    for child in list(parent):
+        _drop(child, names)
+        invisible = child.tag == "path" and child.get("style") == "fill: none"
+        if child.tag in names or invisible or (child.tag in {"g", "defs"} and not len(child)):
+            parent.remove(child)
+
+
+def _attributes(element: ElementTree.Element) -> dict[str, str]:
+    """Attributes without namespaces, with the style's properties among them and short numbers."""
+    kept = {name.rpartition("}")[2]: value for name, value in element.attrib.items()}
+    style = kept.pop("style", "")
+    # Everything lies within its axes, so nothing needs to be clipped; groups are not referred to.
+    for name in ("clip-path", "id") if element.tag in {"g", "text", "svg"} else ("clip-path",):
+        kept.pop(name, None)
+    if kept.get("transform", "").startswith("rotate(-0"):
+        del kept["transform"]
+    for declaration in filter(None, style.split("; ")):
+        name, value = declaration.split(": ", 1)
+        colour = _PAGE_COLOURS.get(value.upper())
+        if name not in {"font-family", "stroke-dashoffset"}:
+            kept[name] = f"var(--{colour})" if colour else value.removesuffix("px")
+    shorten = {"d", "x", "y", "transform"} & kept.keys()
+    return kept | {name: _short(kept[name]) for name in shorten}
+
+
+def _short(text: str) -> str:
+    """Coordinates with two decimals, without the line breaks that matplotlib puts between them."""
+    text = re.sub(r"-?\d+\.\d+", lambda one: f"{float(one[0]):.2f}".rstrip("0").rstrip("."), text)
+    return re.sub(r"\s*([A-Zz])\s*", r"\1", text).strip()
+
+
+def plain(name: str) -> str:
+    """A class name as matplotlib must receive it: one short line, and no formula."""
+    return without_formula(shortened(printable(name), MAX_NAME))
+
+
+def wrapped(name: str, width: int, after: str = "") -> str:
+    """A name and the text after it, in lines of at most `width` characters; a very long name is cut."""
+    return "\n".join(textwrap.wrap(shortened(printable(name), MAX_WRAPPED_NAME) + after, width))
+
+
+def without_formula(text: str) -> str:
+    """Text, of one line or several, as matplotlib must receive it: a dollar sign would start a formula."""
+    return text.replace("$", r"\$")

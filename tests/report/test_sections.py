@@ -1,0 +1,105 @@
+"""A section is told once: the page, the card and the terminal show the same numbers."""
+
+import io
+import json
+from html import unescape
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from skinlesion_cli.cli import tables
+from skinlesion_cli.report.card import model_card
+from skinlesion_cli.report.content import Number, table
+from skinlesion_cli.report.facts import RunFacts, read_run
+from skinlesion_cli.report.page import sections, write_page
+from skinlesion_cli.report.sections import calibration, curves
+from skinlesion_cli.report.sections.limits import limits
+from tests.support.finished_run import write_finished_run, write_json
+
+
+@pytest.fixture(scope="module")
+def facts(tmp_path_factory: pytest.TempPathFactory) -> RunFacts:
+    return read_run(write_finished_run(tmp_path_factory.mktemp("run")))
+
+
+def printed(drawn: object) -> str:
+    written = io.StringIO()
+    Console(width=120, file=written).print(drawn)
+    return written.getvalue()
+
+
+def test_page_card_and_terminal_show_the_same_numbers(facts: RunFacts, tmp_path: Path) -> None:
+    write_page(facts, tmp_path / "page.html")
+    page, card = (tmp_path / "page.html").read_text(encoding="utf-8"), model_card(facts, "x")
+    for name, one in (
+        ("malignant", curves.malignant(facts.document["malignant"])),
+        ("calibration", calibration.calibration(facts.document["calibration"])),
+    ):
+        terminal = printed(tables.SECTIONS[name](facts.document[name]))
+        (shown,) = (block for block in one.blocks if hasattr(block, "rows"))
+        assert len(shown.rows) == 4
+        for row in shown.rows:
+            assert row[0] in unescape(page)
+            assert f"| {row[0]} |" in card
+            assert row[0] in terminal
+            score = row[-1]
+            assert isinstance(score, Number)
+            assert f"{score.written(3)}<small>{score.bounds}</small>" in page
+            assert f"{score.written(4)} {score.bounds}" in card
+            assert score.written(4) in terminal
+
+
+def test_the_terminal_leaves_out_small_print_and_says_undefined_as_a_dash(facts: RunFacts) -> None:
+    terminal = printed(tables.SECTIONS["malignant"](facts.document["malignant"]))
+    assert terminal.startswith("Malignant: 11 of 34 (Melanoma)\nAUC 0.")
+    assert "optimistic" not in terminal
+    assert [line.split()[2] for line in terminal.splitlines() if line.startswith("predicted class")] == ["–"]
+    document = facts.document["selective"] | {"target": {"accuracy": 0.99, "threshold": None}}
+    assert "Target accuracy 99 %: no confidence threshold reaches it on validation." in printed(
+        tables.SECTIONS["selective"](document)
+    )
+
+
+def test_averaging_over_flips_is_shown_with_its_differences() -> None:
+    one = {"a": 0.5, "b": 0.625, "difference": 0.125, "ci95": [0.0625, 0.25]}
+    names = ("accuracy", "balanced_accuracy", "weighted_f1", "macro_f1", "weighted_auc", "loss")
+    document = {"views": 4, "differences": dict.fromkeys(names, one)}
+    lines = printed(tables.SECTIONS["tta"](document)).splitlines()
+    assert lines[0].split("  ")[0] == "Mean over 4 flipped views"
+    assert lines[1].split() == ["Accuracy", "0.5000", "0.6250", "0.1250", "[0.062,", "0.250]"]
+
+
+def test_the_field_decides_what_the_intervals_resample(tmp_path: Path) -> None:
+    root = write_finished_run(tmp_path / "run")
+    path = root / "results" / "metrics.json"
+    metrics = json.loads(path.read_text(encoding="utf-8"))
+    metrics["test"]["resampling_unit"] = "groups"
+    write_json(path, metrics)
+    facts = read_run(root)
+    write_page(facts, tmp_path / "page.html")
+    assert "intervals that resample lesions or patients" in (tmp_path / "page.html").read_text(
+        encoding="utf-8"
+    )
+    assert not [text for text in limits(facts) if "too narrow" in text]
+
+
+def test_of_very_many_classes_the_largest_are_drawn(facts: RunFacts, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(curves, "MAX_CLASSES_DRAWN", 2)
+    text, roc, _ = curves.curves(facts).blocks
+    assert text.text.endswith("Only the 2 largest of 3 classes are drawn.")
+    assert [chart.name for chart in roc.charts] == ["Melanoma", "Melanocytic nevi"]
+
+
+def test_every_section_has_its_own_anchor_and_charts_their_own_title(facts: RunFacts) -> None:
+    found = sections(facts, {})
+    assert len({one.key for one in found}) == len(found)
+    titles = [chart.title for one in found for block in one.blocks for chart in getattr(block, "charts", ())]
+    assert len(titles) == len(set(titles)) == 2 * 3 + 6
+
+
+def test_a_table_can_be_shown_with_fewer_columns() -> None:
+    whole = table("t", ("Class", "a", "b"), [("x", 1, 2), ("y", 3, 4)])
+    fewer = whole.only("b", "absent")
+    assert [column.name for column in fewer.columns] == ["Class", "b"]
+    assert fewer.rows == (("x", 2), ("y", 4))
