@@ -9,15 +9,23 @@ from importlib import import_module as _import_module
 from skinlesion_cli.common.version import __version__
 
 if _typing.TYPE_CHECKING:
+    from skinlesion_cli.api.audit import audit
     from skinlesion_cli.api.evaluate import Comparison, Evaluation, compare, evaluate
+    from skinlesion_cli.api.explain import Explanation, explain
+    from skinlesion_cli.api.train import train
+    from skinlesion_cli.api.weights import ClassWeights, weights
+    from skinlesion_cli.common.errors import SkinLesionError
+    from skinlesion_cli.common.settings import Settings
+    from skinlesion_cli.curation.audit import Audit
     from skinlesion_cli.inference.predictor import Prediction, Predictor, load_predictor
     from skinlesion_cli.training.run import TrainingResult
 
 _PUBLIC = {
+    "Audit": "curation.audit",
+    "ClassWeights": "api.weights",
     "Comparison": "api.evaluate",
     "Evaluation": "api.evaluate",
-    "compare": "api.evaluate",
-    "evaluate": "api.evaluate",
+    "Explanation": "api.explain",
     "Prediction": "inference.predictor",
     "Predictor": "inference.predictor",
     "Settings": "common.settings",
@@ -34,14 +42,24 @@ _PUBLIC = {
 """Each public name, and the module that defines it."""
 
 __all__ = [
+    "Audit",
+    "ClassWeights",
     "Comparison",
     "Evaluation",
+    "Explanation",
     "Prediction",
     "Predictor",
+    "Settings",
+    "SkinLesionError",
+    "TrainingResult",
     "__version__",
+    "audit",
     "compare",
     "evaluate",
+    "explain",
     "load_predictor",
+    "train",
+    "weights",
 ]
 
 

@@ -14,7 +14,7 @@ from skinlesion_cli.common.events import ImagesDone, OnEvent, ignore
 from skinlesion_cli.common.files import written_whole
 from skinlesion_cli.data.images import read_image
 from skinlesion_cli.inference.predictor import Failure, Predictor, load_predictor
-from skinlesion_cli.metrics.documents import number
+from skinlesion_cli.metrics.arrays import number
 from skinlesion_cli.saliency import gradcam
 from skinlesion_cli.saliency.cam_methods import DEFAULT_METHOD
 

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from skinlesion_cli.cli import console
-from skinlesion_cli.cli.options import JsonOption, ModelChoice, TtaOption, with_settings
+from skinlesion_cli.cli.model_choice import ModelChoice
+from skinlesion_cli.cli.options import JsonOption, TtaOption, with_settings
 from skinlesion_cli.common.settings import Settings
 
 if TYPE_CHECKING:

@@ -52,7 +52,7 @@ def weights(
         from skinlesion_cli.report.drawing import save_figure
         from skinlesion_cli.report.plots import class_weights
 
-        save_figure(class_weights(table, beta=settings.loss_beta, alpha=settings.sampler_alpha), plot)
+        save_figure(class_weights(found.classes, beta=beta, alpha=alpha), plot)
         console.note(f"picture: {plot}")
     if json:
         console.print_json(found.to_dict())

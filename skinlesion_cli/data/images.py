@@ -74,8 +74,11 @@ def rgb_of(image: Image.Image, name: str) -> Image.Image:
     Raises:
         UnreadableImageError: it cannot be converted; `name` is its name in the message.
     """
-    with _named_faults(Path(name)):
-        return _upright_rgb(image.copy())
+    try:
+        with _quiet:
+            return _upright_rgb(image.copy())
+    except Exception as error:
+        raise UnreadableImageError(f"cannot read {name}: {_reason(error)}") from None
 
 
 def upright_size(path: Path, *, shorter: int | None = None) -> tuple[int, int]:

@@ -30,7 +30,7 @@ class TorchBackend:
         preprocessing: Preprocessing,
         runtime: Runtime,
         *,
-        novelty: Novelty | None = None,
+        novelty: OodDetector | None = None,
         frozen: bool = False,
     ):
         """Put a model that is on the runtime's device into evaluation mode, and leave it there.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.settings import nearest
+from skinlesion_cli.common.text import nearest
 from skinlesion_cli.metrics.arrays import Booleans, Floats, Multiplicities, bounds, divide, number
 from skinlesion_cli.metrics.bootstrap import Bootstrap, interval
 from skinlesion_cli.metrics.predictions import Predictions

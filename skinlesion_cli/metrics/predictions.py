@@ -10,8 +10,7 @@ import numpy as np
 from skinlesion_cli.common.csv_files import csv_rows, require_distinct, write_csv
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.limits import MAX_CLASSES
-from skinlesion_cli.common.settings import nearest
-from skinlesion_cli.common.text import quoted
+from skinlesion_cli.common.text import nearest, quoted
 from skinlesion_cli.metrics.arrays import Floats, Ints
 
 IMAGE, TRUE, PREDICTED = "image", "y_true", "y_pred"

@@ -13,7 +13,8 @@ from markupsafe import Markup
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.files import read_text, write_text
 from skinlesion_cli.common.limits import MAX_PLAIN_BYTES
-from skinlesion_cli.common.settings import FIELDS, RESIZE_RATIO
+from skinlesion_cli.common.paper import RESIZE_RATIO
+from skinlesion_cli.common.settings import FIELDS
 from skinlesion_cli.report.facts import RunFacts
 from skinlesion_cli.report.page import DISCLAIMER
 from skinlesion_cli.report.sections import calibration, curves, data, scores, training

@@ -13,7 +13,7 @@ from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import EpochRecord
 from skinlesion_cli.common.files import is_folder, read_text
 from skinlesion_cli.common.limits import MAX_CLASSES, MAX_PLAIN_BYTES
-from skinlesion_cli.curation.record import LastCheck, read_check
+from skinlesion_cli.curation.check_log import LastCheck, read_check
 from skinlesion_cli.data.splits import SPLITS
 from skinlesion_cli.metrics.predictions import Predictions, read_predictions
 from skinlesion_cli.report.figures import LABELS

@@ -4,8 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from skinlesion_cli.common.files import write_text
-from skinlesion_cli.curation.check import Audit, PairFound
-from skinlesion_cli.curation.inventory import ImageRecord
+from skinlesion_cli.curation.audit import Audit, ImageRecord, PairFound
 from skinlesion_cli.data.images import read_image
 from skinlesion_cli.report.content import Table, table
 from skinlesion_cli.report.templates import render_html

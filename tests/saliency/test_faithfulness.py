@@ -107,7 +107,6 @@ def test_means_over_maps() -> None:
         Faithfulness(0.7, 0.7, 0.2, 0.2),
     ]
     told = summarise(maps, ["a", "b", "c", "d"], "images")
-    unnamed = {"n", "ci95_method", "resampling_unit"}
     assert told["n"] == 4
     facts = {"n", "ci95_method", "resampling_unit"}
     assert {name: told[name]["mean"] for name in told if name not in facts} == pytest.approx(

@@ -1,5 +1,6 @@
 """The results folder of a run that was never trained: its scores are those of drawn predictions."""
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,8 @@ import numpy as np
 
 from skinlesion_cli.common.events import EpochRecord
 from skinlesion_cli.common.settings import Settings
-from skinlesion_cli.metrics.calibration import calibrated, calibration_document, fit_temperature
+from skinlesion_cli.metrics.bootstrap import Bootstrap
+from skinlesion_cli.metrics.calibration import calibration_document, fit_temperature, softmax
 from skinlesion_cli.metrics.classification import SUMMARY
 from skinlesion_cli.metrics.evaluation import evaluate
 from skinlesion_cli.metrics.predictions import Predictions, write_predictions
@@ -50,7 +52,7 @@ def write_finished_run(root: Path, classes: tuple[str, ...] = CLASSES, data_root
         bootstrap = Bootstrap(len(one), resamples=50)
         documents[split]["calibration"] = calibration_document(final[split], bootstrap)
         target = 0.9 if split == "test" else None
-        documents[split]["selective"] = selective_document(final[split], target, final["val"], resamples=50)
+        documents[split]["selective"] = selective_document(final[split], bootstrap, target, final["val"])
     undefined = dict.fromkeys(SUMMARY) | {"classes": list(classes)}
     documents["test"]["blocks"] = {
         "clinic A": undefined | {"n": 20, "accuracy": 0.9, "ci95": {"accuracy": [0.8, 1.0]}},
