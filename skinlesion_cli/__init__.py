@@ -9,16 +9,20 @@ from importlib import import_module as _import_module
 from skinlesion_cli.common.version import __version__
 
 if _typing.TYPE_CHECKING:
+    from skinlesion_cli.api.train import train
     from skinlesion_cli.inference.predictor import Prediction, Predictor, load_predictor
+    from skinlesion_cli.training.run import TrainingResult
 
 _PUBLIC = {
     "Prediction": "inference.predictor",
     "Predictor": "inference.predictor",
+    "TrainingResult": "training.run",
     "load_predictor": "inference.predictor",
+    "train": "api.train",
 }
 """Each public name, and the module that defines it."""
 
-__all__ = ["Prediction", "Predictor", "__version__", "load_predictor"]
+__all__ = ["Prediction", "Predictor", "TrainingResult", "__version__", "load_predictor", "train"]
 
 
 def __getattr__(name: str) -> _typing.Any:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
@@ -47,7 +48,7 @@ def has_image_suffix(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES
 
 
-def read_image(path: Path, *, shorter: int | None = None) -> Image.Image:
+def read_image(path: Path, *, shorter: int | None = None, file: BinaryIO | None = None) -> Image.Image:
     """Read a photograph as 8-bit RGB, upright.
 
     EXIF orientation is applied; CMYK and greyscale are converted; 16-bit greys keep their upper 8 bits;
@@ -57,11 +58,12 @@ def read_image(path: Path, *, shorter: int | None = None) -> Image.Image:
         path: the file.
         shorter: a JPEG may be decoded at a half, a quarter or an eighth of its size, as long as its shorter
             side keeps this length: much faster for large photographs.
+        file: the file, where it is open already.
 
     Raises:
         UnreadableImageError: no image, cut short, too small, too large or too narrow for a photograph.
     """
-    with _named_faults(path), _opened(path) as image:
+    with _named_faults(path), _opened(path, file) as image:
         if shorter is not None:
             image.draft(None, (shorter, shorter))
         with _ONE_LARGE if image.width * image.height > LARGE_PIXELS else nullcontext():
@@ -69,13 +71,13 @@ def read_image(path: Path, *, shorter: int | None = None) -> Image.Image:
             return _upright_rgb(image)
 
 
-def upright_size(path: Path, *, shorter: int | None = None) -> tuple[int, int]:
+def upright_size(path: Path, *, shorter: int | None = None, file: BinaryIO | None = None) -> tuple[int, int]:
     """Width and height of a photograph as `read_image` gives it, from its head alone.
 
     Raises:
         UnreadableImageError: the head is no head of a readable image.
     """
-    with _named_faults(path), _opened(path) as image:
+    with _named_faults(path), _opened(path, file) as image:
         if shorter is not None:
             image.draft(None, (shorter, shorter))
         width, height = image.size
@@ -165,11 +167,11 @@ class _Quiet:
 _quiet = _Quiet()
 
 
-def _opened(path: Path) -> Image.Image:
+def _opened(path: Path, file: BinaryIO | None = None) -> Image.Image:
     # Before it is opened: a pipe or a device would keep the reader waiting.
     if fault := fault_of(path, MAX_IMAGE_BYTES):
         raise ValueError(fault)
-    image = Image.open(path, formats=FORMATS)
+    image = Image.open(file or path, formats=FORMATS)
     if problem := _problem(image):
         image.close()
         raise ValueError(f"{image.width}×{image.height} pixels, {problem}")
