@@ -145,6 +145,7 @@ def run_training(
             if world.leads:
                 _write_start(trainer, screening.unreadable, resumed=resume)
                 result_files().write_class_weights(folder.results, trainer.train_split.counts, settings)
+                tell(Note(last_check(settings.data_root)))
             history = trainer.run()
             documents: dict[str, dict[str, Any]] = {}
             with world.together():
@@ -217,7 +218,6 @@ def _write_start(trainer: "Trainer", unreadable: list[str], *, resumed: bool) ->
     from skinlesion_cli.training.environment import environment, record
 
     folder, settings, processes = trainer.folder, trainer.settings, trainer.world.size
-    trainer.on_event(Note(last_check(settings.data_root)))
     folder.write_settings(settings, processes)
     write_contents(folder.contents, trainer.contents)
     write_unreadable(folder.unreadable, unreadable)
