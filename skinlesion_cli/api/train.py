@@ -2,11 +2,12 @@
 
 import os
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from skinlesion_cli.common.events import OnEvent, ignore
 from skinlesion_cli.common.settings import FIELDS, Settings, resolve
-from skinlesion_cli.training.run import ResultFiles, TrainingResult, run_training
+from skinlesion_cli.training.run import TrainingResult, run_training
 from skinlesion_cli.training.run_folder import RunFolder
 
 
@@ -54,7 +55,7 @@ def train(
     )
 
 
-def _result_files() -> ResultFiles:
+def _result_files() -> ModuleType:
     # Imported late, for matplotlib: errors in the input are reported before.
     from skinlesion_cli.report import results
 

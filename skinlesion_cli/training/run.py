@@ -10,7 +10,8 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 from skinlesion_cli.common.errors import InterruptedRunError, PeerError
 from skinlesion_cli.common.events import EpochRecord, Note, OnEvent, Warned, ignore
@@ -26,31 +27,10 @@ from skinlesion_cli.training.faults import named_faults
 from skinlesion_cli.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from skinlesion_cli.metrics.classification import Scores
-    from skinlesion_cli.metrics.predictions import Predictions
     from skinlesion_cli.training.trainer import Trainer
 
 ECHO_SECONDS = 5.0
 """torchrun passes a terminal's Ctrl-C on to the processes, which have received it already."""
-
-
-class ResultFiles(Protocol):
-    """Writes the tables and pictures of a run: `report.results`."""
-
-    def write_class_weights(self, folder: Path, counts: dict[str, int], settings: Settings) -> None:
-        """Called before the first step."""
-
-    def write_split(self, folder: Path, split: str, predictions: "Predictions", scores: "Scores") -> None:
-        """Called for each split after it is scored."""
-
-    def write_run(
-        self,
-        folder: Path,
-        history: list[EpochRecord],
-        best_epoch: int,
-        documents: Mapping[str, Mapping[str, Any]],
-    ) -> None:
-        """Called at the end."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +72,7 @@ def run_training(
     resume: bool,
     overwrite: bool,
     on_event: OnEvent,
-    result_files: Callable[[], ResultFiles],
+    result_files: Callable[[], ModuleType],
 ) -> TrainingResult:
     """Train a model, select its best epoch on validation, and score that on all splits.
 
@@ -102,7 +82,8 @@ def run_training(
         resume: continue from the folder's last checkpoint.
         overwrite: replace an earlier run in the folder.
         on_event: receives progress events; of several processes, only the first sends them.
-        result_files: called when results are to be written.
+        result_files: returns the module that writes tables and pictures, `report.results`, which training
+            must not import.
 
     Raises:
         SkinLesionError: see `skinlesion_cli.train`.
@@ -226,7 +207,7 @@ def _write_start(trainer: "Trainer", unreadable: list[str], *, resumed: bool) ->
     record(folder.environment, entry, resumed=resumed)
 
 
-def _score(trainer: "Trainer", splits: Mapping[str, Split], files: ResultFiles) -> dict[str, dict[str, Any]]:
+def _score(trainer: "Trainer", splits: Mapping[str, Split], files: ModuleType) -> dict[str, dict[str, Any]]:
     """Finalize the best epoch and score it on all splits, with the network that was trained."""
     from skinlesion_cli.inference.scoring import predict_and_evaluate
     from skinlesion_cli.training.finalize import finalize
