@@ -1,7 +1,7 @@
-"""What the model sees of files in evaluation, as batches of bytes that are read ahead of the model.
+"""Evaluation views of image files, as batches of bytes that are prefetched while the model computes.
 
-Only Pillow and numpy, in threads: Pillow lets other threads run while it decodes and resizes, so the next
-batches are read while the model works on one, without the cost of starting processes.
+In threads, with Pillow and numpy only: Pillow releases the interpreter lock while it decodes and resizes, so
+processes, which are slow to start, are not needed.
 """
 
 from collections import deque
@@ -19,43 +19,43 @@ from skinlesion_cli.common.errors import UnreadableImageError
 from skinlesion_cli.data.images import centre_crop, read_image
 
 BATCHES_AHEAD = 2
-"""Batches that are read while the model works on one: enough to keep it fed, few enough to bound memory."""
+"""Number of prefetched batches: enough to keep the model busy, few enough to bound memory."""
 
 _File = tuple[int, Path]
 
 
 @dataclass(frozen=True)
 class ViewedBatch:
-    """Evaluation views of some files; `faults` tells of those that could not be read."""
+    """Evaluation views of some files."""
 
     images: NDArray[np.uint8]
-    """(n, 3, side, side); zeros where the file could not be read."""
+    """(n, 3, side, side); zeros for a file that cannot be read."""
     faults: tuple[str, ...]
-    """(n,): empty text, or why the file could not be read."""
+    """(n,): why the file cannot be read, or an empty text."""
 
     @property
     def fault(self) -> str:
-        """Why the first of those could not be read; an empty text where all could."""
+        """Why the first unreadable file cannot be read; an empty text if there is none."""
         return next(filter(None, self.faults), "")
 
 
 class KeptViews(Protocol):
-    """Views that were read before, by the index of their file."""
+    """Cached views, by the index of their file."""
 
     def get(self, index: int) -> NDArray[np.uint8] | None:
-        """A view (3, side, side), or None where it is not kept yet."""
+        """A view (3, side, side), or None if it is not cached yet."""
 
     def put(self, index: int, view: NDArray[np.uint8]) -> None:
-        """Keep a view (3, side, side)."""
+        """Cache a view (3, side, side)."""
 
 
 @dataclass(frozen=True)
 class PartOfKept:
-    """The kept views of some of the files, by their place among these."""
+    """The cached views of some of the files, by their place among these."""
 
     whole: KeptViews
     indices: Sequence[int]
-    """Of these files among all."""
+    """Of these files, among all."""
 
     def get(self, index: int) -> NDArray[np.uint8] | None:
         """As in `KeptViews`."""
@@ -67,7 +67,7 @@ class PartOfKept:
 
 
 def view(image: Image.Image, img_size: int) -> NDArray[np.uint8]:
-    """Evaluation's view of an RGB picture: the bytes of its centre crop, (3, img_size, img_size)."""
+    """Evaluation view of an RGB picture: the bytes of its centre crop, (3, img_size, img_size)."""
     return np.asarray(centre_crop(image, img_size)).transpose(2, 0, 1)
 
 
@@ -84,9 +84,9 @@ def viewed_batches(
     Args:
         paths: the files.
         img_size: side of a view, in pixels.
-        batch_size: files a batch; the last one may be smaller.
-        workers: threads that read; with none, and for a single file, the calling thread reads.
-        kept: views of these files from an earlier pass, and where to keep those of this one.
+        batch_size: files per batch; the last one may be smaller.
+        workers: threads that read; without any, and for a single file, the calling thread reads.
+        kept: cache of the views of these files.
     """
     starts = range(0, len(paths), batch_size)
     files = list(enumerate(paths))
@@ -107,12 +107,12 @@ def viewed_batches(
         while ahead:
             yield ahead.popleft().finished()
     finally:
-        # A reader that stops early, or Ctrl-C, does not wait for batches that nobody will take.
+        # If the caller stops early, or on Ctrl-C, do not wait for the prefetched batches.
         pool.shutdown(cancel_futures=True)
 
 
 class _Reading:
-    """A batch whose files are being read, each into its own row."""
+    """A batch that is being read, each file into its own row."""
 
     def __init__(
         self, pool: ThreadPoolExecutor, files: Sequence[_File], img_size: int, kept: KeptViews | None
@@ -133,13 +133,13 @@ def _rows(count: int, img_size: int) -> NDArray[np.uint8]:
 
 
 def _fill(row: NDArray[np.uint8], file: _File, kept: KeptViews | None) -> str:
-    """Write the view of a file into `row`, (3, side, side); returns an empty text or the fault."""
+    """Write a file's view into `row` (3, side, side); returns why it cannot be read, or an empty text."""
     index, path = file
+    cached = kept.get(index) if kept is not None else None
     try:
-        known = kept.get(index) if kept is not None else None
-        row[:] = view(read_image(path), row.shape[-1]) if known is None else known
+        row[:] = view(read_image(path), row.shape[-1]) if cached is None else cached
     except UnreadableImageError as error:
         return str(error)
-    if kept is not None and known is None:
+    if kept is not None and cached is None:
         kept.put(index, row)
     return ""

@@ -1,38 +1,42 @@
-"""What a data set consists of, file by file, so that a run knows its images again."""
+"""The files of a data set and their hashes, by which a resumed run recognises its images."""
 
 import hashlib
 import os
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
-from skinlesion_cli.common.csv_files import read_table, write_csv
-from skinlesion_cli.common.errors import InputError, UnreadableImageError
-from skinlesion_cli.data.splits import Split
+from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.files import read_table, write_csv
 
 Contents = dict[str, dict[str, str]]
-"""Of each split, the SHA-256 of each file by its name: `Class/file`."""
+"""For each split, the SHA-256 of each file by its name, `Class/file`."""
 
 EDGE_BYTES = 64 * 1024
-"""Of a file larger than two of these, the first and the last are hashed, with its size: a photograph that is
-edited or cut changes there, and reading more would take long for thousands of large ones."""
+"""A file of more than twice this size is hashed by its size and its first and last bytes: an edited or
+truncated photograph changes there, and reading thousands of large files whole would take long."""
 
 
-def contents_of(splits: Mapping[str, Split]) -> Contents:
-    """Read all files of the splits.
+def hash_of(file: BinaryIO) -> str:
+    """SHA-256 of an open file, or of the size and both ends of a large one (see `EDGE_BYTES`)."""
+    size = os.fstat(file.fileno()).st_size
+    file.seek(0)
+    if size <= 2 * EDGE_BYTES:
+        return hashlib.sha256(file.read()).hexdigest()
+    digest = hashlib.sha256(f"{size}\0".encode() + file.read(EDGE_BYTES))
+    file.seek(-EDGE_BYTES, os.SEEK_END)
+    digest.update(file.read())
+    return digest.hexdigest()
 
-    Raises:
-        UnreadableImageError: a file is gone or may not be read.
-    """
-    return {
-        name: {_name(file): _hash(split.root / file) for file in split.files}
-        for name, split in splits.items()
-    }
+
+def name_of(file: Path) -> str:
+    """A file's name as `Contents` and files.csv have it; bytes that are not UTF-8 are escaped."""
+    return os.fsencode(file.as_posix()).decode("utf-8", "backslashreplace")
 
 
 def summary_of(contents: Contents) -> dict[str, dict[str, Any]]:
-    """Of each split: how many images, and one SHA-256 over the names and hashes of all."""
+    """For each split, the number of images and one SHA-256 over all names and hashes."""
     summary = {}
     for split, files in contents.items():
         digest = hashlib.sha256()
@@ -43,13 +47,13 @@ def summary_of(contents: Contents) -> dict[str, dict[str, Any]]:
 
 
 def write_contents(path: Path, contents: Contents) -> None:
-    """Write a CSV file, `split,file,sha256`."""
+    """Write a CSV file with the columns `split,file,sha256`."""
     rows = [(split, name, one) for split, files in contents.items() for name, one in files.items()]
     write_csv(path, ["split", "file", "sha256"], rows)
 
 
 def read_contents(path: Path) -> Contents:
-    """What `write_contents` wrote; nothing where there is no such file."""
+    """Read what `write_contents` wrote; empty if the file is missing or damaged."""
     contents: Contents = {}
     try:
         for row in read_table(path)[1]:
@@ -59,8 +63,8 @@ def read_contents(path: Path) -> Contents:
     return contents
 
 
-def differences(before: Contents, now: Contents) -> str:
-    """For people, of each split that differs: `train: 2 files added, 1 removed, 3 changed`."""
+def differences(before: Mapping[str, Mapping[str, str]], now: Mapping[str, Mapping[str, str]]) -> str:
+    """Describe how two `Contents` differ, split by split: `train: 2 added, 1 removed; val: 3 changed`."""
     texts = []
     for split in dict.fromkeys([*before, *now]):
         was, holds = before.get(split, {}), now.get(split, {})
@@ -70,25 +74,6 @@ def differences(before: Contents, now: Contents) -> str:
             changed=sum(was[name] != holds[name] for name in was.keys() & holds.keys()),
         )
         if counts.total():
-            said = [f"{number} {what}" for what, number in counts.items() if number]
-            texts.append(f"{split}: {', '.join(said)}")
+            parts = [f"{number} {what}" for what, number in counts.items() if number]
+            texts.append(f"{split}: {', '.join(parts)}")
     return "; ".join(texts)
-
-
-def _name(file: Path) -> str:
-    # A name that is no text stays tellable, and can be written as text.
-    return os.fsencode(file.as_posix()).decode("utf-8", "backslashreplace")
-
-
-def _hash(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            if size <= 2 * EDGE_BYTES:
-                return hashlib.sha256(file.read()).hexdigest()
-            digest = hashlib.sha256(f"{size}\0".encode() + file.read(EDGE_BYTES))
-            file.seek(-EDGE_BYTES, os.SEEK_END)
-            digest.update(file.read())
-            return digest.hexdigest()
-    except OSError as error:
-        raise UnreadableImageError(f"cannot read {path}: {error.strerror or error}") from None

@@ -1,12 +1,13 @@
-"""Images of a run, shrunken once: decoding a photograph at full size is left to the first epoch.
+"""Caches of decoded images: the training pictures, shrunk once, and the evaluation views of validation.
 
-An image is the same with and without a cache, so a cache changes the speed of a run and nothing else.
+A cached image equals the one made from its file, so a cache changes the speed of a run and nothing else.
 """
 
 import hashlib
+import mmap
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +19,13 @@ from torch.nn import functional
 
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.files import user_cache_folder
-from skinlesion_cli.common.paper import SHRINK_RATIO
 from skinlesion_cli.data.images import read_image, upright_size
+from skinlesion_cli.data.screening import ImageFacts, shorter_side
 
 RULE = "2"
-"""Part of a cache file's name; to be raised when what lies in it changes."""
+"""Part of a cache file's name; to be raised when the layout or the pixels change."""
 
-# What `auto` may take of what is free.
+# Maximum share of the free memory and disk space that `auto` takes.
 SHARE_OF_MEMORY = 0.25
 SHARE_OF_DISK = 0.5
 
@@ -38,13 +39,13 @@ class ShrunkPictures:
         self._cache = cache
 
     def __getitem__(self, index: int) -> torch.Tensor:
-        """Raises UnreadableImageError where the file cannot be read."""
-        kept = self._cache.get(index) if self._cache is not None else None
-        if kept is None:
-            kept = self._read(self._paths[index])
+        """Raises UnreadableImageError if the file cannot be read."""
+        cached = self._cache.get(index) if self._cache is not None else None
+        if cached is None:
+            cached = self._read(self._paths[index])
             if self._cache is not None:
-                self._cache.put(index, kept)
-        return kept.permute(2, 0, 1)
+                self._cache.put(index, cached)
+        return cached.permute(2, 0, 1)
 
     def _read(self, path: Path) -> torch.Tensor:
         """(height, width, 3)."""
@@ -53,18 +54,13 @@ class ShrunkPictures:
         if (height, width) == tuple(pixels.shape[:2]):
             return pixels
         picture = pixels.permute(2, 0, 1)[None]
-        # Bilinear, with the crop's own bilinear resizing after it, would take a fifth of the fine detail.
+        # Bilinear shrinking before the crop's own bilinear resizing would lose a fifth of the fine detail.
         small = functional.interpolate(picture, (height, width), mode="bicubic", antialias=True)[0]
         return small.permute(1, 2, 0).contiguous()
 
 
-def shorter_side(img_size: int) -> int:
-    """Length that the shorter side of a large picture is brought down to, in pixels."""
-    return round(SHRINK_RATIO * img_size)
-
-
 def shrunk_size(width: int, height: int, shorter: int) -> tuple[int, int]:
-    """Width and height of a picture whose shorter side is brought down to `shorter`; small ones stay."""
+    """Width and height after shrinking the shorter side to `shorter`; smaller pictures stay as they are."""
     scale = shorter / min(width, height)
     if scale >= 1:
         return width, height
@@ -77,22 +73,22 @@ def needed_bytes(sizes: Sequence[tuple[int, int]]) -> int:
 
 
 class ImageCache:
-    """Room for the shrunken pictures of one split, shared by all processes of a run.
+    """A buffer for the pictures of one split, shared by all processes of a run. Make one with `open_cache`.
 
-    Make one with `open_cache`. In the buffer, one byte a picture tells whether it is there; then the pixels.
+    It begins with one byte per picture, which says whether the picture is cached; the pixels follow.
     """
 
     def __init__(self, sizes: Sequence[tuple[int, int]], path: Path | None):
-        """Lay out the pictures.
+        """Lay out the buffer.
 
         Args:
-            sizes: (width, height) of each.
-            path: a file of `needed_bytes(sizes)` bytes, or None for shared memory.
+            sizes: (width, height) of each picture.
+            path: a file of `needed_bytes(sizes)` bytes; None for shared memory.
         """
         self.path = path
         self._sizes = sizes
         self._starts = len(sizes) + np.concatenate([[0], np.cumsum([3 * w * h for w, h in sizes])])
-        self._buffer = self._mapped() if path is not None else _shared(needed_bytes(sizes))
+        self._buffer = self._mapped() if path is not None else _shared_memory(needed_bytes(sizes))
 
     def _mapped(self) -> torch.Tensor:
         return torch.from_file(str(self.path), shared=True, size=needed_bytes(self._sizes), dtype=torch.uint8)
@@ -107,11 +103,11 @@ class ImageCache:
             self._buffer = self._mapped()
 
     def get(self, index: int) -> torch.Tensor | None:
-        """A picture (height, width, 3), or None where it is not kept yet. Not to be changed."""
+        """A picture (height, width, 3), or None if it is not cached yet. Do not change it."""
         return self._place(index) if self._buffer[index] else None
 
     def put(self, index: int, picture: torch.Tensor) -> None:
-        """Keep a picture; one whose file has changed its size since the cache was laid out is not kept."""
+        """Cache a picture, unless its file has changed its size since the buffer was laid out."""
         place = self._place(index)
         if picture.shape == place.shape:
             place.copy_(picture)
@@ -123,55 +119,68 @@ class ImageCache:
 
 
 class CachedViews:
-    """Evaluation views in an `ImageCache`: what `viewed_batches` takes as `kept`."""
+    """Evaluation views in an `ImageCache`: the `kept` argument of `viewed_batches`."""
 
     def __init__(self, cache: ImageCache):
         self._cache = cache
 
     def get(self, index: int) -> NDArray[np.uint8] | None:
-        """A view (3, side, side), or None where it is not kept yet. Not to be changed."""
-        kept = self._cache.get(index)
-        return None if kept is None else kept.permute(2, 0, 1).numpy()
+        """A view (3, side, side), or None if it is not cached yet. Do not change it."""
+        cached = self._cache.get(index)
+        return None if cached is None else cached.permute(2, 0, 1).numpy()
 
     def put(self, index: int, view: NDArray[np.uint8]) -> None:
-        """Keep a view (3, side, side)."""
+        """Cache a view (3, side, side)."""
         self._cache.put(index, torch.from_numpy(view).permute(1, 2, 0))
 
 
-def open_views(kind: str, paths: Sequence[Path], img_size: int) -> tuple[CachedViews | None, str]:
-    """Make or find the cache of a split's evaluation views; like `open_cache`."""
-    cache, place = _opened(kind, paths, [(img_size, img_size)] * len(paths), f"views-{img_size}")
+def open_views(
+    kind: str, paths: Sequence[Path], img_size: int, *, facts: Mapping[Path, ImageFacts] | None = None
+) -> tuple[CachedViews | None, str]:
+    """Open or make the cache of a split's evaluation views; see `open_cache`."""
+    cache, place = _open(kind, paths, [(img_size, img_size)] * len(paths), f"views-{img_size}", facts)
     return (None if cache is None else CachedViews(cache)), place
 
 
 def open_cache(
-    kind: str, paths: Sequence[Path], img_size: int, *, copies: int = 1
+    kind: str,
+    paths: Sequence[Path],
+    img_size: int,
+    *,
+    facts: Mapping[Path, ImageFacts] | None = None,
+    copies: int = 1,
 ) -> tuple[ImageCache | None, str]:
-    """Make or find the cache of a split's shrunken pictures.
+    """Open or make the cache of a split's shrunk pictures.
 
     Args:
-        kind: off, disk, ram, or auto: memory where a quarter of what is free is enough, else a file where
-            half of the free disk is, else none.
+        kind: off, disk, ram, or auto: memory if a quarter of the free memory is enough, else a file if half
+            of the free disk space is, else off.
         paths: the split's images.
-        img_size: side of the model's input.
-        copies: processes of this machine that each hold one, where it lies in memory.
+        img_size: side of the model's input, in pixels.
+        facts: of the images, so that the files need not be opened; empty or None to open them.
+        copies: number of processes of this machine that each hold a cache in memory.
 
     Returns:
-        The cache, and its place and size, for people.
+        The cache, and a description of its place and size.
 
     Raises:
-        InputError: there is no room for what was asked.
-        UnreadableImageError: an image's head cannot be read.
+        InputError: too little space for the requested cache.
+        UnreadableImageError: an image's header cannot be read.
     """
     if kind == "off":
         return None, "off"
     shorter = shorter_side(img_size)
-    sizes = [shrunk_size(*upright_size(path, shorter=shorter), shorter) for path in paths]
-    return _opened(kind, paths, sizes, str(img_size), copies)
+    read = [facts[path].size if facts else upright_size(path, shorter=shorter) for path in paths]
+    return _open(kind, paths, [shrunk_size(*size, shorter) for size in read], str(img_size), facts, copies)
 
 
-def _opened(
-    kind: str, paths: Sequence[Path], sizes: Sequence[tuple[int, int]], what: str, copies: int = 1
+def _open(
+    kind: str,
+    paths: Sequence[Path],
+    sizes: Sequence[tuple[int, int]],
+    what: str,
+    facts: Mapping[Path, ImageFacts] | None,
+    copies: int = 1,
 ) -> tuple[ImageCache | None, str]:
     if kind == "off":
         return None, "off"
@@ -181,7 +190,7 @@ def _opened(
         kind = _best_kind(needed, folder, copies)
     text = filesize.decimal(needed)
     if kind == "off":
-        return None, f"off, there is no room for {text}"
+        return None, f"off, not enough space for {text}"
     if kind == "ram":
         if copies * needed > _free_memory():
             times = f"{copies} times " if copies > 1 else ""
@@ -189,7 +198,9 @@ def _opened(
                 f"--cache ram needs {times}{text} of shared memory; use --cache disk or --cache off"
             )
         return ImageCache(sizes, None), f"memory, {text}"
-    path = _reserved(folder, paths, what, needed, text)
+    path = folder / _file_name(paths, what, facts)
+    if not (path.is_file() and path.stat().st_size == needed):
+        _reserve(path, needed, text)
     return ImageCache(sizes, path), f"{path}, {text}"
 
 
@@ -200,7 +211,7 @@ def _best_kind(needed: int, folder: Path, copies: int) -> str:
 
 
 def _free_memory() -> int:
-    """Bytes that processes can share, by the system's own count; 0 where it gives none."""
+    """Bytes that processes can share, as the system reports them; 0 if it does not."""
     try:
         free = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         shared = Path("/dev/shm")
@@ -210,36 +221,41 @@ def _free_memory() -> int:
 
 
 def _free_disk(folder: Path) -> int:
-    there = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
-    return shutil.disk_usage(there).free
+    existing = next(parent for parent in (folder, *folder.parents) if parent.is_dir())
+    return shutil.disk_usage(existing).free
 
 
-def _shared(size: int) -> torch.Tensor:
-    # Zeros, and pages that nobody has written to take no memory.
-    storage = torch.UntypedStorage._new_shared(size)  # type: ignore[no-untyped-call]
-    return torch.empty(0, dtype=torch.uint8).set_(storage, 0, (size,))  # type: ignore[call-overload, no-any-return, unused-ignore]
+def _shared_memory(size: int) -> torch.Tensor:
+    # Forked workers share the mapping, and its untouched pages take no memory. For workers that are spawned,
+    # torch moves it to shared memory of its own.
+    return torch.frombuffer(mmap.mmap(-1, size), dtype=torch.uint8)
 
 
-def _reserved(folder: Path, paths: Sequence[Path], what: str, needed: int, text: str) -> Path:
-    """The cache file of these images, of its full size; those of an earlier state of them are removed."""
+def _file_name(paths: Sequence[Path], what: str, facts: Mapping[Path, ImageFacts] | None) -> str:
+    """`FOLDER-WHAT-STATE.bin`: hashes of the images' common folder, and of their names, sizes and times."""
     state = hashlib.sha256(f"{RULE} {what}\n".encode())
     for path in paths:
-        stat = path.stat()
-        state.update(f"{path.resolve()} {stat.st_size} {stat.st_mtime_ns}\n".encode(errors="surrogateescape"))
-    home = hashlib.sha256(os.fsencode(os.path.commonpath([path.resolve() for path in paths]))).hexdigest()[
-        :16
-    ]
-    path = folder / f"{home}-{what}-{state.hexdigest()[:16]}.bin"
-    if path.is_file() and path.stat().st_size == needed:
-        return path
+        if facts:
+            size, modified = facts[path].bytes, facts[path].modified_ns
+        else:
+            status = path.stat()
+            size, modified = status.st_size, status.st_mtime_ns
+        state.update(f"{path.resolve()} {size} {modified}\n".encode(errors="surrogateescape"))
+    home = hashlib.sha256(os.fsencode(os.path.commonpath([path.resolve() for path in paths])))
+    return f"{home.hexdigest()[:16]}-{what}-{state.hexdigest()[:16]}.bin"
+
+
+def _reserve(path: Path, needed: int, text: str) -> None:
+    """Make a cache file of its full size; remove those of earlier states of the same images."""
+    folder = path.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for old in folder.glob(f"{home}-{what}-*.bin"):
+        for old in folder.glob(f"{path.name.rpartition('-')[0]}-*.bin"):
             old.unlink()
         if needed > _free_disk(folder):
-            raise OSError("the disk has no room")
+            raise OSError("the disk is full")
         with path.open("wb") as file:
-            # Reserved, not only claimed: a full disk would kill the process that writes to a mapped page.
+            # Reserved, not only declared: on a full disk, writing to a mapped page would kill the process.
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), 0, needed)
             else:
@@ -247,4 +263,3 @@ def _reserved(folder: Path, paths: Sequence[Path], what: str, needed: int, text:
     except OSError as error:
         path.unlink(missing_ok=True)
         raise InputError(f"--cache disk needs {text} in {folder}: {error}; use --cache off") from None
-    return path

@@ -1,79 +1,150 @@
-"""Leaving out what cannot be read, before the first draw, so that the set of images is fixed for the run."""
+"""One pass over the images of a run before its first step: which can be read, their sizes and their hashes.
+
+Each file is opened once. No torch here: an unreadable image is reported before the seconds that torch takes.
+"""
 
 import dataclasses
-import json
-from collections.abc import Container, Mapping
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from skinlesion_cli.common.errors import InputError, UnreadableImageError, first_few
-from skinlesion_cli.common.files import write_text
-from skinlesion_cli.common.world import World
-from skinlesion_cli.data.images import read_image
+from skinlesion_cli.common.files import fault_of, write_text
+from skinlesion_cli.common.limits import MAX_IMAGE_BYTES
+from skinlesion_cli.common.settings import SHRINK_RATIO
+from skinlesion_cli.data.file_hashes import Contents, hash_of, name_of
+from skinlesion_cli.data.images import read_image, upright_size
 from skinlesion_cli.data.splits import Split
 from skinlesion_cli.data.workers import map_files
 
+FAULTS_NAMED = 20
+"""Maximum number of unreadable files that an error message lists."""
 
-def fault_of(path: Path) -> str:
-    """Why a file cannot be read as a photograph, to its last pixel; an empty text where it can."""
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """What one pass over an image file found."""
+
+    size: tuple[int, int]
+    """Width and height of the upright picture, as `ShrunkPictures` decodes it."""
+    bytes: int
+    modified_ns: int
+    """Time of the last modification, in nanoseconds since the epoch."""
+    sha256: str
+    """See `hash_of`."""
+
+
+@dataclass(frozen=True)
+class Screening:
+    """The splits of a run without their unreadable files."""
+
+    splits: dict[str, Split]
+    facts: dict[Path, ImageFacts]
+    """By `Split.paths`."""
+    unreadable: list[str]
+    """One message for each file that was left out."""
+
+
+def shorter_side(img_size: int) -> int:
+    """Length of the shorter side that large training pictures are shrunk to, in pixels."""
+    return round(SHRINK_RATIO * img_size)
+
+
+def examine(path: Path, *, img_size: int, decode: bool = False) -> ImageFacts | str:
+    """Open an image file once.
+
+    Args:
+        path: the file.
+        img_size: side of the model's input, in pixels.
+        decode: whether to decode all pixels; the header alone does not show that a file is truncated.
+
+    Returns:
+        What was found, or why the file cannot be read.
+    """
+    # Checked before the file is opened: opening a pipe would block.
+    if fault := fault_of(path, MAX_IMAGE_BYTES):
+        return f"cannot read {path}: {fault}"
     try:
-        read_image(path)
+        with path.open("rb") as file:
+            if decode:
+                read_image(path, file=file)
+            size = upright_size(path, shorter=shorter_side(img_size), file=file)
+            status = os.fstat(file.fileno())
+            return ImageFacts(size, status.st_size, status.st_mtime_ns, hash_of(file))
     except UnreadableImageError as error:
         return str(error)
-    return ""
+    except OSError as error:
+        return f"cannot read {path}: {error.strerror or error}"
 
 
-def readable_splits(splits: Mapping[str, Split], workers: int) -> tuple[dict[str, Split], list[str]]:
-    """Decode every file of the splits and leave out those that cannot be read.
+def screen(splits: Mapping[str, Split], *, img_size: int, skip: bool, workers: int) -> Screening:
+    """Open every image of the splits.
 
     Args:
         splits: by name.
+        img_size: side of the model's input, in pixels.
+        skip: decode every image and leave out the unreadable ones; otherwise only read the headers, and fail.
         workers: processes that decode.
 
-    Returns:
-        The splits without them, and why each is left out.
-
     Raises:
+        UnreadableImageError: some images cannot be read, and `skip` is false.
         InputError: a class is left without images.
     """
+    found = {
+        name: list(map_files(partial(examine, img_size=img_size, decode=skip), split.paths, workers * skip))
+        for name, split in splits.items()
+    }
+    faults = [one for split in found.values() for one in split if isinstance(one, str)]
+    if faults and not skip:
+        more = "" if len(faults) == 1 else f" ({len(faults)} such files in total)"
+        raise UnreadableImageError("; ".join(faults[:FAULTS_NAMED]) + f"{more}: repair or remove them")
     kept: dict[str, Split] = {}
-    faults: list[str] = []
+    facts: dict[Path, ImageFacts] = {}
     for name, split in splits.items():
-        found = list(map_files(fault_of, split.paths, workers))
-        good = [index for index, fault in enumerate(found) if not fault]
-        kept[name] = dataclasses.replace(
-            split,
-            files=tuple(split.files[index] for index in good),
-            labels=tuple(split.labels[index] for index in good),
-        )
-        faults += filter(None, found)
+        readable = {
+            path: one for path, one in zip(split.paths, found[name], strict=True) if not isinstance(one, str)
+        }
+        facts |= readable
+        kept[name] = split_of(split, [path in readable for path in split.paths])
         empty = [class_name for class_name, count in kept[name].counts.items() if count == 0]
         if empty:
+            fault = next(one for one in found[name] if isinstance(one, str))
             raise InputError(
-                f"{split.root}: no image of {first_few(empty)} can be read ({next(filter(None, found))}); "
+                f"{split.root}: no image of {first_few(empty)} can be read ({fault}); "
                 "add some, or remove the folder"
             )
-    return kept, faults
+    return Screening(kept, facts, faults)
 
 
-def agreed_splits(splits: Mapping[str, Split], world: World) -> dict[str, Split]:
-    """The splits with the files that the leading process has kept, in every process."""
-    kept = {name: [str(file) for file in split.files] for name, split in splits.items()}
-    of_leader = json.loads(world.from_leader(json.dumps(kept).encode()))
-    return {name: _only(split, set(of_leader.get(name, []))) for name, split in splits.items()}
+def split_of(split: Split, keep: list[bool]) -> Split:
+    """The split with only some of its files.
 
-
-def _only(split: Split, files: Container[str]) -> Split:
-    pairs = [pair for pair in zip(split.files, split.labels, strict=True) if str(pair[0]) in files]
+    Args:
+        split: the whole split.
+        keep: for each file, whether to keep it.
+    """
+    pairs = [
+        pair for pair, kept in zip(zip(split.files, split.labels, strict=True), keep, strict=True) if kept
+    ]
     return dataclasses.replace(
         split, files=tuple(file for file, _ in pairs), labels=tuple(label for _, label in pairs)
     )
 
 
+def contents_of(splits: Mapping[str, Split], facts: Mapping[Path, ImageFacts]) -> Contents:
+    """The hashes of all files of the splits, by name."""
+    return {
+        name: {name_of(file): facts[split.root / file].sha256 for file in split.files}
+        for name, split in splits.items()
+    }
+
+
 def write_unreadable(path: Path, faults: list[str]) -> None:
-    """Write a line for each file that is left out; without any, remove the file of an earlier run."""
+    """Write one line for each file that was left out; without any, remove an earlier run's list."""
     if faults:
-        write_text(
-            path, "".join(fault.encode("utf-8", "backslashreplace").decode() + "\n" for fault in faults)
-        )
+        text = "".join(fault.encode("utf-8", "backslashreplace").decode() + "\n" for fault in faults)
+        write_text(path, text)
     else:
         path.unlink(missing_ok=True)

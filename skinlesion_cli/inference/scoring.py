@@ -7,6 +7,7 @@ import numpy as np
 
 from skinlesion_cli.common.events import OnEvent, ignore
 from skinlesion_cli.data.class_balance import ens_weights
+from skinlesion_cli.data.eval_views import KeptViews
 from skinlesion_cli.data.manifest import origins_of
 from skinlesion_cli.data.splits import Split, read_split, require_classes
 from skinlesion_cli.inference.backend import predict_split
@@ -31,6 +32,7 @@ def predict_and_evaluate(
     malignant: Sequence[str] | None = None,
     target_accuracy: float | None = None,
     flips: bool = False,
+    kept: KeptViews | None = None,
 ) -> tuple[Predictions, Scores, dict[str, Any]]:
     """Predict every image of a split and score the predictions.
 
@@ -39,8 +41,9 @@ def predict_and_evaluate(
         split: its classes are the model's.
         on_event: receives progress events.
         malignant: the malignant classes; None takes the usual ones (see `malignant_classes`).
-        target_accuracy: the accuracy for which a confidence threshold is chosen on the data set's `val`.
-        flips: whether the predictions are means over flipped views.
+        target_accuracy: the accuracy for which a confidence threshold is sought on the data set's `val`.
+        flips: whether the answers are means over flipped views.
+        kept: cached views of the split, and where to cache those of this pass.
 
     Returns:
         The predictions, their scores, and the document (see `evaluate`).
@@ -65,8 +68,7 @@ def predict_and_evaluate(
             batch_size=predictor.batch_size,
             workers=predictor.workers,
             on_event=on_event,
-            temperature=predictor.temperature,
-            flips=flips,
+            kept=kept if images is split else None,
         )
 
     predictions = predicted(split)

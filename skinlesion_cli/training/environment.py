@@ -1,4 +1,4 @@
-"""What a run ran on: versions, device, commit, command and data, for results/environment.json."""
+"""The environment of a run: versions, device, commit, command and data, for results/environment.json."""
 
 import datetime
 import json
@@ -10,20 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from skinlesion_cli.common.files import write_text
+from skinlesion_cli.data.file_hashes import Contents, summary_of
 from skinlesion_cli.models.checkpoint import versions
 
 LIBRARIES = ("torchvision", "numpy", "pillow")
 GIT_SECONDS = 5.0
 
 
-def environment(*, device: str, command: Sequence[str], seed: int, data: Mapping[str, Any]) -> dict[str, Any]:
+def environment(*, device: str, command: Sequence[str], seed: int, contents: Contents) -> dict[str, Any]:
     """Describe a run that starts now, in the current folder.
 
     Args:
-        device: what computes, and how.
+        device: device and precision.
         command: the command line.
         seed: of every random draw.
-        data: what `contents.summary_of` says of the splits.
+        contents: hashes of the files of all splits.
     """
     return {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -33,18 +34,17 @@ def environment(*, device: str, command: Sequence[str], seed: int, data: Mapping
         "platform": platform.platform(),
         "device": device,
         "seed": seed,
-        "data": dict(data),
+        "data": summary_of(contents),
     }
 
 
 def record(path: Path, entry: Mapping[str, Any], *, resumed: bool) -> None:
-    """Write a run's start; or add a resumption to the list `resumed` of what is there."""
+    """Write the entry of a new run, or append that of a resumed run to the list `resumed` of the file."""
     document: dict[str, Any] = {}
     if resumed:
         try:
             document = dict(json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
-            # The start is not known any more; the resumption is.
             document = {}
         earlier = document.get("resumed")
         document["resumed"] = [*(earlier if isinstance(earlier, list) else []), dict(entry)]
@@ -54,7 +54,7 @@ def record(path: Path, entry: Mapping[str, Any], *, resumed: bool) -> None:
 
 
 def git_commit(folder: Path) -> str | None:
-    """The commit that is checked out where `folder` lies in a git repository; None elsewhere."""
+    """The commit that is checked out in the git repository around `folder`; None outside of one."""
     try:
         done = subprocess.run(
             ["git", "-C", str(folder), "rev-parse", "--verify", "HEAD"],

@@ -1,4 +1,4 @@
-"""Faults of the machine in the middle of training, in the user's words."""
+"""Failures of the machine during training, as messages that say what to do."""
 
 import re
 from collections.abc import Iterator
@@ -14,11 +14,11 @@ _NO_SHARED_MEMORY = ("Bus error", "shared memory", "No space left on device", "T
 
 @contextmanager
 def named_faults(settings: Settings) -> Iterator[None]:
-    """Inside, a fault of the machine that is known by its message becomes one that says what to do.
+    """Turn a known failure of the machine inside the block into an error that says what to do.
 
     Raises:
-        TrainingError: memory is exhausted, or a process that reads images died.
-        SkinLesionError: as it was raised, in a process that reads images too.
+        TrainingError: out of memory, or a process that reads images died.
+        SkinLesionError: as it was raised, also in a process that reads images.
     """
     try:
         yield
@@ -34,30 +34,30 @@ def named_faults(settings: Settings) -> Iterator[None]:
 
 
 def explained(error: Exception, settings: Settings) -> str | None:
-    """What a fault of torch means and what to do, in one line; None where it is not known."""
-    text = _told(error)
-    # The message says of a worker that it is dead, or repeats the fault that the worker raised.
+    """What an error of torch means and what to do, in one line; None for an unknown error."""
+    text = _messages(error)
+    # The message says that a worker is dead, or repeats the error that the worker raised.
     if "DataLoader worker" in text and _has(text, _NO_SHARED_MEMORY):
         return (
-            "a process that reads images ran out of shared memory or of open files: use --num-workers 0, or "
-            f"--cache off, then --resume (torch says: {_last_line(text)})"
+            "a process that reads images ran out of shared memory or of open files: use --num-workers 0 or "
+            f"--cache off, then continue with --resume (torch says: {_last_line(text)})"
         )
     if dead := re.search(r"DataLoader worker \(pid(?:\(s\))? [\d, ]+\) (.+)", text):
         return (
-            f"a process that reads images died ({dead[1].rstrip('.')}); where the system kills for want of "
-            "memory, use fewer --num-workers or --cache off; --resume goes on"
+            f"a process that reads images died ({dead[1].rstrip('.')}); if the system is out of memory, use "
+            "fewer --num-workers or --cache off; continue with --resume"
         )
     if isinstance(error, MemoryError) or _has(text, _NO_MEMORY):
         return (
             f"out of memory with batches of {settings.batch_size} images of {settings.img_size} pixels: "
-            "use a smaller --batch-size (--accumulate keeps the gradient's), or --precision bf16 or fp16 "
-            "where the device has them"
+            "use a smaller --batch-size (with --accumulate to keep the images per step), or --precision bf16 "
+            "or fp16 if the device supports it"
         )
     return None
 
 
-def _told(error: BaseException) -> str:
-    """The messages of an error and of those that led to it, the last one first."""
+def _messages(error: BaseException) -> str:
+    """The messages of an error and of its causes, latest first."""
     texts: list[str] = []
     seen: BaseException | None = error
     while seen is not None:
@@ -67,7 +67,7 @@ def _told(error: BaseException) -> str:
 
 
 def _own_words(error: SkinLesionError) -> str:
-    """The message of an error that a worker raised, without the worker's traceback around it."""
+    """The message of an error that a worker raised, without the worker's traceback."""
     return _last_line(str(error)).removeprefix(f"{type(error).__module__}.{type(error).__qualname__}: ")
 
 

@@ -1,42 +1,78 @@
-"""What an epoch adds up while it trains."""
+"""What a run watches while it trains: the epoch's loss and accuracy, and whether both are still finite."""
 
 import math
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
+
+from skinlesion_cli.common.errors import SkinLesionError, TrainingError, first_few
+from skinlesion_cli.common.world import ALONE, World
+from skinlesion_cli.training.sampler import WeightedDraws
 
 SKIPPED_IN_A_ROW = 20
-"""Steps that may overflow in half precision, one after the other; a longer row has another reason."""
+"""Consecutive steps that may overflow in half precision; more than that have another cause."""
+FILES_NAMED = 64
+"""Maximum number of images that an error message names."""
 
 
-class EpochSums:
-    """Loss, weight and hits of an epoch's steps so far.
+class Monitor:
+    """Adds up an epoch's steps, and stops training before a broken model replaces a good checkpoint.
 
-    They stay on the device: reading one waits for all the work before it.
+    The sums stay on the device: reading one waits for all the work before it.
     """
 
-    def __init__(self, device: torch.device, *, scaled: bool = False, stored: dict[str, Any] | None = None):
-        """Start from nothing, or from what `plain` gave.
+    def __init__(
+        self,
+        draws: WeightedDraws,
+        files: Sequence[Path],
+        device: torch.device,
+        *,
+        scaled: bool = False,
+        world: World = ALONE,
+    ):
+        """Watch a run.
 
         Args:
-            device: where the steps compute.
-            scaled: a loss scaler is at work. It skips the step of a loss that is not finite, so such a step
-                has taught nothing and is left out of the mean.
-            stored: sums of the epoch's steps before a resumption.
+            draws: of the epoch.
+            files: what they index, for the error messages.
+            device: where the steps are computed.
+            scaled: whether a loss scaler is used. It skips a step whose loss is not finite; such a step has
+                changed no weight and is left out of the mean.
+            world: the processes that train together.
+        """
+        self._draws, self._files, self._world = draws, files, world
+        self._device, self._scaled = device, scaled
+        self.start()
+
+    def start(self, step: int = 0, stored: dict[str, Any] | None = None) -> None:
+        """Start an epoch.
+
+        Args:
+            step: number of the epoch's steps that are done.
+            stored: their sums, as `plain` returned them.
         """
         # MPS has no 64-bit floats.
-        precise = torch.float32 if device.type == "mps" else torch.float64
+        precise = torch.float32 if self._device.type == "mps" else torch.float64
         values = [0.0, 0.0, 0.0, 0.0] if stored is None else stored["sums"]
         self._loss, self._weight, self._hits, self._skipped = torch.tensor(
-            values, dtype=precise, device=device
+            values, dtype=precise, device=self._device
         )
         self.drawn: int = 0 if stored is None else stored["drawn"]
         """Images of all steps."""
-        self._scaled = scaled
+        self._sound_step = step
 
-    def add(self, loss: torch.Tensor, weight: torch.Tensor, hits: torch.Tensor, drawn: int) -> None:
-        """Add a step: its mean loss, the weight of its images, how many were right, how many there were."""
-        total = loss.detach() * weight
+    def add(self, seen: torch.Tensor, drawn: int) -> None:
+        """Add a step.
+
+        Args:
+            seen: (3,), its mean loss, the total weight of its images, and the number of correct predictions.
+            drawn: number of its images.
+        """
+        loss, weight, hits = seen.unbind()
+        total = loss * weight
         if self._scaled:
             finite = torch.isfinite(total)
             total, weight = torch.where(finite, total, 0), torch.where(finite, weight, 0)
@@ -53,15 +89,42 @@ class EpochSums:
 
     @property
     def accuracy(self) -> float:
-        """Share of the drawn images that were right while the model learned."""
+        """Share of the drawn images that were predicted correctly during training."""
         return float(self._hits / self.drawn)
 
-    @property
-    def sound(self) -> bool:
-        """Whether training can go on: the loss is finite, or its overflows are few enough to be skipped."""
-        return float(self._skipped) < SKIPPED_IN_A_ROW if self._scaled else math.isfinite(self.loss)
-
     def plain(self) -> dict[str, Any]:
-        """The sums to their last bit, as plain data."""
+        """The sums as plain data, exactly."""
         sums = [float(value) for value in (self._loss, self._weight, self._hits, self._skipped)]
         return {"sums": sums, "drawn": self.drawn}
+
+    def require_finite_loss(self, step: int) -> None:
+        """Check the loss after a step.
+
+        Raises:
+            TrainingError: it is not finite; with a loss scaler, too many steps in a row have overflowed.
+        """
+        sound = float(self._skipped) < SKIPPED_IN_A_ROW if self._scaled else math.isfinite(self.loss)
+        if not sound:
+            raise self._fault(f"the loss became {self.loss}", step)
+        self._sound_step = step
+
+    def require_finite_weights(self, model: nn.Module, step: int) -> None:
+        """Check the weights after a step. This waits for the device.
+
+        Raises:
+            TrainingError: a weight is not finite.
+        """
+        if not all(bool(torch.isfinite(value).all()) for value in model.state_dict().values()):
+            raise self._fault("weights became infinite or undefined", step)
+
+    def _fault(self, what: str, step: int) -> SkinLesionError:
+        # A finite loss means that the weights were finite before its step.
+        images = self._draws.images_of_steps(max(0, min(self._sound_step, step - 1)), step)
+        files = list(dict.fromkeys(str(self._files[index]) for index in images))
+        error = TrainingError(
+            f"{what} in epoch {self._draws.epoch} by step {step}, which used "
+            f"{first_few(files, FILES_NAMED)}; the last good checkpoint is kept: "
+            "lower --learning-rate, or use --precision fp32"
+        )
+        # All processes have the same loss and weights.
+        return self._world.common(error)

@@ -1,9 +1,10 @@
-"""The state of a run: what last.pth holds beside the model, so that a run goes on to the bit."""
+"""The state of a run: what last.pth holds besides the model, so that a resumed run repeats it bit for bit."""
 
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -18,58 +19,62 @@ from skinlesion_cli.models.weight_files import read_tensors
 from skinlesion_cli.training.run_folder import RunFolder
 
 LastState = tuple[dict[str, Any], str]
-"""What `read_last` gives."""
+"""What `read_last` returns."""
 
 
 @dataclass
 class Progress:
-    """How far a run has come: what resuming needs beside the tensors."""
+    """How far a run has come: its state besides the tensors."""
 
     history: list[EpochRecord] = dataclasses.field(default_factory=list)
     best_f1: float = -1.0
     epochs_since_best: int = 0
     step: int = 0
-    """Steps done of the epoch that is under way."""
+    """Completed steps of the current epoch."""
     sums: dict[str, Any] | None = None
-    """Of those steps: what `EpochSums.plain` gave; None before the first."""
+    """Of those steps, as `Monitor.plain` returned them; None before the first."""
 
     @property
     def is_new(self) -> bool:
-        """Whether nothing was done yet."""
+        """Whether no step was done yet."""
         return not self.history and self.step == 0
 
     @property
     def epoch(self) -> int:
-        """The epoch that is under way, from 1."""
+        """The current epoch, from 1."""
         return len(self.history) + 1
 
     def close_epoch(self, record: EpochRecord) -> None:
-        """Take a finished epoch into the history."""
+        """Add a finished epoch to the history."""
         self.history.append(record)
         self.epochs_since_best = 0 if record.best else self.epochs_since_best + 1
         if record.best:
             self.best_f1 = record.val_weighted_f1
         self.step, self.sums = 0, None
 
-    def move_to_steps_of(self, images: int) -> None:
-        """Go on in steps of another size; a step that would be done in part is done again."""
+    def change_step_size(self, images: int) -> None:
+        """Continue with another number of images per step; a step that was partly done is repeated."""
         if self.sums is not None:
             self.step = self.sums["drawn"] // images
 
     def describe(self) -> str:
-        """For people: `epoch 3`, or `step 12 of epoch 4`."""
+        """`epoch 3`, or `step 12 of epoch 4`."""
         return f"step {self.step} of epoch {self.epoch}" if self.step else f"epoch {len(self.history)}"
 
     def plain(self) -> dict[str, Any]:
         """The same as plain data."""
-        history = [dataclasses.asdict(record) for record in self.history]
-        names = [field.name for field in dataclasses.fields(self)]
-        return {name: getattr(self, name) for name in names} | {"history": history}
+        return dataclasses.asdict(self)
+
+
+def progress_of(state: Mapping[str, Any]) -> Progress:
+    """Restore a `Progress` from what `Progress.plain` returned; other entries are ignored."""
+    stored = {field.name: state[field.name] for field in dataclasses.fields(Progress)}
+    return Progress(**stored | {"history": [EpochRecord(**record) for record in state["history"]]})
 
 
 @dataclass(frozen=True)
 class Learner:
-    """What changes with every step beside the model."""
+    """What changes with every step besides the model."""
 
     optimizer: torch.optim.Optimizer
     scheduler: LRScheduler
@@ -77,41 +82,42 @@ class Learner:
     device: torch.device
 
     def state(self) -> dict[str, Any]:
-        """All of it, and the random generators of this process, as tensors and plain data."""
+        """All of it, and this process's random generators, as tensors and plain data."""
+        module = self._device_module
         return {
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "scaler": self.scaler.state_dict(),
             "rng": torch.get_rng_state(),
-            "cuda_rng": torch.cuda.get_rng_state_all() if self.device.type == "cuda" else [],
+            # Of the run's own device only: the run may be resumed with fewer GPUs, or without.
+            "device_rng": {} if module is None else {self.device.type: module.get_rng_state()},
         }
 
     def restore(self, state: Mapping[str, Any]) -> None:
-        """Bring back what `state` gave."""
+        """Restore what `state` returned."""
+        # Without gradients a step changes nothing, but the scheduler notices it. Otherwise it would warn if
+        # all steps of the epoch were done before the run was resumed.
+        self.optimizer.zero_grad()
+        self.optimizer.step()
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
-        # The steps before count: without this the scheduler warns where an epoch's last one was among them.
-        self.optimizer._opt_called = True  # type: ignore[attr-defined]
-        # A scaler that is at work has no use for the empty state of one that was not.
+        # The state of a disabled scaler is empty, and an enabled one would refuse it.
         if state["scaler"]:
             self.scaler.load_state_dict(state["scaler"])
         torch.set_rng_state(state["rng"])
-        if state["cuda_rng"] and self.device.type == "cuda":
-            torch.cuda.set_rng_state_all(state["cuda_rng"])
+        if self._device_module is not None and self.device.type in state["device_rng"]:
+            self._device_module.set_rng_state(state["device_rng"][self.device.type])
 
-
-def progress_of(state: Mapping[str, Any]) -> Progress:
-    """What `Progress.plain` gave, brought back."""
-    names = [field.name for field in dataclasses.fields(Progress)]
-    stored = {name: state[name] for name in names if name in state}
-    return Progress(**stored | {"history": [EpochRecord(**record) for record in state["history"]]})
+    @property
+    def _device_module(self) -> ModuleType | None:
+        return {"cuda": torch.cuda, "mps": torch.mps}.get(self.device.type)
 
 
 def read_last(folder: RunFolder) -> LastState:
-    """The checkpoint to resume from: the last one, or the one before where the last is damaged or missing.
+    """Read the checkpoint to resume from: the last one, or the one before if the last is damaged or missing.
 
     Returns:
-        Its content, and what a person should know of the choice, or an empty text.
+        Its content, and a warning about the choice, or an empty text.
 
     Raises:
         InputError: neither can be read.
@@ -121,45 +127,41 @@ def read_last(folder: RunFolder) -> LastState:
     except InputError as error:
         if not folder.previous.exists():
             raise
-        return _read_resumable(folder.previous), f"{error}; going on from {folder.previous.name} instead"
+        return _read_resumable(folder.previous), f"{error}; continuing from {folder.previous.name} instead"
 
 
 def belongs_to(folder: RunFolder, run_id: str | None) -> bool:
-    """Whether the folder's last checkpoint is of the run to which torchrun gave this name."""
+    """Whether the folder's last checkpoint was written by the torchrun run with this name."""
     if run_id is None or not (folder.last.exists() or folder.previous.exists()):
         return False
     content, _ = read_last(folder)
-    return bool(content["training"].get("run_id") == run_id)
+    return bool(content["training"]["run_id"] == run_id)
 
 
 def _read_resumable(path: Path) -> dict[str, Any]:
     content = read_tensors(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT or "training" not in content:
-        raise InputError(f"{path} is no checkpoint to resume from")
+        raise InputError(f"{path} is not a checkpoint to resume from")
     return content
 
 
 def require_same_run(
-    content: Mapping[str, Any],
-    settings: Settings,
-    counts: dict[str, int],
-    contents: Contents,
-    listed: Path,
+    content: Mapping[str, Any], settings: Settings, counts: dict[str, int], contents: Contents, listed: Path
 ) -> None:
-    """Hold a checkpoint to resume from against what is asked for now.
+    """Compare a checkpoint to resume from with the present settings and images.
 
     Args:
         content: of the checkpoint.
-        settings: of the run as it would go on.
+        settings: of the resumed run.
         counts: training images of each class.
-        contents: the files of the splits; empty where they are not to be compared.
-        listed: where the run wrote its own, as `write_contents` does; it need not be there.
+        contents: the files of the splits; empty to skip their comparison.
+        listed: the run's own files.csv, which says what has changed; it may be missing.
 
     Raises:
         InputError: it would be another run; each difference is named.
     """
     before, now = content["settings"], plain_settings(settings)
-    # A setting that is younger than the checkpoint had its default then.
+    # A setting that was added after the checkpoint was written had its default.
     was = {name: before.get(name, FIELDS[name].default) for name in now}
     changed = [name for name in now if not spec(name).resumable and was[name] != now[name]]
     if changed:
@@ -170,8 +172,8 @@ def require_same_run(
         )
     stored, summary = content["training"].get("data"), summary_of(contents)
     if content["class_counts"] != counts or (stored and summary and stored != summary):
-        told = differences(read_contents(listed), contents) or "other images"
+        changes = differences(read_contents(listed), contents) or "other images"
         raise InputError(
-            f"cannot resume: {settings.data_root} is not what it was when the run began ({told}); put it "
-            "back, or start anew with --overwrite"
+            f"cannot resume: {settings.data_root} has changed since the run began ({changes}); restore it, "
+            "or start again with --overwrite"
         )

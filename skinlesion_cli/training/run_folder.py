@@ -1,4 +1,4 @@
-"""The folder of a run: where each of its files lies, and who may write there."""
+"""The folder of a run: the paths of its files, and protection of an earlier run."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from skinlesion_cli.common.files import ensure_writable_folder, partial_of, writ
 from skinlesion_cli.common.settings import Settings, to_toml
 
 BEST_MODEL = Path("checkpoints/best_model.pth")
-"""The checkpoint that other commands take by default, relative to the run's folder."""
+"""The default checkpoint of the other commands, relative to the run's folder."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,12 @@ class RunFolder:
 
     @property
     def last(self) -> Path:
-        """The last epoch's checkpoint, with all that resuming needs."""
+        """The last checkpoint, with everything that resuming needs."""
         return self.best.with_name("last.pth")
 
     @property
     def previous(self) -> Path:
-        """The checkpoint that `last` replaced: what there is when `last` turns out damaged."""
+        """The checkpoint before `last`, in case that is damaged."""
         return self.best.with_name("last.previous.pth")
 
     @property
@@ -42,34 +42,34 @@ class RunFolder:
 
     @property
     def contents(self) -> Path:
-        """The list of the images that the run is made of."""
+        """The list of the run's images and their hashes."""
         return self.results / "files.csv"
 
     @property
     def environment(self) -> Path:
-        """What the run ran on."""
+        """Versions, device, command and data of the run."""
         return self.results / "environment.json"
 
     @property
     def unreadable(self) -> Path:
-        """The list of the files that were left out because they cannot be read."""
+        """The list of unreadable files that were left out."""
         return self.results / "unreadable.txt"
 
     def claim(self, *, resume: bool, overwrite: bool) -> None:
-        """Make the folders, and see that no earlier run is lost by mistake.
+        """Make the folders, unless that would overwrite an earlier run by mistake.
 
         Raises:
-            InputError: the folder cannot be written to; an earlier run lies there and neither `resume` nor
-                `overwrite` says what to do; there is none to resume.
+            InputError: the folder is not writable; it holds an earlier run and neither `resume` nor
+                `overwrite` is given; there is no run to resume.
         """
         if resume and overwrite:
             raise InputError("--resume and --overwrite exclude each other")
-        there = [path for path in (self.last, self.previous, self.best) if path.exists()]
-        if resume and not {self.last, self.previous} & set(there):
+        existing = [path for path in (self.last, self.previous, self.best) if path.exists()]
+        if resume and not {self.last, self.previous} & set(existing):
             raise InputError(f"there is no {self.last} to resume from")
-        if there and not (resume or overwrite):
+        if existing and not (resume or overwrite):
             raise InputError(
-                f"{there[0]} belongs to an earlier run: go on with it by --resume, replace it by "
+                f"{existing[0]} belongs to an earlier run: continue it with --resume, replace it with "
                 "--overwrite, or name another folder with --out"
             )
         ensure_writable_folder(self.best.parent)
@@ -77,22 +77,22 @@ class RunFolder:
         self._remove_leftovers()
 
     def _remove_leftovers(self) -> None:
-        """Remove what a process that was killed while it wrote a checkpoint has left."""
+        """Remove the unfinished file of a process that was killed while it wrote a checkpoint."""
         for path in self.best.parent.iterdir():
             if partial_of(path) in (self.last, self.best):
                 path.unlink(missing_ok=True)
 
     def remove_checkpoints(self) -> None:
-        """Remove an earlier run's checkpoints, so that none of them passes for one of the new run."""
+        """Remove an earlier run's checkpoints, so that none is mistaken for one of the new run."""
         for path in (self.last, self.previous, self.best):
             path.unlink(missing_ok=True)
 
     def write_settings(self, settings: Settings, processes: int = 1) -> None:
-        """Write results/settings.toml, which reproduces the run of so many processes with `--config`."""
+        """Write results/settings.toml, which reproduces the run of this many processes with `--config`."""
         write_text(self.results / "settings.toml", to_toml(settings, processes))
 
     def write_history(self, history: list[EpochRecord]) -> None:
-        """Write results/history.csv: a row an epoch, each figure to its last digit, no timings."""
+        """Write results/history.csv: one row per epoch, with all digits and no timings."""
         header = [field.name for field in dataclasses.fields(EpochRecord)]
         rows = [dataclasses.astuple(record) for record in history]
         write_csv(self.results / "history.csv", header, rows)

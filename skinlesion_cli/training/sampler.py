@@ -1,10 +1,11 @@
 """From files to training batches: the dual-weighted draws, the data set that reads them, and its loader.
 
-Workers hand over bytes; all that follows the crop happens on the device (`augment`).
+Workers return bytes; everything after the crop happens on the device (`augment`).
 """
 
 import itertools
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,23 +13,58 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.common.signals import outlive_signals
 from skinlesion_cli.data.augment import crop, draw_crop, draw_parameters
 from skinlesion_cli.data.class_balance import sampling_probabilities
 from skinlesion_cli.data.image_cache import ImageCache, ShrunkPictures
 from skinlesion_cli.data.splits import Split
-from skinlesion_cli.models.device import Runtime
-from skinlesion_cli.training.division import Division
+from skinlesion_cli.metrics.arrays import Ints
 
 Draw = tuple[int, int]
 """Index of an image, and the seed of its augmentation."""
 
 
-class WeightedDraws(Sampler[list[Draw]]):
-    """Batches of images drawn with replacement: a class by its probability, then an image of it uniformly.
+@dataclass(frozen=True)
+class Division:
+    """Splits a step into `processes` × `accumulate` batches: one for each process, then the next."""
 
-    What an epoch draws follows from the seed and the epoch alone, so a resumed run draws what it would have
-    drawn, with any number of workers. Several processes draw the same, and each takes its part of every step.
+    processes: int = 1
+    rank: int = 0
+    """Of this process, from 0."""
+    accumulate: int = 1
+    """Gradient accumulation steps: batches of each process per optimiser step."""
+
+    @property
+    def parts(self) -> int:
+        """Batches per step, over all processes."""
+        return self.processes * self.accumulate
+
+    def own_parts(self, images: int) -> list[slice]:
+        """This process's `accumulate` batches of a step, as even as possible.
+
+        Args:
+            images: of the step; at least `parts`, so that no batch is empty.
+        """
+        bounds = [part * images // self.parts for part in range(self.parts + 1)]
+        return [
+            slice(bounds[part], bounds[part + 1]) for part in range(self.rank, self.parts, self.processes)
+        ]
+
+    def describe(self, settings: Settings) -> str:
+        """Say how many images a step has, and why."""
+        factors = [f"{self.processes} processes"] if self.processes > 1 else []
+        factors += [f"batch {settings.batch_size}"]
+        factors += [f"accumulate {self.accumulate}"] if self.accumulate > 1 else []
+        images = settings.batch_size * self.parts
+        return f"{' × '.join(factors)} = {images} images per step; learning rate unchanged"
+
+
+class WeightedDraws(Sampler[list[Draw]]):
+    """Batches of images drawn with replacement: a class by its probability, then one of its images uniformly.
+
+    An epoch's draws depend on the seed and the epoch alone, so a resumed run continues with the same draws,
+    with any number of workers. Several processes draw the same, and each takes its part of every step.
     """
 
     def __init__(
@@ -39,41 +75,54 @@ class WeightedDraws(Sampler[list[Draw]]):
         epoch_size_mult: float,
         batch_size: int,
         seed: int,
-        division: Division = Division(),  # noqa: B008 - frozen
+        division: Division = Division(),
     ):
-        """Say what is drawn.
+        """Draw epoch 0.
 
         Args:
-            labels: of the images, each class from 0 on at least once.
+            labels: of the images; each class from 0 on appears at least once.
             alpha: of `sampling_probabilities`.
-            epoch_size_mult: draws of an epoch for each image.
-            batch_size: draws a batch.
+            epoch_size_mult: draws per epoch and image.
+            batch_size: images per batch.
             seed: of the draws.
             division: of a step into batches.
 
         Raises:
-            InputError: an epoch draws too few to give every process an image.
+            InputError: an epoch has too few draws to give every batch of a step an image.
         """
-        self._by_class = _indices_by_class(labels)
-        self._probabilities = sampling_probabilities([len(indices) for indices in self._by_class], alpha)
-        self.epoch_size = max(1, round(epoch_size_mult * len(labels)))
-        self.epoch = 0
-        """Set it before an epoch begins."""
-        self.first_step = 0
-        """Steps of the epoch to leave out, because they were done before a resumption."""
-        self.step_size = batch_size * division.parts
-        """Draws of a step, but for the last."""
         self._labels = np.asarray(labels)
-        self._division = division
+        self._by_class = [np.flatnonzero(self._labels == label) for label in range(self._labels.max() + 1)]
+        self._probabilities = sampling_probabilities([len(indices) for indices in self._by_class], alpha)
         self._seed = seed
+        self.epoch_size = max(1, round(epoch_size_mult * len(labels)))
+        self.step_size = batch_size * division.parts
+        """Images per step, except for the last."""
+        self.division = division
         if self.epoch_size < division.parts:
             raise InputError(
-                f"an epoch draws {self.epoch_size} images, too few for {division.parts} batches a step: "
+                f"an epoch draws {self.epoch_size} images, too few for {division.parts} batches per step: "
                 "start fewer processes, or lower --accumulate"
             )
+        starts = list(range(0, self.epoch_size, self.step_size))
+        # Batch normalisation cannot train on one image: a last step whose batches would have fewer than two
+        # joins the step before it.
+        if len(starts) > 1 and self.epoch_size - starts[-1] < 2 * division.parts:
+            starts.pop()
+        self._bounds = [*starts, self.epoch_size]
+        self.start_epoch(0)
 
-    def draw(self) -> tuple[np.ndarray, np.ndarray]:
-        """All draws of the epoch: indices of images, and a seed for the augmentation of each."""
+    def start_epoch(self, epoch: int, first_step: int = 0) -> None:
+        """Draw the images of an epoch.
+
+        Args:
+            epoch: its number.
+            first_step: number of steps to leave out because they were done before the run was resumed.
+        """
+        self.epoch, self.first_step = epoch, first_step
+        self.indices, self._seeds = self._draw()
+
+    def _draw(self) -> tuple[Ints, Ints]:
+        """Indices of the epoch's images (epoch_size,), and a seed for the augmentation of each."""
         generator = np.random.default_rng((self._seed, self.epoch))
         classes = generator.choice(len(self._by_class), size=self.epoch_size, p=self._probabilities)
         sizes = np.array([len(indices) for indices in self._by_class])
@@ -82,55 +131,33 @@ class WeightedDraws(Sampler[list[Draw]]):
         indices = np.concatenate(self._by_class)[starts[classes] + inside]
         return indices, generator.integers(2**62, size=self.epoch_size)
 
-    def _starts(self) -> list[int]:
-        starts = list(range(0, self.epoch_size, self.step_size))
-        # Batch normalisation cannot train on one image: a last step that would leave a batch with fewer than
-        # two joins the step before it.
-        if len(starts) > 1 and self.epoch_size - starts[-1] < 2 * self._division.parts:
-            starts.pop()
-        return starts
-
     @property
     def steps(self) -> int:
         """Steps of a whole epoch."""
-        return len(self._starts())
+        return len(self._bounds) - 1
 
     def __len__(self) -> int:
-        return (self.steps - self.first_step) * self._division.accumulate
+        return (self.steps - self.first_step) * self.division.accumulate
 
     def __iter__(self) -> Iterator[list[Draw]]:
-        for draws in self.batches(self.first_step, self.steps):
-            yield from (draws[part] for part in self._division.mine(len(draws)))
+        for begin, end in itertools.pairwise(self._bounds[self.first_step :]):
+            draws = list(zip(self.indices[begin:end].tolist(), self._seeds[begin:end].tolist(), strict=True))
+            yield from (draws[part] for part in self.division.own_parts(len(draws)))
 
-    def batches(self, first: int, stop: int) -> Iterator[list[Draw]]:
-        """The draws of the epoch's steps, from `first` (the first of all is 0) to before `stop`."""
-        indices, seeds = (values.tolist() for values in self.draw())
-        for begin, end in itertools.pairwise(self._bounds()[first : stop + 1]):
-            yield list(zip(indices[begin:end], seeds[begin:end], strict=True))
+    def labels_by_step(self) -> Iterator[Ints]:
+        """For each step from `first_step` on, the labels of its images, also of other processes' images."""
+        for begin, end in itertools.pairwise(self._bounds[self.first_step :]):
+            yield self._labels[self.indices[begin:end]]
 
-    def shares(self, class_weights: np.ndarray) -> Iterator[tuple[int, list[float]]]:
-        """For each step from `first_step` on, its number of draws, and the share of each of its own batches.
-
-        Args:
-            class_weights: (classes,), of the loss; see `Division.shares`.
-        """
-        weights = class_weights[self._labels[self.draw()[0]]]
-        for begin, end in itertools.pairwise(self._bounds()[self.first_step :]):
-            yield end - begin, self._division.shares(weights[begin:end])
-
-    def _bounds(self) -> list[int]:
-        return [*self._starts(), self.epoch_size]
-
-
-def _indices_by_class(labels: Sequence[int]) -> list[np.ndarray]:
-    array = np.asarray(labels)
-    return [np.flatnonzero(array == label) for label in range(int(array.max()) + 1)]
+    def images_of_steps(self, first: int, stop: int) -> list[int]:
+        """Indices of the images drawn in steps `first` (from 0) to `stop` (excluded) of the epoch."""
+        return list(map(int, self.indices[self._bounds[first] : self._bounds[stop]]))
 
 
 class TrainingImages(Dataset[tuple[torch.Tensor, int, torch.Tensor]]):
-    """Training images, randomly cropped. An item's key is a `Draw`.
+    """Training images, randomly cropped. The key of an item is a `Draw`.
 
-    An item is the bytes (3, side, side), the label, and the parameters of `augment` for it.
+    An item is the bytes (3, side, side), the label, and the parameters of `augment`.
     """
 
     def __init__(self, split: Split, img_size: int, cache: ImageCache | None = None):
@@ -143,7 +170,7 @@ class TrainingImages(Dataset[tuple[torch.Tensor, int, torch.Tensor]]):
 
     def __getitem__(self, key: Draw) -> tuple[torch.Tensor, int, torch.Tensor]:
         index, seed = key
-        # What is drawn depends on the picture's own seed, not on which worker happens to draw it.
+        # The augmentation depends on the draw's own seed, not on the worker that happens to make it.
         generator = np.random.default_rng(seed)
         picture = self._pictures[index]
         box = draw_crop(generator, picture.shape[2], picture.shape[1])
@@ -157,8 +184,7 @@ def training_loader(
     *,
     img_size: int,
     workers: int,
-    pin_memory: bool,
-    runtime: Runtime,
+    pin_memory: bool = False,
     cache: ImageCache | None = None,
 ) -> DataLoader[Any]:
     """Batches of one epoch's draws: bytes (n, 3, side, side), labels (n,) and parameters (n, 8)."""
@@ -166,14 +192,10 @@ def training_loader(
         TrainingImages(split, img_size, cache),
         batch_sampler=draws,
         num_workers=workers,
-        pin_memory=pin_memory and runtime.device.type == "cuda",
+        pin_memory=pin_memory,
         persistent_workers=workers > 0,
         worker_init_fn=outlive_signals,
-        generator=_generator(),
+        # The loader draws a seed for its workers. From the global generator, that would change the model's
+        # own draws (dropout), and a resumed run would differ from an uninterrupted one.
+        generator=torch.Generator().manual_seed(0),
     )
-
-
-def _generator() -> torch.Generator:
-    # Loaders draw a seed for their workers. From the global generator that would change the model's own draws
-    # (dropout) with the number of loaders made, and a resumed run would differ from one that never stopped.
-    return torch.Generator().manual_seed(0)

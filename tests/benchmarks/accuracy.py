@@ -23,7 +23,6 @@ from skinlesion_cli.data.images import read_image
 from skinlesion_cli.data.splits import Split, read_split
 from skinlesion_cli.inference.predictor import load_predictor
 from skinlesion_cli.inference.scoring import predict_and_evaluate
-from skinlesion_cli.training import stepping
 from skinlesion_cli.training import trainer as training
 from skinlesion_cli.training.run_folder import RunFolder
 
@@ -51,15 +50,15 @@ def scores(settings: Settings, *, published: bool) -> dict[str, float]:
         folder = RunFolder(Path(scratch))
         folder.claim(resume=False, overwrite=False)
         run = training.Trainer(settings, splits["train"], splits["val"], folder)
-        augment = stepping.augment
+        augment = training.augment
         if published:
             images = PublishedImages(splits["train"], settings.img_size)
             run.loader = DataLoader(images, batch_sampler=run.draws, num_workers=2, persistent_workers=True)
-            stepping.augment = lambda batch, _: batch.float() / 255
+            training.augment = lambda batch, _: batch.float() / 255
         try:
             run.run()
         finally:
-            stepping.augment = augment
+            training.augment = augment
         predictor = load_predictor(folder.best, batch_size=64)
         _, _, document = predict_and_evaluate(predictor, splits["test"])
     return {name: document[name] for name in FIGURES}

@@ -73,18 +73,16 @@ def loader_speeds(folder: Path, repeat: int) -> dict[str, float]:
                 draws = WeightedDraws(
                     split.labels, alpha=0.5, epoch_size_mult=1.5, batch_size=BATCH, seed=turn
                 )
-                runtime = choose_runtime("cpu", "auto", training=True)
                 loader = training_loader(
                     split,
                     draws,
                     img_size=SIDE,
                     workers=WORKERS,
                     pin_memory=False,
-                    runtime=runtime,
                     cache=cache,
                 )
                 for epoch, name in enumerate(("first epoch", "second epoch", "later epochs")):
-                    draws.epoch = epoch
+                    draws.start_epoch(epoch)
                     speed = images_per_second(lambda loader=loader: sum(len(batch[1]) for batch in loader))
                     speeds.setdefault(f"cache {kind}, {name}", []).append(speed)
                 del loader
@@ -160,9 +158,7 @@ def own_training(folder: Path, arch: str, precision: str, steps: int, compiled: 
     adamw = torch.optim.AdamW(model.parameters(), fused=True)
     draws = WeightedDraws(split.labels, alpha=0.5, epoch_size_mult=1.5, batch_size=BATCH, seed=0)
     cache, _ = open_cache("ram", split.paths, SIDE)
-    loader = training_loader(
-        split, draws, img_size=SIDE, workers=WORKERS, pin_memory=False, runtime=runtime, cache=cache
-    )
+    loader = training_loader(split, draws, img_size=SIDE, workers=WORKERS, pin_memory=False, cache=cache)
 
     def answer(batch: Sequence[torch.Tensor]) -> torch.Tensor:
         inputs = runtime.put(normalize(augment(batch[0], batch[2]), MEAN, STD))

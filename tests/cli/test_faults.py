@@ -65,7 +65,7 @@ def test_signals_stop_it_after_the_step_and_say_how_to_go_on(
         wait_for_line(process, STEPS_BEGIN)
         time.sleep(1.5)
         last = run.checkpoints / "last.pth"
-        assert end_by(process, number)[-1] == f"error: stopped; {last} is whole, --resume goes on from it"
+        assert end_by(process, number)[-1] == f"error: stopped; {last} is intact; continue with --resume"
         content = torch.load(last, weights_only=True)
         steps.append((content["epoch"], content["training"]["step"]))
     assert (1, 1) <= steps[0] < steps[1] < (2, 87)

@@ -81,7 +81,9 @@ def test_a_log_has_one_line_an_epoch(trained: Path) -> None:
     assert lines[2].startswith("image cache: memory, ")
     assert "was never checked for leaks: skinlesion data check" in lines[3]
     assert [line[:9] for line in lines[4:6]] == ["epoch 1/2", "epoch 2/2"]
-    assert re.fullmatch(r"temperature \d+\.\d{3}, fitted on validation; with the distance .*", lines[6])
+    assert re.fullmatch(
+        r"temperature \d+\.\d{3}, fitted on validation; with an out-of-distribution detector", lines[6]
+    )
     assert len(lines) == 7
     for figure in ("train loss", "val loss", "val accuracy", "val weighted F1", "lr 2.00e-03", "*"):
         assert figure in lines[4]

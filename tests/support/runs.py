@@ -7,12 +7,16 @@ import torch
 from skinlesion_cli.common.events import Event
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.common.signals import Stopping
-from skinlesion_cli.data.file_hashes import contents_of
-from skinlesion_cli.data.splits import read_split
+from skinlesion_cli.common.world import ALONE, World
+from skinlesion_cli.data.screening import Screening, contents_of, screen
+from skinlesion_cli.data.splits import read_splits
+from skinlesion_cli.training.resume import read_last
 from skinlesion_cli.training.run_folder import RunFolder
 from skinlesion_cli.training.trainer import Trainer
 
 WITH_DROPOUT = "ghostnet_050"
+Step = tuple[torch.Tensor, dict[str, torch.Tensor]]
+"""What a step added to the sums (loss × weight, weight, hits), and its gradient by parameter."""
 
 
 def tiny(data: Path, **changes: object) -> Settings:
@@ -32,30 +36,57 @@ def tiny(data: Path, **changes: object) -> Settings:
     return settings.model_copy(update=changes)
 
 
+def screened(data: Path) -> Screening:
+    """The training and the validation split."""
+    return screen(read_splits(data, ["train", "val"]), img_size=64, skip=False, workers=0)
+
+
 def trainer(
     data: Path,
     root: Path,
     *,
     resume: bool = False,
     stopping: Stopping | None = None,
+    world: World = ALONE,
     kind: type[Trainer] = Trainer,
     **changes: object,
 ) -> tuple[Trainer, list[Event]]:
     """A trainer of `tiny` settings with `changes`, and the list that its events go to."""
     folder = RunFolder(root)
-    folder.claim(resume=resume, overwrite=not resume)
+    if world.leads:
+        folder.claim(resume=resume, overwrite=not resume)
     events: list[Event] = []
-    splits = {name: read_split(data, name) for name in ("train", "val")}
+    screening = screened(data)
     made = kind(
         tiny(data, **changes),
-        *splits.values(),
+        screening.splits["train"],
+        screening.splits["val"],
         folder,
-        resume=resume,
-        contents=contents_of(splits),
+        last=read_last(folder) if resume else None,
+        contents=contents_of(screening.splits, screening.facts),
+        facts=screening.facts,
         stopping=stopping,
+        world=world,
         on_event=events.append,
     )
     return made, events
+
+
+def steps_of(run: Trainer) -> list[Step]:
+    """Train one epoch with the weights held still; returns its steps."""
+    run.optimizer.param_groups[0]["lr"] = 0.0
+    totals, gradients = [], []
+
+    def look(*_: object) -> None:
+        totals.append(run.monitor.plain()["sums"])
+        named = run.model.named_parameters()
+        gradients.append({name: p.grad.clone() for name, p in named if p.grad is not None})
+
+    run.optimizer.register_step_pre_hook(look)
+    run.run()
+    totals.append(run.monitor.plain()["sums"])
+    sums = torch.tensor(totals, dtype=torch.float64)[:, :3]
+    return list(zip(sums.diff(dim=0), gradients, strict=True))
 
 
 def weights_of(path: Path) -> dict[str, torch.Tensor]:

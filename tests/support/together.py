@@ -8,62 +8,32 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from skinlesion_cli.common.errors import SkinLesionError
 from skinlesion_cli.common.events import EpochDone, Event
 from skinlesion_cli.common.settings import Settings
-from skinlesion_cli.common.world import ALONE, World, read_launch
-from skinlesion_cli.data.screening import agreed_splits
+from skinlesion_cli.common.world import World, read_launch
 from skinlesion_cli.data.splits import read_split
 from skinlesion_cli.inference.backend import predict_split
 from skinlesion_cli.inference.torch_backend import TorchBackend
 from skinlesion_cli.metrics.classification import score, weighted_loss
-from skinlesion_cli.training.distributed import join, require_same
-from skinlesion_cli.training.run_folder import RunFolder
-from skinlesion_cli.training.trainer import Trainer
+from skinlesion_cli.training.agreement import agreed_splits, require_same
+from skinlesion_cli.training.distributed import join
+from tests.support.runs import steps_of, trainer
 
-
-def trainer(data: Path, root: Path, world: World, arch: str, **changes: Any) -> Trainer:
-    settings = Settings(
-        data_root=data,
-        model_arch=arch,
-        img_size=64,
-        pretrained=False,
-        epochs=2,
-        loss_beta=1.0,
-        num_workers=0,
-        precision="fp32",
-        **changes,
-    )
-    folder = RunFolder(root)
-    if world.leads:
-        folder.claim(resume=False, overwrite=False)
-    return Trainer(settings, read_split(data, "train"), read_split(data, "val"), folder, world=world)
-
-
-def steps_of(run: Trainer) -> list[tuple[torch.Tensor, list[torch.Tensor]]]:
-    """What each step of an epoch reports and its gradient, with the weights held still."""
-    run.optimizer.param_groups[0]["lr"] = 0.0
-    weights, batches = torch.tensor(run.class_weights, dtype=torch.float32), iter(run.loader)
-    forward, found = run.world.wrap(run.forward), []
-    for _, shares in run.draws.shares(run.class_weights):
-        seen = run.stepper.step(forward, batches, shares, weights)
-        found.append((seen, [p.grad.clone() for p in run.model.parameters() if p.grad is not None]))
-    return found
+OPTIONS: dict[str, Any] = {"loss_beta": 1.0, "seed": 42}
 
 
 def gaps(data: Path, out: Path, world: World) -> dict[str, list[float]]:
     """How far the steps of all lie from those of one process on the union of their batches."""
     # Without batch normalisation, whose statistics are those of a batch.
-    options = {"grad_clip_norm": 0.0, "epoch_size_mult": 1.3}
-    shared = steps_of(trainer(data, out / "a", world, "test_vit", batch_size=4, accumulate=2, **options))
-    alone = steps_of(trainer(data, out / f"b{world.rank}", ALONE, "test_vit", batch_size=16, **options))
-    pairs = list(zip(shared, alone, strict=True))
+    options = OPTIONS | {"model_arch": "test_vit", "epochs": 1, "grad_clip_norm": 0.0, "epoch_size_mult": 1.3}
+    together, _ = trainer(data, out / "a", world=world, batch_size=4, accumulate=2, **options)
+    alone, _ = trainer(data, out / f"b{world.rank}", batch_size=16, **options)
+    pairs = list(zip(steps_of(together), steps_of(alone), strict=True))
     return {
         "seen": [float((a[0] / b[0] - 1).abs().max()) for a, b in pairs],
         "gradient": [
-            max(float((x - y).abs().max() / y.abs().max()) for x, y in zip(a[1], b[1], strict=True))
+            max(float((a[1][name] - b[1][name]).abs().max() / b[1][name].abs().max()) for name in b[1])
             for a, b in pairs
         ],
     }
@@ -71,7 +41,8 @@ def gaps(data: Path, out: Path, world: World) -> dict[str, list[float]]:
 
 def whole_run(data: Path, out: Path, world: World) -> dict[str, Any]:
     """A run with batch normalisation: its draws, its states after each epoch and its figures."""
-    run = trainer(data, out / "run", world, "mobilevitv2_050", batch_size=4, learning_rate=0.002)
+    options = OPTIONS | {"epochs": 2, "epoch_size_mult": 1.5, "learning_rate": 0.002}
+    run, _ = trainer(data, out / "run", world=world, batch_size=4, **options)
     states: list[str] = []
 
     def look(event: Event) -> None:
@@ -89,7 +60,7 @@ def whole_run(data: Path, out: Path, world: World) -> dict[str, Any]:
         "states": states,
         "history": [vars(record) for record in history],
         "alone": [
-            weighted_loss(predictions, run.class_weights),
+            weighted_loss(predictions, run.loss.class_weights),
             summary["accuracy"],
             summary["weighted_f1"],
         ],

@@ -1,5 +1,6 @@
 """Two real processes on this machine, on gloo."""
 
+import contextlib
 import json
 import os
 import signal
@@ -16,6 +17,7 @@ from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.data.splits import read_split
 from skinlesion_cli.training.sampler import WeightedDraws
 from tests.conftest import TINY
+from tests.support.groups import group_of, runs, workers_of
 
 pytestmark = pytest.mark.slow
 
@@ -39,8 +41,9 @@ def seen(
     """What each of two processes found in tests/together.py."""
     out = tmp_path_factory.mktemp("together")
     command = [*TORCHRUN, "-m", "tests.support.together", str(data), str(out)]
-    done = subprocess.run(command, env=environment, capture_output=True, encoding="utf-8", timeout=120)
-    assert done.returncode == 0, done.stderr
+    with group_of(command, env=environment, stderr=subprocess.PIPE) as process:
+        _, text = process.communicate(timeout=120)
+        assert process.returncode == 0, text
     return [json.loads((out / f"{rank}.json").read_text(encoding="utf-8")) for rank in range(2)]
 
 
@@ -60,7 +63,7 @@ def test_the_weights_of_all_are_the_same_after_each_epoch(seen: list[dict[str, A
 def test_they_draw_what_one_would_draw(seen: list[dict[str, Any]], data: Path) -> None:
     labels = read_split(data, "train").labels
     alone = WeightedDraws(labels, alpha=0.5, epoch_size_mult=1.5, batch_size=8, seed=42)
-    alone.epoch = 2
+    alone.start_epoch(2)
     steps = zip(*(one["run"]["draws"] for one in seen), strict=True)
     joined = [draw for batches in steps for batch in batches for draw in batch]
     assert joined == [list(draw) for batch in alone for draw in batch]
@@ -85,7 +88,7 @@ def test_they_train_on_the_images_that_the_leader_could_read(seen: list[dict[str
 
 
 def test_other_settings_are_refused_and_told_by_one(seen: list[dict[str, Any]]) -> None:
-    message = "process 1 has other settings than process 0; start all alike"
+    message = "process 1 has different settings from process 0; start all with the same settings"
     assert [one["refused"] for one in seen] == [["InputError", message, 2], ["PeerError", message, 2]]
 
 
@@ -101,15 +104,8 @@ def restarted(
         (folder / "data" / split).symlink_to(data / split)
     command = [*TORCHRUN, "--max-restarts", "1", "-m", "skinlesion_cli", "train", *RUN]
     with (folder / "stderr.txt").open("w", encoding="utf-8") as stderr:
-        process = subprocess.Popen(
-            [*command, "--save-every", "1"],
-            cwd=folder,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            encoding="utf-8",
-        )
-        try:
+        options = {"cwd": folder, "env": environment, "stdout": subprocess.PIPE, "stderr": stderr}
+        with group_of([*command, "--save-every", "1"], **options) as process:
             wait_for((folder / "checkpoints" / "last.pth").exists)
             leader, other = workers_of(process.pid)
             os.kill(other, signal.SIGKILL)
@@ -117,8 +113,6 @@ def restarted(
             wait_for(lambda: not runs(leader))
             seconds = time.monotonic() - killed
             stdout, _ = process.communicate(timeout=100)
-        finally:
-            process.kill()
     (folder / "stdout.txt").write_text(stdout, encoding="utf-8")
     assert process.returncode == 0, (folder / "stderr.txt").read_text(encoding="utf-8")
     return folder, seconds
@@ -129,25 +123,6 @@ def wait_for(condition: Any, seconds: float = 60.0) -> None:
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.02)
-
-
-def workers_of(agent: int) -> list[int]:
-    """Process numbers of torchrun's workers, by rank."""
-    if not Path("/proc").is_dir():
-        pytest.skip("finds the processes in /proc")
-    found = {}
-    for child in Path(f"/proc/{agent}/task/{agent}/children").read_text(encoding="ascii").split():
-        variables = Path(f"/proc/{child}/environ").read_bytes().split(b"\0")
-        found[next(int(value[5:]) for value in variables if value.startswith(b"RANK="))] = int(child)
-    return [found[rank] for rank in sorted(found)]
-
-
-def runs(process: int) -> bool:
-    try:
-        state = Path(f"/proc/{process}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
-    except OSError:
-        return False
-    return state != "Z"
 
 
 def test_a_killed_process_ends_the_other_with_a_message(restarted: tuple[Path, float]) -> None:
@@ -172,7 +147,7 @@ def test_one_process_prints_and_writes(restarted: tuple[Path, float]) -> None:
     folder, _ = restarted
     lines = lines_of(folder)
     assert sum(line.startswith("epoch 2/2") for line in lines) == 1
-    step = "2 processes × batch 4 = 8 images a step; learning rate unchanged"
+    step = "2 processes × batch 4 = 8 images per step; learning rate unchanged"
     assert sum(line == step for line in lines) == 2  # at the start and at the restart
     assert (folder / "stdout.txt").read_text(encoding="utf-8").count("Weighted F1") == 1
     metrics = json.loads((folder / "results" / "metrics.json").read_text(encoding="utf-8"))
@@ -197,22 +172,44 @@ def test_a_refusal_ends_all_with_one_line(
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-m", "skinlesion_cli", "train", "--data", str(data), *RUN],
-            cwd=folder,
-            env=environment | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-        )
-        for rank in range(2)
-    ]
-    said = [process.communicate(timeout=60) for process in processes]
-    assert [process.returncode for process in processes] == [2, 2]
+    command = [sys.executable, "-m", "skinlesion_cli", "train", "--data", str(data), *RUN]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with contextlib.ExitStack() as stack:
+        processes = [
+            stack.enter_context(
+                group_of(
+                    command,
+                    cwd=folder,
+                    env=environment | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
+                    **pipes,
+                )
+            )
+            for rank in range(2)
+        ]
+        said = [process.communicate(timeout=60) for process in processes]
+        assert [process.returncode for process in processes] == [2, 2]
     assert said[1] == ("", "")
     (line,) = said[0][1].splitlines()
     assert line.startswith("error: checkpoints/last.pth belongs to an earlier run")
+
+
+def test_a_group_ends_with_its_block(tmp_path: Path, environment: dict[str, str]) -> None:
+    # torchrun gives each of its processes a session of its own, which a signal to its group does not reach.
+    script = tmp_path / "sleep.py"
+    script.write_text("import os, pathlib, time\npathlib.Path(os.environ['RANK']).touch()\ntime.sleep(600)\n")
+    workers: list[int] = []
+
+    def fail() -> None:
+        with group_of([*TORCHRUN, str(script)], cwd=tmp_path, env=environment) as process:
+            workers.append(process.pid)
+            wait_for(lambda: (tmp_path / "0").exists() and (tmp_path / "1").exists())
+            workers.extend(workers_of(process.pid))
+            assert [runs(one) for one in workers] == [True, True, True]
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    wait_for(lambda: not any(map(runs, workers)), seconds=10)
 
 
 def test_synchronized_batchnorm_needs_cuda_and_keeps_names_and_activations() -> None:

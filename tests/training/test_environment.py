@@ -31,7 +31,7 @@ def test_without_git_the_commit_is_unknown(tmp_path: Path, monkeypatch: pytest.M
 
 def test_resumptions_are_added_and_nothing_is_overwritten(tmp_path: Path) -> None:
     path = tmp_path / "environment.json"
-    first = environment(device="cpu, fp32", command=["skinlesion", "train"], seed=7, data={})
+    first = environment(device="cpu, fp32", command=["skinlesion", "train"], seed=7, contents={})
     assert first["versions"]["numpy"] == metadata.version("numpy")
     assert first["versions"]["torch"].startswith(metadata.version("torch").partition("+")[0])
     record(path, first, resumed=False)

@@ -83,9 +83,9 @@ def test_a_full_disk_is_named_where_results_are_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("worker", "number", "message"),
     [
-        (0, signal.SIGKILL, r"reads images died .*--resume goes on"),
+        (0, signal.SIGKILL, r"reads images died .*continue with --resume"),
         # What the system sends to a process whose shared memory has no page left.
-        (1, signal.SIGBUS, r"--num-workers 0, or --cache off"),
+        (1, signal.SIGBUS, r"--num-workers 0 or --cache off"),
     ],
     ids=["killed", "out of shared memory"],
 )

@@ -17,7 +17,7 @@ from skinlesion_cli.inference.torch_backend import TorchBackend
 from skinlesion_cli.models.backbone import create_model, features_of, has_linear_head
 from skinlesion_cli.models.checkpoint import load_checkpoint, save_checkpoint
 from skinlesion_cli.models.device import choose_runtime
-from skinlesion_cli.training.finalize import finish
+from skinlesion_cli.training.finalize import finalize
 
 CPU = choose_runtime("cpu", "fp32", training=False)
 
@@ -34,7 +34,9 @@ def plain(checkpoint: Path, tmp_path: Path) -> Path:
 def finished(path: Path, data: Path) -> list[Event]:
     events: list[Event] = []
     train, val = read_split(data, "train"), read_split(data, "val")
-    finish(path, train, val, runtime=CPU, batch_size=8, workers=0, on_event=events.append)
+    # Any network of the checkpoint's architecture: it gets the checkpoint's weights.
+    model = create_model("mobilevitv2_050", len(train.classes), 64).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    finalize(path, model, train, val, runtime=CPU, batch_size=8, workers=0, on_event=events.append)
     return events
 
 

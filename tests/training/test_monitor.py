@@ -1,16 +1,24 @@
+from pathlib import Path
+
+import pytest
 import torch
 
-from skinlesion_cli.training.monitor import SKIPPED_IN_A_ROW, EpochSums
+from skinlesion_cli.common.errors import TrainingError
+from skinlesion_cli.training.monitor import SKIPPED_IN_A_ROW, Monitor
+from skinlesion_cli.training.sampler import WeightedDraws
 
-CPU = torch.device("cpu")
+
+def monitor(*, scaled: bool = False) -> Monitor:
+    draws = WeightedDraws([0, 1], alpha=0.5, epoch_size_mult=100, batch_size=4, seed=1)
+    return Monitor(draws, [Path("a.jpg"), Path("b.jpg")], torch.device("cpu"), scaled=scaled)
 
 
-def add(sums: EpochSums, loss: float, weight: float = 2.0, hits: int = 1, drawn: int = 4) -> None:
-    sums.add(torch.tensor(loss), torch.tensor(weight), torch.tensor(hits), drawn)
+def add(sums: Monitor, loss: float, weight: float = 2.0, hits: int = 1, drawn: int = 4) -> None:
+    sums.add(torch.tensor([loss, weight, hits]), drawn)
 
 
 def test_the_loss_is_weighted_and_the_accuracy_is_not() -> None:
-    sums = EpochSums(CPU)
+    sums = monitor()
     add(sums, 1.0, weight=1.0, hits=4)
     add(sums, 4.0, weight=3.0, hits=1)
     assert sums.loss == 13 / 4
@@ -18,10 +26,11 @@ def test_the_loss_is_weighted_and_the_accuracy_is_not() -> None:
 
 
 def test_they_come_back_to_the_bit() -> None:
-    sums = EpochSums(CPU)
+    sums = monitor()
     for loss in (0.1, 0.7, 1e-9):
         add(sums, loss, weight=0.3)
-    again = EpochSums(CPU, stored=sums.plain())
+    again = monitor()
+    again.start(3, sums.plain())
     assert again.plain() == sums.plain()
     add(sums, 0.9)
     add(again, 0.9)
@@ -29,22 +38,24 @@ def test_they_come_back_to_the_bit() -> None:
 
 
 def test_without_a_scaler_one_loss_that_is_not_finite_is_unsound() -> None:
-    sums = EpochSums(CPU)
+    sums = monitor()
     add(sums, 1.0)
-    assert sums.sound
+    sums.require_finite_loss(1)
     add(sums, float("inf"))
-    assert not sums.sound
+    with pytest.raises(TrainingError, match=r"the loss became inf in epoch 0 by step 2, which used "):
+        sums.require_finite_loss(2)
 
 
 def test_with_a_scaler_a_few_are_left_out_and_many_in_a_row_are_unsound() -> None:
-    sums = EpochSums(CPU, scaled=True)
+    sums = monitor(scaled=True)
     add(sums, 3.0)
     for _ in range(SKIPPED_IN_A_ROW - 1):
         add(sums, float("nan"))
-    assert sums.sound
+    sums.require_finite_loss(1)
     assert sums.loss == 3.0
     add(sums, 3.0)
-    for _ in range(SKIPPED_IN_A_ROW):
-        assert sums.sound
+    for step in range(SKIPPED_IN_A_ROW):
+        sums.require_finite_loss(step)
         add(sums, float("inf"))
-    assert not sums.sound
+    with pytest.raises(TrainingError):
+        sums.require_finite_loss(SKIPPED_IN_A_ROW)

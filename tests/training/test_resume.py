@@ -8,11 +8,11 @@ import torch
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import EpochRecord, Event, Note, StepsDone, Warned
 from skinlesion_cli.common.signals import Stopped, Stopping
-from skinlesion_cli.data.file_hashes import contents_of, write_contents
-from skinlesion_cli.data.splits import read_split
+from skinlesion_cli.data.file_hashes import write_contents
+from skinlesion_cli.data.screening import contents_of
 from skinlesion_cli.training.trainer import Trainer
 from tests.conftest import CLASSES, draw_data_set
-from tests.support.runs import WITH_DROPOUT, assert_same_outcome, trainer
+from tests.support.runs import WITH_DROPOUT, assert_same_outcome, screened, trainer
 
 TWO_EPOCHS = {"model_arch": WITH_DROPOUT, "epochs": 2}
 
@@ -106,7 +106,7 @@ def test_a_damaged_checkpoint_falls_back_on_the_one_before(data: Path, tmp_path:
     resumed, events = trainer(data, tmp_path, resume=True, **TWO_EPOCHS)
     (warning,) = (event.text for event in events if isinstance(event, Warned))
     assert "last.pth: it is damaged" in warning
-    assert warning.endswith("going on from last.previous.pth instead")
+    assert warning.endswith("continuing from last.previous.pth instead")
     resumed.run()
     assert_same_outcome(whole, tmp_path)
 
@@ -145,12 +145,12 @@ def test_what_is_free_to_change_is_and_what_is_younger_had_its_default(data: Pat
 def test_a_data_set_that_was_edited_in_between_is_refused(tmp_path: Path) -> None:
     data = draw_data_set(tmp_path / "data", {"train": (4, 4), "val": (2, 2)}, CLASSES[:2])
     stop(data, tmp_path, 1)
-    splits = {name: read_split(data, name) for name in ("train", "val")}
-    write_contents(tmp_path / "results" / "files.csv", contents_of(splits))
+    screening = screened(data)
+    write_contents(tmp_path / "results" / "files.csv", contents_of(screening.splits, screening.facts))
     # As many images of each class as before.
     (data / "train" / CLASSES[0] / "0.jpg").rename(data / "train" / CLASSES[0] / "9.jpg")
     for index in range(2):
         with (data / "val" / CLASSES[1] / f"{index}.jpg").open("ab") as file:
             file.write(b"\0")
-    with pytest.raises(InputError, match=r"\(train: 1 added, 1 removed; val: 2 changed\); put it back"):
+    with pytest.raises(InputError, match=r"\(train: 1 added, 1 removed; val: 2 changed\); restore it"):
         trainer(data, tmp_path, resume=True, **TWO_EPOCHS)

@@ -5,12 +5,14 @@ import pytest
 import torch
 from scipy.stats import chisquare
 
+from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.data.splits import read_split
-from skinlesion_cli.models.device import choose_runtime
-from skinlesion_cli.training.sampler import TrainingImages, WeightedDraws, training_loader
+from skinlesion_cli.training.sampler import Division, Draw, TrainingImages, WeightedDraws, training_loader
 
 COUNTS = (700, 200, 90, 10)
 LABELS = [label for label, count in enumerate(COUNTS) for _ in range(count)]
+SMALL = [0] * 12 + [1] * 7 + [2] * 4
 
 
 def draws(alpha: float, *, size: int = 200_000, seed: int = 1, batch_size: int = 32) -> WeightedDraws:
@@ -22,17 +24,17 @@ def draws(alpha: float, *, size: int = 200_000, seed: int = 1, batch_size: int =
 def test_a_resumed_epoch_leaves_out_the_steps_that_were_done() -> None:
     sampler = draws(0.5, size=100, batch_size=32)
     whole = list(sampler)
-    sampler.first_step = len(whole) - 2
+    sampler.start_epoch(0, len(whole) - 2)
     assert list(sampler) == whole[-2:]
     assert (len(sampler), sampler.steps) == (2, len(whole))
-    assert list(sampler.batches(1, 3)) == whole[1:3]
-    sampler.first_step = len(whole)
+    assert sampler.images_of_steps(1, 3) == [index for batch in whole[1:3] for index, _ in batch]
+    sampler.start_epoch(0, len(whole))
     assert list(sampler) == []
 
 
 @pytest.mark.parametrize("alpha", [0.0, 0.5, 1.0])
 def test_classes_are_drawn_with_their_probability_and_images_alike(alpha: float) -> None:
-    indices, _ = draws(alpha).draw()
+    indices = draws(alpha).indices
     powers = np.array(COUNTS, dtype=float) ** alpha
     by_class = np.bincount(np.array(LABELS)[indices], minlength=len(COUNTS))
     assert chisquare(by_class, 200_000 * powers / powers.sum()).pvalue > 0.001
@@ -43,7 +45,7 @@ def test_classes_are_drawn_with_their_probability_and_images_alike(alpha: float)
 
 def test_the_frequency_test_can_fail() -> None:
     # The reference code's n^-alpha a sample gives a class n^(1-alpha): right at 0.5 alone.
-    indices, _ = draws(0.0).draw()
+    indices = draws(0.0).indices
     by_class = np.bincount(np.array(LABELS)[indices], minlength=len(COUNTS))
     wrong = np.array(COUNTS, dtype=float)
     assert chisquare(by_class, 200_000 * wrong / wrong.sum()).pvalue < 1e-9
@@ -66,7 +68,7 @@ def test_draws_follow_from_seed_and_epoch() -> None:
     first, again, other = draws(0.5, size=500), draws(0.5, size=500), draws(0.5, size=500, seed=2)
     assert list(first) == list(again)
     assert list(first) != list(other)
-    again.epoch = 1
+    again.start_epoch(1)
     assert list(first) != list(again)
 
 
@@ -97,8 +99,81 @@ def test_workers_do_not_change_what_is_loaded(data: Path) -> None:
             sampler,
             img_size=64,
             workers=workers,
-            pin_memory=False,
-            runtime=choose_runtime("cpu", "fp32", training=True),
         )
         batches.append([images for images, _, _ in loader])
     assert all(torch.equal(a, b) for a, b in zip(*batches, strict=True))
+
+
+def in_parts(division: Division, *, batch_size: int = 8, mult: float = 2.0) -> WeightedDraws:
+    sampler = WeightedDraws(
+        SMALL, alpha=0.5, epoch_size_mult=mult, batch_size=batch_size, seed=5, division=division
+    )
+    sampler.start_epoch(3)
+    return sampler
+
+
+def of_all(processes: int, accumulate: int, **options: float) -> list[WeightedDraws]:
+    return [in_parts(Division(processes, rank, accumulate), **options) for rank in range(processes)]  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("processes", "accumulate"), [(2, 1), (1, 2), (3, 1), (2, 2), (4, 1)])
+@pytest.mark.parametrize("mult", [1.0, 2.0, 3.17])
+def test_the_processes_together_draw_what_one_draws_in_the_same_order(
+    processes: int, accumulate: int, mult: float
+) -> None:
+    every = of_all(processes, accumulate, batch_size=3, mult=mult)
+    batches = [list(one) for one in every]
+    assert [len(one) for one in batches] == [len(one) for one in every]
+    joined: list[Draw] = []
+    for step in range(every[0].steps):
+        for turn in range(accumulate):
+            joined += [draw for one in batches for draw in one[step * accumulate + turn]]
+    alone = in_parts(Division(), batch_size=3 * processes * accumulate, mult=mult)
+    assert joined == [draw for batch in alone for draw in batch]
+    assert every[-1].images_of_steps(0, every[-1].steps) == [index for index, _ in joined]
+    sizes = {len(batch) for one in batches for batch in one[: (every[0].steps - 1) * accumulate]}
+    assert sizes <= {3}
+    assert min(len(batch) for one in batches for batch in one) >= 2
+
+
+def test_a_step_that_is_no_multiple_is_cut_as_evenly_as_can_be() -> None:
+    assert [Division(3, rank).own_parts(8) for rank in range(3)] == [
+        [slice(0, 2)],
+        [slice(2, 5)],
+        [slice(5, 8)],
+    ]
+    assert Division(2, 1, 2).own_parts(10) == [slice(2, 5), slice(7, 10)]
+
+
+def test_a_last_step_too_small_for_all_joins_the_one_before() -> None:
+    # 46 draws in steps of 16 leave 14, enough for 2 × 2 batches; in steps of 20 they leave 6, too few.
+    assert [len(batch) for batch in in_parts(Division(2, 0, 2), batch_size=4)] == [4] * 4 + [3, 3]
+    assert [len(batch) for batch in in_parts(Division(2, 0, 2), batch_size=5)] == [5, 5, 6, 6]
+
+
+def test_resuming_leaves_out_whole_steps_of_every_process() -> None:
+    sampler = in_parts(Division(2, 1, 2), batch_size=4)
+    whole, labels = list(sampler), [one.tolist() for one in sampler.labels_by_step()]
+    sampler.start_epoch(3, 1)
+    assert list(sampler) == whole[2:]
+    assert len(sampler) == len(whole) - 2
+    assert [one.tolist() for one in sampler.labels_by_step()] == labels[1:]
+
+
+def test_the_labels_of_a_step_are_those_of_all_its_images() -> None:
+    sampler = in_parts(Division(2, 1), batch_size=4)
+    for step, labels in enumerate(sampler.labels_by_step()):
+        images = sampler.images_of_steps(step, step + 1)
+        assert labels.tolist() == [SMALL[index] for index in images]
+
+
+def test_more_processes_than_draws_are_refused() -> None:
+    with pytest.raises(InputError, match="draws 23 images, too few for 24 batches per step: start fewer"):
+        in_parts(Division(24, 0), mult=1.0)
+
+
+def test_a_step_says_what_it_is_made_of() -> None:
+    assert Division(2, 0, 4).describe(Settings(batch_size=32, accumulate=4)) == (
+        "2 processes × batch 32 × accumulate 4 = 256 images per step; learning rate unchanged"
+    )
+    assert Division(2).describe(Settings()).startswith("2 processes × batch 32 = 64 images per step")

@@ -11,7 +11,7 @@ from skinlesion_cli.data.splits import read_split
 from skinlesion_cli.metrics.classification import score
 from skinlesion_cli.models.device import choose_runtime
 from skinlesion_cli.training.trainer import Trainer
-from tests.support.runs import assert_same_outcome, trainer, weights_of
+from tests.support.runs import assert_same_outcome, steps_of, trainer, weights_of
 
 
 def test_a_resumed_run_equals_one_that_never_stopped_to_the_bit(data: Path, tmp_path: Path) -> None:
@@ -58,15 +58,16 @@ def test_the_training_loss_is_the_ens_weighted_cross_entropy(data: Path, tmp_pat
     # With a learning rate of almost 0 the model stays as it is, and the epoch's loss can be recomputed.
     run, events = trainer(data, tmp_path, learning_rate=1e-12, weight_decay=0.0, epochs=1)
     model = run.model.train()
-    weights = torch.tensor(run.class_weights, dtype=torch.float32)
-    run.draws.epoch = 1
+    run.draws.start_epoch(1)
     logits, labels = [], []
     for images, targets, parameters in run.loader:
         inputs = normalize(augment(images, parameters), run.preprocessing.mean, run.preprocessing.std)
         torch.manual_seed(0)
         logits.append(model(inputs.contiguous(memory_format=torch.channels_last)).detach())
         labels.append(targets)
-    expected = torch.nn.functional.cross_entropy(torch.cat(logits), torch.cat(labels), weight=weights)
+    expected = torch.nn.functional.cross_entropy(
+        torch.cat(logits), torch.cat(labels), weight=run.loss.weights
+    )
     (record,) = run.run()
     assert record.train_loss == pytest.approx(float(expected), rel=1e-3)
     last = [event for event in events if isinstance(event, StepsDone)][-1]
@@ -88,15 +89,15 @@ def test_a_cache_changes_no_figure(data: Path, tmp_path: Path, monkeypatch: pyte
 
 
 def test_gradients_are_clipped(data: Path, tmp_path: Path) -> None:
-    run, _ = trainer(data, tmp_path, grad_clip_norm=1e-3)
-    images, labels, parameters = next(iter(run.loader))
-    inputs = normalize(augment(images, parameters), run.preprocessing.mean, run.preprocessing.std)
-    (100 * torch.nn.functional.cross_entropy(run.model(inputs), labels)).backward()
-    run.stepper.update(run.model.parameters())
-    norm = torch.linalg.vector_norm(
-        torch.stack([p.grad.norm() for p in run.model.parameters() if p.grad is not None])
-    )
-    assert float(norm) == pytest.approx(1e-3, rel=1e-3)
+    def norms(limit: float) -> list[float]:
+        run, _ = trainer(data, tmp_path / str(limit), grad_clip_norm=limit, epochs=1)
+        return [
+            float(torch.linalg.vector_norm(torch.stack([one.norm() for one in gradient.values()])))
+            for _, gradient in steps_of(run)
+        ]
+
+    assert norms(1e-3) == pytest.approx([1e-3] * 3, rel=1e-3)
+    assert min(norms(0.0)) > 0.01
 
 
 def test_it_stops_when_patience_is_spent(data: Path, tmp_path: Path) -> None:
@@ -104,7 +105,7 @@ def test_it_stops_when_patience_is_spent(data: Path, tmp_path: Path) -> None:
     history = run.run()
     best = max(record.epoch for record in history if record.best)
     assert len(history) == best + 2 < 50
-    assert events[-1] == Note("stopped early: no better epoch in 2 epochs")
+    assert events[-1] == Note("stopped early: no improvement in 2 epochs")
 
 
 def test_the_best_checkpoint_is_the_epoch_with_the_best_weighted_f1(data: Path, tmp_path: Path) -> None:
@@ -121,15 +122,15 @@ def test_a_loss_that_is_not_finite_stops_it_and_keeps_the_checkpoint(data: Path,
 
     def spoil(event: Event) -> None:
         if isinstance(event, EpochDone):
-            run.class_weights[:] = float("inf")
+            run.loss.weights[:] = float("inf")
 
     run.on_event = spoil
     with pytest.raises(
-        TrainingError, match=r"the loss became (nan|inf) in epoch 2 by step 1, which saw"
+        TrainingError, match=r"the loss became (nan|inf) in epoch 2 by step 1, which used"
     ) as told:
         run.run()
-    run.draws.epoch = 2
-    batch = {str(run.train_split.files[index]) for index, _ in next(run.draws.batches(0, 1))}
+    run.draws.start_epoch(2)
+    batch = {str(run.train_split.files[index]) for index in run.draws.images_of_steps(0, 1)}
     assert {name for name in map(str, run.train_split.files) if name in str(told.value)} == batch
     assert torch.load(run.folder.last, weights_only=True)["epoch"] == 1
 

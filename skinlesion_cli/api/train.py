@@ -1,0 +1,62 @@
+"""`train`: one training run, from a folder of images to a scored checkpoint."""
+
+import os
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from skinlesion_cli.common.events import OnEvent, ignore
+from skinlesion_cli.common.settings import FIELDS, Settings, resolve
+from skinlesion_cli.training.run import TrainingResult, run_training
+from skinlesion_cli.training.run_folder import RunFolder
+
+
+def train(
+    settings: Settings | None = None,
+    *,
+    out: str | Path = ".",
+    resume: bool = False,
+    overwrite: bool = False,
+    on_event: OnEvent = ignore,
+    **settings_by_name: Any,
+) -> TrainingResult:
+    """Train a classifier on DATA/train, select the epoch on DATA/val, and score it on all splits.
+
+    In a notebook, `train(data_root="data", out="run", epochs=10)` does what the command `skinlesion train`
+    does, and writes the same files. It neither prints nor reads the environment. Ctrl-C, or the notebook's
+    stop button, ends training after the current step; `resume=True` continues from there.
+
+    Args:
+        settings: of the run; None for the defaults.
+        out: folder where `checkpoints/` and `results/` go.
+        resume: continue from `checkpoints/last.pth`.
+        overwrite: replace an earlier run in `out`.
+        on_event: receives progress events (see `skinlesion_cli.common.events`).
+        **settings_by_name: settings that differ from `settings`: `data_root`, `epochs`, `learning_rate`, …
+
+    Returns:
+        The paths, the history, and the evaluation document of each split.
+
+    Raises:
+        InputError: a setting, the data set or the folder is invalid; nothing was done.
+        UnreadableImageError: some images cannot be read.
+        TrainingError: training cannot continue, for example because the loss is no longer finite.
+        InterruptedRunError: a signal stopped the run.
+        SkinLesionError: the weights cannot be fetched, or a file cannot be written.
+    """
+    base = {} if settings is None else {name: getattr(settings, name) for name in FIELDS}
+    return run_training(
+        resolve(base | settings_by_name, environ={}, dotenv=Path(os.devnull)),
+        RunFolder(Path(out)),
+        resume=resume,
+        overwrite=overwrite,
+        on_event=on_event,
+        result_files=_result_files,
+    )
+
+
+def _result_files() -> ModuleType:
+    # Imported late, for matplotlib: errors in the input are reported before.
+    from skinlesion_cli.report import results
+
+    return results

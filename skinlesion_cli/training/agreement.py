@@ -1,0 +1,77 @@
+"""What several processes of one run agree on before the first step: settings, images and the checkpoint."""
+
+import hashlib
+import io
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.settings import Settings, spec
+from skinlesion_cli.common.world import World
+from skinlesion_cli.data.file_hashes import Contents
+from skinlesion_cli.data.screening import split_of
+from skinlesion_cli.data.splits import Split
+from skinlesion_cli.models.checkpoint import plain_settings
+from skinlesion_cli.training.resume import LastState, read_last
+from skinlesion_cli.training.run_folder import RunFolder
+
+
+def agreed_splits(splits: Mapping[str, Split], world: World) -> dict[str, Split]:
+    """The splits with the files that the leader has kept, in every process."""
+    kept = {name: [str(file) for file in split.files] for name, split in splits.items()}
+    of_leader = {
+        name: set(files) for name, files in json.loads(world.from_leader(json.dumps(kept).encode())).items()
+    }
+    return {
+        name: split_of(split, [str(file) in of_leader.get(name, ()) for file in split.files])
+        for name, split in splits.items()
+    }
+
+
+def require_same(world: World, settings: Settings, contents: Contents, splits: Mapping[str, Split]) -> None:
+    """Check that all processes are about to do the same.
+
+    Args:
+        world: the processes.
+        settings: of this process.
+        contents: of its splits; empty if another process of its machine has them.
+        splits: of this process.
+
+    Raises:
+        InputError: a process has different settings or images.
+    """
+    own = {name: value for name, value in plain_settings(settings).items() if not spec(name).per_machine}
+    names = [[split.classes, [str(file) for file in split.files]] for split in splits.values()]
+    digests = world.gather([_digest(own), _digest(names), _digest(contents) if contents else None])
+    with world.together():
+        for rank, (of_settings, of_names, of_contents) in enumerate(digests if world.leads else []):
+            if of_settings != digests[0][0]:
+                raise InputError(
+                    f"process {rank} has different settings from process 0; start all with the same settings"
+                )
+            if of_names != digests[0][1] or of_contents not in (None, digests[0][2]):
+                raise InputError(
+                    f"process {rank} finds different images in {settings.data_root} from process 0; give "
+                    "every machine the same images"
+                )
+
+
+def read_last_together(world: World, folder: RunFolder) -> LastState:
+    """As `read_last`, but only the leader reads: the others need not have access to the run's folder."""
+    if world.size == 1:
+        return read_last(folder)
+    file = io.BytesIO()
+    with world.together():
+        if world.leads:
+            torch.save(read_last(folder), file)
+    content, remark = torch.load(
+        io.BytesIO(world.from_leader(file.getvalue())), map_location="cpu", weights_only=True
+    )
+    return content, remark
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,233 @@
+"""The workflow of one training run, from settings to scores; each of several processes goes through it.
+
+torch is imported late: errors in the settings, folders and images are reported before the seconds it takes.
+"""
+
+import contextlib
+import dataclasses
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from skinlesion_cli.common.errors import InterruptedRunError, PeerError
+from skinlesion_cli.common.events import EpochRecord, Note, OnEvent, Warned, ignore
+from skinlesion_cli.common.settings import Settings
+from skinlesion_cli.common.signals import INTERRUPTED, Stopped, Stopping
+from skinlesion_cli.common.world import Launch, World, read_launch
+from skinlesion_cli.curation.record import last_check
+from skinlesion_cli.data.file_hashes import write_contents
+from skinlesion_cli.data.screening import Screening, contents_of, screen, write_unreadable
+from skinlesion_cli.data.splits import Split, read_splits
+from skinlesion_cli.data.workers import worker_count
+from skinlesion_cli.training.faults import named_faults
+from skinlesion_cli.training.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from skinlesion_cli.training.trainer import Trainer
+
+ECHO_SECONDS = 5.0
+"""torchrun passes a terminal's Ctrl-C on to the processes, which have received it already."""
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """A finished training run."""
+
+    folder: Path
+    checkpoint: Path
+    """The best epoch's checkpoint."""
+    history: tuple[EpochRecord, ...]
+    """The record of every epoch, including those before the run was resumed."""
+    best_epoch: int
+    """The epoch with the best validation weighted F1, from 1: the one that is kept and scored."""
+    documents: dict[str, dict[str, Any]]
+    """The evaluation document of each split (see `evaluate`); of several processes, the first has them."""
+    unreadable: tuple[str, ...]
+    """One message for each file that was left out because it cannot be read (`on_bad_image="skip"`)."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The result as JSON-ready data."""
+        return {
+            "folder": str(self.folder),
+            "checkpoint": str(self.checkpoint),
+            "best_epoch": self.best_epoch,
+            "history": self.rows(),
+            "splits": self.documents,
+            "unreadable": list(self.unreadable),
+        }
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row per epoch, as in history.csv: `pandas.DataFrame(result.rows())` is the learning curve."""
+        return [dataclasses.asdict(one) for one in self.history]
+
+
+def run_training(
+    settings: Settings,
+    folder: RunFolder,
+    *,
+    resume: bool,
+    overwrite: bool,
+    on_event: OnEvent,
+    result_files: Callable[[], ModuleType],
+) -> TrainingResult:
+    """Train a model, select its best epoch on validation, and score that on all splits.
+
+    Args:
+        settings: of the run.
+        folder: where its files go.
+        resume: continue from the folder's last checkpoint.
+        overwrite: replace an earlier run in the folder.
+        on_event: receives progress events; of several processes, only the first sends them.
+        result_files: returns the module that writes tables and pictures, `report.results`, which training
+            must not import.
+
+    Raises:
+        SkinLesionError: see `skinlesion_cli.train`.
+    """
+    launch = read_launch()
+    # Joined first: a signal ends a process at once that waits for the others.
+    with _joined(launch, settings.device) as world, _stoppable(folder, launch) as stopping:
+        tell = on_event if world.leads else ignore
+        # Each machine counts torchrun's restarts on its own.
+        (restarts,) = world.largest(launch.restarts)
+        with world.together():
+            splits = read_splits(settings.data_root, ["train", "val"], optional=["test"])
+            if world.leads:
+                resume = _claim(folder, launch, restarts, resume=resume, overwrite=overwrite)
+        with world.together():
+            screening = _screen(splits, settings, launch, tell)
+
+        from skinlesion_cli.training.agreement import agreed_splits, read_last_together, require_same
+        from skinlesion_cli.training.trainer import Trainer
+
+        splits, facts = agreed_splits(screening.splits, world), screening.facts
+        contents = contents_of(splits, facts) if facts else {}
+        require_same(world, settings, contents, splits)
+        (resumes,) = world.largest(int(resume))
+        with named_faults(settings):
+            last = read_last_together(world, folder) if resumes else None
+            with world.together(), world.machine_first():
+                trainer = Trainer(
+                    settings,
+                    splits["train"],
+                    splits["val"],
+                    folder,
+                    last=last,
+                    contents=contents,
+                    facts=facts,
+                    stopping=stopping,
+                    world=world,
+                    on_event=tell,
+                )
+            if world.leads:
+                _write_start(trainer, screening.unreadable, resumed=resume)
+                result_files().write_class_weights(folder.results, trainer.train_split.counts, settings)
+                tell(Note(last_check(settings.data_root)))
+            history = trainer.run()
+            documents: dict[str, dict[str, Any]] = {}
+            with world.together():
+                if world.leads:
+                    documents = _score(trainer, splits, result_files())
+    best = max(one.epoch for one in history if one.best)
+    return TrainingResult(
+        folder.root, folder.best, tuple(history), best, documents, tuple(screening.unreadable)
+    )
+
+
+def _joined(launch: Launch, device: str) -> World:
+    """The processes that train together."""
+    if launch.size == 1:
+        return World(launch)
+    from skinlesion_cli.training.distributed import join
+
+    return join(launch, device)
+
+
+@contextlib.contextmanager
+def _stoppable(folder: RunFolder, launch: Launch) -> Iterator[Stopping]:
+    """Inside, a signal stops the run where nothing is lost; the error says how to continue.
+
+    Outside the main thread Python cannot handle signals, and the run does not stop for them.
+    """
+    stopping = Stopping(echo=ECHO_SECONDS if launch.run_id else 0.0)
+    handles = threading.current_thread() is threading.main_thread()
+    with stopping if handles else contextlib.nullcontext():
+        try:
+            yield stopping
+        except KeyboardInterrupt as stop:
+            saved = folder.last.exists() or folder.previous.exists()
+            hint = f"{folder.last} is intact; continue with --resume" if saved else "nothing was saved yet"
+            code = stop.exit_code if isinstance(stop, Stopped) else INTERRUPTED
+            raise (InterruptedRunError if launch.rank == 0 else PeerError)(f"stopped; {hint}", code) from None
+
+
+def _claim(folder: RunFolder, launch: Launch, restarts: int, *, resume: bool, overwrite: bool) -> bool:
+    """Claim the folder for this run; returns whether it is resumed."""
+    if restarts:
+        from skinlesion_cli.training.resume import belongs_to
+
+        if belongs_to(folder, launch.run_id):
+            resume, overwrite = True, False
+    folder.claim(resume=resume, overwrite=overwrite)
+    return resume
+
+
+def _screen(splits: dict[str, Split], settings: Settings, launch: Launch, tell: OnEvent) -> Screening:
+    """Open each image once per machine; without facts where another process does it."""
+    if launch.local_rank > 0:
+        return Screening(splits, {}, [])
+    for split in splits.values():
+        if split.left_out:
+            tell(Note(f"{split.root}: {split.left_out} files without an image's suffix are left out"))
+    screening = screen(
+        splits,
+        img_size=settings.img_size,
+        skip=settings.on_bad_image == "skip",
+        workers=worker_count(settings.num_workers),
+    )
+    if screening.unreadable:
+        tell(Warned(f"{len(screening.unreadable)} files cannot be read and are left out"))
+    return screening
+
+
+def _write_start(trainer: "Trainer", unreadable: list[str], *, resumed: bool) -> None:
+    """Write what is known of a run before its first step."""
+    from skinlesion_cli.training.environment import environment, record
+
+    folder, settings, processes = trainer.folder, trainer.settings, trainer.world.size
+    folder.write_settings(settings, processes)
+    write_contents(folder.contents, trainer.contents)
+    write_unreadable(folder.unreadable, unreadable)
+    device = (f"{processes} × " if processes > 1 else "") + trainer.runtime.describe()
+    entry = environment(device=device, command=sys.argv, seed=settings.seed, contents=trainer.contents)
+    record(folder.environment, entry, resumed=resumed)
+
+
+def _score(trainer: "Trainer", splits: Mapping[str, Split], files: ModuleType) -> dict[str, dict[str, Any]]:
+    """Finalize the best epoch and score it on all splits, with the network that was trained."""
+    from skinlesion_cli.inference.scoring import predict_and_evaluate
+    from skinlesion_cli.training.finalize import finalize
+
+    folder, tell = trainer.folder, trainer.on_event
+    predictor = finalize(
+        folder.best,
+        trainer.model,
+        splits["train"],
+        splits["val"],
+        runtime=trainer.scoring_runtime,
+        batch_size=trainer.settings.batch_size,
+        workers=trainer.workers,
+        val_views=trainer.val_views,
+        on_event=tell,
+    )
+    documents: dict[str, dict[str, Any]] = {}
+    for name, split in splits.items():
+        views = trainer.val_views if name == "val" else None
+        predictions, scores, documents[name] = predict_and_evaluate(predictor, split, tell, kept=views)
+        files.write_split(folder.results, name, predictions, scores)
+    files.write_run(folder.results, trainer.progress.history, predictor.checkpoint.epoch, documents)
+    return documents
