@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from skinlesion_cli.common.csv_files import read_table, write_csv
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.files import read_table, write_csv
 
 Contents = dict[str, dict[str, str]]
 """For each split, the SHA-256 of each file by its name, `Class/file`."""

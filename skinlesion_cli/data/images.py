@@ -48,7 +48,7 @@ def has_image_suffix(path: Path) -> bool:
 
 
 def read_image(path: Path, *, shorter: int | None = None, file: BinaryIO | None = None) -> Image.Image:
-    """Read a photograph as 8-bit RGB, upright.
+    """Read a photograph as upright 8-bit RGB.
 
     EXIF orientation is applied; CMYK and greyscale are converted; 16-bit greyscale keeps its upper 8 bits;
     transparency is put on white; the first frame of an animation is taken.
@@ -56,13 +56,13 @@ def read_image(path: Path, *, shorter: int | None = None, file: BinaryIO | None 
     Args:
         path: the file.
         shorter: a JPEG may be decoded at a half, a quarter or an eighth of its size, as long as its shorter
-            side keeps this length: much faster for large photographs.
-        file: the file, where it is open already.
+            side stays at least this long: much faster for large photographs.
+        file: the same file, if it is open already.
 
     Raises:
         UnreadableImageError: not an image, truncated, too small, too large or too narrow for a photograph.
     """
-    with _named_faults(path), _opened(path, file) as image:
+    with _open(path, file) as image:
         if shorter is not None:
             image.draft(None, (shorter, shorter))
         with _ONE_LARGE if image.width * image.height > LARGE_PIXELS else nullcontext():
@@ -70,13 +70,26 @@ def read_image(path: Path, *, shorter: int | None = None, file: BinaryIO | None 
             return _upright_rgb(image)
 
 
-def upright_size(path: Path, *, shorter: int | None = None, file: BinaryIO | None = None) -> tuple[int, int]:
-    """Width and height of a photograph as `read_image` gives it, from its head alone.
+def rgb_of(image: Image.Image, name: str) -> Image.Image:
+    """An image in memory as `read_image` would give it; the image itself is not changed.
 
     Raises:
         UnreadableImageError: it cannot be converted; `name` is its name in the message.
     """
-    with _named_faults(path), _opened(path, file) as image:
+    try:
+        with _quiet:
+            return _upright_rgb(image.copy())
+    except Exception as error:
+        raise UnreadableImageError(f"cannot read {name}: {_reason(error)}") from None
+
+
+def upright_size(path: Path, *, shorter: int | None = None, file: BinaryIO | None = None) -> tuple[int, int]:
+    """Width and height of a photograph as `read_image` returns it, from its header alone.
+
+    Raises:
+        UnreadableImageError: the header is not that of a readable image.
+    """
+    with _open(path, file) as image:
         if shorter is not None:
             image.draft(None, (shorter, shorter))
         width, height = image.size
@@ -144,15 +157,20 @@ class _Quiet:
 _quiet = _Quiet()
 
 
-def _opened(path: Path, file: BinaryIO | None = None) -> Image.Image:
-    # Before it is opened: a pipe or a device would keep the reader waiting.
-    if fault := fault_of(path, MAX_IMAGE_BYTES):
-        raise ValueError(fault)
-    image = Image.open(file or path, formats=FORMATS)
-    if problem := _problem(image):
-        image.close()
-        raise ValueError(f"{image.width}×{image.height} pixels, {problem}")
-    return image
+@contextmanager
+def _open(path: Path, file: BinaryIO | None = None) -> Iterator[Image.Image]:
+    """The image, not yet decoded; whatever fails until it is closed becomes an `UnreadableImageError`."""
+    try:
+        # Before it is opened: opening a pipe or a device would block.
+        if fault := fault_of(path, MAX_IMAGE_BYTES):
+            raise ValueError(fault)
+        with _quiet, Image.open(file or path, formats=FORMATS) as image:
+            if problem := _problem(image):
+                raise ValueError(f"{image.width}×{image.height} pixels, {problem}")
+            yield image
+    # Pillow's decoders raise many types for damaged files, such as SyntaxError, struct.error and ValueError.
+    except Exception as error:
+        raise UnreadableImageError(f"cannot read {path}: {_reason(error)}") from None
 
 
 def _problem(image: Image.Image) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from skinlesion_cli.common.errors import InputError, UnreadableImageError, first_few
 from skinlesion_cli.common.files import fault_of, write_text
 from skinlesion_cli.common.limits import MAX_IMAGE_BYTES
-from skinlesion_cli.common.settings import SHRINK_RATIO
+from skinlesion_cli.common.paper import SHRINK_RATIO
 from skinlesion_cli.data.file_hashes import Contents, hash_of, name_of
 from skinlesion_cli.data.images import read_image, upright_size
 from skinlesion_cli.data.splits import Split

@@ -21,7 +21,7 @@ from torch import nn
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
-from skinlesion_cli.common.errors import InputError, PeerError, SkinLesionError, TrainingError
+from skinlesion_cli.common.errors import InputError, PeerError, SkinLesionError, TrainingError, one_line
 from skinlesion_cli.common.world import Launch, World
 
 # The end of a process closes its connections, so that its peers notice at once. These limits are for a peer

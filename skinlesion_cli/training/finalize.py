@@ -65,8 +65,8 @@ def finalize(
     def outputs(
         paths: Sequence[Path], task: str, kept: KeptViews | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """Features (n, d), of width 0 if the head is not linear, and probabilities (n, classes)."""
-        features, probabilities, done = [], [], 0
+        """Features (n, d), of width 0 if the head is not linear, and logits (n, classes)."""
+        features, all_logits, done = [], [], 0
         for batch in viewed_batches(
             paths, img_size=backend.img_size, batch_size=batch_size, workers=workers, kept=kept
         ):
@@ -77,22 +77,21 @@ def finalize(
                 backend.features(pixels) if linear else (torch.empty(len(pixels), 0), backend.logits(pixels))
             )
             features.append(seen.cpu().numpy())
-            probabilities.append(backend.probabilities_of(logits))
+            all_logits.append(logits.cpu().double().numpy())
             done += len(pixels)
             on_event(ImagesDone(task, done, len(paths)))
-        return np.concatenate(features), np.concatenate(probabilities)
+        return np.concatenate(features), np.concatenate(all_logits)
 
-    of_val, probabilities = outputs(val.paths, "calibrating", val_views)
+    of_val, logits = outputs(val.paths, "calibrating", val_views)
     index = np.array([checkpoint.classes.index(name) for name in val.classes])
     temperature = fit_temperature(logits, index[np.array(val.labels)])
-    novelty = None
+    novelty, limit = None, None
     if linear:
         of_train, _ = outputs(evenly(train.paths, IMAGES), "fitting the out-of-distribution detector")
-        novelty = fit_novelty(of_train, of_val)
-    limit = None if novelty is None else novelty.limit
+        novelty, limit = fit_ood_detector(of_train, of_val)
     finished = dataclasses.replace(checkpoint, temperature=temperature, novelty=novelty, distance_limit=limit)
     save_checkpoint(path, finished)
-    backend.temperature, backend.novelty = temperature, novelty
+    backend.novelty = novelty
     detector = "with" if novelty is not None else "without"
     on_event(
         Note(

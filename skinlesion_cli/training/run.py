@@ -18,7 +18,7 @@ from skinlesion_cli.common.events import EpochRecord, Note, OnEvent, Warned, ign
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.common.signals import INTERRUPTED, Stopped, Stopping
 from skinlesion_cli.common.world import Launch, World, read_launch
-from skinlesion_cli.curation.record import last_check
+from skinlesion_cli.curation.check_log import last_check
 from skinlesion_cli.data.file_hashes import write_contents
 from skinlesion_cli.data.screening import Screening, contents_of, screen, write_unreadable
 from skinlesion_cli.data.splits import Split, read_splits

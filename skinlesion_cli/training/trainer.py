@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from skinlesion_cli.common.errors import InputError, one_line
+from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import EpochDone, EpochRecord, Note, OnEvent, StepsDone, Warned, ignore
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.common.signals import Stopped, Stopping
@@ -27,6 +27,8 @@ from skinlesion_cli.models.backbone import create_model, normalization, with_syn
 from skinlesion_cli.models.checkpoint import Checkpoint, plain_settings, plain_state, save_checkpoint
 from skinlesion_cli.models.device import choose_runtime, seed_everything
 from skinlesion_cli.models.model_info import Preprocessing
+from skinlesion_cli.models.pretrained import load_start_weights
+from skinlesion_cli.models.weight_files import plain_state_dict
 from skinlesion_cli.training.losses import WeightedCrossEntropy
 from skinlesion_cli.training.monitor import Monitor
 from skinlesion_cli.training.resume import LastState, Learner, Progress, progress_of, require_same_run
