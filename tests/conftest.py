@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from skinlesion_cli.curation.synthetic import draw_lesion
+from tests.support.processes import started
 
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # Set before torch is imported, here and in every command that a test runs: a process a core is at work.
+    # Before torch is imported, here and in every command that a test runs: each core already has a process.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 CLASSES = ("synthetic blotch", "synthetic crust", "synthetic ring")
@@ -38,12 +39,31 @@ class Finished:
 Run = Callable[..., Finished]
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide the GPUs, unless the tests that need one are asked for: `pytest -m gpu`."""
+    if config.option.markexpr != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test that needs a GPU where there is none, or where it is hidden."""
+    if item.get_closest_marker("gpu"):
+        import torch
+
+        if not torch.cuda.is_available():
+            pytest.skip("needs a CUDA GPU, and `pytest -m gpu`")
+
+
 @pytest.fixture(scope="session")
-def command_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """An environment without this machine's settings, hub and network."""
+def command_environment(
+    tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config
+) -> dict[str, str]:
+    """An environment without this machine's settings, hub, network and GPU."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("SKINLESION_")}
+    device = {} if pytestconfig.option.markexpr == "gpu" else {"SKINLESION_DEVICE": "cpu"}
     return (
         kept
+        | device
         | {"HF_HOME": str(tmp_path_factory.mktemp("hub")), "HF_HUB_OFFLINE": "1", "COLUMNS": "160"}
         | {"XDG_CACHE_HOME": str(tmp_path_factory.mktemp("cache"))}
     )
@@ -51,21 +71,25 @@ def command_environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, s
 
 @pytest.fixture(scope="session")
 def run_in(command_environment: dict[str, str]) -> Run:
-    """Run `skinlesion ARGS` in a folder and assert its exit code: `run_in(folder, "weights", code=0)`."""
+    """Run `skinlesion ARGS` in a folder and assert its exit code: `run_in(folder, "weights", code=0)`.
 
-    def run(folder: Path, *args: object, code: int = 0, env: dict[str, str] | None = None) -> Finished:
-        done = subprocess.run(
-            [sys.executable, "-m", "skinlesion_cli", *map(str, args)],
-            cwd=folder,
-            env=command_environment | (env or {}),
-            capture_output=True,
-            encoding="utf-8",
-            timeout=300,
-            check=False,
-        )
-        assert done.returncode == code, f"exit {done.returncode}\n{done.stdout}\n{done.stderr}"
-        assert "Traceback" not in done.stderr
-        return Finished(done.returncode, done.stdout, done.stderr)
+    After `seconds` the command and all that it started are killed, and the test fails.
+    """
+
+    def run(
+        folder: Path,
+        *args: object,
+        code: int = 0,
+        env: dict[str, str] | None = None,
+        seconds: float = 300,
+    ) -> Finished:
+        command = [sys.executable, "-m", "skinlesion_cli", *map(str, args)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with started(command, env=command_environment | (env or {}), cwd=folder, **pipes) as process:
+            stdout, stderr = process.communicate(timeout=seconds)
+        assert process.returncode == code, f"exit {process.returncode}\n{stdout}\n{stderr}"
+        assert "Traceback" not in stderr
+        return Finished(process.returncode, stdout, stderr)
 
     return run
 

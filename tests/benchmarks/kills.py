@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.kills [--kills 20] [--seed 1]
 
-For no and for two worker processes: one run of the command that is never stopped, and one that is killed
-again and again, once of them in the middle of writing a checkpoint. Weights and history must be equal to the
-last bit, and after each kill a checkpoint must be there that loads. All images are drawn.
+Without and with two worker processes: one run of the command that is never stopped, and one that is killed
+again and again, once in the middle of writing a checkpoint. Weights and history must be equal to the last
+bit, and after each kill there must be a checkpoint that loads. All images are synthetic.
 """
 
 import argparse
@@ -22,22 +22,21 @@ def killed_again_and_again(run: Run, kills: int, chance: random.Random, length: 
     """Kill the run `kills` times, then let it end; print where each kill found it."""
     saved = False
     for number in range(1, kills + 1):
-        process = run.start()
         if number == kills // 2:
-            while not kill_in_a_write(run, process):
-                process = run.start()
+            caught = False
+            while not caught:
+                with run.started() as process:
+                    caught = kill_in_a_write(run, process)
             where = "in the middle of a write"
-        elif number % 4 == 0:
-            delay = chance.uniform(0, length / 2)
-            time.sleep(delay)
-            where = f"{delay:.2f} s after the start"
-            kill(process)
         else:
-            wait_for_line(process, "never checked for leaks")
-            delay = chance.uniform(0, length / kills)
-            time.sleep(delay)
-            where = f"{delay:.2f} s after training began"
-            kill(process)
+            from_start = number % 4 == 0
+            delay = chance.uniform(0, length / (2 if from_start else kills))
+            with run.started() as process:
+                if not from_start:
+                    wait_for_line(process, "never checked for leaks")
+                time.sleep(delay)
+                kill(process)
+            where = f"{delay:.2f} s after {'the start' if from_start else 'training began'}"
         loadable = run.loadable()
         if saved and not loadable:
             raise SystemExit(f"kill {number}, {where}: no checkpoint can be loaded")
@@ -48,7 +47,7 @@ def killed_again_and_again(run: Run, kills: int, chance: random.Random, length: 
 
 
 def main() -> None:
-    """Run, kill, compare, and print what came out."""
+    """Run, kill, compare, and print the results."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)

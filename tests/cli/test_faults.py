@@ -25,16 +25,16 @@ def test_killed_three_times_it_ends_as_if_it_never_was(
     run = Run(tmp_path / "killed", arguments, command_environment)
     chance = random.Random(3)
     for caught_in_write in (False, True, False):
-        process = run.start()
-        if caught_in_write:
-            kill_in_a_write(run, process)
-        else:
-            wait_for_line(process, STEPS_BEGIN)
-            while not run.saved():
-                assert process.poll() is None
-                time.sleep(0.01)
-            time.sleep(chance.uniform(0, 1.0))
-            kill(process)
+        with run.started() as process:
+            if caught_in_write:
+                kill_in_a_write(run, process)
+            else:
+                wait_for_line(process, STEPS_BEGIN)
+                while not run.saved():
+                    assert process.poll() is None
+                    time.sleep(0.01)
+                time.sleep(chance.uniform(0, 1.0))
+                kill(process)
         assert run.loadable()
     run.finish()
     assert run.unfinished() == []
@@ -43,10 +43,10 @@ def test_killed_three_times_it_ends_as_if_it_never_was(
     assert_same_outcome(tmp_path / "whole", tmp_path / "killed")
 
 
-def end_by(process: "subprocess.Popen[str]", number: int) -> list[str]:
-    """Send a signal to the whole group, as a terminal and a batch system do; returns the last lines."""
+def end_by(process: "subprocess.Popen[str]", number: int, seconds: float) -> list[str]:
+    """Signal the whole group, as a terminal and a batch system do; returns the lines up to its end."""
     os.killpg(process.pid, number)
-    text = process.communicate(timeout=120)[1]
+    text = process.communicate(timeout=seconds)[1]
     assert process.returncode == 128 + number, text
     lines = text.splitlines()
     assert [line for line in lines if line.startswith("error: ")] == lines[-1:], text
@@ -60,12 +60,14 @@ def test_signals_stop_it_after_the_step_and_say_how_to_go_on(
     arguments = ["--data", data, *SMALL, "--epochs", 2, "--epoch-size-mult", 30, "--num-workers", 2]
     run = Run(tmp_path / "run", arguments, command_environment)
     steps = []
+    last = run.checkpoints / "last.pth"
     for number in (signal.SIGINT, signal.SIGTERM):
-        process = run.start()
-        wait_for_line(process, STEPS_BEGIN)
-        time.sleep(1.5)
-        last = run.checkpoints / "last.pth"
-        assert end_by(process, number)[-1] == f"error: stopped; {last} is intact; continue with --resume"
+        with run.started() as process:
+            wait_for_line(process, STEPS_BEGIN)
+            time.sleep(1.5)
+            # A step and a write: less than a second where nothing else runs.
+            lines = end_by(process, number, seconds=45)
+        assert lines[-1] == f"error: stopped; {last} is whole, --resume goes on from it"
         content = torch.load(last, weights_only=True)
         steps.append((content["epoch"], content["training"]["step"]))
     assert (1, 1) <= steps[0] < steps[1] < (2, 87)
@@ -80,9 +82,9 @@ def test_a_signal_while_scoring_stops_at_once_and_the_scores_come_later(
     data: Path, tmp_path: Path, command_environment: dict[str, str]
 ) -> None:
     run = Run(tmp_path / "run", ["--data", data, *SMALL, "--epochs", 1], command_environment)
-    process = run.start()
-    wait_for_line(process, "epoch 1/1")
-    end_by(process, signal.SIGTERM)
+    with run.started() as process:
+        wait_for_line(process, "epoch 1/1")
+        end_by(process, signal.SIGTERM, seconds=45)
     assert not (run.folder / "results" / "metrics.json").exists()
     assert "epoch 1/1" not in run.finish()
     assert (run.folder / "results" / "metrics.json").exists()

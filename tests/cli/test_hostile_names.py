@@ -119,13 +119,16 @@ def test_a_pipe_among_photographs_does_not_hang(
     (tmp_path / "in").mkdir()
     os.mkfifo(tmp_path / "in" / "a.jpg")
     shutil.copy(picture, tmp_path / "in" / "b.jpg")
-    done = cli_run("predict", "in", "--checkpoint", exported, "--json", code=1)
+    done = cli_run("predict", "in", "--checkpoint", exported, "--json", code=1, seconds=60)
     assert [one.get("error", "") for one in done.json()] == [
         "cannot read in/a.jpg: it is not a regular file",
         "",
     ]
     os.mkfifo(tmp_path / "c.pth")
-    assert "it is not a regular file" in cli_run("predict", "in", "--checkpoint", "c.pth", code=2).stderr
+    assert (
+        "it is no regular file"
+        in cli_run("predict", "in", "--checkpoint", "c.pth", code=2, seconds=60).stderr
+    )
 
 
 def test_arguments_that_can_be_no_file_are_one_line(refused: Callable[..., str], picture: Path) -> None:

@@ -1,33 +1,95 @@
 """The prompt itself: help, version, errors, and what is not imported."""
 
+import json
+import resource
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
 import skinlesion_cli
+from skinlesion_cli.cli.app import app
 from tests.conftest import Run
 
-COMMANDS = ("train", "evaluate", "predict", "gradcam", "export", "weights", "demo")
+# Runs the command line, then prints the names of all modules that it imported as the last line of stderr.
+WITH_MODULES = """
+import json, sys
+from skinlesion_cli.cli.app import main
+try:
+    main()
+finally:
+    print(json.dumps(sorted({name.partition(".")[0] for name in sys.modules})), file=sys.stderr)
+"""
+HEAVY = {"torch", "torchvision", "timm", "sklearn", "scipy", "matplotlib", "numpy", "cv2"}
+HEAVY |= {"onnx", "onnxruntime", "PIL", "safetensors", "huggingface_hub", "jinja2"}
 
 
-def test_help_names_every_command(cli_run: Run) -> None:
-    for flag in ("-h", "--help"):
-        text = cli_run(flag).stdout
-        assert all(f"\n  {name} " in text for name in COMMANDS)
+def every_command(command: Any, *path: str) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The words and the definition of each command, groups of subcommands included."""
+    yield path, command
+    for name, one in getattr(command, "commands", {}).items():
+        yield from every_command(one, *path, name)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_has_help(cli_run: Run, command: str) -> None:
-    assert "--help" in cli_run(command, "-h").stdout
+COMMANDS = dict(every_command(get_command(app)))
 
 
-def test_train_offers_every_setting(cli_run: Run) -> None:
-    text = cli_run("train", "--help").stdout
-    for flag in ("--data,", "--arch,", "--lr", "--alpha", "--beta", "--epoch-size-mult", "--no-pretrained"):
-        assert flag in text
+def test_every_command_is_found() -> None:
+    assert {("train",), ("weights",), ("data",), ("data", "check"), ("data", "split")} < COMMANDS.keys()
+
+
+def modules_of(command_environment: dict[str, str], *arguments: str) -> tuple[str, set[str]]:
+    """Output of `skinlesion ARGUMENTS`, and the modules that the process imported."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITH_MODULES, *arguments],
+        env=command_environment,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=120,
+        check=True,
+    )
+    return done.stdout, set(json.loads(done.stderr.splitlines()[-1]))
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_help_names_every_option_and_imports_nothing_heavy(
+    command_environment: dict[str, str], path: tuple[str, ...]
+) -> None:
+    text, imported = modules_of(command_environment, *path, "--help")
+    assert text.split("[OPTIONS]")[0].split()[2:] == list(path)
+    command = COMMANDS[path]
+    for parameter in command.params:
+        flags = [flag for flag in (*parameter.opts, *parameter.secondary_opts) if flag.startswith("-")]
+        assert all(flag in text.replace(",", " ").replace("/", " ").split() for flag in flags), flags
+    assert all(f"\n  {name} " in text for name in getattr(command, "commands", {}))
+    assert "typer" in imported
+    assert not imported & HEAVY
+
+
+@pytest.mark.parametrize("arguments", [["weights"], ["weights", "--json"], ["--version"]], ids=" ".join)
+def test_weights_import_nothing_heavy(command_environment: dict[str, str], arguments: list[str]) -> None:
+    _, imported = modules_of(command_environment, *arguments)
+    assert "skinlesion_cli" in imported
+    assert not imported & HEAVY
+
+
+def test_short_and_long_help_are_the_same(cli_run: Run) -> None:
+    assert cli_run("-h").stdout == cli_run("--help").stdout
+
+
+def test_help_takes_little_time(cli_run: Run) -> None:
+    # Processor time, which other processes hardly change; the best of three.
+    taken = []
+    for _ in range(3):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        cli_run("--help")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        taken.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert 0 < min(taken) < 1.0
 
 
 def test_the_version_is_the_packages(cli_run: Run) -> None:
@@ -40,24 +102,11 @@ def test_wrong_usage_is_one_line(refused: Callable[..., str]) -> None:
     assert "IMAGE" in refused("predict")
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["weights"], ["weights", "--json"]])
-def test_the_prompt_answers_without_heavy_imports(arguments: list[str]) -> None:
-    # -X importtime lists every module that a real process imports.
-    done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "skinlesion_cli", *arguments],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    imported = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
-    assert "typer" in imported
-    heavy = {"torch", "torchvision", "timm", "sklearn", "scipy", "matplotlib", "numpy", "PIL", "safetensors"}
-    assert not imported & heavy
-
-
 def test_the_package_itself_imports_nothing_heavy() -> None:
-    code = "import sys, skinlesion_cli; assert not {'torch', 'timm', 'numpy'} & sys.modules.keys()"
-    subprocess.run([sys.executable, "-c", code], check=True)
+    code = "import sys, skinlesion_cli; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "skinlesion_cli" in done.stdout.split()
+    assert not HEAVY & set(done.stdout.split())
 
 
 def test_a_traceback_is_shown_only_when_asked_for(cli_run: Run, tmp_path: Path) -> None:

@@ -5,14 +5,17 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
-from skinlesion_cli.models.weight_files import fault_of_weights
+from skinlesion_cli.models.archive import require_intact
+from tests.support.processes import started
 
 # A backbone with drop-out (0.2): it loses its place where a generator's state is lost.
 SMALL = [
@@ -39,36 +42,34 @@ class Run:
 
     @property
     def checkpoints(self) -> Path:
-        """Where its checkpoints lie."""
+        """The folder of its checkpoints."""
         return self.folder / "checkpoints"
 
-    def start(self) -> "subprocess.Popen[str]":
-        """Start it in a group of its own, resuming where there is something to resume from."""
+    def started(self) -> AbstractContextManager["subprocess.Popen[str]"]:
+        """Start it in a group of its own, resuming if there is a checkpoint; it ends with the block."""
         self.folder.mkdir(exist_ok=True)
         resume = ["--resume"] if self.saved() else []
         command = [sys.executable, "-m", "skinlesion_cli", "train", *map(str, self.arguments), *resume]
-        return subprocess.Popen(
+        return started(
             [*command, "--out", str(self.folder)],
-            env=dict(self.environment),
+            env=self.environment,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            encoding="utf-8",
-            start_new_session=True,
         )
 
     def finish(self) -> str:
-        """Run it to its end; returns what it wrote to stderr."""
-        process = self.start()
-        text = process.communicate(timeout=600)[1]
+        """Run it to its end; returns its stderr."""
+        with self.started() as process:
+            text = process.communicate(timeout=600)[1]
         assert process.returncode == 0, text
         return text
 
     def saved(self) -> bool:
-        """Whether a checkpoint to resume from is there."""
+        """Whether there is a checkpoint to resume from."""
         return any((self.checkpoints / name).exists() for name in ("last.pth", "last.previous.pth"))
 
     def loadable(self) -> list[str]:
-        """Names of the checkpoints to resume from that are whole."""
+        """Names of the checkpoints to resume from that are intact."""
         whole = []
         for name in ("last.pth", "last.previous.pth"):
             path = self.checkpoints / name
@@ -94,27 +95,30 @@ class Run:
         return hashes | {"history.csv": hashlib.sha256(history).hexdigest()}
 
 
-def wait_for_line(process: "subprocess.Popen[str]", sign: str) -> None:
-    """Read stderr up to the line that holds `sign`."""
+def wait_for_line(process: "subprocess.Popen[str]", sign: str, seconds: float = 240.0) -> None:
+    """Read stderr up to the line that contains `sign`; kill the process if it does not come in time."""
     assert process.stderr is not None
     seen = []
-    for line in process.stderr:
-        seen.append(line)
-        if sign in line:
-            return
-    raise AssertionError(f"it ended without {sign!r}:\n{''.join(seen)}")
+    late = threading.Timer(seconds, process.kill)
+    late.start()
+    try:
+        for line in process.stderr:
+            seen.append(line)
+            if sign in line:
+                return
+    finally:
+        late.cancel()
+    raise AssertionError(f"it ended, or {seconds:.0f} s passed, without {sign!r}:\n{''.join(seen)}")
 
 
 def kill(process: "subprocess.Popen[str]") -> None:
-    """SIGKILL to the process itself; its workers find out for themselves."""
+    """Send SIGKILL to the process itself, and not to its workers."""
     os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert process.stderr is not None
-    process.stderr.close()
+    process.wait(timeout=60)
 
 
 def kill_in_a_write(run: Run, process: "subprocess.Popen[str]", seconds: float = 120.0) -> bool:
-    """SIGKILL as soon as a checkpoint is half written; returns whether it was caught so."""
+    """Send SIGKILL as soon as a checkpoint is half written; returns whether it was caught in time."""
     until = time.monotonic() + seconds
     while time.monotonic() < until and process.poll() is None:
         if run.unfinished():
