@@ -14,7 +14,6 @@ from pathlib import Path
 
 import torch
 
-from skinlesion_cli.models.archive import require_intact
 from tests.support.processes import started
 
 # A backbone with drop-out (0.2): it loses its place where a generator's state is lost.
