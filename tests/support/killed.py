@@ -14,6 +14,7 @@ from pathlib import Path
 
 import torch
 
+from skinlesion_cli.models.weight_files import fault_of_weights
 from tests.support.processes import started
 
 # A backbone with drop-out (0.2): it loses its place where a generator's state is lost.
