@@ -1,4 +1,4 @@
-"""The docs say what the code does. `python tests/test_docs.py` writes the settings' table anew."""
+"""The docs agree with the code. `python tests/test_docs.py` regenerates the table of settings."""
 
 import re
 from pathlib import Path
@@ -33,6 +33,16 @@ def test_links_and_pictures_exist(page: Path) -> None:
         assert target.startswith("https://") or (page.parent / target).exists(), target
 
 
+def commands_in(text: str) -> list[tuple[str, str]]:
+    """The commands in a page's code: each one's name and the arguments after it."""
+    code = re.findall(r"^```\w*\n(.*?)^```|`([^`\n]+)`", text, re.DOTALL | re.MULTILINE)
+    lines = "\n".join(block or inline for block, inline in code).replace("\\\n", " ").splitlines()
+    found = [
+        re.search(r"(?:(?:^|[\s/(!])skinlesion|-m skinlesion_cli) ([a-z]+)([^|#]*)", line) for line in lines
+    ]
+    return [(one[1], one[2]) for one in found if one]
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_on_a_page_exists_with_its_options(page: Path) -> None:
     from typer.main import get_command
@@ -40,18 +50,22 @@ def test_every_command_on_a_page_exists_with_its_options(page: Path) -> None:
     from skinlesion_cli.cli.app import app
 
     commands = get_command(app).commands  # type: ignore[attr-defined]
-    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
-    for command, rest in re.findall(r"(?:^|\s|/)skinlesion ([a-z]+)([^\n|`]*)", text):
-        if command not in commands:
-            continue
+    for command, rest in commands_in(page.read_text(encoding="utf-8")):
         found = commands[command]
         if subcommands := getattr(found, "commands", None):
             name, _, rest = rest.strip().partition(" ")
-            found = subcommands[name]
+            found = subcommands.get(name, found)
         known = {flag for one in found.params for flag in (*one.opts, *one.secondary_opts)}
         known |= {"--help", "-h"}
         for flag in re.findall(r"(?<![\w-])(--?[a-z][a-z0-9-]*)", rest):
             assert flag in known, f"{command} {flag}"
+
+
+def test_the_pages_have_commands_and_links() -> None:
+    text = "\n".join(page.read_text(encoding="utf-8") for page in PAGES)
+    named = {command for command, _ in commands_in(text)}
+    assert {"train", "evaluate", "predict", "gradcam", "weights", "data", "export", "report"} <= named
+    assert text.count("](") > 30
 
 
 if __name__ == "__main__":
