@@ -41,8 +41,8 @@ def predict_and_evaluate(
         split: its classes are the model's.
         on_event: receives progress events.
         malignant: the malignant classes; None takes the usual ones (see `malignant_classes`).
-        target_accuracy: the accuracy for which a confidence threshold is sought on the data set's `val`.
-        flips: whether the answers are means over flipped views.
+        target_accuracy: the accuracy for which a confidence threshold is chosen on the data set's `val`.
+        flips: whether the predictions are means over flipped views.
         kept: cached views of the split, and where to cache those of this pass.
 
     Returns:
@@ -68,6 +68,8 @@ def predict_and_evaluate(
             batch_size=predictor.batch_size,
             workers=predictor.workers,
             on_event=on_event,
+            temperature=predictor.temperature,
+            flips=flips,
             kept=kept if images is split else None,
         )
 

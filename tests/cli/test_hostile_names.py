@@ -126,7 +126,7 @@ def test_a_pipe_among_photographs_does_not_hang(
     ]
     os.mkfifo(tmp_path / "c.pth")
     assert (
-        "it is no regular file"
+        "it is not a regular file"
         in cli_run("predict", "in", "--checkpoint", "c.pth", code=2, seconds=60).stderr
     )
 

@@ -111,4 +111,4 @@ def test_each_file_is_opened_once(data: Path) -> None:
 def test_a_file_that_is_gone_or_is_no_file_is_named(tmp_path: Path) -> None:
     assert str(examine(tmp_path / "gone.jpg", img_size=64)).endswith("gone.jpg: no such file")
     os.mkfifo(tmp_path / "pipe.jpg")
-    assert str(examine(tmp_path / "pipe.jpg", img_size=64)).endswith("pipe.jpg: it is no regular file")
+    assert str(examine(tmp_path / "pipe.jpg", img_size=64)).endswith("pipe.jpg: it is not a regular file")
