@@ -6,7 +6,7 @@ from types import ModuleType
 from typing import Any
 
 from skinlesion_cli.common.events import OnEvent, ignore
-from skinlesion_cli.common.settings import FIELDS, Settings, resolve
+from skinlesion_cli.common.settings import Settings, resolve
 from skinlesion_cli.training.run import TrainingResult, run_training
 from skinlesion_cli.training.run_folder import RunFolder
 
@@ -44,7 +44,7 @@ def train(
         InterruptedRunError: a signal stopped the run.
         SkinLesionError: the weights cannot be fetched, or a file cannot be written.
     """
-    base = {} if settings is None else {name: getattr(settings, name) for name in FIELDS}
+    base = {} if settings is None else dict(settings)
     return run_training(
         resolve(base | settings_by_name, environ={}, dotenv=Path(os.devnull)),
         RunFolder(Path(out)),

@@ -4,15 +4,17 @@ In threads, with Pillow and numpy only: Pillow releases the interpreter lock whi
 processes, which are slow to start, are not needed.
 """
 
+import itertools
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from skinlesion_cli.common.errors import UnreadableImageError
@@ -20,8 +22,6 @@ from skinlesion_cli.data.images import centre_crop, read_image
 
 BATCHES_AHEAD = 2
 """Number of prefetched batches: enough to keep the model busy, few enough to bound memory."""
-
-_File = tuple[int, Path]
 
 
 @dataclass(frozen=True)
@@ -42,28 +42,11 @@ class ViewedBatch:
 class KeptViews(Protocol):
     """Cached views, by the index of their file."""
 
-    def get(self, index: int) -> NDArray[np.uint8] | None:
-        """A view (3, side, side), or None if it is not cached yet."""
+    def get(self, index: int) -> ArrayLike | None:
+        """A view (3, side, side), uint8, or None if it is not cached yet."""
 
     def put(self, index: int, view: NDArray[np.uint8]) -> None:
         """Cache a view (3, side, side)."""
-
-
-@dataclass(frozen=True)
-class PartOfKept:
-    """The cached views of some of the files, by their place among these."""
-
-    whole: KeptViews
-    indices: Sequence[int]
-    """Of these files, among all."""
-
-    def get(self, index: int) -> NDArray[np.uint8] | None:
-        """As in `KeptViews`."""
-        return self.whole.get(self.indices[index])
-
-    def put(self, index: int, view: NDArray[np.uint8]) -> None:
-        """As in `KeptViews`."""
-        self.whole.put(self.indices[index], view)
 
 
 def view(image: Image.Image, img_size: int) -> NDArray[np.uint8]:
@@ -78,63 +61,40 @@ def viewed_batches(
     batch_size: int,
     workers: int,
     kept: KeptViews | None = None,
+    indices: Sequence[int] | None = None,
 ) -> Iterator[ViewedBatch]:
     """Yield the views of the files in their order; memory does not grow with their number.
 
     Args:
-        paths: the files.
-        img_size: side of a view, in pixels.
-        batch_size: files per batch; the last one may be smaller.
         workers: threads that read; without any, and for a single file, the calling thread reads.
-        kept: cache of the views of these files.
+        kept: cache of the views of these files, or of more.
+        indices: of these files in `kept`; None for 0, 1, …
     """
-    starts = range(0, len(paths), batch_size)
-    files = list(enumerate(paths))
-    if workers < 1 or len(paths) < 2:
-        for start in starts:
-            some = files[start : start + batch_size]
-            images = _rows(len(some), img_size)
-            faults = [_fill(row, file, kept) for row, file in zip(images, some, strict=True)]
-            yield ViewedBatch(images, tuple(faults))
-        return
-    pool = ThreadPoolExecutor(min(workers, len(paths)), thread_name_prefix="views")
+    places = range(len(paths)) if indices is None else indices
+    pool = ThreadPoolExecutor(min(workers, len(paths))) if workers > 0 and len(paths) > 1 else None
+    # The pool begins to read at once; `map` reads when its results are asked for.
+    read = map if pool is None else pool.map
+
+    def begun(start: int) -> tuple[NDArray[np.uint8], Iterator[str]]:
+        some = slice(start, start + batch_size)
+        images = np.zeros((len(paths[some]), 3, img_size, img_size), np.uint8)
+        return images, read(partial(_fill, kept), images, places[some], paths[some])
+
+    batches = map(begun, range(0, len(paths), batch_size))
     try:
-        ahead: deque[_Reading] = deque()
-        for start in starts:
-            ahead.append(_Reading(pool, files[start : start + batch_size], img_size, kept))
-            if len(ahead) > BATCHES_AHEAD:
-                yield ahead.popleft().finished()
+        ahead = deque(itertools.islice(batches, BATCHES_AHEAD))
         while ahead:
-            yield ahead.popleft().finished()
+            ahead.extend(itertools.islice(batches, 1))
+            images, faults = ahead.popleft()
+            yield ViewedBatch(images, tuple(faults))
     finally:
-        # If the caller stops early, or on Ctrl-C, do not wait for the prefetched batches.
-        pool.shutdown(cancel_futures=True)
+        # If the caller stops early, or on Ctrl-C, do not read the batches ahead.
+        if pool is not None:
+            pool.shutdown(cancel_futures=True)
 
 
-class _Reading:
-    """A batch that is being read, each file into its own row."""
-
-    def __init__(
-        self, pool: ThreadPoolExecutor, files: Sequence[_File], img_size: int, kept: KeptViews | None
-    ):
-        self._images = _rows(len(files), img_size)
-        self._faults: list[Future[str]] = [
-            pool.submit(_fill, row, file, kept) for row, file in zip(self._images, files, strict=True)
-        ]
-
-    def finished(self) -> ViewedBatch:
-        """Wait for all files of the batch."""
-        faults = tuple(fault.result() for fault in self._faults)
-        return ViewedBatch(self._images, faults)
-
-
-def _rows(count: int, img_size: int) -> NDArray[np.uint8]:
-    return np.zeros((count, 3, img_size, img_size), np.uint8)
-
-
-def _fill(row: NDArray[np.uint8], file: _File, kept: KeptViews | None) -> str:
+def _fill(kept: KeptViews | None, row: NDArray[np.uint8], index: int, path: Path) -> str:
     """Write a file's view into `row` (3, side, side); returns why it cannot be read, or an empty text."""
-    index, path = file
     cached = kept.get(index) if kept is not None else None
     try:
         row[:] = view(read_image(path), row.shape[-1]) if cached is None else cached

@@ -4,10 +4,10 @@ Each file is opened once. No torch here: an unreadable image is reported before 
 """
 
 import dataclasses
-import os
-from collections.abc import Mapping
+import itertools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 from skinlesion_cli.common.errors import InputError, UnreadableImageError, first_few
@@ -29,9 +29,6 @@ class ImageFacts:
 
     size: tuple[int, int]
     """Width and height of the upright picture, as `ShrunkPictures` decodes it."""
-    bytes: int
-    modified_ns: int
-    """Time of the last modification, in nanoseconds since the epoch."""
     sha256: str
     """See `hash_of`."""
 
@@ -46,6 +43,15 @@ class Screening:
     unreadable: list[str]
     """One message for each file that was left out."""
 
+    @cached_property
+    def contents(self) -> Contents:
+        """The hashes of all files of the splits; empty without facts."""
+        return {
+            name: {name_of(file): self.facts[split.root / file].sha256 for file in split.files}
+            for name, split in self.splits.items()
+            if self.facts
+        }
+
 
 def shorter_side(img_size: int) -> int:
     """Length of the shorter side that large training pictures are shrunk to, in pixels."""
@@ -56,7 +62,6 @@ def examine(path: Path, *, img_size: int, decode: bool = False) -> ImageFacts | 
     """Open an image file once.
 
     Args:
-        path: the file.
         img_size: side of the model's input, in pixels.
         decode: whether to decode all pixels; the header alone does not show that a file is truncated.
 
@@ -71,8 +76,7 @@ def examine(path: Path, *, img_size: int, decode: bool = False) -> ImageFacts | 
             if decode:
                 read_image(path, file=file)
             size = upright_size(path, shorter=shorter_side(img_size), file=file)
-            status = os.fstat(file.fileno())
-            return ImageFacts(size, status.st_size, status.st_mtime_ns, hash_of(file))
+            return ImageFacts(size, hash_of(file))
     except UnreadableImageError as error:
         return str(error)
     except OSError as error:
@@ -83,10 +87,9 @@ def screen(splits: Mapping[str, Split], *, img_size: int, skip: bool, workers: i
     """Open every image of the splits.
 
     Args:
-        splits: by name.
         img_size: side of the model's input, in pixels.
         skip: decode every image and leave out the unreadable ones; otherwise only read the headers, and fail.
-        workers: processes that decode.
+        workers: processes that decode; used only with `skip`.
 
     Raises:
         UnreadableImageError: some images cannot be read, and `skip` is false.
@@ -118,27 +121,10 @@ def screen(splits: Mapping[str, Split], *, img_size: int, skip: bool, workers: i
     return Screening(kept, facts, faults)
 
 
-def split_of(split: Split, keep: list[bool]) -> Split:
-    """The split with only some of its files.
-
-    Args:
-        split: the whole split.
-        keep: for each file, whether to keep it.
-    """
-    pairs = [
-        pair for pair, kept in zip(zip(split.files, split.labels, strict=True), keep, strict=True) if kept
-    ]
-    return dataclasses.replace(
-        split, files=tuple(file for file, _ in pairs), labels=tuple(label for _, label in pairs)
-    )
-
-
-def contents_of(splits: Mapping[str, Split], facts: Mapping[Path, ImageFacts]) -> Contents:
-    """The hashes of all files of the splits, by name."""
-    return {
-        name: {name_of(file): facts[split.root / file].sha256 for file in split.files}
-        for name, split in splits.items()
-    }
+def split_of(split: Split, keep: Sequence[bool]) -> Split:
+    """The split with only the files for which `keep` is true."""
+    files, labels = itertools.compress(split.files, keep), itertools.compress(split.labels, keep)
+    return dataclasses.replace(split, files=tuple(files), labels=tuple(labels))
 
 
 def write_unreadable(path: Path, faults: list[str]) -> None:

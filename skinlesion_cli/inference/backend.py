@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from skinlesion_cli.common.errors import SkinLesionError, UnreadableImageError
 from skinlesion_cli.common.events import ImagesDone, OnEvent, ignore
 from skinlesion_cli.common.world import ALONE, World
-from skinlesion_cli.data.eval_views import KeptViews, PartOfKept, viewed_batches
+from skinlesion_cli.data.eval_views import KeptViews, viewed_batches
 from skinlesion_cli.data.splits import Split
 from skinlesion_cli.inference.tta import FLIPS, flipped
 from skinlesion_cli.metrics.arrays import Floats
@@ -60,6 +60,7 @@ def outcomes_of(
     task: str = "",
     on_event: OnEvent = ignore,
     kept: KeptViews | None = None,
+    indices: Sequence[int] | None = None,
     flips: bool = False,
 ) -> Iterator[Outcome]:
     """Yield the outcome of each image, in order; memory does not grow with their number.
@@ -69,7 +70,12 @@ def outcomes_of(
     """
     done = 0
     for batch in viewed_batches(
-        paths, img_size=backend.img_size, batch_size=batch_size, workers=workers, kept=kept
+        paths,
+        img_size=backend.img_size,
+        batch_size=batch_size,
+        workers=workers,
+        kept=kept,
+        indices=indices,
     ):
         outputs = [backend.outputs(images) for images in flipped(batch.images, flips)]
         logits, distances = np.stack([one.logits for one in outputs], axis=1), outputs[0].distances
@@ -133,7 +139,8 @@ def predict_split(
                 workers=workers,
                 task=f"scoring {split.name}",
                 on_event=on_event,
-                kept=None if kept is None else PartOfKept(kept, mine),
+                kept=kept,
+                indices=mine,
                 flips=flips,
             )
         )

@@ -11,8 +11,7 @@ import torch
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.settings import Settings, spec
 from skinlesion_cli.common.world import World
-from skinlesion_cli.data.file_hashes import Contents
-from skinlesion_cli.data.screening import split_of
+from skinlesion_cli.data.screening import Screening, split_of
 from skinlesion_cli.data.splits import Split
 from skinlesion_cli.models.checkpoint import plain_settings
 from skinlesion_cli.training.resume import LastState, read_last
@@ -22,29 +21,23 @@ from skinlesion_cli.training.run_folder import RunFolder
 def agreed_splits(splits: Mapping[str, Split], world: World) -> dict[str, Split]:
     """The splits with the files that the leader has kept, in every process."""
     kept = {name: [str(file) for file in split.files] for name, split in splits.items()}
-    of_leader = {
-        name: set(files) for name, files in json.loads(world.from_leader(json.dumps(kept).encode())).items()
-    }
+    stored = json.loads(world.from_leader(json.dumps(kept).encode()))
+    of_leader = {name: set(stored.get(name, ())) for name in splits}
     return {
-        name: split_of(split, [str(file) in of_leader.get(name, ()) for file in split.files])
+        name: split_of(split, [file in of_leader[name] for file in kept[name]])
         for name, split in splits.items()
     }
 
 
-def require_same(world: World, settings: Settings, contents: Contents, splits: Mapping[str, Split]) -> None:
-    """Check that all processes are about to do the same.
-
-    Args:
-        world: the processes.
-        settings: of this process.
-        contents: of its splits; empty if another process of its machine has them.
-        splits: of this process.
+def require_same(world: World, settings: Settings, screening: Screening) -> None:
+    """Check that all processes are about to do the same; the images' content only where it has facts.
 
     Raises:
         InputError: a process has different settings or images.
     """
     own = {name: value for name, value in plain_settings(settings).items() if not spec(name).per_machine}
-    names = [[split.classes, [str(file) for file in split.files]] for split in splits.values()]
+    names = [[split.classes, [str(file) for file in split.files]] for split in screening.splits.values()]
+    contents = screening.contents
     digests = world.gather([_digest(own), _digest(names), _digest(contents) if contents else None])
     with world.together():
         for rank, (of_settings, of_names, of_contents) in enumerate(digests if world.leads else []):
@@ -67,9 +60,8 @@ def read_last_together(world: World, folder: RunFolder) -> LastState:
     with world.together():
         if world.leads:
             torch.save(read_last(folder), file)
-    content, remark = torch.load(
-        io.BytesIO(world.from_leader(file.getvalue())), map_location="cpu", weights_only=True
-    )
+    received = io.BytesIO(world.from_leader(file.getvalue()))
+    content, remark = torch.load(received, map_location="cpu", weights_only=True)
     return content, remark
 
 

@@ -10,7 +10,6 @@ import time
 import uuid
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -43,9 +42,7 @@ class Group(World):
         # A second group, on the CPU and with a long timeout, for everything outside the training steps.
         self._patient: Any = dist.new_group(backend="gloo", timeout=WAIT_TIMEOUT)
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         if error is None:
             dist.barrier(self._patient)
             dist.destroy_process_group()
@@ -63,13 +60,10 @@ class Group(World):
             yield
         except SkinLesionError as error:
             fault = error
-        faults = self.gather(None if fault is None else [str(fault), fault.exit_code])
-        first = next((rank for rank, one in enumerate(faults) if one is not None), None)
-        if first is None:
-            return
-        if fault is not None and first == self.rank:
-            raise fault
-        raise self._after_goodbye(*faults[first])
+        faults = self.gather(fault and [self.rank, str(fault), fault.exit_code])
+        if first := next(filter(None, faults), None):
+            rank, message, exit_code = first
+            raise fault if fault and rank == self.rank else self._after_goodbye(message, exit_code)
 
     def _after_goodbye(self, message: str, exit_code: int) -> PeerError:
         """Wait for the end of the process that reports the error: torchrun then ends all the others."""
@@ -91,19 +85,16 @@ class Group(World):
 
     def gather(self, value: Any) -> list[Any]:  # noqa: D102 - as in World
         # JSON instead of torch's pickled objects: nothing that comes over a network is unpickled.
-        text = np.frombuffer(json.dumps(value).encode(), np.uint8)
+        text = json.dumps(value).encode()
         (length,) = self.largest(len(text))
-        padded = torch.full((length,), ord(" "), dtype=torch.uint8)
-        padded[: len(text)] = torch.from_numpy(text.copy())
+        padded = torch.frombuffer(bytearray(text.ljust(length)), dtype=torch.uint8)
         texts = [torch.empty_like(padded) for _ in range(self.size)]
         dist.all_gather(texts, padded, group=self._patient)
         return [json.loads(one.numpy().tobytes()) for one in texts]
 
     def from_leader(self, content: bytes) -> bytes:  # noqa: D102 - as in World
         (length,) = self.largest(len(content) if self.leads else 0)
-        values = torch.zeros(length, dtype=torch.uint8)
-        if self.leads:
-            values = torch.frombuffer(bytearray(content), dtype=torch.uint8)
+        values = torch.frombuffer(bytearray(content if self.leads else length), dtype=torch.uint8)
         dist.broadcast(values, 0, group=self._patient)
         return values.numpy().tobytes()
 
@@ -150,11 +141,7 @@ class Group(World):
 
 
 def join(launch: Launch, device: str) -> Group:
-    """Join the process group; blocks until all processes are there.
-
-    Args:
-        launch: how this process was started; of more than one.
-        device: auto, cpu or cuda; each process takes the GPU of its local rank.
+    """Join the process group; blocks until all processes are there. Each takes the GPU of its local rank.
 
     Raises:
         SkinLesionError: a process has no device of its own, or the others do not join.
@@ -220,7 +207,7 @@ def _device(launch: Launch, device: str) -> torch.device:
 def _lost_connection(error: RuntimeError) -> str:
     """How an error says that a peer has ended; an empty text for any other error."""
     # gloo raises plain RuntimeErrors, which only their message tells apart.
-    found = re.search(r"connection (closed|reset|refused)|broken pipe|timed out", str(error), re.IGNORECASE)
+    found = re.search(r"connection (closed|reset|refused)|broken pipe|timed out", str(error).lower())
     if found is not None:
-        return found[0].lower()
+        return found[0]
     return "NCCL lost the connection" if isinstance(error, dist.DistBackendError) else ""

@@ -18,14 +18,7 @@ GIT_SECONDS = 5.0
 
 
 def environment(*, device: str, command: Sequence[str], seed: int, contents: Contents) -> dict[str, Any]:
-    """Describe a run that starts now, in the current folder.
-
-    Args:
-        device: device and precision.
-        command: the command line.
-        seed: of every random draw.
-        contents: hashes of the files of all splits.
-    """
+    """Describe a run that starts now, in the current folder, on a `device` described with its precision."""
     return {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": list(command),
@@ -40,7 +33,7 @@ def environment(*, device: str, command: Sequence[str], seed: int, contents: Con
 
 def record(path: Path, entry: Mapping[str, Any], *, resumed: bool) -> None:
     """Write the entry of a new run, or append that of a resumed run to the list `resumed` of the file."""
-    document: dict[str, Any] = {}
+    document: dict[str, Any] = {**entry, "resumed": []}
     if resumed:
         try:
             document = dict(json.loads(path.read_text(encoding="utf-8")))
@@ -48,23 +41,15 @@ def record(path: Path, entry: Mapping[str, Any], *, resumed: bool) -> None:
             document = {}
         earlier = document.get("resumed")
         document["resumed"] = [*(earlier if isinstance(earlier, list) else []), dict(entry)]
-    else:
-        document = {**entry, "resumed": []}
     write_text(path, json.dumps(document, indent=2) + "\n")
 
 
 def git_commit(folder: Path) -> str | None:
     """The commit that is checked out in the git repository around `folder`; None outside of one."""
     try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), "rev-parse", "--verify", "HEAD"],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="ascii",
-            errors="replace",
-            timeout=GIT_SECONDS,
-            check=False,
-        )
+        command = ["git", "-C", str(folder), "rev-parse", "--verify", "HEAD"]
+        nothing = subprocess.DEVNULL
+        found = subprocess.check_output(command, stdin=nothing, stderr=nothing, timeout=GIT_SECONDS)
     except (OSError, subprocess.SubprocessError):
         return None
-    return done.stdout.strip() or None if done.returncode == 0 else None
+    return found.decode("ascii", "replace").strip() or None

@@ -7,9 +7,8 @@ from contextlib import contextmanager
 from skinlesion_cli.common.errors import SkinLesionError, TrainingError
 from skinlesion_cli.common.settings import Settings
 
-_FROM_WORKER = "in DataLoader worker process"
-_NO_MEMORY = ("out of memory", "can't allocate memory", "Cannot allocate memory", "not enough memory")
-_NO_SHARED_MEMORY = ("Bus error", "shared memory", "No space left on device", "Too many open files")
+_NO_MEMORY = re.compile("out of memory|can't allocate memory|Cannot allocate memory|not enough memory")
+_NO_SHARED_MEMORY = re.compile("Bus error|shared memory|No space left on device|Too many open files")
 
 
 @contextmanager
@@ -23,21 +22,22 @@ def named_faults(settings: Settings) -> Iterator[None]:
     try:
         yield
     except SkinLesionError as error:
-        if _FROM_WORKER in str(error):
-            raise type(error)(_own_words(error)) from None
+        if "in DataLoader worker process" in str(error):
+            # Its own message, without the worker's traceback.
+            name = f"{type(error).__module__}.{type(error).__qualname__}: "
+            raise type(error)(_last_line(str(error)).removeprefix(name)) from None
         raise
     except (RuntimeError, MemoryError, OSError) as error:
-        text = explained(error, settings)
-        if text is None:
+        if (text := _explained(error, settings)) is None:
             raise
         raise TrainingError(text) from error
 
 
-def explained(error: Exception, settings: Settings) -> str | None:
+def _explained(error: Exception, settings: Settings) -> str | None:
     """What an error of torch means and what to do, in one line; None for an unknown error."""
     text = _messages(error)
     # The message says that a worker is dead, or repeats the error that the worker raised.
-    if "DataLoader worker" in text and _has(text, _NO_SHARED_MEMORY):
+    if "DataLoader worker" in text and _NO_SHARED_MEMORY.search(text):
         return (
             "a process that reads images ran out of shared memory or of open files: use --num-workers 0 or "
             f"--cache off, then continue with --resume (torch says: {_last_line(text)})"
@@ -47,7 +47,7 @@ def explained(error: Exception, settings: Settings) -> str | None:
             f"a process that reads images died ({dead[1].rstrip('.')}); if the system is out of memory, use "
             "fewer --num-workers or --cache off; continue with --resume"
         )
-    if isinstance(error, MemoryError) or _has(text, _NO_MEMORY):
+    if isinstance(error, MemoryError) or _NO_MEMORY.search(text):
         return (
             f"out of memory with batches of {settings.batch_size} images of {settings.img_size} pixels: "
             "use a smaller --batch-size (with --accumulate to keep the images per step), or --precision bf16 "
@@ -58,22 +58,9 @@ def explained(error: Exception, settings: Settings) -> str | None:
 
 def _messages(error: BaseException) -> str:
     """The messages of an error and of its causes, latest first."""
-    texts: list[str] = []
-    seen: BaseException | None = error
-    while seen is not None:
-        texts.append(str(seen))
-        seen = seen.__cause__ or seen.__context__
-    return "\n".join(texts)
-
-
-def _own_words(error: SkinLesionError) -> str:
-    """The message of an error that a worker raised, without the worker's traceback."""
-    return _last_line(str(error)).removeprefix(f"{type(error).__module__}.{type(error).__qualname__}: ")
+    cause = error.__cause__ or error.__context__
+    return str(error) + (f"\n{_messages(cause)}" if cause else "")
 
 
 def _last_line(text: str) -> str:
-    return text.strip().splitlines()[-1].strip() if text.strip() else ""
-
-
-def _has(text: str, signs: tuple[str, ...]) -> bool:
-    return any(sign in text for sign in signs)
+    return text.strip().rpartition("\n")[2].strip()

@@ -38,21 +38,12 @@ def finalize(
     val_views: KeptViews | None = None,
     on_event: OnEvent = ignore,
 ) -> Predictor:
-    """Fit the temperature and the out-of-distribution detector, and add both to the checkpoint.
+    """Fit the temperature and the out-of-distribution detector; returns the finished model.
 
     Args:
         path: the best checkpoint of a run; it is replaced atomically.
         model: of its architecture, on the runtime's device; it gets the checkpoint's weights.
         train: the training split, of which at most `IMAGES` images are used.
-        val: the validation split.
-        runtime: device and precision.
-        batch_size: images per forward pass.
-        workers: threads that read images.
-        val_views: cached views of the validation split.
-        on_event: receives progress events.
-
-    Returns:
-        The finished model, ready to predict.
 
     Raises:
         UnreadableImageError: an image cannot be read.
@@ -73,9 +64,8 @@ def finalize(
             if batch.fault:
                 raise UnreadableImageError(f"{batch.fault}; repair or remove it, then continue with --resume")
             pixels = torch.from_numpy(batch.images)
-            seen, logits = (
-                backend.features(pixels) if linear else (torch.empty(len(pixels), 0), backend.logits(pixels))
-            )
+            none = torch.empty(len(pixels), 0)
+            seen, logits = backend.features(pixels) if linear else (none, backend.logits(pixels))
             features.append(seen.cpu().numpy())
             all_logits.append(logits.cpu().double().numpy())
             done += len(pixels)
@@ -93,9 +83,6 @@ def finalize(
     save_checkpoint(path, finished)
     backend.novelty = novelty
     detector = "with" if novelty is not None else "without"
-    on_event(
-        Note(
-            f"temperature {temperature:.3f}, fitted on validation; {detector} an out-of-distribution detector"
-        )
-    )
+    text = f"temperature {temperature:.3f}, fitted on validation; {detector} an out-of-distribution detector"
+    on_event(Note(text))
     return Predictor(finished.description, backend, batch_size=batch_size, workers=workers)

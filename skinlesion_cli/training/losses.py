@@ -15,13 +15,7 @@ class WeightedCrossEntropy:
     """Cross-entropy with class weights (Cui et al., CVPR 2019): Σ w l / Σ w over the images of a batch."""
 
     def __init__(self, counts: Sequence[int], beta: float, device: torch.device):
-        """Compute the class weights.
-
-        Args:
-            counts: training images of each class.
-            beta: of `ens_weights`.
-            device: where the logits are.
-        """
+        """Compute the class weights from the number of training images of each class (see `ens_weights`)."""
         self.class_weights: Floats = np.array(ens_weights(counts, beta))
         """(classes,); their mean is 1."""
         self.weights = torch.tensor(self.class_weights, dtype=torch.float32, device=device)
@@ -36,17 +30,13 @@ class WeightedCrossEntropy:
         return self.weights[targets].sum()
 
     def batch_shares(self, labels: Ints, division: Division) -> list[float]:
-        """The factor of each batch's mean loss that makes its gradient a part of the step's.
+        """The factor of each own batch's mean loss that makes its gradient a part of the step's.
 
         The step's loss is Σ w l / Σ w over all its images, and the gradients of the processes are averaged: a
         batch counts by its share of the step's weight, times the number of processes.
 
         Args:
             labels: (images,), of the whole step.
-            division: of the step into batches.
-
-        Returns:
-            One factor for each batch of this process.
         """
         if division.parts == 1:
             return [1.0]

@@ -36,84 +36,60 @@ class Monitor:
         """Watch a run.
 
         Args:
-            draws: of the epoch.
-            files: what they index, for the error messages.
-            device: where the steps are computed.
+            files: what the draws index, for the error messages.
             scaled: whether a loss scaler is used. It skips a step whose loss is not finite; such a step has
                 changed no weight and is left out of the mean.
-            world: the processes that train together.
         """
         self._draws, self._files, self._world = draws, files, world
         self._device, self._scaled = device, scaled
         self.start()
 
     def start(self, step: int = 0, stored: dict[str, Any] | None = None) -> None:
-        """Start an epoch.
-
-        Args:
-            step: number of the epoch's steps that are done.
-            stored: their sums, as `plain` returned them.
-        """
+        """Start an epoch after a number of steps, whose sums are `stored` as `plain` returned them."""
+        stored = stored or {"sums": [0.0] * 4, "drawn": 0}
         # MPS has no 64-bit floats.
-        precise = torch.float32 if self._device.type == "mps" else torch.float64
-        values = [0.0, 0.0, 0.0, 0.0] if stored is None else stored["sums"]
-        self._loss, self._weight, self._hits, self._skipped = torch.tensor(
-            values, dtype=precise, device=self._device
-        )
-        self.drawn: int = 0 if stored is None else stored["drawn"]
+        dtype = torch.float32 if self._device.type == "mps" else torch.float64
+        self._sums = torch.tensor(stored["sums"], dtype=dtype, device=self._device)
+        """(4,): loss × weight, weight, correct predictions, and the steps skipped in a row."""
+        self.drawn: int = stored["drawn"]
         """Images of all steps."""
         self._sound_step = step
 
     def add(self, seen: torch.Tensor, drawn: int) -> None:
-        """Add a step.
-
-        Args:
-            seen: (3,), its mean loss, the total weight of its images, and the number of correct predictions.
-            drawn: number of its images.
-        """
+        """Add a step of `drawn` images: (3,), its mean loss, total weight and correct predictions."""
         loss, weight, hits = seen.unbind()
-        total = loss * weight
+        total, skipped = loss * weight, self._sums[3]
         if self._scaled:
             finite = torch.isfinite(total)
             total, weight = torch.where(finite, total, 0), torch.where(finite, weight, 0)
-            self._skipped = torch.where(finite, 0, self._skipped + 1)
-        self._loss = self._loss + total
-        self._weight = self._weight + weight
-        self._hits = self._hits + hits
+            skipped = torch.where(finite, 0, skipped + 1)
+        sums = self._sums[:3] + torch.stack([total, weight, hits])
+        self._sums = torch.cat([sums, skipped[None]])
         self.drawn += drawn
 
     @property
     def loss(self) -> float:
         """Mean weighted loss of the steps."""
-        return float(self._loss / self._weight)
+        return float(self._sums[0] / self._sums[1])
 
     @property
     def accuracy(self) -> float:
         """Share of the drawn images that were predicted correctly during training."""
-        return float(self._hits / self.drawn)
+        return float(self._sums[2] / self.drawn)
 
     def plain(self) -> dict[str, Any]:
         """The sums as plain data, exactly."""
-        sums = [float(value) for value in (self._loss, self._weight, self._hits, self._skipped)]
-        return {"sums": sums, "drawn": self.drawn}
+        return {"sums": self._sums.tolist(), "drawn": self.drawn}
 
     def require_finite_loss(self, step: int) -> None:
-        """Check the loss after a step.
-
-        Raises:
-            TrainingError: it is not finite; with a loss scaler, too many steps in a row have overflowed.
-        """
-        sound = float(self._skipped) < SKIPPED_IN_A_ROW if self._scaled else math.isfinite(self.loss)
+        """Raise a TrainingError if it is not finite; with a loss scaler, if too many steps overflowed."""
+        sound = float(self._sums[3]) < SKIPPED_IN_A_ROW if self._scaled else math.isfinite(self.loss)
         if not sound:
             raise self._fault(f"the loss became {self.loss}", step)
         self._sound_step = step
 
     def require_finite_weights(self, model: nn.Module, step: int) -> None:
-        """Check the weights after a step. This waits for the device.
-
-        Raises:
-            TrainingError: a weight is not finite.
-        """
+        """Raise a TrainingError if a weight is not finite. This waits for the device."""
         if not all(bool(torch.isfinite(value).all()) for value in model.state_dict().values()):
             raise self._fault("weights became infinite or undefined", step)
 
@@ -121,10 +97,10 @@ class Monitor:
         # A finite loss means that the weights were finite before its step.
         images = self._draws.images_of_steps(max(0, min(self._sound_step, step - 1)), step)
         files = list(dict.fromkeys(str(self._files[index]) for index in images))
-        error = TrainingError(
+        message = (
             f"{what} in epoch {self._draws.epoch} by step {step}, which used "
             f"{first_few(files, FILES_NAMED)}; the last good checkpoint is kept: "
             "lower --learning-rate, or use --precision fp32"
         )
         # All processes have the same loss and weights.
-        return self._world.common(error)
+        return self._world.common(TrainingError(message))

@@ -8,18 +8,20 @@ from types import ModuleType
 from typing import Any
 
 import torch
+from torch import nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.errors import InputError, one_line
 from skinlesion_cli.common.events import EpochRecord
 from skinlesion_cli.common.settings import FIELDS, Settings, spec
-from skinlesion_cli.data.file_hashes import Contents, differences, read_contents, summary_of
+from skinlesion_cli.data.file_hashes import differences, read_contents, summary_of
+from skinlesion_cli.data.screening import Screening
 from skinlesion_cli.models.checkpoint import FORMAT, plain_settings
-from skinlesion_cli.models.weight_files import read_tensors
+from skinlesion_cli.models.weight_files import plain_state_dict, read_tensors
 from skinlesion_cli.training.run_folder import RunFolder
 
 LastState = tuple[dict[str, Any], str]
-"""What `read_last` returns."""
+"""The content of the checkpoint to resume from; a warning about the choice of the file, or an empty text."""
 
 
 @dataclass
@@ -52,37 +54,23 @@ class Progress:
             self.best_f1 = record.val_weighted_f1
         self.step, self.sums = 0, None
 
-    def change_step_size(self, images: int) -> None:
-        """Continue with another number of images per step; a step that was partly done is repeated."""
-        if self.sums is not None:
-            self.step = self.sums["drawn"] // images
-
     def describe(self) -> str:
         """`epoch 3`, or `step 12 of epoch 4`."""
         return f"step {self.step} of epoch {self.epoch}" if self.step else f"epoch {len(self.history)}"
 
-    def plain(self) -> dict[str, Any]:
-        """The same as plain data."""
-        return dataclasses.asdict(self)
-
-
-def progress_of(state: Mapping[str, Any]) -> Progress:
-    """Restore a `Progress` from what `Progress.plain` returned; other entries are ignored."""
-    stored = {field.name: state[field.name] for field in dataclasses.fields(Progress)}
-    return Progress(**stored | {"history": [EpochRecord(**record) for record in state["history"]]})
-
 
 @dataclass(frozen=True)
 class Learner:
-    """What changes with every step besides the model."""
+    """What changes with every step."""
 
+    model: nn.Module
     optimizer: torch.optim.Optimizer
     scheduler: LRScheduler
     scaler: torch.amp.GradScaler
     device: torch.device
 
     def state(self) -> dict[str, Any]:
-        """All of it, and this process's random generators, as tensors and plain data."""
+        """All of it but the model, and this process's random generators, as tensors and plain data."""
         module = self._device_module
         return {
             "optimizer": self.optimizer.state_dict(),
@@ -93,8 +81,29 @@ class Learner:
             "device_rng": {} if module is None else {self.device.type: module.get_rng_state()},
         }
 
-    def restore(self, state: Mapping[str, Any]) -> None:
-        """Restore what `state` returned."""
+    def restore(self, content: Mapping[str, Any], step_size: int, path: Path) -> tuple[Progress, str]:
+        """Restore everything from a checkpoint, which `path` names if it does not fit.
+
+        Returns:
+            The progress of the run, and a warning if a step now has another number of images, `step_size`; a
+            step that was partly done is then repeated.
+        """
+        try:
+            self.model.load_state_dict(plain_state_dict(content))
+            state = content["training"]
+            self._restore(state)
+            stored = {field.name: state[field.name] for field in dataclasses.fields(Progress)}
+            history = [EpochRecord(**record) for record in state["history"]]
+            progress, before = Progress(**stored | {"history": history}), state["step_size"]
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise InputError(f"{path} is not a checkpoint to resume from: {one_line(error, 200)}") from None
+        if before == step_size:
+            return progress, ""
+        if progress.sums is not None:
+            progress.step = progress.sums["drawn"] // step_size
+        return progress, f"a step had {before} images and now has {step_size}"
+
+    def _restore(self, state: Mapping[str, Any]) -> None:
         # Without gradients a step changes nothing, but the scheduler notices it. Otherwise it would warn if
         # all steps of the epoch were done before the run was resumed.
         self.optimizer.zero_grad()
@@ -114,14 +123,7 @@ class Learner:
 
 
 def read_last(folder: RunFolder) -> LastState:
-    """Read the checkpoint to resume from: the last one, or the one before if the last is damaged or missing.
-
-    Returns:
-        Its content, and a warning about the choice, or an empty text.
-
-    Raises:
-        InputError: neither can be read.
-    """
+    """Read the last checkpoint, or the one before if it is damaged or missing; InputError if both are."""
     try:
         return _read_resumable(folder.last), ""
     except InputError as error:
@@ -132,10 +134,8 @@ def read_last(folder: RunFolder) -> LastState:
 
 def belongs_to(folder: RunFolder, run_id: str | None) -> bool:
     """Whether the folder's last checkpoint was written by the torchrun run with this name."""
-    if run_id is None or not (folder.last.exists() or folder.previous.exists()):
-        return False
-    content, _ = read_last(folder)
-    return bool(content["training"]["run_id"] == run_id)
+    resumable = run_id is not None and folder.is_resumable
+    return resumable and read_last(folder)[0]["training"]["run_id"] == run_id
 
 
 def _read_resumable(path: Path) -> dict[str, Any]:
@@ -146,16 +146,9 @@ def _read_resumable(path: Path) -> dict[str, Any]:
 
 
 def require_same_run(
-    content: Mapping[str, Any], settings: Settings, counts: dict[str, int], contents: Contents, listed: Path
+    content: Mapping[str, Any], settings: Settings, screening: Screening, folder: RunFolder
 ) -> None:
-    """Compare a checkpoint to resume from with the present settings and images.
-
-    Args:
-        content: of the checkpoint.
-        settings: of the resumed run.
-        counts: training images of each class.
-        contents: the files of the splits; empty to skip their comparison.
-        listed: the run's own files.csv, which says what has changed; it may be missing.
+    """Compare a checkpoint's content with the settings and images; without facts, only with their counts.
 
     Raises:
         InputError: it would be another run; each difference is named.
@@ -170,9 +163,11 @@ def require_same_run(
             f"cannot resume: the checkpoint belongs to another run: {changes}; give the same settings, or "
             "--overwrite"
         )
-    stored, summary = content["training"].get("data"), summary_of(contents)
-    if content["class_counts"] != counts or (stored and summary and stored != summary):
-        changes = differences(read_contents(listed), contents) or "other images"
+    contents, stored = screening.contents, content["training"].get("data")
+    other = stored and contents and stored != summary_of(contents)
+    if other or content["class_counts"] != screening.splits["train"].counts:
+        # The run's own list of its files says what has changed; it may be missing.
+        changes = differences(read_contents(folder.contents), contents) or "other images"
         raise InputError(
             f"cannot resume: {settings.data_root} has changed since the run began ({changes}); restore it, "
             "or start again with --overwrite"

@@ -7,7 +7,7 @@ import contextlib
 import dataclasses
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -20,7 +20,7 @@ from skinlesion_cli.common.signals import INTERRUPTED, Stopped, Stopping
 from skinlesion_cli.common.world import Launch, World, read_launch
 from skinlesion_cli.curation.check_log import last_check
 from skinlesion_cli.data.file_hashes import write_contents
-from skinlesion_cli.data.screening import Screening, contents_of, screen, write_unreadable
+from skinlesion_cli.data.screening import Screening, screen, write_unreadable
 from skinlesion_cli.data.splits import Split, read_splits
 from skinlesion_cli.data.workers import worker_count
 from skinlesion_cli.training.faults import named_faults
@@ -77,8 +77,6 @@ def run_training(
     """Train a model, select its best epoch on validation, and score that on all splits.
 
     Args:
-        settings: of the run.
-        folder: where its files go.
         resume: continue from the folder's last checkpoint.
         overwrite: replace an earlier run in the folder.
         on_event: receives progress events; of several processes, only the first sends them.
@@ -104,34 +102,24 @@ def run_training(
         from skinlesion_cli.training.agreement import agreed_splits, read_last_together, require_same
         from skinlesion_cli.training.trainer import Trainer
 
-        splits, facts = agreed_splits(screening.splits, world), screening.facts
-        contents = contents_of(splits, facts) if facts else {}
-        require_same(world, settings, contents, splits)
+        screening = dataclasses.replace(screening, splits=agreed_splits(screening.splits, world))
+        require_same(world, settings, screening)
         (resumes,) = world.largest(int(resume))
         with named_faults(settings):
             last = read_last_together(world, folder) if resumes else None
             with world.together(), world.machine_first():
                 trainer = Trainer(
-                    settings,
-                    splits["train"],
-                    splits["val"],
-                    folder,
-                    last=last,
-                    contents=contents,
-                    facts=facts,
-                    stopping=stopping,
-                    world=world,
-                    on_event=tell,
+                    settings, screening, folder, last=last, stopping=stopping, world=world, on_event=tell
                 )
             if world.leads:
-                _write_start(trainer, screening.unreadable, resumed=resume)
+                _write_start(trainer, resumed=resume)
                 result_files().write_class_weights(folder.results, trainer.train_split.counts, settings)
                 tell(Note(last_check(settings.data_root)))
             history = trainer.run()
             documents: dict[str, dict[str, Any]] = {}
             with world.together():
                 if world.leads:
-                    documents = _score(trainer, splits, result_files())
+                    documents = _score(trainer, result_files())
     best = max(one.epoch for one in history if one.best)
     return TrainingResult(
         folder.root, folder.best, tuple(history), best, documents, tuple(screening.unreadable)
@@ -159,8 +147,8 @@ def _stoppable(folder: RunFolder, launch: Launch) -> Iterator[Stopping]:
         try:
             yield stopping
         except KeyboardInterrupt as stop:
-            saved = folder.last.exists() or folder.previous.exists()
-            hint = f"{folder.last} is intact; continue with --resume" if saved else "nothing was saved yet"
+            saved = f"{folder.last} is intact; continue with --resume"
+            hint = saved if folder.is_resumable else "nothing was saved yet"
             code = stop.exit_code if isinstance(stop, Stopped) else INTERRUPTED
             raise (InterruptedRunError if launch.rank == 0 else PeerError)(f"stopped; {hint}", code) from None
 
@@ -183,31 +171,28 @@ def _screen(splits: dict[str, Split], settings: Settings, launch: Launch, tell: 
     for split in splits.values():
         if split.left_out:
             tell(Note(f"{split.root}: {split.left_out} files without an image's suffix are left out"))
-    screening = screen(
-        splits,
-        img_size=settings.img_size,
-        skip=settings.on_bad_image == "skip",
-        workers=worker_count(settings.num_workers),
-    )
+    workers, skip = worker_count(settings.num_workers), settings.on_bad_image == "skip"
+    screening = screen(splits, img_size=settings.img_size, skip=skip, workers=workers)
     if screening.unreadable:
         tell(Warned(f"{len(screening.unreadable)} files cannot be read and are left out"))
     return screening
 
 
-def _write_start(trainer: "Trainer", unreadable: list[str], *, resumed: bool) -> None:
-    """Write what is known of a run before its first step."""
+def _write_start(trainer: "Trainer", *, resumed: bool) -> None:
+    """Write the files that describe a run, before its first step."""
     from skinlesion_cli.training.environment import environment, record
 
     folder, settings, processes = trainer.folder, trainer.settings, trainer.world.size
     folder.write_settings(settings, processes)
-    write_contents(folder.contents, trainer.contents)
-    write_unreadable(folder.unreadable, unreadable)
+    contents = trainer.screening.contents
+    write_contents(folder.contents, contents)
+    write_unreadable(folder.unreadable, trainer.screening.unreadable)
     device = (f"{processes} × " if processes > 1 else "") + trainer.runtime.describe()
-    entry = environment(device=device, command=sys.argv, seed=settings.seed, contents=trainer.contents)
+    entry = environment(device=device, command=sys.argv, seed=settings.seed, contents=contents)
     record(folder.environment, entry, resumed=resumed)
 
 
-def _score(trainer: "Trainer", splits: Mapping[str, Split], files: ModuleType) -> dict[str, dict[str, Any]]:
+def _score(trainer: "Trainer", files: ModuleType) -> dict[str, dict[str, Any]]:
     """Finalize the best epoch and score it on all splits, with the network that was trained."""
     from skinlesion_cli.inference.scoring import predict_and_evaluate
     from skinlesion_cli.training.finalize import finalize
@@ -216,8 +201,8 @@ def _score(trainer: "Trainer", splits: Mapping[str, Split], files: ModuleType) -
     predictor = finalize(
         folder.best,
         trainer.model,
-        splits["train"],
-        splits["val"],
+        trainer.train_split,
+        trainer.val_split,
         runtime=trainer.scoring_runtime,
         batch_size=trainer.settings.batch_size,
         workers=trainer.workers,
@@ -225,7 +210,7 @@ def _score(trainer: "Trainer", splits: Mapping[str, Split], files: ModuleType) -
         on_event=tell,
     )
     documents: dict[str, dict[str, Any]] = {}
-    for name, split in splits.items():
+    for name, split in trainer.screening.splits.items():
         views = trainer.val_views if name == "val" else None
         predictions, scores, documents[name] = predict_and_evaluate(predictor, split, tell, kept=views)
         files.write_split(folder.results, name, predictions, scores)

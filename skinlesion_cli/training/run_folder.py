@@ -36,6 +36,11 @@ class RunFolder:
         return self.best.with_name("last.previous.pth")
 
     @property
+    def is_resumable(self) -> bool:
+        """Whether there is a checkpoint to resume from."""
+        return self.last.exists() or self.previous.exists()
+
+    @property
     def results(self) -> Path:
         """The folder of tables and pictures."""
         return self.root / "results"
@@ -65,7 +70,7 @@ class RunFolder:
         if resume and overwrite:
             raise InputError("--resume and --overwrite exclude each other")
         existing = [path for path in (self.last, self.previous, self.best) if path.exists()]
-        if resume and not {self.last, self.previous} & set(existing):
+        if resume and not self.is_resumable:
             raise InputError(f"there is no {self.last} to resume from")
         if existing and not (resume or overwrite):
             raise InputError(
@@ -74,10 +79,7 @@ class RunFolder:
             )
         ensure_writable_folder(self.best.parent)
         ensure_writable_folder(self.results)
-        self._remove_leftovers()
-
-    def _remove_leftovers(self) -> None:
-        """Remove the unfinished file of a process that was killed while it wrote a checkpoint."""
+        # The unfinished file of a process that was killed while it wrote a checkpoint.
         for path in self.best.parent.iterdir():
             if partial_of(path) in (self.last, self.best):
                 path.unlink(missing_ok=True)

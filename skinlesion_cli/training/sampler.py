@@ -41,15 +41,10 @@ class Division:
         return self.processes * self.accumulate
 
     def own_parts(self, images: int) -> list[slice]:
-        """This process's `accumulate` batches of a step, as even as possible.
-
-        Args:
-            images: of the step; at least `parts`, so that no batch is empty.
-        """
+        """This process's `accumulate` batches of a step of at least `parts` images, as even as possible."""
         bounds = [part * images // self.parts for part in range(self.parts + 1)]
-        return [
-            slice(bounds[part], bounds[part + 1]) for part in range(self.rank, self.parts, self.processes)
-        ]
+        batches = [slice(*pair) for pair in itertools.pairwise(bounds)]
+        return batches[self.rank :: self.processes]
 
     def describe(self, settings: Settings) -> str:
         """Say how many images a step has, and why."""
@@ -83,16 +78,14 @@ class WeightedDraws(Sampler[list[Draw]]):
             labels: of the images; each class from 0 on appears at least once.
             alpha: of `sampling_probabilities`.
             epoch_size_mult: draws per epoch and image.
-            batch_size: images per batch.
-            seed: of the draws.
-            division: of a step into batches.
 
         Raises:
             InputError: an epoch has too few draws to give every batch of a step an image.
         """
         self._labels = np.asarray(labels)
-        self._by_class = [np.flatnonzero(self._labels == label) for label in range(self._labels.max() + 1)]
-        self._probabilities = sampling_probabilities([len(indices) for indices in self._by_class], alpha)
+        self._sizes = np.bincount(self._labels)
+        self._by_class = np.argsort(self._labels, kind="stable")
+        self._probabilities = sampling_probabilities(self._sizes.tolist(), alpha)
         self._seed = seed
         self.epoch_size = max(1, round(epoch_size_mult * len(labels)))
         self.step_size = batch_size * division.parts
@@ -112,24 +105,15 @@ class WeightedDraws(Sampler[list[Draw]]):
         self.start_epoch(0)
 
     def start_epoch(self, epoch: int, first_step: int = 0) -> None:
-        """Draw the images of an epoch.
-
-        Args:
-            epoch: its number.
-            first_step: number of steps to leave out because they were done before the run was resumed.
-        """
+        """Draw the images of an epoch, of which the first steps were done before the run was resumed."""
         self.epoch, self.first_step = epoch, first_step
-        self.indices, self._seeds = self._draw()
-
-    def _draw(self) -> tuple[Ints, Ints]:
-        """Indices of the epoch's images (epoch_size,), and a seed for the augmentation of each."""
-        generator = np.random.default_rng((self._seed, self.epoch))
-        classes = generator.choice(len(self._by_class), size=self.epoch_size, p=self._probabilities)
-        sizes = np.array([len(indices) for indices in self._by_class])
-        inside = (generator.random(self.epoch_size) * sizes[classes]).astype(np.int64)
-        starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-        indices = np.concatenate(self._by_class)[starts[classes] + inside]
-        return indices, generator.integers(2**62, size=self.epoch_size)
+        generator = np.random.default_rng((self._seed, epoch))
+        classes = generator.choice(len(self._sizes), size=self.epoch_size, p=self._probabilities)
+        inside = (generator.random(self.epoch_size) * self._sizes[classes]).astype(np.int64)
+        starts = np.cumsum(self._sizes) - self._sizes
+        self.indices: Ints = self._by_class[starts[classes] + inside]
+        """(epoch_size,), of the epoch's images."""
+        self._seeds = generator.integers(2**62, size=self.epoch_size)
 
     @property
     def steps(self) -> int:
@@ -151,7 +135,7 @@ class WeightedDraws(Sampler[list[Draw]]):
 
     def images_of_steps(self, first: int, stop: int) -> list[int]:
         """Indices of the images drawn in steps `first` (from 0) to `stop` (excluded) of the epoch."""
-        return list(map(int, self.indices[self._bounds[first] : self._bounds[stop]]))
+        return self.indices[self._bounds[first] : self._bounds[stop]].tolist()  # type: ignore[no-any-return]
 
 
 class TrainingImages(Dataset[tuple[torch.Tensor, int, torch.Tensor]]):
@@ -164,9 +148,6 @@ class TrainingImages(Dataset[tuple[torch.Tensor, int, torch.Tensor]]):
         self._pictures = ShrunkPictures(split.paths, img_size, cache)
         self._labels = split.labels
         self._img_size = img_size
-
-    def __len__(self) -> int:
-        return len(self._labels)
 
     def __getitem__(self, key: Draw) -> tuple[torch.Tensor, int, torch.Tensor]:
         index, seed = key

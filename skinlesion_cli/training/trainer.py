@@ -1,24 +1,21 @@
 """Training: the method's loop, from top to bottom."""
 
+import dataclasses
 import time
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import EpochDone, EpochRecord, Note, OnEvent, StepsDone, Warned, ignore
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.common.signals import Stopped, Stopping
 from skinlesion_cli.common.world import ALONE, World
 from skinlesion_cli.data.augment import augment, normalize
-from skinlesion_cli.data.file_hashes import Contents, summary_of
+from skinlesion_cli.data.file_hashes import summary_of
 from skinlesion_cli.data.image_cache import open_cache, open_views
-from skinlesion_cli.data.screening import ImageFacts
-from skinlesion_cli.data.splits import Split
+from skinlesion_cli.data.screening import Screening
 from skinlesion_cli.data.workers import worker_count
 from skinlesion_cli.inference.backend import predict_split
 from skinlesion_cli.inference.torch_backend import TorchBackend
@@ -28,10 +25,9 @@ from skinlesion_cli.models.checkpoint import Checkpoint, plain_settings, plain_s
 from skinlesion_cli.models.device import choose_runtime, seed_everything
 from skinlesion_cli.models.model_info import Preprocessing
 from skinlesion_cli.models.pretrained import load_start_weights
-from skinlesion_cli.models.weight_files import plain_state_dict
 from skinlesion_cli.training.losses import WeightedCrossEntropy
 from skinlesion_cli.training.monitor import Monitor
-from skinlesion_cli.training.resume import LastState, Learner, Progress, progress_of, require_same_run
+from skinlesion_cli.training.resume import LastState, Learner, Progress, require_same_run
 from skinlesion_cli.training.run_folder import RunFolder
 from skinlesion_cli.training.sampler import Division, WeightedDraws, training_loader
 
@@ -47,13 +43,10 @@ class Trainer:
     def __init__(
         self,
         settings: Settings,
-        train: Split,
-        val: Split,
+        screening: Screening,
         folder: RunFolder,
         *,
         last: LastState | None = None,
-        contents: Contents | None = None,
-        facts: Mapping[Path, ImageFacts] | None = None,
         stopping: Stopping | None = None,
         world: World = ALONE,
         on_event: OnEvent = ignore,
@@ -61,23 +54,17 @@ class Trainer:
         """Make the model, the optimiser and the loaders; restore the last checkpoint to resume a run.
 
         Args:
-            settings: of the run.
-            train: the training split.
-            val: the validation split, with the same classes.
+            screening: of the splits `train` and `val`, which have the same classes. Without facts, the images
+                are opened again, and may be others than those of the run that is resumed.
             folder: claimed for this run.
-            last: the state to resume from, as `read_last` returned it; None to start a new run.
-            contents: hashes of all files, so that a run is not resumed on others; None skips that check.
-            facts: of the images, so that they are not opened again; None to open them.
-            stopping: says whether a signal has asked to stop.
-            world: the processes that train together, each with its own `Trainer`.
-            on_event: receives progress events.
+            last: the state to resume from; None to start a new run.
 
         Raises:
             SkinLesionError: the settings, the weights or the checkpoint to resume from do not fit.
         """
-        self.settings, self.train_split, self.val_split = settings, train, val
-        self.folder, self.on_event = folder, on_event
-        self.contents, self.stopping, self.world = contents or {}, stopping or Stopping(), world
+        self.settings, self.screening, self.folder = settings, screening, folder
+        self.train_split, self.val_split = screening.splits["train"], screening.splits["val"]
+        self.stopping, self.world, self.on_event = stopping or Stopping(), world, on_event
         self.runtime = choose_runtime(settings.device, settings.precision, training=True)
         # Validation selects the epoch, so it is computed like the final scores: in fp32 by default.
         self.scoring_runtime = choose_runtime(settings.device, settings.precision, training=False)
@@ -90,7 +77,7 @@ class Trainer:
         self._make_draws()
         if last is not None:
             self._resume(*last)
-        self._make_loaders(facts)
+        self._make_loaders()
 
     def _make_model(self, *, pretrained: bool) -> None:
         settings, device = self.settings, self.runtime.device
@@ -106,22 +93,21 @@ class Trainer:
         self.forward: nn.Module = torch.compile(self.model) if settings.compile else self.model  # type: ignore[assignment]
 
     def _make_optimizer(self) -> None:
-        settings, device = self.settings, self.runtime.device
-        counts = list(self.train_split.counts.values())
-        self.loss = WeightedCrossEntropy(counts, settings.loss_beta, device)
+        settings, device, counts = self.settings, self.runtime.device, self.train_split.counts
+        self.loss = WeightedCrossEntropy(list(counts.values()), settings.loss_beta, device)
         self.parameters = list(self.model.parameters())
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
         )
         self.scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, settings.epochs)
         self.scaler = self.runtime.grad_scaler()
-        self.learner = Learner(self.optimizer, self.scheduler, self.scaler, device)
+        self.learner = Learner(self.model, self.optimizer, self.scheduler, self.scaler, device)
 
     def _make_draws(self) -> None:
-        settings, world = self.settings, self.world
+        settings, world, split = self.settings, self.world, self.train_split
         division = Division(world.size, world.rank, settings.accumulate)
         self.draws = WeightedDraws(
-            self.train_split.labels,
+            split.labels,
             alpha=settings.sampler_alpha,
             epoch_size_mult=settings.epoch_size_mult,
             batch_size=settings.batch_size,
@@ -130,44 +116,27 @@ class Trainer:
         )
         if division.parts > 1:
             self.on_event(Note(division.describe(settings)))
-        self.monitor = Monitor(
-            self.draws,
-            self.train_split.files,
-            self.runtime.device,
-            scaled=self.scaler.is_enabled(),
-            world=world,
-        )
+        scaled = self.scaler.is_enabled()
+        self.monitor = Monitor(self.draws, split.files, self.runtime.device, scaled=scaled, world=world)
 
-    def _make_loaders(self, facts: Mapping[Path, ImageFacts] | None) -> None:
-        settings, launch = self.settings, self.world.launch
-        self.workers = worker_count(settings.num_workers, launch.local_size)
+    def _make_loaders(self) -> None:
+        settings, sharers, side = self.settings, self.world.launch.local_size, self.settings.img_size
+        self.workers = worker_count(settings.num_workers, sharers)
         cache, place = open_cache(
-            settings.cache,
-            self.train_split.paths,
-            settings.img_size,
-            facts=facts,
-            copies=launch.local_size,
+            settings.cache, self.train_split.paths, side, facts=self.screening.facts, copies=sharers
         )
-        self.val_views, val_place = open_views(
-            settings.cache, self.val_split.paths, settings.img_size, facts=facts
-        )
+        self.val_views, val_place = open_views(settings.cache, self.val_split.paths, side)
         self.on_event(Note(f"image cache: {place}; of validation: {val_place}"))
+        pinned = settings.pin_memory and self.runtime.device.type == "cuda"
         self.loader: DataLoader[Any] = training_loader(
-            self.train_split,
-            self.draws,
-            img_size=settings.img_size,
-            workers=self.workers,
-            pin_memory=settings.pin_memory and self.runtime.device.type == "cuda",
-            cache=cache,
+            self.train_split, self.draws, img_size=side, workers=self.workers, pin_memory=pinned, cache=cache
         )
 
     def run(self) -> list[EpochRecord]:
         """Train until the last epoch, or until validation has not improved for `patience` epochs.
 
-        A new run first removes the checkpoints of an earlier one.
-
-        Returns:
-            The record of every epoch, including those before the run was resumed.
+        A new run first removes the checkpoints of an earlier one. Returns the record of every epoch, also of
+        those before the run was resumed.
 
         Raises:
             TrainingError: the loss is no longer finite.
@@ -268,16 +237,15 @@ class Trainer:
     def _close_epoch(self, val: dict[str, float]) -> None:
         """Add the epoch to the history and write the checkpoints."""
         progress = self.progress
-        learning_rate = float(self.scheduler.get_last_lr()[0])
-        self.scheduler.step()
         record = EpochRecord(
             progress.epoch,
             self.monitor.loss,
             self.monitor.accuracy,
             **val,
-            learning_rate=learning_rate,
+            learning_rate=float(self.scheduler.get_last_lr()[0]),
             best=val["val_weighted_f1"] > progress.best_f1,
         )
+        self.scheduler.step()
         checkpoint = self._checkpoint(record.epoch, val)
         progress.close_epoch(record)
         if self.world.leads:
@@ -298,7 +266,7 @@ class Trainer:
         return False
 
     def _save_last(self) -> None:
-        """Write last.pth in the middle of an epoch; its model has no validation metrics."""
+        """Write last.pth in the middle of an epoch, without validation metrics."""
         self.monitor.require_finite_loss(self.progress.step)
         if self.world.leads:
             self.monitor.require_finite_weights(self.model, self.progress.step)
@@ -306,12 +274,9 @@ class Trainer:
             self._write_last(self._checkpoint(self.progress.epoch, {}))
 
     def _write_last(self, checkpoint: Checkpoint) -> None:
-        origin = {
-            "step_size": self.draws.step_size,
-            "run_id": self.world.launch.run_id,
-            "data": summary_of(self.contents),
-        }
-        state = self.learner.state() | self.progress.plain() | origin
+        data = summary_of(self.screening.contents)
+        origin = {"step_size": self.draws.step_size, "run_id": self.world.launch.run_id, "data": data}
+        state = self.learner.state() | dataclasses.asdict(self.progress) | origin
         save_checkpoint(self.folder.last, checkpoint, earlier=self.folder.previous, training=state)
 
     def _checkpoint(self, epoch: int, metrics: dict[str, float]) -> Checkpoint:
@@ -327,19 +292,8 @@ class Trainer:
         )
 
     def _resume(self, content: dict[str, Any], remark: str) -> None:
-        require_same_run(content, self.settings, self.train_split.counts, self.contents, self.folder.contents)
-        state = content["training"]
-        try:
-            self.model.load_state_dict(plain_state_dict(content))
-            self.learner.restore(state)
-            self.progress = progress_of(state)
-            before = state["step_size"]
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
-            raise InputError(f"{self.folder.last} is not a checkpoint to resume from: {reason}") from None
-        if before != self.draws.step_size:
-            self.progress.change_step_size(self.draws.step_size)
-            remark += f"{'; ' if remark else ''}a step had {before} images and now has {self.draws.step_size}"
-        if remark:
-            self.on_event(Warned(remark))
+        require_same_run(content, self.settings, self.screening, self.folder)
+        self.progress, change = self.learner.restore(content, self.draws.step_size, self.folder.last)
+        if remarks := "; ".join(filter(None, [remark, change])):
+            self.on_event(Warned(remarks))
         self.on_event(Note(f"resuming after {self.progress.describe()}"))

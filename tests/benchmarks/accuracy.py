@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.data.images import read_image
+from skinlesion_cli.data.screening import Screening
 from skinlesion_cli.data.splits import Split, read_split
 from skinlesion_cli.inference.predictor import load_predictor
 from skinlesion_cli.inference.scoring import predict_and_evaluate
@@ -49,7 +50,7 @@ def scores(settings: Settings, *, published: bool) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as scratch:
         folder = RunFolder(Path(scratch))
         folder.claim(resume=False, overwrite=False)
-        run = training.Trainer(settings, splits["train"], splits["val"], folder)
+        run = training.Trainer(settings, Screening(splits, {}, []), folder)
         augment = training.augment
         if published:
             images = PublishedImages(splits["train"], settings.img_size)

@@ -16,7 +16,8 @@ from pipelines import draw_images
 from skinlesion_cli.common.events import EpochDone, Event
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.data.eval_views import viewed_batches
-from skinlesion_cli.data.splits import read_split
+from skinlesion_cli.data.screening import Screening
+from skinlesion_cli.data.splits import read_split, read_splits
 from skinlesion_cli.exporting.onnx import export
 from skinlesion_cli.inference.predictor import load_predictor
 from skinlesion_cli.models.checkpoint import load_checkpoint
@@ -69,8 +70,7 @@ def main() -> None:
         )
         folder = RunFolder(root)
         folder.claim(resume=False, overwrite=False)
-        train, val = read_split(data, "train"), read_split(data, "val")
-        Trainer(settings, train, val, folder, on_event=told).run()
+        Trainer(settings, Screening(read_splits(data, ["train", "val"]), {}, []), folder, on_event=told).run()
 
         onnx = Path(scratch, "model.onnx")
         paths = read_split(data, "test").paths

@@ -15,7 +15,6 @@ from skinlesion_cli.curation.synthetic import KINDS, draw_lesion
 from skinlesion_cli.data.augment import crop
 from skinlesion_cli.data.eval_views import viewed_batches
 from skinlesion_cli.data.image_cache import (
-    CachedViews,
     ImageCache,
     ShrunkPictures,
     open_cache,
@@ -138,7 +137,7 @@ def test_another_process_may_map_the_file_itself(paths: list[Path]) -> None:
     cache, _ = open_cache("disk", paths, 64)
     copy: ImageCache = pickle.loads(pickle.dumps(cache))
     assert cache is not None
-    cache.put(3, torch.full((40, 50, 3), 7, dtype=torch.uint8))
+    cache.put(3, torch.full((3, 40, 50), 7, dtype=torch.uint8))
     kept = copy.get(3)
     assert kept is not None
     assert kept.unique().tolist() == [7]
@@ -162,7 +161,7 @@ def test_no_room_is_told(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> 
 def test_evaluation_views_are_kept_and_the_files_not_read_again(
     paths: list[Path], kind: str, workers: int
 ) -> None:
-    def views(kept: CachedViews | None) -> np.ndarray:
+    def views(kept: ImageCache | None) -> np.ndarray:
         batches = viewed_batches(paths, img_size=64, batch_size=3, workers=workers, kept=kept)
         return np.concatenate([batch.images for batch in batches])
 

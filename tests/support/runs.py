@@ -8,7 +8,7 @@ from skinlesion_cli.common.events import Event
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.common.signals import Stopping
 from skinlesion_cli.common.world import ALONE, World
-from skinlesion_cli.data.screening import Screening, contents_of, screen
+from skinlesion_cli.data.screening import Screening, screen
 from skinlesion_cli.data.splits import read_splits
 from skinlesion_cli.training.resume import read_last
 from skinlesion_cli.training.run_folder import RunFolder
@@ -56,15 +56,11 @@ def trainer(
     if world.leads:
         folder.claim(resume=resume, overwrite=not resume)
     events: list[Event] = []
-    screening = screened(data)
     made = kind(
         tiny(data, **changes),
-        screening.splits["train"],
-        screening.splits["val"],
+        screened(data),
         folder,
         last=read_last(folder) if resume else None,
-        contents=contents_of(screening.splits, screening.facts),
-        facts=screening.facts,
         stopping=stopping,
         world=world,
         on_event=events.append,

@@ -12,6 +12,7 @@ from skinlesion_cli.common.errors import SkinLesionError
 from skinlesion_cli.common.events import EpochDone, Event
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.common.world import World, read_launch
+from skinlesion_cli.data.screening import Screening
 from skinlesion_cli.data.splits import read_split
 from skinlesion_cli.inference.backend import predict_split
 from skinlesion_cli.inference.torch_backend import TorchBackend
@@ -82,9 +83,10 @@ def main(data: Path, out: Path) -> None:
         )
         agreed = agreed_splits({"val": some} if world.leads else splits, world)
         found["agreed"] = agreed == {"val": some}
-        require_same(world, Settings(data_root=Path(str(world.rank))), {}, agreed)
+        screening = Screening(agreed, {}, [])
+        require_same(world, Settings(data_root=Path(str(world.rank))), screening)
         try:
-            require_same(world, Settings(batch_size=4 + world.rank), {}, agreed)
+            require_same(world, Settings(batch_size=4 + world.rank), screening)
         except SkinLesionError as error:
             found["refused"] = [type(error).__name__, str(error), error.exit_code]
         (out / f"{world.rank}.json").write_text(json.dumps(found), encoding="utf-8")

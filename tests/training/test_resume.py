@@ -9,7 +9,6 @@ from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import EpochRecord, Event, Note, StepsDone, Warned
 from skinlesion_cli.common.signals import Stopped, Stopping
 from skinlesion_cli.data.file_hashes import write_contents
-from skinlesion_cli.data.screening import contents_of
 from skinlesion_cli.training.trainer import Trainer
 from tests.conftest import CLASSES, draw_data_set
 from tests.support.runs import WITH_DROPOUT, assert_same_outcome, screened, trainer
@@ -145,8 +144,7 @@ def test_what_is_free_to_change_is_and_what_is_younger_had_its_default(data: Pat
 def test_a_data_set_that_was_edited_in_between_is_refused(tmp_path: Path) -> None:
     data = draw_data_set(tmp_path / "data", {"train": (4, 4), "val": (2, 2)}, CLASSES[:2])
     stop(data, tmp_path, 1)
-    screening = screened(data)
-    write_contents(tmp_path / "results" / "files.csv", contents_of(screening.splits, screening.facts))
+    write_contents(tmp_path / "results" / "files.csv", screened(data).contents)
     # As many images of each class as before.
     (data / "train" / CLASSES[0] / "0.jpg").rename(data / "train" / CLASSES[0] / "9.jpg")
     for index in range(2):
