@@ -118,8 +118,8 @@ def _per_class(
     rows = {}
     for label, name in enumerate(classes):
         inside = of_class[:, label]
-        recalls = [divide((right & inside).sum(), inside.sum()) for right in (right_a, right_b)]
-        found = _difference(*recalls, interval(drawn[:, label]))
+        recall_a, recall_b = (divide((right & inside).sum(), inside.sum()) for right in (right_a, right_b))
+        found = _difference(recall_a, recall_b, interval(drawn[:, label]))
         rows[name] = {
             "a_recall": found.pop("a"),
             "b_recall": found.pop("b"),
