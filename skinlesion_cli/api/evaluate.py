@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import OnEvent, ignore
 from skinlesion_cli.common.files import ensure_writable_folder
-from skinlesion_cli.data.manifest import Origins, groups_in, origins_in
+from skinlesion_cli.data.manifest import groups_in, origins_in
 from skinlesion_cli.metrics import evaluation, paired
 from skinlesion_cli.metrics.bootstrap import Bootstrap
 from skinlesion_cli.metrics.classification import Scores
@@ -109,16 +109,10 @@ def evaluate(
         if tta:
             raise InputError("--tta needs a model: use it with --checkpoint, not with --predictions")
         scored = _predictions(predictions)
-        origins = Origins(None, None)
-        if manifest is not None:
-            origins = origins_in(Path(manifest), split, scored.images)
+        origins = {} if manifest is None else vars(origins_in(Path(manifest), split, scored.images))
+        chosen_on = None if validation is None else _predictions(validation)
         scores, document = evaluation.evaluate(
-            scored,
-            groups=origins.groups,
-            sources=origins.sources,
-            malignant=malignant,
-            target_accuracy=target_accuracy,
-            validation=None if validation is None else _predictions(validation),
+            scored, malignant=malignant, target_accuracy=target_accuracy, validation=chosen_on, **origins
         )
     elif predictions is None and checkpoint is not None and data is not None:
         from skinlesion_cli.data.splits import read_split
@@ -130,9 +124,8 @@ def evaluate(
         if validation is not None:
             raise InputError("--validation goes with --predictions; a checkpoint is run on DATA/val itself")
         images = read_split(Path(data), split)
-        if isinstance(checkpoint, str | Path):
-            checkpoint = load_predictor(checkpoint)
-        predictor = checkpoint() if callable(checkpoint) else checkpoint
+        predictor = load_predictor(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
+        predictor = predictor() if callable(predictor) else predictor
         if out is not None:
             ensure_writable_folder(Path(out))
         scored, scores, document = predict_and_evaluate(

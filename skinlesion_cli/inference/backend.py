@@ -32,9 +32,8 @@ class Outputs:
 class Backend(Protocol):
     """What runs a model: torch, or the runtime of an exported model."""
 
-    @property
-    def img_size(self) -> int:
-        """Side of the model's input, in pixels."""
+    img_size: int
+    """Side of the model's input, in pixels."""
 
     def outputs(self, images: NDArray[np.uint8]) -> Outputs:
         """Run the model on a batch of bytes (n, 3, img_size, img_size)."""
@@ -112,12 +111,8 @@ def predict_split(
     """Predict every image of a split.
 
     Args:
-        backend: the model.
         split: its classes are those of the model, in any order.
         classes: the model's, in the order of its outputs.
-        batch_size: images per forward pass.
-        workers: threads that read images.
-        on_event: receives progress events.
         kept: views of the split from an earlier pass, and where to keep those of this one.
         world: the processes that share the work; each gets all predictions.
         temperature: what to divide the logits by; None for no calibration.
@@ -128,8 +123,7 @@ def predict_split(
         SkinLesionError: the model's outputs are not finite.
         UnreadableImageError: some images cannot be read; scores without them would be those of another split.
     """
-    paths = split.paths
-    mine = world.shard(len(paths), batch_size)
+    paths, mine = split.paths, world.shard(len(split.paths), batch_size)
     with world.together():
         outcomes = list(
             outcomes_of(
@@ -144,14 +138,12 @@ def predict_split(
                 flips=flips,
             )
         )
-        faults = [outcome.fault for outcome in outcomes if outcome.fault]
-        if faults:
+        if faults := [outcome.fault for outcome in outcomes if outcome.fault]:
             more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
             raise UnreadableImageError(f"{faults[0]}{more}; repair or remove it, then score again")
     views = len(FLIPS) if flips else 1
-    rows = np.array([one.logits for one in outcomes if one.logits is not None], dtype=np.float64)
-    rows = world.collected(rows.reshape(-1, views * len(classes)), mine, len(paths))
-    logits = rows.reshape(-1, views, len(classes))
+    rows = np.array([one.logits for one in outcomes], dtype=np.float64).reshape(-1, views * len(classes))
+    logits = world.collected(rows, mine, len(paths)).reshape(-1, views, len(classes))
     probabilities = softmax(logits, temperature).mean(axis=1)
     index = np.array([list(classes).index(name) for name in split.classes])
     return Predictions(

@@ -32,8 +32,7 @@ class OnnxBackend:
     """A session of onnxruntime on the CPU. Make one with `load_onnx`."""
 
     def __init__(self, session: Any, description: Description):
-        self._session = session
-        self._description = description
+        self._session, self._description = session, description
         self._outputs = [one.name for one in session.get_outputs()]
         self._threads = ThreadPoolExecutor(min(usable_cores(), IMAGES_AT_ONCE), thread_name_prefix="onnx")
         self.img_size = description.preprocessing.img_size
@@ -49,11 +48,8 @@ class OnnxBackend:
         # whole batch of 32 does not fit into the caches, and took 1.8 GB instead of 0.2.
         parts = np.split(images, len(images))
         try:
-            runs = list(self._threads.map(self._run, parts))
-            found = {
-                name: np.concatenate(values)
-                for name, values in zip(self._outputs, zip(*runs, strict=True), strict=True)
-            }
+            runs = zip(*self._threads.map(self._run, parts), strict=True)
+            found = dict(zip(self._outputs, map(np.concatenate, runs), strict=True))
         # A graph with mismatched parts fails only now, with as many exception types as in `load_onnx`.
         except Exception:
             raise SkinLesionError(_WRONG) from None
@@ -66,8 +62,7 @@ class OnnxBackend:
         return Outputs(logits, None if distances is None else distances.astype(np.float64))
 
     def _run(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        values: list[NDArray[np.float32]] = self._session.run(self._outputs, {INPUT: image})
-        return values
+        return self._session.run(self._outputs, {INPUT: image})  # type: ignore[no-any-return]
 
 
 def load_onnx(
@@ -79,15 +74,7 @@ def load_onnx(
     device: str = "auto",
     precision: str = "auto",
 ) -> tuple[Description, OnnxBackend]:
-    """Load a file that `skinlesion export` wrote.
-
-    Args:
-        path: the .onnx file.
-        arch: must agree with the file, if given.
-        classes: must agree with the file, if given.
-        img_size: must agree with the file, if given; in pixels.
-        device: auto or cpu.
-        precision: auto or fp32.
+    """Load a file that `skinlesion export` wrote, with which other arguments must agree.
 
     Raises:
         InputError: onnxruntime is not installed; the file is missing, damaged or not an export of this
@@ -145,7 +132,6 @@ def _shapes(values: Sequence[Any]) -> list[_Shape]:
 
 
 def _require_matching(path: Path, graph: _Graph, known: Mapping[str, Any], description: Description) -> None:
-    """Require that inputs, outputs and preprocessing match the description."""
     side = description.preprocessing.img_size
     expected: list[_Shape] = [(OUTPUT, "tensor(float)", [len(description.classes)])]
     if description.distance_limit is not None:

@@ -12,7 +12,8 @@ from skinlesion_cli.common.files import fault_of
 from skinlesion_cli.common.limits import MAX_DEPTH, MAX_MODEL_BYTES, MAX_PLAIN_BYTES, size_text
 
 DAMAGED = "it is damaged, truncated, or not an ONNX model"
-_VARINT, _EIGHT_BYTES, _BYTES, _FOUR_BYTES = 0, 1, 2, 5
+_VARINT, _BYTES, _FIXED = 0, 2, {1: 8, 5: 4}
+"""Wire types: a number, a length and as many bytes, and those of a fixed number of bytes."""
 
 # Message type → field number → type of the message inside.
 _INSIDE: dict[str, dict[int, str]] = {
@@ -81,9 +82,9 @@ def _value(content: mmap.mmap, at: int, kind: int) -> tuple[int, int, int]:
     if kind == _BYTES:
         length, start = _varint(content, at)
         return start, start + length, 0
-    if kind in (_EIGHT_BYTES, _FOUR_BYTES):
-        return at, at + (8 if kind == _EIGHT_BYTES else 4), 0
-    raise ValueError
+    if kind not in _FIXED:
+        raise ValueError
+    return at, at + _FIXED[kind], 0
 
 
 def _varint(content: mmap.mmap, at: int) -> tuple[int, int]:

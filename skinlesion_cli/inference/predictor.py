@@ -18,11 +18,6 @@ from skinlesion_cli.inference.backend import Backend, Outcome, outcomes_of
 from skinlesion_cli.metrics.calibration import softmax
 from skinlesion_cli.models.model_info import Description
 
-PT2_IS_UNSAFE = (
-    "PyTorch's loader of .pt2 files can run code from the file, so no command loads one; "
-    "use the .pth, or an .onnx"
-)
-
 ImageInput = str | Path | Image.Image | NDArray[np.uint8]
 """A path, a PIL image, or an RGB array (height, width, 3) of uint8."""
 
@@ -81,9 +76,7 @@ class Predictor:
     def __init__(self, checkpoint: Description, backend: Backend, *, batch_size: int, workers: int):
         self.checkpoint = checkpoint
         """The model's metadata."""
-        self.backend = backend
-        self.batch_size = batch_size
-        self.workers = workers
+        self.backend, self.batch_size, self.workers = backend, batch_size, workers
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -140,11 +133,11 @@ class Predictor:
         if outcome.logits is None:
             return Failure(name, outcome.fault)
         probabilities = softmax(outcome.logits, self.temperature).mean(axis=0)
-        best, values = int(np.argmax(probabilities)), probabilities.tolist()
+        by_class = dict(zip(self.classes, probabilities.tolist(), strict=True))
+        best = self.classes[probabilities.argmax()]
         limit, distance = self.checkpoint.distance_limit, outcome.distance
         relative = None if limit is None or distance is None else distance / limit
-        by_class = dict(zip(self.classes, values, strict=True))
-        return Prediction(name, self.classes[best], values[best], by_class, relative)
+        return Prediction(name, best, by_class[best], by_class, relative)
 
 
 @dataclass(frozen=True)
@@ -204,21 +197,23 @@ def load_predictor(
         InputError: the file is missing, refused or damaged, or disagrees with the other arguments.
     """
     path, workers = Path(checkpoint), worker_count(num_workers)
+    known: dict[str, Any] = {"arch": arch, "classes": classes, "img_size": img_size}
     suffix = path.suffix.lower()
     if suffix == ".pt2":
-        raise InputError(f"{path}: {PT2_IS_UNSAFE}")
+        raise InputError(
+            f"{path}: PyTorch's loader of .pt2 files can run code from the file, so no command loads one; "
+            "use the .pth, or an .onnx"
+        )
     if suffix == ".onnx":
         # No torch here: its import takes longer than the prediction.
         from skinlesion_cli.inference.onnx_backend import load_onnx
 
-        description, exported = load_onnx(
-            path, arch=arch, classes=classes, img_size=img_size, device=device, precision=precision
-        )
-        return Predictor(description, exported, batch_size=batch_size, workers=workers)
+        parts = load_onnx(path, device=device, precision=precision, **known)
+        return Predictor(*parts, batch_size=batch_size, workers=workers)
     from skinlesion_cli.inference.torch_backend import backend_of
     from skinlesion_cli.models.checkpoint import load_checkpoint
     from skinlesion_cli.models.device import choose_runtime
 
-    loaded = load_checkpoint(path, arch=arch, classes=classes, img_size=img_size)
+    loaded = load_checkpoint(path, **known)
     backend = backend_of(loaded, choose_runtime(device, precision, training=False))
     return Predictor(loaded.description, backend, batch_size=batch_size, workers=workers)

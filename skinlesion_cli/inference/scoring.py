@@ -37,12 +37,9 @@ def predict_and_evaluate(
     """Predict every image of a split and score the predictions.
 
     Args:
-        predictor: the model.
-        split: its classes are the model's.
-        on_event: receives progress events.
         malignant: the malignant classes; None takes the usual ones (see `malignant_classes`).
         target_accuracy: the accuracy for which a confidence threshold is chosen on the data set's `val`.
-        flips: whether the predictions are means over flipped views.
+        flips: whether the probabilities are means over flipped views.
         kept: cached views of the split, and where to cache those of this pass.
 
     Returns:
@@ -91,8 +88,8 @@ def predict_and_evaluate(
 
 def _class_weights(checkpoint: Description) -> Floats | None:
     beta, counts = checkpoint.settings.get("loss_beta"), checkpoint.class_counts
-    if not isinstance(beta, int | float) or not 0 <= beta <= 1 or set(counts) != set(checkpoint.classes):
+    if not isinstance(beta, int | float) or not 0 <= beta <= 1:
         return None
-    if min(counts.values()) < 1:
+    if set(counts) != set(checkpoint.classes) or min(counts.values()) < 1:
         return None
     return np.array(ens_weights([counts[name] for name in checkpoint.classes], beta))

@@ -1,12 +1,14 @@
 """Running a torch model on any device and in any precision."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from skinlesion_cli.common.errors import SkinLesionError, one_line
 from skinlesion_cli.data.augment import normalize
 from skinlesion_cli.inference.backend import Outputs
 from skinlesion_cli.models.backbone import features_of
@@ -38,20 +40,18 @@ class TorchBackend:
         `novelty` is its out-of-distribution detector. `frozen` promises that the weights will not change, so
         that a faster copy may be used.
         """
-        self.model = model.eval()
-        self.preprocessing = preprocessing
-        self.runtime = runtime
-        self.novelty = novelty
-        self._frozen = frozen
+        self.model, self.preprocessing, self.runtime = model.eval(), preprocessing, runtime
+        self.img_size = preprocessing.img_size
+        """Side of the model's input, in pixels."""
+        self.novelty, self._frozen = novelty, frozen
         self._faster: nn.Module | None = None
 
-    @property
-    def img_size(self) -> int:
-        """Side of the model's input, in pixels."""
-        return self.preprocessing.img_size
-
     def outputs(self, images: NDArray[np.uint8]) -> Outputs:
-        """Run the model on a batch of bytes (n, 3, img_size, img_size)."""
+        """Run the model on a batch of bytes (n, 3, img_size, img_size).
+
+        Raises:
+            SkinLesionError: a loaded model fails, as it does on images of a size that it cannot take.
+        """
         pixels = torch.from_numpy(images)
         if self.novelty is None:
             return Outputs(self.logits(pixels).cpu().numpy())
@@ -65,16 +65,8 @@ class TorchBackend:
 
     @torch.inference_mode()
     def logits(self, images: torch.Tensor) -> torch.Tensor:
-        """Logits of a batch of bytes.
-
-        Args:
-            images: (n, 3, img_size, img_size), uint8.
-
-        Returns:
-            (n, classes), float32, on the device.
-        """
-        (logits,) = self._in_pieces(lambda model, inputs: (model(inputs),), images)
-        return logits
+        """Logits (n, classes), float32 on the device, of a batch of bytes (n, 3, img_size, img_size)."""
+        return self._in_pieces(lambda model, inputs: (model(inputs),), images)[0]
 
     @torch.inference_mode()
     def features(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -87,12 +79,28 @@ class TorchBackend:
     ) -> tuple[torch.Tensor, ...]:
         on_cpu = self.runtime.device.type == "cpu"
         size = IMAGES_A_CORE * torch.get_num_threads() if on_cpu else len(images)
-        model, pieces = self._fastest(len(images)), []
-        for part in torch.split(images, size):
-            inputs = self.inputs(part)
-            with self.runtime.autocast():
-                pieces.append(forward(model, inputs))
+        pieces = []
+        with self._named_fault():
+            model = self._fastest(len(images))
+            for part in torch.split(images, size):
+                inputs = self.inputs(part)
+                with self.runtime.autocast():
+                    pieces.append(forward(model, inputs))
         return tuple(torch.cat(parts).float() for parts in zip(*pieces, strict=True))
+
+    @contextmanager
+    def _named_fault(self) -> Iterator[None]:
+        """Say which size a loaded model was run at, if it fails: a file may not name its own."""
+        try:
+            yield
+        except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+            # Training knows its own faults, and has tried its size before.
+            if not self._frozen or isinstance(error, torch.OutOfMemoryError):
+                raise
+            raise SkinLesionError(
+                f"the model fails on images of {self.img_size} pixels, which may be the wrong --img-size: "
+                f"{one_line(error)}"
+            ) from error
 
     def _fastest(self, images: int) -> nn.Module:
         """The model, or its faster copy, which takes as long to make as predicting some images."""
@@ -108,11 +116,5 @@ def backend_of(checkpoint: Checkpoint, runtime: Runtime) -> TorchBackend:
     Raises:
         InputError: the weights do not fit the architecture and the number of classes.
     """
-    model = checkpoint.build().to(runtime.device)
-    return TorchBackend(
-        model.to(memory_format=torch.channels_last),
-        checkpoint.preprocessing,
-        runtime,
-        novelty=checkpoint.novelty,
-        frozen=True,
-    )
+    model = checkpoint.build().to(runtime.device).to(memory_format=torch.channels_last)
+    return TorchBackend(model, checkpoint.preprocessing, runtime, novelty=checkpoint.novelty, frozen=True)

@@ -29,17 +29,14 @@ def tta_section(
     Args:
         averaged: predictions over flipped views, with the logits of the unflipped ones.
         temperature: what to divide these logits by; None for no calibration.
-        groups: lesion or patient of each image, for the intervals; None treats images as independent.
+        groups: lesion or patient of each image; None treats images as independent.
 
     Returns:
         `views`, the number of flips; `differences` of the summary figures, `a` without and `b` with the
         flips; `mcnemar_p`.
     """
     assert averaged.logits is not None
-    plain = replace(
-        averaged,
-        predicted=averaged.logits.argmax(axis=1),
-        probabilities=softmax(averaged.logits, temperature),
-    )
+    logits = averaged.logits
+    plain = replace(averaged, predicted=logits.argmax(axis=1), probabilities=softmax(logits, temperature))
     compared = compare(Pair(plain, averaged), Bootstrap(len(averaged), groups))
     return {"views": len(FLIPS), **{key: compared[key] for key in ("differences", "mcnemar_p")}}

@@ -34,10 +34,8 @@ class Bootstrap:
         """Describe the resamples; they are drawn when they are first needed.
 
         Args:
-            n: number of images.
             groups: lesion or patient of each image. Whole groups are then resampled, because errors within a
                 group are correlated; None treats the images as independent.
-            resamples: number of resamples.
             seed: the same seed draws the same resamples of as many images or groups, so that the figures of
                 two models can be paired.
         """
@@ -66,15 +64,7 @@ class Bootstrap:
             yield per_image.astype(np.float32)
 
     def figures(self, figures_of: Callable[[Multiplicities], Mapping[str, Floats]]) -> dict[str, Floats]:
-        """Compute figures in every resample.
-
-        Args:
-            figures_of: computes the figures of some resamples, each (resamples, …), from their
-                multiplicities.
-
-        Returns:
-            The figures of all resamples, each (resamples, …).
-        """
+        """The figures (resamples, …) of all resamples; `figures_of` computes those of some of them."""
         parts = [figures_of(weights) for weights in self.blocks()]
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
@@ -82,20 +72,11 @@ class Bootstrap:
         """The mean of each column over the images of each resample.
 
         Accuracy, recall, likelihood, the gap of a confidence bin: each is a mean over the images, or a
-        quotient of two means, and all of them come from one matrix product.
-
-        Args:
-            columns: (n, columns), one value per image in each.
-
-        Returns:
-            (resamples, columns).
+        quotient of two means, and all of them come from one matrix product. `columns` is (n, columns), the
+        result (resamples, columns).
         """
-        return np.concatenate(
-            [
-                weights @ columns / weights.sum(axis=1, keepdims=True, dtype=np.float64)
-                for weights in self.blocks()
-            ]
-        )
+        parts = (weights @ columns / weights.sum(axis=1, keepdims=True) for weights in self.blocks())
+        return np.concatenate(list(parts))
 
     @cached_property
     def _kept(self) -> list[Draws]:
@@ -121,5 +102,5 @@ def interval(values: Floats) -> tuple[float, float]:
     defined = values[~np.isnan(values)]
     if not len(defined):
         return float("nan"), float("nan")
-    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return float(low), float(high)
+    low, high = np.quantile(defined, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]).tolist()
+    return low, high

@@ -38,14 +38,8 @@ class Bin:
 def softmax(logits: NDArray[np.floating], temperature: float | None = None) -> Floats:
     """Probabilities of logits divided by a temperature, in float64: a very small one does not become 0.
 
-    This is the one place where a temperature is applied (Guo et al. 2017, section 4.2).
-
-    Args:
-        logits: (…, classes).
-        temperature: T, above 0; None for no calibration.
-
-    Returns:
-        (…, classes); the last axis sums to 1.
+    This is the one place where a temperature is applied (Guo et al. 2017, section 4.2). Logits and
+    probabilities are (…, classes); the temperature is above 0, or None for no calibration.
     """
     scaled = logits.astype(np.float64) / (1.0 if temperature is None else temperature)
     powers = np.exp(scaled - scaled.max(axis=-1, keepdims=True))
@@ -55,16 +49,13 @@ def softmax(logits: NDArray[np.floating], temperature: float | None = None) -> F
 def fit_temperature(logits: Floats, true: Ints) -> float:
     """The temperature T with the least negative log-likelihood of softmax(logits / T).
 
-    The likelihood is convex in 1 / T, so its slope has one root (Guo et al. 2017, section 4.2).
+    The likelihood is convex in 1 / T, so its slope has one root (Guo et al. 2017, section 4.2). T is from
+    0.05 to 20, the nearer bound if the optimum is beyond. It is 1 if nothing can be learned: from fewer than
+    two images, or if every true class is the most probable, so that the likelihood only grows as T falls.
 
     Args:
         logits: (n, classes) of the validation images, finite.
         true: (n,), indices of classes.
-
-    Returns:
-        T from 0.05 to 20, the nearer bound if the optimum is beyond. 1 if nothing can be learned: from fewer
-        than two images, or if every true class is the most probable, so that the likelihood only grows as T
-        falls to 0.
     """
     of_true = logits[np.arange(len(true)), true]
     if len(true) < 2 or (of_true >= logits.max(axis=1)).all():
@@ -75,7 +66,7 @@ def fit_temperature(logits: Floats, true: Ints) -> float:
         expected = (softmax(logits, float(np.exp(log_temperature))) * logits).sum(axis=1)
         return float((expected - of_true).mean())
 
-    cold, hot = float(np.log(COLDEST)), float(np.log(HOTTEST))
+    cold, hot = np.log([COLDEST, HOTTEST])
     if slope(cold) <= 0:
         return COLDEST
     if slope(hot) >= 0:
@@ -93,11 +84,7 @@ def uncalibrated(predictions: Predictions) -> Predictions:
 
 
 def confidence_and_hits(predictions: Predictions) -> tuple[Floats, Floats] | None:
-    """Confidence of each prediction, and whether it is right (1) or not (0).
-
-    Returns:
-        Two arrays (n,); None without probabilities.
-    """
+    """Confidence of each prediction, and whether it is right (1 or 0): two (n,); None if unknown."""
     if predictions.probabilities is None:
         return None
     confidence = predictions.probabilities[np.arange(len(predictions)), predictions.predicted]
@@ -110,7 +97,7 @@ def reliability(confidence: Floats, hits: Floats, bins: int = BINS, *, equal_mas
     Args:
         confidence: (n,), each in [0, 1].
         hits: (n,), 1 for a correct prediction, else 0.
-        bins: number of bins.
+        bins: their number.
         equal_mass: bins of as equal a number of images as ties allow, instead of bins of equal width. Equal
             confidences stay in one bin, so that the order of the images changes nothing.
 
@@ -126,19 +113,14 @@ def reliability(confidence: Floats, hits: Floats, bins: int = BINS, *, equal_mas
 
 
 def calibration_document(predictions: Predictions, bootstrap: Bootstrap) -> dict[str, Any]:
-    """The evaluation document's section on calibration.
-
-    Args:
-        predictions: if they have a temperature, also with logits.
-        bootstrap: the resamples of the images, for the intervals.
+    """The evaluation document's section on calibration; predictions with a temperature also have logits.
 
     Returns:
         `temperature`; `before` and `after` it (None without a temperature), each with `nll`, `brier`, `ece`,
         `ece_equal_mass` and their `ci95`; `reliability`, the bins of the final probabilities. What cannot be
         computed is None; without probabilities there are no bins.
     """
-    temperature = predictions.temperature
-    final = confidence_and_hits(predictions)
+    temperature, final = predictions.temperature, confidence_and_hits(predictions)
     return {
         "temperature": temperature,
         "before": _figures(uncalibrated(predictions), bootstrap),
@@ -155,11 +137,11 @@ def _figures(predictions: Predictions, bootstrap: Bootstrap) -> dict[str, Any]:
     if columns is None:
         return {**dict.fromkeys(FIGURES), "ci95": dict.fromkeys(FIGURES)}
     means, drawn = columns.mean(axis=0), bootstrap.means(columns)
-    plain, widths, masses = slice(0, 2), slice(2, 2 + BINS), slice(2 + BINS, None)
-    found = [*means[plain], *(np.abs(means[bins]).sum() for bins in (widths, masses))]
+    of_bins = slice(2, 2 + BINS), slice(2 + BINS, None)
+    found = [*means[:2], *(np.abs(means[bins]).sum() for bins in of_bins)]
     intervals = [
-        *(interval(values) for values in drawn.T[plain]),
-        *(_error_interval(means[bins], drawn[:, bins]) for bins in (widths, masses)),
+        *(interval(values) for values in drawn.T[:2]),
+        *(_error_interval(means[bins], drawn[:, bins]) for bins in of_bins),
     ]
     return {name: number(value) for name, value in zip(FIGURES, found, strict=True)} | {
         "ci95": {name: bounds(one) for name, one in zip(FIGURES, intervals, strict=True)}

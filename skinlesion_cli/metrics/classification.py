@@ -55,17 +55,15 @@ class Scores:
 
 def score(predictions: Predictions, labels: Sequence[int] | None = None) -> Scores:
     """Score predictions; `labels` are the indices of the classes that count in macro F1 (see `figures`)."""
-    found = figures(predictions, labels=labels)
     once = np.ones((1, len(predictions)), dtype=np.float32)
+    found = figures(predictions, once, labels)
     confusion = _confusions(predictions, once)[0].astype(np.int64)
-    support = confusion.sum(axis=1)
     return Scores(
         classes=predictions.classes,
         summary={name: float(found[name][0]) for name in SUMMARY},
         per_class={
             name: ClassScores(
-                support=int(support[label]),
-                **{figure: float(found[figure][0, label]) for figure in PER_CLASS},
+                int(confusion[label].sum()), *(float(found[figure][0, label]) for figure in PER_CLASS)
             )
             for label, name in enumerate(predictions.classes)
         },
@@ -75,20 +73,18 @@ def score(predictions: Predictions, labels: Sequence[int] | None = None) -> Scor
 
 
 def figures(
-    predictions: Predictions, weights: Multiplicities | None = None, labels: Sequence[int] | None = None
+    predictions: Predictions, weights: Multiplicities, labels: Sequence[int] | None = None
 ) -> dict[str, Floats]:
     """Every figure of every resample, NaN where it is undefined.
 
     Args:
-        predictions: of n images.
-        weights: (resamples, n), the multiplicities; None for one resample that contains each image once.
+        weights: (resamples, n), the multiplicities.
         labels: indices of the classes that count in macro F1; None takes those that occur in the resample.
 
     Returns:
         The figures of `SUMMARY`, each (resamples,), and those of `PER_CLASS`, each (resamples, classes).
     """
     k = len(predictions.classes)
-    weights = np.ones((1, len(predictions)), dtype=np.float32) if weights is None else weights
     confusions = _confusions(predictions, weights)
     found = _figures_of_confusion(confusions, labels)
     found |= {name: np.full((len(weights), k), np.nan) for name in RANKING}
@@ -103,11 +99,10 @@ def figures(
 
 
 def negative_log_likelihood(predictions: Predictions) -> Floats:
-    """Minus the natural logarithm of the true class's probability, for each image.
+    """Minus the natural logarithm of the true class's probability, for each image: (n,).
 
-    Returns:
-        (n,); all NaN where it is undefined: no probabilities, rows that do not sum to 1, or a true class with
-        probability 0, whose loss is infinite.
+    All are NaN without probabilities, if rows do not sum to 1, or if a true class has probability 0, whose
+    loss is infinite.
     """
     undefined = np.full(len(predictions), np.nan)
     if predictions.probabilities is None or not _rows_sum_to_one(predictions.probabilities):
@@ -149,16 +144,16 @@ def _figures_of_confusion(confusions: Floats, labels: Sequence[int] | None) -> d
     counted = f1 if labels is None else f1[..., list(labels)]
     return {
         "accuracy": divide(hits.sum(axis=-1), support.sum(axis=-1)),
-        "balanced_accuracy": _weighted_mean(recall, np.ones_like(recall)),
+        "balanced_accuracy": _weighted_mean(recall),
         "weighted_f1": _weighted_mean(f1, support),
-        "macro_f1": _weighted_mean(counted, np.ones_like(counted)),
+        "macro_f1": _weighted_mean(counted),
         "precision": divide(hits, predicted),
         "recall": recall,
         "f1": f1,
     }
 
 
-def _weighted_mean(values: Floats, weights: Floats) -> Floats:
+def _weighted_mean(values: Floats, weights: Floats | float = 1.0) -> Floats:
     """Mean over the last axis of the values that are defined; NaN where none has a positive weight."""
     weights = np.where(np.isnan(values), 0.0, weights)
     mean: Floats = divide((np.nan_to_num(values) * weights).sum(axis=-1), weights.sum(axis=-1))
@@ -176,14 +171,12 @@ def _of_true_class(probabilities: Floats, true: Ints) -> Floats:
 def _warnings(predictions: Predictions, confusion: Ints) -> tuple[str, ...]:
     found = []
     classes = np.array(predictions.classes)
-    absent = classes[confusion.sum(axis=1) == 0]
-    if len(absent):
+    support = confusion.sum(axis=1)
+    if len(absent := classes[support == 0]):
         found.append(f"no images of {', '.join(absent)}: their recall, AUC and similar figures are undefined")
-    if confusion.sum(axis=1).max() == len(predictions):
-        only = classes[confusion.sum(axis=1).argmax()]
-        found.append(f"all images are of {only}: AUC and similar figures are undefined")
-    never = classes[confusion.sum(axis=0) == 0]
-    if len(never):
+    if support.max() == len(predictions):
+        found.append(f"all images are of {classes[support.argmax()]}: AUC and similar figures are undefined")
+    if len(never := classes[confusion.sum(axis=0) == 0]):
         found.append(f"never predicted: {', '.join(never)}; their precision is undefined")
     probabilities = predictions.probabilities
     if probabilities is None:

@@ -1,7 +1,6 @@
 """The document that records the scores of a set of predictions."""
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from skinlesion_cli.metrics.arrays import Floats, bounds, number
@@ -34,8 +33,8 @@ def evaluate(
         groups: lesion or patient of each image, for the intervals; None treats images as independent.
         sources: data set, camera or clinic of each image; None if unknown.
         malignant: the malignant classes; None takes the usual ones (see `malignant_classes`).
-        target_accuracy: the accuracy for which a confidence threshold is chosen on `validation`.
-        validation: the same model's predictions on validation.
+        target_accuracy: the accuracy for which a confidence threshold is chosen on `validation`, the same
+            model's predictions on validation.
 
     Returns:
         The scores, and the document. A figure that cannot be computed is None in it.
@@ -48,15 +47,22 @@ def evaluate(
     of_malignant = malignant_section(predictions, malignant, bootstrap)
     scores = score(predictions)
     drawn = bootstrap.figures(lambda weights: figures(predictions, weights))
-    weighted = math.nan if class_weights is None else weighted_loss(predictions, class_weights)
+    weighted = None if class_weights is None else number(weighted_loss(predictions, class_weights))
     blocks = block_section(predictions, sources, bootstrap)
     document = {
         "split": split,
         "n": scores.n,
         "classes": list(scores.classes),
         **{name: number(value) for name, value in scores.summary.items()},
-        "weighted_loss": number(weighted),
-        "per_class": _class_section(scores, drawn),
+        "weighted_loss": weighted,
+        "per_class": {
+            name: {
+                "support": one.support,
+                **{figure: number(getattr(one, figure)) for figure in PER_CLASS},
+                "ci95": {figure: bounds(interval(drawn[figure][:, label])) for figure in PER_CLASS},
+            }
+            for label, (name, one) in enumerate(scores.per_class.items())
+        },
         "confusion_matrix": scores.confusion.tolist(),
         "ci95": {name: bounds(interval(drawn[name])) for name in SUMMARY},
         "ci95_method": bootstrap.method,
@@ -73,15 +79,3 @@ def evaluate(
         ],
     }
     return scores, document
-
-
-def _class_section(scores: Scores, drawn: Mapping[str, Floats]) -> dict[str, Any]:
-    """Figures of each class with their intervals; `drawn` has those of `PER_CLASS`, (resamples, classes)."""
-    return {
-        name: {
-            "support": one.support,
-            **{figure: number(getattr(one, figure)) for figure in PER_CLASS},
-            "ci95": {figure: bounds(interval(drawn[figure][:, label])) for figure in PER_CLASS},
-        }
-        for label, (name, one) in enumerate(scores.per_class.items())
-    }

@@ -21,7 +21,6 @@ MALIGNANT = ("Melanoma", "Basal cell carcinoma", "Squamous cell carcinoma", "MEL
 RATES = ("sensitivity", "specificity", "ppv", "npv")
 SPECIFICITY, SENSITIVITY = 0.95, 0.90
 
-
 _OperatingPoint = tuple[str, float, Booleans]
 """Name; the lowest score that is called malignant (NaN if there is none); which images are, (n,)."""
 
@@ -29,9 +28,7 @@ _OperatingPoint = tuple[str, float, Booleans]
 def malignant_classes(classes: Sequence[str], named: Sequence[str] | None = None) -> tuple[str, ...]:
     """The malignant ones of a model's classes, in the model's order.
 
-    Args:
-        classes: the model's.
-        named: the malignant classes, in upper or lower case; None takes those of `MALIGNANT`.
+    Those that are `named`, in upper or lower case; None takes those of `MALIGNANT`.
 
     Raises:
         InputError: the model lacks a named class, or no class is left benign.
@@ -53,16 +50,10 @@ def malignant_classes(classes: Sequence[str], named: Sequence[str] | None = None
 def malignant_section(
     predictions: Predictions, malignant: Sequence[str], bootstrap: Bootstrap
 ) -> dict[str, Any] | None:
-    """The evaluation document's section on malignant against benign.
-
-    Args:
-        predictions: of n images.
-        malignant: the malignant classes.
-        bootstrap: the resamples of the images, for the intervals.
+    """The evaluation document's section on malignant against benign; None without malignant classes.
 
     Returns:
-        `classes`, `n_malignant`, `n_benign`, the figures of `roc.RANKING`, `operating_points` and `ci95`;
-        None without malignant classes.
+        `classes`, `n_malignant`, `n_benign`, the figures of `roc.RANKING`, `operating_points` and `ci95`.
     """
     if not malignant:
         return None

@@ -4,7 +4,7 @@ What two models have in common, the easy images and the hard ones, cancels out i
 interval is narrower than the intervals of either score suggest.
 """
 
-from collections.abc import Sequence
+import math
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -31,11 +31,6 @@ def pair(a: Predictions, b: Predictions, names: tuple[str, str] = ("A", "B")) ->
 
     Decisions without probabilities name only the classes that occur, which may be fewer than the other's.
 
-    Args:
-        a: of one model.
-        b: of another.
-        names: of the two, for the errors.
-
     Raises:
         InputError: an image is a duplicate, or the images, classes or true classes of the two differ.
     """
@@ -61,9 +56,7 @@ def pair(a: Predictions, b: Predictions, names: tuple[str, str] = ("A", "B")) ->
 def compare(pair: Pair, bootstrap: Bootstrap) -> dict[str, Any]:
     """How b differs from a, as the document that `--json` prints.
 
-    Args:
-        pair: the predictions.
-        bootstrap: the resamples of the images in the pair's order; each is scored for both models.
+    `bootstrap` resamples the images in the pair's order; both models are scored in each resample.
 
     Returns:
         `n`; `differences`, b − a of each summary figure with its interval; `mcnemar` and `mcnemar_p`;
@@ -74,6 +67,8 @@ def compare(pair: Pair, bootstrap: Bootstrap) -> dict[str, Any]:
     drawn_a, drawn_b = (bootstrap.figures(partial(figures, one)) for one in (a, b))
     right_a, right_b = (one.predicted == one.true for one in (a, b))
     only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
+    whose = dict.fromkeys(of_a.warnings, "A")
+    whose |= {text: "A and B" if text in whose else "B" for text in of_b.warnings}
     return {
         "n": len(a),
         "differences": {
@@ -85,7 +80,7 @@ def compare(pair: Pair, bootstrap: Bootstrap) -> dict[str, Any]:
         "per_class": _per_class(pair, right_a, right_b, bootstrap),
         "ci95_method": f"paired {bootstrap.method}",
         "resampling_unit": bootstrap.unit,
-        "warnings": _warnings(of_a.warnings, of_b.warnings),
+        "warnings": [f"{models}: {text}" for text, models in whose.items()],
     }
 
 
@@ -107,18 +102,8 @@ def mcnemar(only_a: int, only_b: int) -> float:
 
 
 def _difference(a: float, b: float, ci95: tuple[float, float]) -> dict[str, Any]:
-    difference = number(b - a)
-    return {
-        "a": number(a),
-        "b": number(b),
-        "difference": difference,
-        "ci95": None if difference is None else bounds(ci95),
-    }
-
-
-def _warnings(of_a: Sequence[str], of_b: Sequence[str]) -> list[str]:
-    whose = {text: "A and B" if text in of_b else "A" for text in of_a}
-    return [f"{whose.get(text, 'B')}: {text}" for text in dict.fromkeys((*of_a, *of_b))]
+    defined = None if math.isnan(b - a) else bounds(ci95)
+    return {"a": number(a), "b": number(b), "difference": number(b - a), "ci95": defined}
 
 
 def _per_class(
@@ -136,10 +121,9 @@ def _per_class(
         recall_a, recall_b = (divide((right & inside).sum(), inside.sum()) for right in (right_a, right_b))
         found = _difference(recall_a, recall_b, interval(drawn[:, label]))
         rows[name] = {
-            "a_recall": found["a"],
-            "b_recall": found["b"],
-            "difference": found["difference"],
-            "ci95": found["ci95"],
+            "a_recall": found.pop("a"),
+            "b_recall": found.pop("b"),
+            **found,
             "support": int(inside.sum()),
             "gained": int((inside & right_b & ~right_a).sum()),
             "lost": int((inside & right_a & ~right_b).sum()),
@@ -163,10 +147,6 @@ def _in_order(predictions: Predictions, classes: tuple[str, ...]) -> Predictions
 
 
 def _require_equal(a: set[str], b: set[str], names: tuple[str, str], what: str) -> None:
-    parts = [
-        f"only {name} has {first_few(sorted(own))}"
-        for name, own in zip(names, (a - b, b - a), strict=True)
-        if own
-    ]
-    if parts:
+    only = zip(names, (a - b, b - a), strict=True)
+    if parts := [f"only {name} has {first_few(sorted(own))}" for name, own in only if own]:
         raise InputError(f"{names[0]} and {names[1]} differ in their {what}: {'; '.join(parts)}")

@@ -1,6 +1,6 @@
 """Predictions on labelled images, and their CSV file: `image,y_true,y_pred,` and one column per class."""
 
-import math
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -67,13 +67,7 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
-    """Write the CSV file from an iterable of rows, atomically; no row is kept in memory.
-
-    Args:
-        path: the file.
-        columns: the classes whose probabilities each row has.
-        rows: of the file.
-    """
+    """Write the CSV file, atomically; `columns` are the classes with probabilities; memory stays bounded."""
     cells = (
         [image, true, predicted, *(f"{value:.9g}" for value in values)]
         for image, true, predicted, values in rows
@@ -152,18 +146,12 @@ def _check_images(path: Path, rows: dict[int, dict[str, str]]) -> None:
 
 
 def _probabilities(path: Path, rows: dict[int, dict[str, str]], columns: Sequence[str]) -> Floats:
-    values = np.empty((len(rows), len(columns)))
+    values = np.full((len(rows), len(columns)), np.nan)
     for position, (line, row) in enumerate(rows.items()):
         for column, name in enumerate(columns):
-            values[position, column] = _probability(row[name], f"{path}, line {line}, column {name}")
+            with contextlib.suppress(ValueError):
+                values[position, column] = float(row[name])
+            if not 0.0 <= values[position, column] <= 1.0:
+                where = f"{path}, line {line}, column {name}"
+                raise InputError(f"{where}: {quoted(row[name])} is not a probability between 0 and 1")
     return values
-
-
-def _probability(text: str, where: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0.0 <= value <= 1.0:
-        raise InputError(f"{where}: {quoted(text)} is not a probability between 0 and 1")
-    return value

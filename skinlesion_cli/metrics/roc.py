@@ -1,9 +1,9 @@
-"""ROC and precision–recall curves of one score, and the figures read off them.
+"""The figures that are read off the ROC and precision–recall curves of one score.
 
 An image is called positive at a threshold when its score is at least the threshold. Definitions as in
 Fawcett, *An introduction to ROC analysis*, Pattern Recognition Letters 27 (2006). A figure is NaN without
 positives or without negatives. One sweep serves all bootstrap resamples, where scikit-learn's functions take
-one set of weights per call; the tests check every curve and figure against scikit-learn.
+one set of weights per call; the tests check every figure against scikit-learn, which draws the curves.
 """
 
 from dataclasses import dataclass
@@ -25,39 +25,6 @@ RANKING = (
 """The figures of `ranking_figures`."""
 # A share of a count, such as 5 % of 20, may be a rounding error below the whole number that it should be.
 _ROUNDING = 1e-9
-
-
-def roc_curve(positive: Booleans, scores: Floats) -> tuple[Floats, Floats]:
-    """The ROC curve, from (0, 0) to (1, 1); images with the same score are one step.
-
-    Args:
-        positive: (n,), whether each image is positive.
-        scores: (n,), any finite numbers.
-
-    Returns:
-        False-positive rate and true-positive rate, each (distinct scores + 1,), rising; all NaN without
-        negatives or without positives, respectively.
-    """
-    hits, false_alarms = _counts_at_thresholds(positive, scores)
-    hits, false_alarms = np.concatenate([[0.0], hits]), np.concatenate([[0.0], false_alarms])
-    return divide(false_alarms, false_alarms[-1]), divide(hits, hits[-1])
-
-
-def precision_recall_curve(positive: Booleans, scores: Floats) -> tuple[Floats, Floats]:
-    """The precision–recall curve: one point per distinct score as the threshold, the highest first.
-
-    There is no point at recall 0 unless the highest score is a negative's: with nothing called positive,
-    precision is undefined.
-
-    Args:
-        positive: (n,), whether each image is positive.
-        scores: (n,), any finite numbers.
-
-    Returns:
-        Recall, rising to 1, and precision, each (distinct scores,); recall is all NaN without positives.
-    """
-    hits, false_alarms = _counts_at_thresholds(positive, scores)
-    return divide(hits, hits[-1:].sum()), hits / (hits + false_alarms)
 
 
 @dataclass(frozen=True)
@@ -134,15 +101,14 @@ def sweep(positive: Booleans, scores: Floats, weights: Multiplicities | None = N
     weights = np.ones((1, len(scores)), dtype=np.float32) if weights is None else weights
     falling = np.argsort(-scores, kind="stable")
     of_positives, of_negatives = falling[positive[falling]], falling[~positive[falling]]
-    ranked = -scores[of_positives]
-    last = np.flatnonzero(np.diff(ranked, append=np.inf))
-    thresholds, negatives = ranked[last], -scores[of_negatives]
+    last = np.flatnonzero(np.diff(scores[of_positives], append=-np.inf))
+    thresholds, negatives = scores[of_positives[last]], -scores[of_negatives]
     hits, passed = _running_counts(weights, of_positives), _running_counts(weights, of_negatives)
     return Sweep(
-        thresholds=-thresholds,
+        thresholds=thresholds,
         hits=_columns(hits, last + 1),
-        above=_columns(passed, np.searchsorted(negatives, thresholds, side="left")),
-        up_to=_columns(passed, np.searchsorted(negatives, thresholds, side="right")),
+        above=_columns(passed, np.searchsorted(negatives, -thresholds, side="left")),
+        up_to=_columns(passed, np.searchsorted(negatives, -thresholds, side="right")),
         positives=hits[:, -1].astype(np.float64),
         negatives=passed[:, -1].astype(np.float64),
     )
@@ -160,14 +126,6 @@ def ranking_figures(
         "sensitivity_at_90_specificity": counts.sensitivity(0.90),
         "sensitivity_at_95_specificity": counts.sensitivity(0.95),
     }
-
-
-def _counts_at_thresholds(positive: Booleans, scores: Floats) -> tuple[Floats, Floats]:
-    """Positives and negatives at or above each distinct score, the highest first."""
-    falling = np.argsort(-scores, kind="stable")
-    last = np.flatnonzero(np.diff(-scores[falling], append=np.inf))
-    hits = np.cumsum(positive[falling])[last].astype(np.float64)
-    return hits, last + 1 - hits
 
 
 def _running_counts(weights: Multiplicities, order: NDArray[np.intp]) -> NDArray[np.int32]:

@@ -3,6 +3,8 @@
 A threshold on the confidence splits the images into answered ones (at or above it) and rejected ones.
 Coverage is the share that is answered, risk the error rate among them (Geifman and El-Yaniv, *Selective
 Classification for Deep Neural Networks*, NeurIPS 2017).
+
+Everywhere, `confidence` is (n,), and so is `hits`: 1 for a correct prediction, else 0.
 """
 
 import math
@@ -41,13 +43,8 @@ class Threshold:
 def risk_coverage(confidence: Floats, hits: Floats) -> tuple[Floats, Floats]:
     """Coverage and risk at every threshold that makes a difference.
 
-    Args:
-        confidence: (n,), in any units.
-        hits: (n,), 1 for a correct prediction, else 0.
-
-    Returns:
-        Two arrays (distinct confidences,), from the highest threshold to the lowest, where coverage is 1.
-        Images of equal confidence are answered together, so that their order changes nothing.
+    Both are (distinct confidences,), from the highest threshold to the lowest, where coverage is 1. Images of
+    equal confidence are answered together, so that their order changes nothing.
     """
     _, answered, right = _at_every_threshold(confidence, hits)
     return answered / len(confidence), 1.0 - right / answered
@@ -66,23 +63,17 @@ def area_under_risk_coverage(coverage: Floats, risk: Floats) -> float:
 
 
 def threshold_for_accuracy(confidence: Floats, hits: Floats, target: float) -> Threshold | None:
-    """The lowest threshold at which at least a share `target` of the answered images is right.
+    """The lowest threshold at which at least a share `target` of the answered images is right, or None.
 
     To be chosen on validation images. Since it is the best of many thresholds, other images reach the target
     only approximately; there is no guarantee.
-
-    Args:
-        confidence: (n,).
-        hits: (n,), 1 for a correct prediction, else 0.
-        target: accuracy to reach, from 0 to 1. None is returned if no threshold reaches it.
     """
     values, answered, right = _at_every_threshold(confidence, hits)
     # Quotients of counts, so that nine of ten reach 0.9: one minus the risk is a rounding error below it.
     reached = np.flatnonzero(right / answered >= target)
     if not len(reached):
         return None
-    last = reached[-1]
-    n = int(answered[last])
+    last, n = reached[-1], int(answered[reached[-1]])
     return Threshold(float(values[last]), n / len(confidence), float(right[last] / n), n)
 
 
@@ -103,7 +94,6 @@ def selective_document(
 
     Args:
         predictions: with the final probabilities.
-        bootstrap: the resamples of the images, for the intervals.
         target: accuracy of the answered images to reach; None for no target.
         validation: predictions of the same model on the images that the threshold is chosen on; required for
             a target.
@@ -137,14 +127,7 @@ def selective_document(
 def target_document(
     confidence: Floats, hits: Floats, target: float, threshold: Threshold | None, bootstrap: Bootstrap
 ) -> dict[str, Any]:
-    """What a threshold that was chosen on other images does on these.
-
-    Args:
-        confidence: (n,).
-        hits: (n,), 1 for a correct prediction, else 0.
-        target: the accuracy that the threshold was chosen for.
-        threshold: the threshold; None if none reached the target.
-        bootstrap: the resamples of the images, for the intervals.
+    """What a threshold that was chosen on other images does on these; it is None if none reached the target.
 
     Returns:
         `accuracy`, the target; `threshold`; `validation_coverage` and `validation_accuracy`, of the images

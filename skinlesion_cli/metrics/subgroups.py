@@ -25,9 +25,7 @@ def block_section(
     the classes are over those that have images in the block.
 
     Args:
-        predictions: of n images.
         sources: block of each image, an empty text for one without a block; None if unknown.
-        bootstrap: the resamples of the images, for the intervals.
 
     Returns:
         By source: `n`, `classes`, the figures of `classification.SUMMARY` and `ci95`.
@@ -42,12 +40,7 @@ def block_section(
 
 
 def block_warnings(blocks: Mapping[str, Any] | None, summary: Mapping[str, float]) -> list[str]:
-    """Which figures are undefined in a block although they are defined over all images.
-
-    Args:
-        blocks: of `block_section`.
-        summary: the figures over all images.
-    """
+    """Which figures are undefined in a block of `block_section`, but defined over all images (`summary`)."""
     found = []
     for source, block in (blocks or {}).items():
         undefined = [name for name in SUMMARY if block[name] is None and not math.isnan(summary[name])]

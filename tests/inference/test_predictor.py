@@ -10,7 +10,7 @@ from torchvision.transforms import v2
 
 import skinlesion_cli
 from skinlesion_cli import load_predictor
-from skinlesion_cli.common.errors import InputError, UnreadableImageError
+from skinlesion_cli.common.errors import InputError, SkinLesionError, UnreadableImageError
 from skinlesion_cli.data.splits import read_split
 from skinlesion_cli.inference.predictor import Failure, Prediction
 from skinlesion_cli.inference.scoring import predict_and_evaluate
@@ -147,3 +147,13 @@ def test_the_public_surface_is_small() -> None:
     assert all(getattr(skinlesion_cli, name) is not None for name in skinlesion_cli.__all__)
     with pytest.raises(AttributeError, match="no attribute 'absent'"):
         skinlesion_cli.absent  # noqa: B018
+
+
+def test_a_size_that_the_model_cannot_take_is_named(tmp_path: Path, picture: Path) -> None:
+    # Its attention has a fixed number of positions, which no bare state dict tells.
+    arch = "efficientformer_l1"
+    torch.save(timm.create_model(arch, num_classes=3).state_dict(), tmp_path / "bare.pth")
+    predictor = load_predictor(tmp_path / "bare.pth", arch=arch, classes=CLASSES, img_size=64)
+    for images in ([picture], [picture, picture]):
+        with pytest.raises(SkinLesionError, match=r"fails on images of 64 pixels.* --img-size: The size of"):
+            list(predictor.predict_many(images))

@@ -2,9 +2,11 @@
 
 import io
 import json
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
+import numpy as np
 import pytest
 from rich.console import Console
 
@@ -89,6 +91,26 @@ def test_of_very_many_classes_the_largest_are_drawn(facts: RunFacts, monkeypatch
     text, roc, _ = curves.curves(facts).blocks
     assert text.text.endswith("Only the 2 largest of 3 classes are drawn.")
     assert [chart.name for chart in roc.charts] == ["Melanoma", "Melanocytic nevi"]
+
+
+def test_curves_run_from_corner_to_corner(facts: RunFacts) -> None:
+    known = facts.predictions
+    assert known is not None
+    assert known.probabilities is not None
+    # The most probable melanoma is none: no threshold above it has a hit, nor a precision above 0.
+    probabilities = known.probabilities.copy()
+    probabilities[np.flatnonzero(known.true != 0)[0]] = [1, 0, 0]
+    wrong = replace(facts, predictions=replace(known, probabilities=probabilities))
+    for one in (facts, wrong):
+        _, roc, precision_recall = curves.curves(one).blocks
+        for chart in roc.charts:
+            rate, sensitivity = chart.plot.keywords["rate"], chart.plot.keywords["sensitivity"]
+            assert (rate[0], sensitivity[0], rate[-1], sensitivity[-1]) == (0, 0, 1, 1)
+        for chart in precision_recall.charts:
+            recall, precision = chart.plot.keywords["recall"], chart.plot.keywords["precision"]
+            assert 0 < recall[0] <= recall[-1] == 1
+            assert (np.diff(recall) >= 0).all()
+            assert (precision > 0).all()
 
 
 def test_every_section_has_its_own_anchor_and_charts_their_own_title(facts: RunFacts) -> None:

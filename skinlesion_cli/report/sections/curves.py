@@ -6,7 +6,6 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from skinlesion_cli.metrics.predictions import Predictions
-from skinlesion_cli.metrics.roc import precision_recall_curve, roc_curve
 from skinlesion_cli.report import content, plots
 from skinlesion_cli.report.facts import Document, RunFacts
 from skinlesion_cli.report.figures import OPERATING_POINTS, figure, number
@@ -29,6 +28,8 @@ def curves(facts: RunFacts) -> content.Section:
         return content.Section("curves", title, missing=facts.predictions_missing)
     if predictions.probabilities is None or predictions.true is None:
         return content.Section("curves", title, missing=NO_PROBABILITIES)
+    from sklearn.metrics import precision_recall_curve, roc_curve
+
     support = np.bincount(predictions.true, minlength=len(predictions.classes))
     possible = [
         label for label in np.argsort(-support, kind="stable") if 0 < support[label] < len(predictions)
@@ -37,10 +38,12 @@ def curves(facts: RunFacts) -> content.Section:
     for label in sorted(possible[:MAX_CLASSES_DRAWN]):
         name, positive = predictions.classes[label], predictions.true == label
         scored, scores = facts.document["per_class"][name], predictions.probabilities[:, label]
-        rate, sensitivity = roc_curve(positive, scores)
+        rate, sensitivity, _ = roc_curve(positive, scores)
         plot = partial(plots.plot_roc, rate=rate, sensitivity=sensitivity)
         roc.append(content.Chart(f"ROC curve of {name}", plot, name, f"AUC {figure(scored['auc'], 3)}"))
-        recall, precision = precision_recall_curve(positive, scores)
+        precision, recall, _ = precision_recall_curve(positive, scores)
+        # The precision at recall 0 is that of no hit: 0 if the highest score is wrong, else 1 by definition.
+        precision, recall = precision[recall > 0][::-1], recall[recall > 0][::-1]
         plot = partial(
             plots.plot_precision_recall, recall=recall, precision=precision, share=float(positive.mean())
         )
@@ -101,11 +104,13 @@ def malignant(document: Document | None, predictions: Predictions | None = None)
 def _malignant_curve(document: Document, predictions: Predictions | None) -> content.Charts | None:
     if predictions is None or predictions.true is None or predictions.probabilities is None:
         return None
-    if not (document["n_malignant"] and document["n_benign"]):
-        return None
     labels = [predictions.classes.index(name) for name in document["classes"] if name in predictions.classes]
     positive = np.isin(predictions.true, labels)
-    rate, sensitivity = roc_curve(positive, predictions.probabilities[:, labels].sum(axis=1))
+    if positive.all() or not positive.any():
+        return None
+    from sklearn.metrics import roc_curve
+
+    rate, sensitivity, _ = roc_curve(positive, predictions.probabilities[:, labels].sum(axis=1))
 
     def plot(axes: Axes) -> None:
         plots.plot_roc(axes, rate, sensitivity)
