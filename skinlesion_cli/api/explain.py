@@ -1,27 +1,22 @@
 """`explain`: class-activation maps of photographs, as values and as pictures."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image
 
-from skinlesion_cli.common.errors import InputError, UnreadableImageError
+from skinlesion_cli.common.errors import UnreadableImageError
 from skinlesion_cli.common.events import ImagesDone, OnEvent, ignore
 from skinlesion_cli.common.files import written_whole
-from skinlesion_cli.data.images import read_image
-from skinlesion_cli.inference.predictor import Failure, Predictor, load_predictor
+from skinlesion_cli.data.images import read_image, rgb_of
+from skinlesion_cli.inference.predictor import Failure, ImageInput, Predictor, image_name, load_predictor
 from skinlesion_cli.metrics.arrays import number
+from skinlesion_cli.report.gradcam_files import Files
 from skinlesion_cli.saliency import gradcam
 from skinlesion_cli.saliency.cam_methods import DEFAULT_METHOD
-
-if TYPE_CHECKING:
-    from skinlesion_cli.report.gradcam_files import Files
-
-ImageInput = str | Path | Image.Image | NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -43,19 +38,14 @@ class Explanation(gradcam.Explanation):
             "frame": list(astuple(self.frame)),
         }
         if self.faithfulness is not None:
-            areas = asdict(self.faithfulness)
-            document["faithfulness"] = {name: number(value) for name, value in areas.items()}
+            document["faithfulness"] = {name: number(area) for name, area in vars(self.faithfulness).items()}
         return document
 
     def overlay(self, alpha: float = 0.5) -> Image.Image:
-        """The photograph under the map, with a longer side of at most 240 pixels.
-
-        Args:
-            alpha: opacity of the map, in [0, 1].
-        """
+        """The photograph at its own size, under the map with an opacity of `alpha` in [0, 1]."""
         from skinlesion_cli.report.thumbnails import heat_pictures
 
-        return heat_pictures(self, opacity=alpha)[1]
+        return heat_pictures(self, opacity=alpha, side=max(self.image.size))[1]
 
     def save(self, path: str | Path, *, alpha: float = 0.5) -> None:
         """Draw the photograph, and beside it the photograph under the map.
@@ -105,8 +95,10 @@ def explain(
     inputs: list[Any] = [images] if single else list(images)  # type: ignore[arg-type]
     chosen = (classes,) if isinstance(classes, str) else tuple(classes or ())
     found: list[Explanation] = []
-    options = {"labels": chosen, "top": top, "method": method, "layer": layer, "measured": faithfulness}
-    for done, result in enumerate(explain_each(predictor, inputs, **options), start=1):
+    results = explain_each(
+        predictor, inputs, labels=chosen, top=top, method=method, layer=layer, measured=faithfulness
+    )
+    for done, result in enumerate(results, start=1):
         if isinstance(result, Failure):
             raise UnreadableImageError(result.error)
         found += result
@@ -119,34 +111,26 @@ def explain_each(
 ) -> Iterator[list[Explanation] | Failure]:
     """Yield each image's explanations, or why it could not be read; `options` of `explain_classes`."""
     for index, image in enumerate(images):
-        name = str(image) if isinstance(image, str | Path) else f"image {index}"
+        name = image_name(index, image)
         try:
-            found = gradcam.explain_classes(predictor, _photograph(image, name), **options)
+            if isinstance(image, str | Path):
+                photograph = read_image(Path(image))
+            else:
+                photograph = rgb_of(Image.fromarray(image) if isinstance(image, np.ndarray) else image, name)
+            found = gradcam.explain_classes(predictor, photograph, **options)
         except UnreadableImageError as error:
             yield Failure(name, str(error))
         else:
             yield [Explanation(**vars(one), source=name) for one in found]
 
 
-def _photograph(image: ImageInput, name: str) -> Image.Image:
-    """The image upright and in RGB."""
-    if isinstance(image, str | Path):
-        return read_image(Path(image))
-    if isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
-        return Image.fromarray(image)
-    if isinstance(image, Image.Image):
-        return ImageOps.exif_transpose(image).convert("RGB")
-    raise InputError(f"{name} is not a path, a PIL image or an array (height, width, 3) of uint8")
-
-
 class MapWriter:
     """Writes the pictures, contact sheets and raw maps of many photographs. Call `end` after the last one."""
 
-    def __init__(self, files: "Files", *, alpha: float):
+    def __init__(self, files: Files, *, alpha: float):
         from skinlesion_cli.report.sheet import Sheets
 
-        self._files, self._alpha = files, alpha
-        self._sheets = Sheets(files.sheets, alpha=alpha)
+        self._files, self._alpha, self._sheets = files, alpha, Sheets(files.sheets, alpha=alpha)
 
     def add(self, index: int, found: Sequence[Explanation]) -> dict[str, str]:
         """Write the files of one photograph; returns their names under the keys of `gradcam --json`."""

@@ -78,7 +78,7 @@ def rgb_of(image: Image.Image, name: str) -> Image.Image:
     """
     try:
         with _quiet:
-            return _upright_rgb(image.copy())
+            return _upright_rgb(ImageOps.exif_transpose(image))
     except Exception as error:
         raise UnreadableImageError(f"cannot read {name}: {_reason(error)}") from None
 

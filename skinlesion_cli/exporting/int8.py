@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,13 +60,10 @@ def export_int8(
     """Write a checkpoint as a quantised .onnx, and compare its scores with those of the fp32 model.
 
     Args:
-        checkpoint: the model.
         target: the .onnx, written completely or not at all.
         pixels: (n, 3, side, side): views to verify the fp32 model on.
         train: the split to calibrate on.
         val: the split to score on.
-        workers: threads that read images.
-        on_event: receives progress events.
 
     Raises:
         InputError: the classes of a split are not the model's; see also `export`.
@@ -90,19 +87,15 @@ def export_int8(
 
 
 def quantize(source: Path, target: Path, images: Sequence[Path], *, img_size: int, workers: int) -> None:
-    """Write `source` with int8 weights and activations (QDQ), one scale per channel of the weights.
+    """Write an .onnx of `export` with int8 weights (one scale per channel) and activations, in QDQ format.
 
-    Args:
-        source: an .onnx written by `export`.
-        target: the file, written completely or not at all.
-        images: calibration images, which give the ranges of the activations.
-        img_size: side of the model's input in pixels.
-        workers: threads that read images.
+    The ranges of the activations come from `images`. The target is written completely or not at all.
 
     Raises:
         UnreadableImageError: an image cannot be read.
         SkinLesionError: onnxruntime cannot quantise the model.
     """
+    import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -122,7 +115,10 @@ def quantize(source: Path, target: Path, images: Sequence[Path], *, img_size: in
                     activation_type=QuantType.QUInt8,
                     weight_type=QuantType.QInt8,
                 )
-            _copy_metadata(source, part)
+            entries = {one.key: one.value for one in onnx.load(str(source)).metadata_props}
+            quantized = onnx.load(str(part))
+            onnx.helper.set_model_props(quantized, entries | {"precision": json.dumps("int8")})
+            onnx.save(quantized, str(part))
         except (SkinLesionError, OSError):
             raise
         # As for torch's exporter: many types, one meaning.
@@ -142,15 +138,3 @@ class _Calibration:
         if batch is not None and batch.fault:
             raise UnreadableImageError(batch.fault)
         return None if batch is None else {INPUT: batch.images}
-
-    def __iter__(self) -> Iterator[dict[str, Any]]:
-        return iter(self.get_next, None)
-
-
-def _copy_metadata(source: Path, target: Path) -> None:
-    import onnx
-
-    entries = {one.key: one.value for one in onnx.load(str(source)).metadata_props}
-    quantized = onnx.load(str(target))
-    onnx.helper.set_model_props(quantized, entries | {"precision": json.dumps("int8")})
-    onnx.save(quantized, str(target))

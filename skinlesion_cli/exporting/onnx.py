@@ -21,14 +21,12 @@ from skinlesion_cli.curation.synthetic import KINDS, draw_lesion
 from skinlesion_cli.data.eval_views import view
 from skinlesion_cli.data.images import read_image
 from skinlesion_cli.data.splits import evenly
-from skinlesion_cli.inference.backend import Backend
 from skinlesion_cli.inference.onnx_backend import DISTANCE, FORMAT, INPUT, OUTPUT, load_onnx
 from skinlesion_cli.inference.torch_backend import TorchBackend
 from skinlesion_cli.metrics.calibration import softmax
 from skinlesion_cli.models.backbone import features_of
 from skinlesion_cli.models.checkpoint import Checkpoint, versions
 from skinlesion_cli.models.device import choose_runtime
-from skinlesion_cli.models.model_info import Preprocessing
 from skinlesion_cli.models.ood import OodDetector
 
 OPSET = 18
@@ -75,13 +73,11 @@ class BytesToLogits(nn.Module):
     centre: torch.Tensor
     directions: torch.Tensor
 
-    def __init__(
-        self, model: nn.Module, known: Preprocessing, temperature: float, detector: OodDetector | None = None
-    ):
+    def __init__(self, model: nn.Module, checkpoint: Checkpoint, detector: OodDetector | None = None):
         super().__init__()
-        self.model, self.temperature = model, temperature
-        self.register_buffer("mean", torch.tensor(known.mean).view(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(known.std).view(1, 3, 1, 1))
+        self.model, self.temperature = model, checkpoint.temperature
+        self.register_buffer("mean", torch.tensor(checkpoint.preprocessing.mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(checkpoint.preprocessing.std).view(1, 3, 1, 1))
         self.noise = None if detector is None else detector.noise
         if detector is not None:
             self.register_buffer("centre", torch.from_numpy(detector.mean))
@@ -105,10 +101,9 @@ def check_pixels(paths: Sequence[Path], side: int) -> Pixels:
     Raises:
         UnreadableImageError: an image cannot be read.
     """
-    if paths:
-        return np.stack([view(read_image(path), side) for path in evenly(paths, CHECKED_IMAGES)])
-    kinds = list(KINDS)[:DRAWN_IMAGES]
-    return np.stack([view(draw_lesion(kind, seed), side) for seed, kind in enumerate(kinds)])
+    drawn = map(draw_lesion, list(KINDS)[:DRAWN_IMAGES], range(DRAWN_IMAGES))
+    images = map(read_image, evenly(paths, CHECKED_IMAGES)) if paths else drawn
+    return np.stack([view(image, side) for image in images])
 
 
 def export(checkpoint: Checkpoint, target: Path, pixels: Pixels) -> Exported:
@@ -116,10 +111,7 @@ def export(checkpoint: Checkpoint, target: Path, pixels: Pixels) -> Exported:
 
     An .onnx also outputs the distance from the training images, if the checkpoint has a detector.
 
-    Args:
-        checkpoint: the model.
-        target: the file; its suffix is the format.
-        pixels: (n, 3, side, side): views to verify it on.
+    `pixels` are the views (n, 3, side, side) to verify it on; the suffix of `target` is the format.
 
     Raises:
         InputError: a package for the format is not installed, or the weights do not fit the architecture.
@@ -129,12 +121,23 @@ def export(checkpoint: Checkpoint, target: Path, pixels: Pixels) -> Exported:
     model = checkpoint.build().eval()
     write, load = (_write_onnx, _load_onnx) if target.suffix == ".onnx" else (_write_pt2, _load_pt2)
     with written_whole(target) as part:
-        with _named_faults(checkpoint.arch, target.suffix):
-            write(model, checkpoint, part)
-            answers = _answers(load(part), pixels)
+        try:
+            with quiet():
+                write(model, checkpoint, part)
+                answers = _answers(load(part), pixels)
+        except (SkinLesionError, OSError):
+            raise
+        # torch's exporter raises dozens of types, with messages of hundreds of lines.
+        except Exception as error:
+            what = f"{checkpoint.arch} as {target.suffix}"
+            raise SkinLesionError(
+                f"torch {torch.__version__} cannot export {what}: {one_line(error)}"
+            ) from error
         runtime = choose_runtime("cpu", "fp32", training=False)
-        torch_backend = TorchBackend(model, checkpoint.preprocessing, runtime)
-        expected = _answers(_probabilities(torch_backend, checkpoint.temperature), pixels)
+        backend = TorchBackend(model, checkpoint.preprocessing, runtime)
+        expected = _answers(
+            lambda images: softmax(backend.outputs(images).logits, checkpoint.temperature), pixels
+        )
         difference = float(np.abs(answers - expected).max())
         # Written so that a NaN is refused, too.
         if not difference <= TOLERANCE:
@@ -145,27 +148,23 @@ def export(checkpoint: Checkpoint, target: Path, pixels: Pixels) -> Exported:
     return Exported(target, target.stat().st_size, len(pixels), difference)
 
 
-def metadata(checkpoint: Checkpoint, **extra: Any) -> dict[str, Any]:
-    """The metadata of an exported file, with `extra` entries."""
-    return {"format": FORMAT, **checkpoint.plain(), "versions": versions()} | extra
+def _metadata(checkpoint: Checkpoint) -> dict[str, Any]:
+    return {"format": FORMAT, **checkpoint.plain(), "versions": versions(), "precision": "fp32"}
 
 
 def _write_onnx(model: nn.Module, checkpoint: Checkpoint, path: Path) -> None:
     import onnx
 
-    detector = checkpoint.novelty
-    graph = BytesToLogits(model, checkpoint.preprocessing, checkpoint.temperature, detector)
-    with quiet():
-        program = torch.onnx.export(
-            graph.eval(),
-            (_example(checkpoint),),
-            input_names=[INPUT],
-            output_names=[OUTPUT] if detector is None else [OUTPUT, DISTANCE],
-            dynamic_shapes={INPUT: {0: torch.export.Dim("n")}},
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
+    program = torch.onnx.export(
+        BytesToLogits(model, checkpoint, checkpoint.novelty).eval(),
+        (_example(checkpoint),),
+        input_names=[INPUT],
+        output_names=[OUTPUT] if checkpoint.novelty is None else [OUTPUT, DISTANCE],
+        dynamic_shapes={INPUT: {0: torch.export.Dim("n")}},
+        opset_version=OPSET,
+        dynamo=True,
+        verbose=False,
+    )
     assert program is not None
     proto = program.model_proto
     # The exporter records for each node the code that made it, with file names of this machine.
@@ -173,22 +172,21 @@ def _write_onnx(model: nn.Module, checkpoint: Checkpoint, path: Path) -> None:
         del node.metadata_props[:]
     for value in (*proto.graph.input, *proto.graph.output, *proto.graph.value_info):
         del value.metadata_props[:]
-    entries = metadata(checkpoint, precision="fp32")
-    onnx.helper.set_model_props(proto, {key: json.dumps(value) for key, value in entries.items()})
+    entries = {key: json.dumps(value) for key, value in _metadata(checkpoint).items()}
+    onnx.helper.set_model_props(proto, entries)
     onnx.save(proto, str(path))
 
 
 def _write_pt2(model: nn.Module, checkpoint: Checkpoint, path: Path) -> None:
-    with quiet():
-        dynamic = {INPUT: {0: torch.export.Dim("n")}}
-        graph = BytesToLogits(model, checkpoint.preprocessing, checkpoint.temperature).eval()
-        program = torch.export.export(graph, (_example(checkpoint),), dynamic_shapes=dynamic, strict=False)
-        for node in program.graph.nodes:
-            node.meta.pop("stack_trace", None)
-        text = json.dumps(metadata(checkpoint, precision="fp32"))
-        # Given a path, torch would name the folder inside the archive after the temporary file.
-        with path.open("wb") as file:
-            torch.export.save(program, file, extra_files={PT2_METADATA: text})
+    dynamic = {INPUT: {0: torch.export.Dim("n")}}
+    graph = BytesToLogits(model, checkpoint).eval()
+    program = torch.export.export(graph, (_example(checkpoint),), dynamic_shapes=dynamic, strict=False)
+    for node in program.graph.nodes:
+        node.meta.pop("stack_trace", None)
+    text = json.dumps(_metadata(checkpoint))
+    # Given a path, torch would name the folder inside the archive after the temporary file.
+    with path.open("wb") as file:
+        torch.export.save(program, file, extra_files={PT2_METADATA: text})
 
 
 def _example(checkpoint: Checkpoint) -> torch.Tensor:
@@ -199,42 +197,19 @@ def _example(checkpoint: Checkpoint) -> torch.Tensor:
 
 def _load_onnx(path: Path) -> Callable[[Pixels], Probabilities]:
     description, backend = load_onnx(path)
-    return _probabilities(backend, description.temperature)
-
-
-def _probabilities(backend: Backend, temperature: float) -> Callable[[Pixels], Probabilities]:
-    return lambda pixels: softmax(backend.outputs(pixels).logits, temperature)
+    return lambda pixels: softmax(backend.outputs(pixels).logits, description.temperature)
 
 
 def _load_pt2(path: Path) -> Callable[[Pixels], Probabilities]:
     # Only ever the file that was just written: this loader can run code from the file.
-    with quiet():
-        model = torch.export.load(path).module()
-
-    @torch.inference_mode()
-    def probabilities(images: Pixels) -> Probabilities:
-        return softmax(model(torch.from_numpy(images)).numpy())
-
-    return probabilities
+    model = torch.export.load(path).module()
+    return torch.inference_mode()(lambda images: softmax(model(torch.from_numpy(images)).numpy()))
 
 
 def _answers(probabilities: Callable[[Pixels], Probabilities], pixels: Pixels) -> Probabilities:
     # The first alone, then batches: the file must take any batch size.
     batches = [pixels[:1], *(pixels[start : start + BATCH] for start in range(1, len(pixels), BATCH))]
     return np.concatenate([probabilities(np.ascontiguousarray(batch)) for batch in batches])
-
-
-@contextmanager
-def _named_faults(arch: str, suffix: str) -> Iterator[None]:
-    try:
-        yield
-    except (SkinLesionError, OSError):
-        raise
-    # torch's exporter raises dozens of types, with messages of hundreds of lines.
-    except Exception as error:
-        raise SkinLesionError(
-            f"torch {torch.__version__} cannot export {arch} as {suffix}: {one_line(error)}"
-        ) from error
 
 
 @contextmanager

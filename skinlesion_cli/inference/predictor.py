@@ -116,7 +116,7 @@ class Predictor:
         if isinstance(images, str | Path | Image.Image) or getattr(images, "ndim", 4) < 4:
             raise InputError("predict_many takes a list of images, not a single one; call predict for that")
         images = list(images)
-        names = [_name(index, image) for index, image in enumerate(images)]
+        names = [image_name(index, image) for index, image in enumerate(images)]
         outcomes = outcomes_of(
             self.backend,
             [Path(name) for name in names],
@@ -159,7 +159,12 @@ class _InMemory:
         pass
 
 
-def _name(index: int, image: ImageInput) -> str:
+def image_name(index: int, image: ImageInput) -> str:
+    """The name of an image in results and messages: its path, or `image N` for one in memory.
+
+    Raises:
+        InputError: it is not an `ImageInput`.
+    """
     if isinstance(image, str | Path):
         return str(image)
     what = "" if isinstance(image, np.ndarray | Image.Image) else f"of type {type(image).__name__}"

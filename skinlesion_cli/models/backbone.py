@@ -48,9 +48,7 @@ def require_known(arch: str) -> None:
 def normalization(arch: str, kind: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of the three input channels, for pixels in [0, 1].
 
-    Args:
-        arch: timm's name of the backbone.
-        kind: "imagenet", or "backbone" for the values that its pretrained weights were trained with.
+    `kind` is "imagenet", or "backbone" for the values that its pretrained weights were trained with.
     """
     if kind == "imagenet":
         return IMAGENET_MEAN, IMAGENET_STD
@@ -66,14 +64,9 @@ def head_names(arch: str) -> tuple[str, ...]:
 
 
 def features_of(model: nn.Module, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The input of the backbone's head, and the logits that the head computes from it.
+    """The features (n, d) that enter a linear head, and the logits (n, classes) that it computes from them.
 
-    Args:
-        model: a timm model with a single linear head (see `has_linear_head`).
-        inputs: (n, 3, height, width), normalised.
-
-    Returns:
-        Features (n, d) and logits (n, classes).
+    `inputs` are (n, 3, height, width), normalised. For models with `has_linear_head`.
     """
     features = model.forward_head(model.forward_features(inputs), pre_logits=True)  # type: ignore[operator]
     logits: torch.Tensor = model.get_classifier()(features)  # type: ignore[operator]
@@ -84,9 +77,7 @@ def features_of(model: nn.Module, inputs: torch.Tensor) -> tuple[torch.Tensor, t
 def has_linear_head(model: nn.Module, img_size: int) -> bool:
     """Whether the logits are a linear map of one feature vector, as in nearly all of timm's backbones.
 
-    Args:
-        model: in evaluation mode.
-        img_size: side of its input in pixels.
+    The model must be in evaluation mode.
     """
     device = next(model.parameters()).device
     # Tested, not looked up: some heads do more than their last layer.
@@ -106,11 +97,8 @@ def with_synchronized_batchnorm(model: nn.Module, device: torch.device) -> nn.Mo
     Raises:
         InputError: the device is not CUDA, the only one that torch supports here.
     """
-    from timm.layers import convert_sync_batchnorm
-
     if device.type != "cuda":
         raise InputError(f"--sync-batchnorm is for CUDA, and this runs on {device.type}; leave it out")
     # timm's own conversion knows its fused layers of normalisation and activation; torch's would drop the
     # activation.
-    converted: nn.Module = convert_sync_batchnorm(model)
-    return converted
+    return timm.layers.convert_sync_batchnorm(model)  # type: ignore[no-any-return]

@@ -7,7 +7,8 @@ Integer-Arithmetic-Only Inference*, CVPR 2018, section 3.2).
 
 import copy
 from collections import Counter
-from typing import Any
+from contextlib import ExitStack
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -21,12 +22,7 @@ TOLERANCE = 1e-3
 def folded(model: nn.Module, img_size: int) -> nn.Module:
     """A copy of the model in which each batch normalisation that directly follows a convolution is folded.
 
-    Args:
-        model: in evaluation mode; it is not changed.
-        img_size: side of its input in pixels.
-
-    Returns:
-        The copy; or the model itself if the copy's logits would differ.
+    The model, which must be in evaluation mode, is not changed. It is returned if the copy's logits differ.
     """
     parameter = next(model.parameters())
     probe = torch.linspace(-2, 2, 3 * img_size * img_size, device=parameter.device, dtype=parameter.dtype)
@@ -43,7 +39,7 @@ def folded(model: nn.Module, img_size: int) -> nn.Module:
         rest: list[Any] = [norm.drop, norm.act] if hasattr(norm, "act") else []
         setattr(parent, name, nn.Sequential(*rest))
     expected, answer = model(probe), faster(probe)
-    same = bool((answer - expected).abs().max() <= TOLERANCE * expected.abs().max().clamp_min(1.0))
+    same = (answer - expected).abs().max() <= TOLERANCE * expected.abs().max().clamp_min(1.0)
     return faster.to(memory_format=torch.channels_last) if same else model
 
 
@@ -55,22 +51,18 @@ def _pairs(model: nn.Module, probe: torch.Tensor) -> list[tuple[nn.Conv2d, nn.Ba
 
     def convolved(module: nn.Module, _: Any, output: torch.Tensor) -> None:
         runs[module] += 1
-        assert isinstance(module, nn.Conv2d)
-        made.append((output, module))
+        made.append((output, cast(nn.Conv2d, module)))
 
     def normalising(module: nn.Module, inputs: Any) -> None:
         runs[module] += 1
-        assert isinstance(module, nn.BatchNorm2d)
         if made and made[-1][0] is inputs[0]:
-            found.append((made[-1][1], module))
+            found.append((made[-1][1], cast(nn.BatchNorm2d, module)))
 
-    hooks = []
-    for one in model.modules():
-        if isinstance(one, nn.Conv2d):
-            hooks.append(one.register_forward_hook(convolved))
-        elif isinstance(one, nn.BatchNorm2d):
-            hooks.append(one.register_forward_pre_hook(normalising))
-    model(probe)
-    for hook in hooks:
-        hook.remove()
+    with ExitStack() as hooks:
+        for one in model.modules():
+            if isinstance(one, nn.Conv2d):
+                hooks.enter_context(one.register_forward_hook(convolved))
+            elif isinstance(one, nn.BatchNorm2d):
+                hooks.enter_context(one.register_forward_pre_hook(normalising))
+        model(probe)
     return [(conv, norm) for conv, norm in found if runs[conv] == runs[norm] == 1]

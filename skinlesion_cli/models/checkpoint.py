@@ -1,9 +1,10 @@
 """The checkpoint: one self-describing file, loadable with `torch.load(weights_only=True)`."""
 
 import dataclasses
+import json
 import math
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 import timm
 import torch
+from safetensors import safe_open
 from torch import nn
 
 from skinlesion_cli.common.errors import InputError, first_few
@@ -37,8 +39,7 @@ class Checkpoint(Description):
     @property
     def description(self) -> Description:
         """The same without the weights."""
-        names = [field.name for field in dataclasses.fields(Description)]
-        return Description(**{name: getattr(self, name) for name in names})
+        return Description(**{one.name: getattr(self, one.name) for one in dataclasses.fields(Description)})
 
     def build(self) -> nn.Module:
         """Make the model with the checkpoint's weights; the two share memory where their types agree.
@@ -72,16 +73,22 @@ class Checkpoint(Description):
 def save_checkpoint(path: Path, checkpoint: Checkpoint, *, earlier: Path | None = None, **extra: Any) -> None:
     """Write a checkpoint, completely or not at all, with `extra` entries (plain data and tensors) beside it.
 
-    `earlier` is where the file that is replaced is kept, as in `written_whole`.
+    `earlier` is where the replaced file is kept, as in `written_whole`.
 
     Raises:
         SkinLesionError: it cannot be written; an earlier file at `path` is left unchanged.
     """
+    # As tensors and numbers, which `torch.load(weights_only=True)` reads.
+    novelty = checkpoint.novelty and {
+        "mean": torch.from_numpy(checkpoint.novelty.mean),
+        "directions": torch.from_numpy(checkpoint.novelty.directions),
+        "noise": checkpoint.novelty.noise,
+    }
     content = {
         "format": FORMAT,
         "model": checkpoint.state,
         **checkpoint.plain(),
-        "novelty": None if checkpoint.novelty is None else _plain_detector(checkpoint.novelty),
+        "novelty": novelty,
         "versions": versions(),
     } | extra
     # Through a Python file object, whose errors say why it cannot be written; torch's own do not.
@@ -89,14 +96,11 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, earlier: Path | None 
         try:
             torch.save(content, file)
         except RuntimeError as error:
-            raise _cause(error) from None
-
-
-def _cause(error: BaseException) -> BaseException:
-    """The error behind that of torch's writer: a full disk, Ctrl-C; or the error itself."""
-    while isinstance(error, RuntimeError) and error.__context__ is not None:
-        error = error.__context__
-    return error
+            # What is behind it: a full disk, Ctrl-C.
+            cause: BaseException = error
+            while isinstance(cause, RuntimeError) and cause.__context__ is not None:
+                cause = cause.__context__
+            raise cause from None
 
 
 def versions() -> dict[str, str]:
@@ -121,19 +125,11 @@ def plain_state(model: nn.Module) -> StateDict:
     return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in state.items()}
 
 
-def load_checkpoint(
-    path: Path,
-    *,
-    arch: str | None = None,
-    classes: Sequence[str] | None = None,
-    img_size: int | None = None,
-) -> Checkpoint:
-    """Load a checkpoint of any supported kind.
+def load_checkpoint(path: Path, **given: Any) -> Checkpoint:
+    """Load a checkpoint of any supported kind; `given` are `arch`, `classes` and `img_size` of `describe`.
 
     Supported: this package's own; a `{"model", "classes", "model_name"}` dict; and, with `arch` and
-        `classes`, a bare state dict or a .safetensors file (which may hold both in its metadata).
-
-    The arguments are those of `describe`.
+    `classes`, a bare state dict or a .safetensors file (which may hold both in its metadata).
 
     Raises:
         InputError: the file is missing, refused or damaged, or an entry is missing, invalid or disagrees.
@@ -145,31 +141,17 @@ def load_checkpoint(
     state = plain_state_dict(content)
     if not state:
         raise InputError(f"{path} holds no model")
-    description = describe(path, known, arch=arch, classes=classes, img_size=img_size)
+    description = describe(path, known, **given)
     require_known(description.arch)
-    checkpoint = Checkpoint(**vars(description), state=state, novelty=_detector(path, known))
-    _require_outputs(path, checkpoint)
-    return checkpoint
-
-
-def _require_outputs(path: Path, checkpoint: Checkpoint) -> None:
-    """Check the number of classes against the head, before a model is made."""
-    for head in head_names(checkpoint.arch):
-        bias = checkpoint.state.get(f"{head}.bias")
-        if bias is not None and bias.shape != (len(checkpoint.classes),):
+    classes = description.classes
+    for head in head_names(description.arch):
+        bias = state.get(f"{head}.bias")
+        if bias is not None and bias.shape != (len(classes),):
             raise InputError(
-                f"{path} has a head for {bias.numel()} classes, but {len(checkpoint.classes)} are named: "
-                f"{first_few(checkpoint.classes, 20)}"
+                f"{path} has a head for {bias.numel()} classes, but {len(classes)} are named: "
+                f"{first_few(classes, 20)}"
             )
-
-
-def _plain_detector(detector: OodDetector) -> dict[str, Any]:
-    """As tensors and numbers, which `torch.load(weights_only=True)` reads."""
-    return {
-        "mean": torch.from_numpy(detector.mean),
-        "directions": torch.from_numpy(detector.directions),
-        "noise": detector.noise,
-    }
+    return Checkpoint(**vars(description), state=state, novelty=_detector(path, known))
 
 
 def _detector(path: Path, known: Mapping[str, Any]) -> OodDetector | None:
@@ -180,8 +162,7 @@ def _detector(path: Path, known: Mapping[str, Any]) -> OodDetector | None:
         mean, directions = stored["mean"].float().numpy(), stored["directions"].float().numpy()
         noise = float(stored["noise"])
         valid = mean.ndim == 1 and directions.ndim == 2 and len(directions) == len(mean)
-        valid = valid and bool(np.isfinite(mean).all() and np.isfinite(directions).all())
-        if not (valid and 0 < noise < math.inf):
+        if not (valid and np.isfinite(mean).all() and np.isfinite(directions).all() and 0 < noise < math.inf):
             raise ValueError
     except (AttributeError, LookupError, TypeError, ValueError, OverflowError, RuntimeError):
         raise InputError(f"{path} holds an invalid out-of-distribution detector") from None
@@ -190,10 +171,6 @@ def _detector(path: Path, known: Mapping[str, Any]) -> OodDetector | None:
 
 def _safetensors_metadata(path: Path) -> dict[str, Any]:
     """The metadata of a .safetensors file: a string for each key, in JSON for lists and numbers."""
-    import json
-
-    from safetensors import safe_open
-
     with safe_open(path, framework="pt") as file:
         metadata: dict[str, str] = file.metadata() or {}
     known: dict[str, Any] = {}

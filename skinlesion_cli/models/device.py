@@ -37,9 +37,7 @@ class Runtime:
 
     def grad_scaler(self) -> torch.amp.GradScaler:
         """The loss scaler of a whole run; it is active only for fp16 on CUDA."""
-        return torch.amp.GradScaler(
-            "cuda", enabled=self.device.type == "cuda" and self.dtype == torch.float16
-        )
+        return torch.amp.GradScaler(enabled=self.device.type == "cuda" and self.dtype == torch.float16)
 
     def put(self, images: torch.Tensor) -> torch.Tensor:
         """Move a batch (n, 3, height, width) to the device, channels last."""
@@ -62,7 +60,6 @@ def choose_runtime(device: str, precision: str, *, training: bool) -> Runtime:
     Args:
         device: auto, cpu, cuda or mps.
         precision: auto, fp32, bf16 or fp16.
-        training: whether gradients will be computed.
 
     Raises:
         InputError: the device is not available, or does not support the precision.
@@ -77,22 +74,18 @@ def choose_runtime(device: str, precision: str, *, training: bool) -> Runtime:
     if precision == "fp16" and device == "cpu":
         raise InputError("fp16 is not for the CPU; use --precision bf16 or --precision fp32")
     if device == "cuda":
-        _require_kernels()
+        try:
+            # One kernel: torch also reports GPUs as available that its build has no kernels for.
+            torch.zeros(1, device="cuda").add_(1).item()
+        except RuntimeError as error:
+            reason = str(error).strip().split("\n")[0]
+            raise InputError(f"this build of torch cannot use the GPU ({reason}); use --device cpu") from None
         if precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
             raise InputError(
                 f"{torch.cuda.get_device_name()} has no bfloat16; use --precision fp16 or --precision fp32"
             )
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     return Runtime(torch.device(device), dtype, tf32=training)
-
-
-def _require_kernels() -> None:
-    """Run one kernel: torch also reports GPUs as available that its build has no kernels for."""
-    try:
-        torch.zeros(1, device="cuda").add_(1).item()
-    except RuntimeError as error:
-        reason = str(error).strip().split("\n")[0]
-        raise InputError(f"this build of torch cannot use the GPU ({reason}); use --device cpu") from None
 
 
 def _fast_precision(device: str) -> str:

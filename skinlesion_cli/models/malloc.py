@@ -24,10 +24,7 @@ def keep_freed_memory() -> bool:
     """Let this process reuse freed blocks of up to 2 GiB instead of returning them to the system.
 
     The process then holds more memory than it uses: up to a third more in our measurements. Does nothing if
-    the environment configures the allocator, or without glibc.
-
-    Returns:
-        Whether the allocator was configured.
+    the environment configures the allocator, or without glibc. Returns whether the allocator was configured.
     """
     if sys.platform != "linux" or any(name.startswith(OWN_SETTINGS) for name in os.environ):
         return False

@@ -70,7 +70,6 @@ def describe(
     """Read a model's metadata, completed by what the caller knows.
 
     Args:
-        path: the file, for the errors.
         known: its metadata, as `Description.plain` writes them; any key may be missing.
         arch: timm's name of the backbone, if the file has none; it must agree if the file has one.
         classes: the classes in the order of the outputs; as for `arch`.
@@ -79,16 +78,15 @@ def describe(
     Raises:
         InputError: an entry is missing, invalid, or disagrees with the caller's.
     """
-    agreed_arch: str = _agreed(path, "--arch", _text(known.get("arch") or known.get("model_name")), arch)
-    agreed: tuple[str, ...] = _agreed(
-        path, "--classes", _classes(path, known), tuple(classes) if classes else None
-    )
+    named = known.get("arch") or known.get("model_name")
     return Description(
-        arch=agreed_arch,
-        classes=agreed,
+        arch=_agreed(path, "--arch", named if isinstance(named, str) else None, arch),
+        classes=_agreed(path, "--classes", _classes(path, known), tuple(classes) if classes else None),
         preprocessing=_preprocessing(path, known, img_size),
         class_counts=_entries(known, "class_counts", _is_count),
-        settings=_entries(known, "settings", _is_setting),
+        settings=_entries(
+            known, "settings", lambda value: value is None or isinstance(value, str | int | float)
+        ),
         metrics=_entries(known, "metrics", _is_number),
         epoch=known["epoch"] if _is_count(known.get("epoch")) else 0,
         temperature=_positive(path, known, "temperature") or 1.0,
@@ -101,7 +99,7 @@ def _classes(path: Path, known: Mapping[str, Any]) -> tuple[str, ...] | None:
     if not isinstance(named, list | tuple) or not named:
         return None
     names = tuple(str(name) for name in named if isinstance(name, str | int))
-    valid = len(names) == len(named) <= MAX_CLASSES and len(set(names)) == len(names)
+    valid = len(set(names)) == len(named) <= MAX_CLASSES
     if not valid or not all(0 < len(name) <= MAX_NAME for name in names):
         raise InputError(
             f"{path} has invalid class names: expected at most {MAX_CLASSES:,} different names of 1 to "
@@ -112,8 +110,9 @@ def _classes(path: Path, known: Mapping[str, Any]) -> tuple[str, ...] | None:
 
 def _entries(known: Mapping[str, Any], key: str, is_valid: Callable[[Any], bool]) -> dict[str, Any]:
     """The valid names and values that the file has under `key`; the others count as unknown."""
-    values = _plain_dict(known.get(key)).items()
-    return {name: value for name, value in values if isinstance(name, str) and is_valid(value)}
+    values = known.get(key)
+    entries = values.items() if isinstance(values, dict) else ()
+    return {name: value for name, value in entries if isinstance(name, str) and is_valid(value)}
 
 
 def _is_number(value: Any) -> bool:
@@ -122,10 +121,6 @@ def _is_number(value: Any) -> bool:
 
 def _is_count(value: Any) -> bool:
     return _is_number(value) and isinstance(value, int) and 0 <= value < 10**15
-
-
-def _is_setting(value: Any) -> bool:
-    return value is None or isinstance(value, str | int | float)
 
 
 def _positive(path: Path, known: Mapping[str, Any], key: str) -> float | None:
@@ -141,16 +136,17 @@ def _agreed(path: Path, option: str, known: Any, given: Any) -> Any:
     if known is None and given is None:
         raise InputError(f"{path} does not say how the model was trained: give {option}")
     if known is not None and given is not None and known != given:
-        raise InputError(f"{path} disagrees with {option}: it has {_short(known)}, not {_short(given)}")
+        has, wanted = (
+            shortened(value) if isinstance(value, str) else f"the {len(value)} classes {first_few(value, 20)}"
+            for value in (known, given)
+        )
+        raise InputError(f"{path} disagrees with {option}: it has {has}, not {wanted}")
     return given if known is None else known
 
 
-def _short(value: Any) -> str:
-    return shortened(value) if isinstance(value, str) else f"the {len(value)} classes {first_few(value, 20)}"
-
-
 def _preprocessing(path: Path, known: Mapping[str, Any], img_size: int | None) -> Preprocessing:
-    stored = _plain_dict(known.get("preprocessing"))
+    found = known.get("preprocessing")
+    stored = found if isinstance(found, dict) else {}
     mean, std = stored.get("mean", IMAGENET_MEAN), stored.get("std", IMAGENET_STD)
     size = known.get("img_size", img_size or FIELDS["img_size"].default)
     numbers = [size, *(mean if isinstance(mean, list | tuple) else [None])]
@@ -162,11 +158,3 @@ def _preprocessing(path: Path, known: Mapping[str, Any], img_size: int | None) -
     if not 1 <= size <= 4096:
         raise InputError(f"{path} has an invalid img_size: images of {int(size)} pixels")
     return Preprocessing(int(size), tuple(map(float, mean)), tuple(map(float, std)))
-
-
-def _plain_dict(value: Any) -> dict[str, Any]:
-    return dict(value) if isinstance(value, dict) else {}
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None

@@ -37,14 +37,7 @@ class OodDetector:
     """Variance along all other directions."""
 
     def distances(self, features: NDArray[np.floating]) -> Floats:
-        """Mahalanobis distance of each image, divided by √d, so that it is near 1 for training images.
-
-        Args:
-            features: (n, d).
-
-        Returns:
-            (n,).
-        """
+        """Mahalanobis distances (n,) of features (n, d), divided by √d, so near 1 for training images."""
         centred = features.astype(np.float64) - self.mean
         # c' C^-1 c, where C^-1 is (1/noise) I minus a term along the leading directions (Woodbury).
         along = ((centred @ self.directions.astype(np.float64)) ** 2).sum(axis=1)
@@ -59,8 +52,8 @@ def fit_ood_detector(
     """Fit the Gaussian to training images, and a limit of the distance to validation images.
 
     Args:
-        training: (n, d), features of training images.
-        validation: (m, d), features of validation images, m ≥ 1.
+        training: features (n, d).
+        validation: features (m, d), m ≥ 1.
 
     Returns:
         The detector, and the distance above which an image is out of distribution; (None, None) with fewer
@@ -78,5 +71,4 @@ def fit_ood_detector(
         return None, None
     scaled = axes[:k].T * np.sqrt(1.0 / noise - 1.0 / np.maximum(variances[:k], noise))
     fitted = OodDetector(mean.astype(np.float32), scaled.astype(np.float32), noise)
-    limit = float(np.quantile(fitted.distances(validation), IN_DISTRIBUTION, method="higher"))
-    return fitted, limit
+    return fitted, float(np.quantile(fitted.distances(validation), IN_DISTRIBUTION, method="higher"))

@@ -1,7 +1,7 @@
 """The weights that a run starts from: pretrained ones from the hub, a file of the user's, or random ones."""
 
+import contextlib
 import importlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,7 @@ _INSTEAD = (
 
 
 def load_start_weights(model: nn.Module, settings: Settings) -> str:
-    """Load the weights that the settings ask for; with neither kind, the model keeps its random ones.
-
-    Returns:
-        What was loaded, as text for the user.
-    """
+    """Load the weights that the settings ask for, if any; returns what was loaded, as text for the user."""
     if settings.init_weights is not None:
         return load_init_weights(model, settings.model_arch, settings.init_weights)
     if settings.pretrained:
@@ -35,9 +31,6 @@ def load_start_weights(model: nn.Module, settings: Settings) -> str:
 
 def load_pretrained(model: nn.Module, arch: str) -> str:
     """Load the backbone's pretrained weights, cached or from the hub; the head keeps its random weights.
-
-    Returns:
-        What was loaded, as text for the user.
 
     Raises:
         SkinLesionError: timm has no weights for it, or they are not cached and cannot be downloaded.
@@ -57,9 +50,6 @@ def load_init_weights(model: nn.Module, arch: str, path: Path) -> str:
     A file whose tensors have other names is accepted if it lists the same tensors in the same order: the same
     shapes and the same last part of each name (weight, bias, running_mean, …).
 
-    Returns:
-        What was loaded, as text for the user.
-
     Raises:
         InputError: the file is missing, holds no weights, or those of another backbone.
     """
@@ -77,10 +67,8 @@ def _fetch_from_hub(repo: str, filename: str | None, arch: str) -> Path:
 
     names = [filename] if filename else ["model.safetensors", "pytorch_model.bin"]
     for name in names:
-        try:
+        with contextlib.suppress(LocalEntryNotFoundError):
             return Path(huggingface_hub.hf_hub_download(repo, name, local_files_only=True))
-        except LocalEntryNotFoundError:
-            continue
     try:
         # A cheap request first: the download itself would retry for most of a minute.
         url = huggingface_hub.hf_hub_url(repo, names[0])
@@ -97,12 +85,12 @@ def _converted_by_timm(state: Any, model: nn.Module) -> StateDict:
     """Convert weights of an older layout to the present one, by timm's own rules for the architecture."""
     state = plain_state_dict(state)
     module = importlib.import_module(type(model).__module__)
-    convert: Callable[..., Any] | None = getattr(module, "checkpoint_filter_fn", None)
+    convert = getattr(module, "checkpoint_filter_fn", None)
     return plain_state_dict(convert(state, model)) if convert else state
 
 
 def _is_head(name: str, arch: str) -> bool:
-    return any(name.startswith(head + ".") for head in head_names(arch))
+    return name.startswith(tuple(f"{head}." for head in head_names(arch)))
 
 
 def _load_all_but_head(model: nn.Module, arch: str, state: StateDict, source: str) -> None:
@@ -117,10 +105,8 @@ def _renamed_by_order(state: StateDict, model: nn.Module, arch: str) -> StateDic
     own = model.state_dict()
     if state.keys() & own.keys() or len(state) != len(own):
         return None
-    renamed: StateDict = {}
     for (name, value), (own_name, own_value) in zip(state.items(), own.items(), strict=True):
         same_role = name.rsplit(".", 1)[-1] == own_name.rsplit(".", 1)[-1]
         if not same_role or (value.shape != own_value.shape and not _is_head(own_name, arch)):
             return None
-        renamed[own_name] = value
-    return renamed
+    return dict(zip(own, state.values(), strict=True))

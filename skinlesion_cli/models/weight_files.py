@@ -6,7 +6,9 @@ data in the pickle; a header of reasonable length. None of these checks unpickle
 """
 
 import io
+import itertools
 import pickletools
+import re
 import struct
 import warnings
 import zipfile
@@ -14,6 +16,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
+from safetensors.torch import load_file
 
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.files import fault_of, refuse_faulty
@@ -39,22 +42,29 @@ _COSTLY_CALLS = ("bytearray", "encode")
 _LEGACY_PICKLES = 5
 """Pickles at the start of a file in the legacy format: magic numbers, the content, the tensors' names."""
 _FILLING = ("APPEND", "APPENDS", "SETITEM", "SETITEMS", "BUILD")
-_WRAPPER_PREFIXES = ("module.", "_orig_mod.")
+_PREFIXES = re.compile(r"^(module\.|_orig_mod\.)+")
 
 
 def read_tensors(path: Path) -> Any:
-    """Read a .pth or .safetensors file without ever unpickling an object.
-
-    Returns:
-        The file's content; for .safetensors a dict of tensors.
+    """The content of a .pth or .safetensors file, read without ever unpickling an object.
 
     Raises:
         InputError: the file is missing, damaged or too large, or its pickle holds more than plain data.
     """
-    with warnings.catch_warnings():
-        # Deprecated storages, odd strings, guesses about the format: nothing a user could act on.
-        warnings.simplefilter("ignore")
-        content = _load(path)
+    refuse_faulty(path, fault_of_weights(path))
+    try:
+        with warnings.catch_warnings():
+            # Deprecated storages, odd strings, guesses about the format: nothing a user could act on.
+            warnings.simplefilter("ignore")
+            if path.suffix == ".safetensors":
+                content: Any = load_file(path)
+            else:
+                content = torch.load(path, map_location="cpu", weights_only=True)
+    # torch.load and safetensors raise many types on damaged files: UnpicklingError, RuntimeError, EOFError,
+    # KeyError, SafetensorError, MemoryError. All mean that the file cannot be loaded.
+    except Exception as error:
+        unsafe = "weights_only" in str(error) or "Unsupported global" in str(error)
+        raise InputError(f"refused to load {path}: {_NOT_PLAIN if unsafe else _DAMAGED}") from None
     if fault := _fault_of_content(content):
         raise InputError(f"refused to load {path}: {fault}")
     return content
@@ -62,15 +72,12 @@ def read_tensors(path: Path) -> Any:
 
 def plain_state_dict(data: Any) -> StateDict:
     """The tensors in a file's content, by name, without the prefixes that wrappers add to the names."""
-    for key in ("model", "state_dict", "model_state_dict"):
-        if isinstance(data, dict) and isinstance(data.get(key), dict):
-            data = data[key]
-            break
     if not isinstance(data, dict):
         return {}
-    return {
-        _without_prefixes(str(name)): value for name, value in data.items() if isinstance(value, torch.Tensor)
-    }
+    nested = (data.get(key) for key in ("model", "state_dict", "model_state_dict"))
+    found = next((inner for inner in nested if isinstance(inner, dict)), data)
+    tensors = {str(name): value for name, value in found.items() if isinstance(value, torch.Tensor)}
+    return {_PREFIXES.sub("", name): value for name, value in tensors.items()}
 
 
 def misfit(own: StateDict, given: StateDict) -> str:
@@ -84,27 +91,6 @@ def misfit(own: StateDict, given: StateDict) -> str:
         if names:
             return f"{len(names)} tensors are {what}, {shortened(names[0])} among them"
     return ""
-
-
-def _without_prefixes(name: str) -> str:
-    while name.startswith(_WRAPPER_PREFIXES):
-        name = name.split(".", 1)[1]
-    return name
-
-
-def _load(path: Path) -> Any:
-    refuse_faulty(path, fault_of_weights(path))
-    try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        return torch.load(path, map_location="cpu", weights_only=True)
-    # torch.load and safetensors raise many types on damaged files: UnpicklingError, RuntimeError, EOFError,
-    # KeyError, SafetensorError, MemoryError. All mean that the file cannot be loaded.
-    except Exception as error:
-        unsafe = "weights_only" in str(error) or "Unsupported global" in str(error)
-        raise InputError(f"refused to load {path}: {_NOT_PLAIN if unsafe else _DAMAGED}") from None
 
 
 def _fault_of_content(content: Any) -> str:
@@ -126,11 +112,8 @@ def _fault_of_content(content: Any) -> str:
         names = [name for value in inside.values() if isinstance(value, dict) for name in value]
         if not all(isinstance(name, str | int) for name in names):
             return "it holds keys that are not strings"
-        level = [
-            item
-            for value in inside.values()
-            for item in (value.values() if isinstance(value, dict) else value)
-        ]
+        items = (value.values() if isinstance(value, dict) else value for value in inside.values())
+        level = list(itertools.chain.from_iterable(items))
         if not level:
             return ""
     return _TOO_DEEP
@@ -140,9 +123,6 @@ def fault_of_weights(path: Path) -> str:
     """Why a .pth or .safetensors file must not be loaded; an empty string if no check fails.
 
     torch itself ignores the checksums that it writes, and reads a damaged file's numbers without a warning.
-
-    Args:
-        path: the file; its suffix says which kind it is.
     """
     if fault := fault_of(path, MAX_MODEL_BYTES):
         return fault
@@ -165,13 +145,10 @@ def fault_of_weights(path: Path) -> str:
 
 
 def _fault_of_safetensors(file: BinaryIO, size: int) -> str:
-    start = file.read(8)
-    length = int.from_bytes(start, "little")
-    if len(start) < 8 or length > size - 8:
+    length = int.from_bytes(file.read(8), "little")
+    if length > size - 8:
         return _DAMAGED
-    if length > MAX_PLAIN_BYTES:
-        return f"its header is larger than {size_text(MAX_PLAIN_BYTES)}"
-    return ""
+    return f"its header is larger than {size_text(MAX_PLAIN_BYTES)}" if length > MAX_PLAIN_BYTES else ""
 
 
 def _fault_of_zip(file: BinaryIO, size: int) -> str:
@@ -187,9 +164,7 @@ def _fault_of_zip(file: BinaryIO, size: int) -> str:
             # Entries that overlap would each be loaded.
             if sum(one.file_size for one in entries) > size:
                 return "its entries claim more than the file holds"
-            for one in entries:
-                if not one.filename.endswith(".pkl"):
-                    continue
+            for one in (one for one in entries if one.filename.endswith(".pkl")):
                 if one.file_size > MAX_PLAIN_BYTES:
                     return f"its names and settings are larger than {size_text(MAX_PLAIN_BYTES)}"
                 if fault := _fault_of_pickle(io.BytesIO(archive.read(one))):

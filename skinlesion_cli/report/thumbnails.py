@@ -35,16 +35,19 @@ def heat_pair(explanation: "Explanation") -> tuple[str, str]:
     return data_uri(photo), data_uri(heat)
 
 
-def heat_pictures(explanation: "Explanation", *, opacity: float = OPACITY) -> tuple[Image.Image, Image.Image]:
+def heat_pictures(
+    explanation: "Explanation", *, opacity: float = OPACITY, side: int = SIDE
+) -> tuple[Image.Image, Image.Image]:
     """The photograph with a frame around what the model saw, and the same under the map of the evidence.
 
     Args:
         explanation: of one photograph.
         opacity: of the map, in [0, 1].
+        side: maximum length of the pictures' longer side, in pixels.
     """
     # Made small first, so that the frame's line is neither lost nor coarse.
     photo = Image.fromarray(np.asarray(explanation.image))
-    photo.thumbnail((SIDE, SIDE))
+    photo.thumbnail((side, side))
     across, down = photo.width / explanation.image.width, photo.height / explanation.image.height
     frame = explanation.frame
     left, top = round(frame.left * across), round(frame.top * down)

@@ -46,36 +46,28 @@ def faithfulness(
     heat: NDArray[np.float32],
     grid: tuple[int, ...],
     *,
-    steps: int = STEPS,
-    seed: int = 0,
+    seed: int,
 ) -> Faithfulness:
     """Compare one map with random maps of the same resolution.
 
     Args:
-        probabilities: computes the probability of the class that the map explains.
+        probabilities: of the class that the map explains.
         view: the model's input, (3, side, side).
         heat: the map over it, (side, side).
         grid: rows and columns of the layer that the map comes from.
-        steps: number of steps.
-        seed: seed of the random maps.
+        seed: of the random maps.
     """
-    deletion, insertion = areas(probabilities, view, removal_order(heat, grid, seed), steps)
-    random_deletion, random_insertion = random_areas(probabilities, view, grid, steps=steps, seed=seed)
-    return Faithfulness(deletion, insertion, random_deletion, random_insertion)
+    own = areas(probabilities, view, removal_order(heat, grid, seed))
+    return Faithfulness(*own, *random_areas(probabilities, view, grid, seed=seed))
 
 
 def random_areas(
-    probabilities: Probabilities,
-    view: NDArray[np.uint8],
-    grid: tuple[int, ...],
-    *,
-    steps: int = STEPS,
-    seed: int = 0,
+    probabilities: Probabilities, view: NDArray[np.uint8], grid: tuple[int, ...], *, seed: int
 ) -> tuple[float, float]:
     """Mean deletion and insertion areas of `RANDOM_MAPS` random maps; arguments as in `faithfulness`."""
     empty = np.zeros(view.shape[1:], np.float32)
     drawn = [
-        areas(probabilities, view, removal_order(empty, grid, seed + 1 + number), steps)
+        areas(probabilities, view, removal_order(empty, grid, seed + 1 + number))
         for number in range(RANDOM_MAPS)
     ]
     deletion, insertion = np.mean(drawn, axis=0).tolist()
@@ -86,13 +78,8 @@ def removal_order(heat: NDArray[np.float32], grid: tuple[int, ...], seed: int) -
     """Flat indices of all pixels of a map, in descending order of its values.
 
     Pixels of equal value are in the order of a random map, so an empty map becomes a random one. Random maps
-    have the resolution of real ones: removing single scattered pixels would make the view noise, which fools
-    a network whatever the pixels showed, and the comparison would be unfair.
-
-    Args:
-        heat: (side, side).
-        grid: rows and columns of the random map before it is enlarged.
-        seed: seed of the random map.
+    have the resolution of real ones, `grid` rows and columns: removing single scattered pixels would make the
+    view noise, which fools a network whatever the pixels showed, and the comparison would be unfair.
     """
     coarse = Image.fromarray(np.random.default_rng(seed).random(grid, dtype=np.float32))
     random = np.asarray(coarse.resize((heat.shape[1], heat.shape[0]), Image.Resampling.BILINEAR))
@@ -102,13 +89,9 @@ def removal_order(heat: NDArray[np.float32], grid: tuple[int, ...], seed: int) -
 def areas(
     probabilities: Probabilities, view: NDArray[np.uint8], order: NDArray[np.int64], steps: int = STEPS
 ) -> tuple[float, float]:
-    """Areas under the deletion and the insertion curve.
+    """Areas under the deletion and the insertion curve of a view (3, side, side).
 
-    Args:
-        probabilities: computes the probability of the class.
-        view: (3, side, side).
-        order: flat indices of all pixels, in the order of removal and insertion.
-        steps: number of steps.
+    `order` holds the flat indices of all pixels, in the order of removal and insertion.
     """
     mean = view.mean(axis=(1, 2), keepdims=True).round().astype(np.uint8)
     deleted = replaced(view, np.broadcast_to(mean, view.shape), order, steps)
@@ -119,13 +102,9 @@ def areas(
 def replaced(
     start: NDArray[np.uint8], end: NDArray[np.uint8], order: NDArray[np.int64], steps: int
 ) -> NDArray[np.uint8]:
-    """One view turned into another in equal steps: (steps + 1, 3, side, side), including both.
+    """One view (3, side, side) turned into another: (steps + 1, 3, side, side), including both.
 
-    Args:
-        start: the first view, (3, side, side).
-        end: the last view.
-        order: flat indices of all pixels, in the order of their replacement.
-        steps: number of steps; each replaces the same number of pixels, up to rounding.
+    Each step replaces the same number of pixels, up to rounding, in the order of their flat indices `order`.
     """
     images = np.repeat(start[None], steps + 1, axis=0)
     rows, source = images.reshape(steps + 1, 3, -1), end.reshape(3, -1)
@@ -152,26 +131,20 @@ def summarise(measured: Sequence[Faithfulness], groups: Sequence[str], unit: str
     Returns:
         `n`, the number of maps; for each figure of `Faithfulness`, and for `deletion_beats_random` and
         `insertion_beats_random`, the share of maps that do better than random, ties counting half: its
-        `mean` and its `ci95`, None where there is but one group; `ci95_method`; and
-        `resampling_unit`.
+        `mean` and its `ci95`, None if there is only one group; `ci95_method`; and `resampling_unit`.
     """
     own = np.array([astuple(one) for one in measured])
     won = np.sign([own[:, 2] - own[:, 0], own[:, 1] - own[:, 3]]).T / 2 + 0.5
     columns = np.hstack([own, won])
-    # Every resample of a single group is that group: the interval would be a point, as if the mean were
-    # certain.
-    unknown = [(float("nan"), float("nan"))] * columns.shape[1]
-    several = len(set(groups)) > 1
-    intervals = (
-        [interval(column) for column in Bootstrap(len(columns), groups).means(columns).T]
-        if several
-        else unknown
-    )
+    resampled = Bootstrap(len(columns), groups).means(columns)
+    if len(set(groups)) == 1:
+        # Every resample is that group: the interval would be a point, as if the mean were certain.
+        resampled[:] = np.nan
     names = [field.name for field in fields(Faithfulness)]
     names += ["deletion_beats_random", "insertion_beats_random"]
     figures = {
-        name: {"mean": float(mean), "ci95": bounds(ends)}
-        for name, mean, ends in zip(names, columns.mean(axis=0), intervals, strict=True)
+        name: {"mean": float(mean), "ci95": bounds(interval(means))}
+        for name, mean, means in zip(names, columns.mean(axis=0), resampled.T, strict=True)
     }
     method = f"percentile bootstrap, {RESAMPLES} resamples of {unit}"
     return {"n": len(measured), **figures, "ci95_method": method, "resampling_unit": unit}
@@ -179,4 +152,4 @@ def summarise(measured: Sequence[Faithfulness], groups: Sequence[str], unit: str
 
 def area(curve: Floats) -> float:
     """Area under equally spaced values over [0, 1], by the trapezoidal rule."""
-    return float((curve[0] / 2 + curve[1:-1].sum() + curve[-1] / 2) / (len(curve) - 1))
+    return float(np.trapezoid(curve) / (len(curve) - 1))

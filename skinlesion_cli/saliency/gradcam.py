@@ -65,12 +65,10 @@ def explain_classes(
     """Map the evidence for some classes in fp32: one forward pass, and a backward pass per class.
 
     Args:
-        predictor: the model.
         photograph: a file, or an upright RGB image.
         labels: the classes; if empty, the most probable ones.
         top: how many of the most probable classes, in descending order; all if the model has fewer.
         layer: name of the module whose output is mapped; default: `default_layer`.
-        method: how the map is computed, a key of `METHODS`.
         measured: whether to measure each map's faithfulness, with about 260 more forward passes.
 
     Raises:
@@ -104,27 +102,20 @@ def explain_classes(
     require_finite(probabilities)
     explanations = []
     for index, map_ in maps.items():
-        heat = enlarged(map_, backend.img_size)
+        heat, grid = enlarged(map_, backend.img_size), (map_.shape[0], map_.shape[1])
+        probability = probability_of(backend, index, predictor.temperature)
         explanations.append(
             Explanation(
                 image=image,
                 frame=centre_frame(image.size, backend.img_size),
                 heat=heat,
-                grid=(map_.shape[0], map_.shape[1]),
+                grid=grid,
                 layer=layer,
                 label=classes[index],
                 confidence=float(probabilities[index]),
                 method=method,
                 raw=map_.float().cpu().numpy(),
-                faithfulness=faithfulness(
-                    probability_of(backend, index, predictor.temperature),
-                    pixels,
-                    heat,
-                    tuple(map_.shape),
-                    seed=seed,
-                )
-                if measured
-                else None,
+                faithfulness=faithfulness(probability, pixels, heat, grid, seed=seed) if measured else None,
             )
         )
     return explanations
@@ -142,9 +133,7 @@ def class_activation_maps(
     Args:
         model: in evaluation mode.
         inputs: (1, 3, height, width), normalised.
-        layer: name of a module of the model.
         choose: returns the indices of the classes, given the logits.
-        method: a key of `METHODS`.
 
     Returns:
         The maps by class, in the order of `choose`, each (rows, columns), ≥ 0, not scaled; and the logits
@@ -158,11 +147,8 @@ def class_activation_maps(
     module = named_module(model, layer)
     outputs: list[Any] = []
     hook = module.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
-    try:
-        with torch.enable_grad():
-            logits = model(inputs.detach().requires_grad_())[0]
-    finally:
-        hook.remove()
+    with hook, torch.enable_grad():
+        logits = model(inputs.detach().requires_grad_())[0]
     activation = outputs[-1] if outputs else None
     if not isinstance(activation, torch.Tensor):
         raise InputError(f"the output of layer {layer} is not a single tensor; choose another with --layer")
@@ -182,11 +168,9 @@ def class_activation_maps(
 
 def enlarged(map_: torch.Tensor, side: int) -> NDArray[np.float32]:
     """A map (rows, columns) resized to (side, side) and scaled to [0, 1]; an empty map stays 0."""
-    heat = nn.functional.interpolate(
-        map_[None, None].float(), size=(side, side), mode="bilinear", align_corners=False
-    )[0, 0]
-    peak = heat.max()
-    scaled: NDArray[np.float32] = (heat / peak if peak > 0 else torch.zeros_like(heat)).cpu().numpy()
+    heat = nn.functional.interpolate(map_[None, None].float(), size=(side, side), mode="bilinear")[0, 0]
+    # An empty map is 0 / 0.
+    scaled: NDArray[np.float32] = (heat / heat.max()).nan_to_num().cpu().numpy()
     return scaled
 
 

@@ -44,13 +44,12 @@ def named_module(model: nn.Module, layer: str) -> nn.Module:
         raise InputError(f"the backbone has no layer {layer!r}{nearest(layer, modules)}")
     # In a MobileViT block the transformer's output is (patch pixels × patches): it only looks like a grid.
     for name, module in modules.items():
-        if type(module).__name__ in {"MobileVitBlock", "MobileVitV2Block"}:
-            for inner in ("transformer", "norm"):
-                if f"{layer}.".startswith(f"{name}.{inner}."):
-                    raise InputError(
-                        f"the output of layer {layer} is patch × position, which is not spatial; use {name} "
-                        "or another with --layer"
-                    )
+        inside = f"{layer}.".startswith((f"{name}.transformer.", f"{name}.norm."))
+        if inside and type(module).__name__ in {"MobileVitBlock", "MobileVitV2Block"}:
+            raise InputError(
+                f"the output of layer {layer} is patch × position, which is not spatial; use {name} "
+                "or another with --layer"
+            )
     found: nn.Module = modules[layer]
     return found
 
@@ -59,8 +58,6 @@ def as_grid(model: nn.Module, layer: str, values: torch.Tensor, image_size: tupl
     """Rearrange a layer's output, or its gradient, as (channels, rows, columns).
 
     Args:
-        model: the model.
-        layer: the layer's name, for the error.
         values: (1, C, H, W); (1, H, W, C) as in Swin; or tokens (1, N, C), class or register tokens first.
         image_size: height and width of the model's input; the grid has the same aspect ratio.
 
@@ -75,9 +72,10 @@ def as_grid(model: nn.Module, layer: str, values: torch.Tensor, image_size: tupl
             return values[0].permute(2, 0, 1)
     if len(shape) == 3 and shape[0] == 1:
         for prefix in (0, int(getattr(model, "num_prefix_tokens", 0) or 0)):
-            grid = _grid_of(shape[1] - prefix, image_size)
-            if grid is not None:
-                return values[0, prefix:].reshape(*grid, shape[2]).permute(2, 0, 1)
+            tokens = max(0, shape[1] - prefix)
+            rows = max(1, round((tokens * image_size[0] / image_size[1]) ** 0.5))
+            if tokens % rows == 0 and _same_aspect((rows, tokens // rows), image_size):
+                return values[0, prefix:].reshape(rows, -1, shape[2]).permute(2, 0, 1)
     raise InputError(
         f"the output of layer {layer}, {shape}, is not a grid of positions; choose another with --layer"
     )
@@ -86,9 +84,3 @@ def as_grid(model: nn.Module, layer: str, values: torch.Tensor, image_size: tupl
 def _same_aspect(grid: tuple[int, ...], image_size: tuple[int, int]) -> bool:
     rows, columns = grid
     return min(grid) > 1 and rows * image_size[1] == columns * image_size[0]
-
-
-def _grid_of(tokens: int, image_size: tuple[int, int]) -> tuple[int, int] | None:
-    rows = round((tokens * image_size[0] / image_size[1]) ** 0.5) if tokens > 1 else 0
-    fits = rows > 1 and tokens % rows == 0 and _same_aspect((rows, tokens // rows), image_size)
-    return (rows, tokens // rows) if fits else None

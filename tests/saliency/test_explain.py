@@ -60,6 +60,8 @@ def test_an_explanation_as_a_document_and_as_pictures(tmp_path: Path) -> None:
     assert overlay.shape == (70, 90, 3)
     assert np.abs(overlay[:, :10] - np.asarray(picture)[:, :10]).max() < 12
     assert np.abs(overlay[28, 38] - np.asarray(picture)[28, 38]).max() > 50
+    large = picture.resize((450, 350))
+    assert explain(bright_pixels(), large)[0].overlay().size == (450, 350)
 
 
 def test_what_is_not_an_image_is_refused(tmp_path: Path) -> None:
@@ -67,7 +69,7 @@ def test_what_is_not_an_image_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnreadableImageError, match=r"text\.jpg: it is not an image"):
         explain(bright_pixels(), tmp_path / "text.jpg")
     for image in (3, np.zeros((4, 4)), np.zeros((9, 9, 3), np.float32)):
-        with pytest.raises(InputError, match="image 0 is not a path, a PIL image or an array"):
+        with pytest.raises(InputError, match=r"image 0 is .+; give a path, a PIL image or an array"):
             explain(bright_pixels(), [image])  # type: ignore[list-item]
     with pytest.raises(InputError, match="no class 'blot'; did you mean blob"):
         explain(bright_pixels(), picture_with_blob((90, 70), (38, 28)), classes=["blot"])
