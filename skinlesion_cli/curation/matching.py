@@ -100,16 +100,14 @@ class _Index:
         order = np.argsort(probes.ravel(), kind="stable")
         bounds = np.searchsorted(probes.ravel()[order], np.arange(len(self._bounds)))
         found = [np.empty((0, 2), np.int64)]
-        for cell in np.nonzero(np.diff(bounds))[0]:
+        for cell in np.nonzero(np.diff(bounds) * np.diff(self._bounds))[0]:
             who = order[bounds[cell] : bounds[cell + 1]] // probes.shape[1]
             here = self._order[self._bounds[cell] : self._bounds[cell + 1]]
             near = asked[who] @ self._stored[here].T
             near[owner[who][:, None] == self.owner[here]] = -1.0
-            if near.shape[1] > NEIGHBOURS:
-                floor = np.partition(near, -NEIGHBOURS, axis=1)[:, -NEIGHBOURS, None]
-                ones, others = np.nonzero((near >= SIMILAR) & (near >= floor))
-            else:
-                ones, others = np.nonzero(near >= SIMILAR)
+            most = min(NEIGHBOURS, near.shape[1])
+            floor = np.partition(near, -most, axis=1)[:, -most, None]
+            ones, others = np.nonzero(near >= np.maximum(floor, SIMILAR))
             found.append(np.stack([who[ones] + rows.start, here[others]], axis=1))
         return np.concatenate(found)
 

@@ -221,12 +221,7 @@ def _skin(size: tuple[int, int], random: np.random.Generator) -> Image.Image:
 
 
 def write_data_set(folder: Path, seed: int = 0) -> int:
-    """Draw the data set as `folder/{train,val,test}/CLASS/NNN.jpg`, and return the number of images.
-
-    Args:
-        folder: must not exist.
-        seed: for the drawings.
-    """
+    """Draw the data set as `folder/{train,val,test}/CLASS/NNN.jpg`, and return the number of images."""
     written = 0
     for name, kind in KINDS.items():
         for split in SPLITS:
