@@ -132,9 +132,7 @@ class Audit:
         }
 
 
-def audit_folder(
-    root: Path, groups: Mapping[str, str], *, near: bool, workers: int, on_event: OnEvent
-) -> Audit:
+def audit_folder(root: Path, groups: Mapping[str, str], near: bool, workers: int, on_event: OnEvent) -> Audit:
     """Read every image below `root` once, and look for photographs and groups in more than one split.
 
     `groups` are those of `read_groups`; `workers` processes read the images. The rest is as in `api.audit`.

@@ -95,11 +95,9 @@ def _is_likely(agreement: Agreement) -> bool:
 
 def _equal(prints: Sequence[Fingerprint]) -> Iterator[Pair]:
     """Each file with the first file of equal bytes, or else the first of equal pixels."""
-    by_bytes: dict[bytes, int] = {}
-    by_pixels: dict[bytes, int] = {}
+    first: dict[bytes, int] = {}
     for i, one in enumerate(prints):
-        same_bytes = by_bytes.setdefault(one.bytes_digest, i)
-        same_pixels = by_pixels.setdefault(one.pixels_digest, i)
+        same_bytes, same_pixels = (first.setdefault(key, i) for key in (one.bytes_digest, one.pixels_digest))
         if same_bytes != i:
             yield Pair(same_bytes, i, "bytes")
         elif same_pixels != i:
@@ -129,10 +127,6 @@ def _align_all(
     with ProcessPoolExecutor(workers) if parallel else nullcontext() as pool:
         for start in range(0, len(candidates), BATCH):
             batch = candidates[start : start + BATCH]
-            ones, others = [prints[one.a].sketch for one in batch], [prints[one.b].sketch for one in batch]
-            results = (
-                pool.map(align, ones, others, batch, chunksize=50)
-                if pool
-                else map(align, ones, others, batch)
-            )
+            sides = [prints[one.a].sketch for one in batch], [prints[one.b].sketch for one in batch]
+            results = pool.map(align, *sides, batch, chunksize=50) if pool else map(align, *sides, batch)
             yield from zip(batch, results, strict=True)

@@ -61,10 +61,12 @@ def read_image(path: Path, *, shorter: int | None = None, file: BinaryIO | None 
     Raises:
         UnreadableImageError: not an image, truncated, too small, too large or too narrow for a photograph.
     """
-    with _open(path, file, shorter) as image:
-        with _ONE_LARGE if image.width * image.height > LARGE_PIXELS else nullcontext():
-            image.load()
-            return _upright_rgb(image)
+    with (
+        _open(path, file, shorter) as image,
+        _ONE_LARGE if image.width * image.height > LARGE_PIXELS else nullcontext(),
+    ):
+        image.load()
+        return _upright_rgb(image)
 
 
 def rgb_of(image: Image.Image, name: str) -> Image.Image:
