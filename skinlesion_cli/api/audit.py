@@ -40,6 +40,6 @@ def audit(
     if groups is None and (folder / MANIFEST).is_file():
         groups = folder / MANIFEST
     known = read_groups(Path(groups)) if groups is not None else {}
-    found = audit_folder(folder, known, near=near, workers=worker_count(num_workers), on_event=on_event)
+    found = audit_folder(folder, known, near, worker_count(num_workers), on_event)
     remember_check(folder, found.verdict(), leaking=found.leaking)
     return found

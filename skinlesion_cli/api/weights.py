@@ -27,12 +27,7 @@ class ClassWeights:
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain data: what `skinlesion weights --json` prints."""
-        return {
-            "beta": self.beta,
-            "alpha": self.alpha,
-            "imbalance_ratio": self.imbalance_ratio,
-            "classes": self.rows(),
-        }
+        return asdict(self) | {"classes": self.rows()}
 
 
 def weights(

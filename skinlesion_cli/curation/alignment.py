@@ -69,8 +69,7 @@ def _consensus(one: Floats, other: Floats, candidate: Candidate) -> tuple[Matrix
     far = np.hypot(*np.moveaxis(landed - q[None, :, :2], -1, 0))
     fits = (far < 2 * TOLERANCES[0]) & (np.abs(np.log(q[:, 2] / p[:, 2]) - np.log(scale)[:, None]) < 0.5)
     best = int(fits.sum(1).argmax())
-    matrix = np.concatenate([linear[best], offset[best][:, None]], axis=1)
-    fit = fits[best]
+    matrix, fit = np.column_stack([linear[best], offset[best]]), fits[best]
     for tolerance in TOLERANCES:
         if fit.sum() >= 4:
             matrix = _least_squares(p[fit, :2], q[fit, :2], matrix)
@@ -82,13 +81,13 @@ def _consensus(one: Floats, other: Floats, candidate: Candidate) -> tuple[Matrix
 def _least_squares(p: Matrix, q: Matrix, prior: Matrix) -> Matrix:
     """The affine map from p to q, regularised towards `prior`."""
     middle = p.mean(0)
-    rows = np.concatenate([p - middle, np.ones((len(p), 1))], axis=1)
+    rows = np.column_stack([p - middle, np.ones(len(p))])
     # As strong as one feature 20 pixels off in each direction.
     ridge = np.diag([20.0, 20.0, 0.0])
     wanted = np.concatenate([q, ridge @ np.concatenate([prior[:, :2].T, np.zeros((1, 2))])])
     solved = np.linalg.lstsq(np.concatenate([rows, ridge]), wanted, rcond=None)[0]
     linear = solved[:2].T
-    return np.concatenate([linear, (solved[2] - linear @ middle)[:, None]], axis=1)
+    return np.column_stack([linear, solved[2] - linear @ middle])
 
 
 def _compare(one: Bytes, other: Bytes, matrix: Matrix, inliers: int) -> Agreement | None:
@@ -100,7 +99,7 @@ def _compare(one: Bytes, other: Bytes, matrix: Matrix, inliers: int) -> Agreemen
     shift = (ratio - 1) / 2
     linear = np.linalg.inv(matrix[:, :2])
     centre = matrix[:, 2] * ratio + shift - matrix[:, :2] @ np.full(2, shift)
-    back = np.concatenate([linear, (-linear @ centre)[:, None]], axis=1).astype(np.float32)
+    back = np.column_stack([linear, -linear @ centre]).astype(np.float32)
     # The sharper of the two is blurred to the resolution of the other.
     grown = float(scales[0] * scales[1]) ** 0.5
     a = cv2.GaussianBlur(one.astype(np.float32), (0, 0), max(1.0, 1.0 / grown))
@@ -113,11 +112,11 @@ def _compare(one: Bytes, other: Bytes, matrix: Matrix, inliers: int) -> Agreemen
     common = float(inside.sum())
     if common < MIN_OVERLAP or scales[1] < 1 / MAX_SCALE:
         return None
-    share_a, share_b = common * float(scales.prod()) / shown_a.sum(), common / shown_b.sum()
+    smaller, larger = sorted((common * float(scales.prod()) / shown_a.sum(), common / shown_b.sum()))
     seen = inside > 0
     return Agreement(
         inliers=inliers,
-        shares=(min(share_a, share_b), max(share_a, share_b)),
+        shares=(smaller, larger),
         fine=_windowed(warped, b, inside),
         coarse=float(np.corrcoef(warped[seen], b[seen])[0, 1]),
         shading=_shading(warped, b, seen),
@@ -127,8 +126,7 @@ def _compare(one: Bytes, other: Bytes, matrix: Matrix, inliers: int) -> Agreemen
 
 def _shown(thumb: Bytes) -> Floats:
     """1 where an image shows something, 0 in the filled corners of a rotated copy."""
-    shown: Floats = 1 - cv2.dilate(filled_border(thumb), np.ones((5, 5), np.uint8)).astype(np.float32)
-    return shown
+    return np.asarray(1 - cv2.dilate(filled_border(thumb), np.ones((5, 5), np.uint8)), np.float32)
 
 
 def _shading(a: Floats, b: Floats, seen: npt.NDArray[np.bool_]) -> float:
@@ -150,27 +148,25 @@ def _flat(image: Floats) -> Floats:
     """The image without low frequencies, in units of its own contrast, clipped."""
     high = image - cv2.GaussianBlur(image, (0, 0), 8.0)
     spread = np.float32(np.median(np.abs(high)) * 1.5 + 0.3)
-    flat: Floats = np.clip(high / spread, -3, 3)
-    return flat
+    return np.asarray(np.clip(high / spread, -3, 3), np.float32)
 
 
 def _refined(a: Floats, b: Floats, back: Floats) -> Floats:
     """The map near `back` that correlates the two best (ECC; Evangelidis and Psarakis, PAMI 2008)."""
-    still, moving = _flat(b), _flat(a)
+    start = back.copy()
     try:
-        _, refined = cv2.findTransformECC(still, moving, back.copy(), cv2.MOTION_AFFINE, REFINEMENT, None, 3)
+        _, refined = cv2.findTransformECC(_flat(b), _flat(a), start, cv2.MOTION_AFFINE, REFINEMENT, None, 3)
+        return np.asarray(refined, np.float32)
     except cv2.error:
         # It did not converge: the images are too different.
         return back
-    return np.asarray(refined, np.float32)
 
 
 def _windowed(a: Floats, b: Floats, inside: Floats) -> float:
     share = np.maximum(cv2.GaussianBlur(inside, (0, 0), WINDOW), 1e-3)
 
     def mean(values: Floats) -> Floats:
-        average: Floats = cv2.GaussianBlur(values * inside, (0, 0), WINDOW) / share
-        return average
+        return np.asarray(cv2.GaussianBlur(values * inside, (0, 0), WINDOW) / share, np.float32)
 
     mean_a, mean_b = mean(a), mean(b)
     spread_a = np.sqrt(np.maximum(mean(a * a) - mean_a**2, 1e-3))

@@ -1,14 +1,14 @@
 """The audit of a data set: what its folder holds, duplicates, groups that span splits, and the verdict."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from skinlesion_cli.common.errors import InputError, UnreadableImageError
-from skinlesion_cli.common.events import ImagesDone, OnEvent, ignore
+from skinlesion_cli.common.events import OnEvent
 from skinlesion_cli.common.text import nearest
 from skinlesion_cli.curation.duplicates import find_pairs
 from skinlesion_cli.curation.families import connected_components
@@ -90,8 +90,7 @@ class Audit:
     @property
     def leaking(self) -> bool:
         """Whether a photograph or a group is in more than one split."""
-        across = (family for family in self.families if len({image.split for image in family}) > 1)
-        return bool(self.groups_across_splits) or any(across)
+        return bool(self.groups_across_splits) or any(len(_splits(family)) > 1 for family in self.families)
 
     def verdict(self) -> str:
         """The finding in one sentence."""
@@ -99,9 +98,8 @@ class Audit:
         text = "there is no test split"
         if total:
             text = f"{leaked} of {total} test images ({100 * leaked / total:.1f} %) have a sibling in train"
-        if self.leaking and not leaked:
-            text += ", but other splits share photographs or groups"
-        return text + "."
+        other = ", but other splits share photographs or groups" if self.leaking and not leaked else ""
+        return f"{text}{other}."
 
     def rows(self) -> list[dict[str, Any]]:
         """One row per pair: `a`, `b`, `kind`, `across_splits`, `same_class`."""
@@ -134,9 +132,7 @@ class Audit:
         }
 
 
-def audit_folder(
-    root: Path, groups: Mapping[str, str], *, near: bool = True, workers: int = 1, on_event: OnEvent = ignore
-) -> Audit:
+def audit_folder(root: Path, groups: Mapping[str, str], near: bool, workers: int, on_event: OnEvent) -> Audit:
     """Read every image below `root` once, and look for photographs and groups in more than one split.
 
     `groups` are those of `read_groups`; `workers` processes read the images. The rest is as in `api.audit`.
@@ -146,28 +142,28 @@ def audit_folder(
     """
     inventory, prints = _read_all(root, near, workers, on_event)
     images = inventory.images
-    pairs = find_pairs(prints, workers=workers, on_event=on_event)
+    pairs = find_pairs(prints, workers, on_event)
     found = [PairFound(images[pair.a], images[pair.b], pair.kind) for pair in pairs]
-    families = connected_components(len(images), [(pair.a, pair.b) for pair in pairs])
-    members: dict[str, list[int]] = defaultdict(list)
-    for index, group in enumerate(groups_of(groups, [image.file for image in images])):
+    components = connected_components(len(images), [(pair.a, pair.b) for pair in pairs])
+    families = tuple(tuple(images[index] for index in component) for component in components)
+    members: dict[str, list[ImageRecord]] = defaultdict(list)
+    for image, group in zip(images, groups_of(groups, [image.file for image in images]), strict=True):
         if group:
-            members[group].append(index)
-
-    def splits_of(indices: list[int]) -> set[str]:
-        return {images[index].split for index in indices}
-
-    siblings = [indices for indices in (*families, *members.values()) if "train" in splits_of(indices)]
-    leaked = {index for indices in siblings for index in indices if images[index].split == "test"}
-    spanning = sorted(group for group, indices in members.items() if len(splits_of(indices)) > 1)
+            members[group].append(image)
+    siblings = [one for one in (*families, *members.values()) if "train" in _splits(one)]
+    leaked = {image.file for one in siblings for image in one if image.split == "test"}
     return Audit(
         inventory=inventory,
         pairs=tuple(sorted(found, key=lambda pair: (pair.same_class, not pair.across_splits))),
-        families=tuple(tuple(images[index] for index in family) for family in families),
-        groups_across_splits=tuple(spanning),
+        families=families,
+        groups_across_splits=tuple(sorted(group for group, one in members.items() if len(_splits(one)) > 1)),
         test_images=sum(image.split == "test" for image in images),
         test_with_sibling_in_train=len(leaked),
     )
+
+
+def _splits(images: Iterable[ImageRecord]) -> set[str]:
+    return {image.split for image in images}
 
 
 def _read_all(root: Path, near: bool, workers: int, on_event: OnEvent) -> tuple[Inventory, list[Fingerprint]]:
@@ -178,33 +174,31 @@ def _read_all(root: Path, near: bool, workers: int, on_event: OnEvent) -> tuple[
     classes = {split: class_folders(folder) for split, folder in splits.items()}
     if not any(classes.values()):
         raise InputError(f"{root} has no class folders; each class is a folder of images")
-    found: list[tuple[Path, str, str]] = []
+    found: list[tuple[str, str, str]] = []
     not_images: list[str] = []
     remarks = []
     for split, folder in splits.items():
+        prefix = folder.relative_to(root)
         for label in classes[split]:
             files, others = list_files(folder, label)
-            found += [(folder / file, split, label) for file in files]
-            not_images += [(folder / file).relative_to(root).as_posix() for file in others]
-            if not files:
-                remarks.append(f"{split}/{label} holds no images")
+            found += [((prefix / file).as_posix(), split, label) for file in files]
+            not_images += [(prefix / file).as_posix() for file in others]
+            remarks += [] if files else [f"{split}/{label} holds no images"]
     images, prints, unreadable = [], [], {}
-    results = map_files(partial(_read, near), [path for path, _, _ in found], workers)
-    for done, ((path, split, label), result) in enumerate(zip(found, results, strict=True), start=1):
-        file = path.relative_to(root).as_posix()
+    results = map_files(partial(_read, near), [root / file for file, _, _ in found], workers, on_event)
+    for (file, split, label), result in zip(found, results, strict=True):
         if isinstance(result, str):
             unreadable[file] = result
         else:
             size, mode, one = result
             images.append(ImageRecord(file, split, label, size, mode))
             prints.append(one)
-        on_event(ImagesDone("reading", done, len(found)))
     remarks += _missing_classes(classes)
     return Inventory(root, tuple(images), unreadable, tuple(sorted(not_images)), tuple(remarks)), prints
 
 
 def _read(near: bool, path: Path) -> tuple[tuple[int, int], str, Fingerprint] | str:
-    """Size, pixel format and fingerprint of an image, or why it cannot be read."""
+    """Stored size, pixel format and fingerprint of an image, or why it cannot be read."""
     try:
         return *stored_kind(path), fingerprint(path, near=near)
     except UnreadableImageError as error:

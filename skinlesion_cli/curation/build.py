@@ -59,14 +59,11 @@ def split_data_set(
 
     Args:
         source: a folder with one folder per class, or a CSV file with the columns `file` and `label`.
-        out: a new or empty folder; files are copied there.
+        out: a new or empty folder; files are copied there, or hard-linked if `link`.
         groups: CSV file with the lesion or patient of each image; an image without one is its own group.
         near: whether to look for changed copies too, not only for equal bytes and equal pixels.
         ratios: shares of train, val and test, such as 80/10/10.
-        seed: for the split.
-        link: make hard links instead of copies.
-        num_workers: processes that read images; chosen for this machine where None.
-        on_event: receives progress events.
+        num_workers: processes that read images; None for `worker_count`.
 
     Raises:
         InputError: `source` or `groups` is invalid, `out` is not empty, or a class has too few groups.
@@ -83,11 +80,8 @@ def split_data_set(
     given = groups_of(known, [path.name for path in paths])
     names = [group or f"{label}/{path.name}" for group, (path, label) in zip(given, labelled, strict=True)]
     merged = merge_names(names, [(pair.a, pair.b) for pair in pairs])
-    photos = [
-        Photo(path, label, group, source.name) for (path, label), group in zip(labelled, merged, strict=True)
-    ]
-    rows = copy_photos(photos, out, shares, seed=seed, link=link, on_event=on_event)
-    return DataSet(out, tuple(rows))
+    photos = [Photo(*one, group, source.name) for one, group in zip(labelled, merged, strict=True)]
+    return DataSet(out, _copy_photos(photos, out, shares, seed, link, on_event))
 
 
 def prepare_data_set(
@@ -104,59 +98,49 @@ def prepare_data_set(
     """Build the 14-class data set from the published downloads: originals only, each image once.
 
     Args:
-        out: a new folder, or one that an interrupted call with the same arguments began.
+        out: a new folder, or one that an interrupted call with the same arguments began; files are copied
+            there, or hard-linked if `link`.
         ham10000: folder of HAM10000.
         isic2019: folder of the ISIC 2019 training set, with its two tables.
         msld: folder of MSLD v2.0.
         ratios: shares of train, val and test, such as 80/10/10.
-        seed: for the split.
-        link: make hard links instead of copies.
-        on_event: receives progress events.
 
     Raises:
         InputError: no download is given, a download is incomplete, or `out` holds other files.
         SkinLesionError: a file cannot be written.
     """
     shares = parse_ratios(ratios)
-    truth = downloads.read_isic2019_truth(isic2019) if isic2019 is not None else None
-    found = []
-    if ham10000 is not None:
-        found.append(downloads.read_ham10000(ham10000, truth))
-    if isic2019 is not None and truth is not None:
-        found.append(downloads.read_isic2019(isic2019, truth))
-    if msld is not None:
-        found.append(downloads.read_msld(msld))
+    for folder in (isic2019, ham10000, msld):
+        if folder is not None and not folder.is_dir():
+            raise InputError(f"there is no folder {folder}")
+    truth = downloads.read_isic2019_truth(isic2019) if isic2019 else None
+    found = [downloads.read_ham10000(ham10000, truth)] if ham10000 else []
+    found += [downloads.read_isic2019(isic2019, truth)] if isic2019 and truth is not None else []
+    found += [downloads.read_msld(msld)] if msld else []
     if not found:
         raise InputError("name at least one download: --ham10000, --isic2019 or --msld")
     found = downloads.without_repeats(found)
     photos = [photo for download in found for photo in download.photos]
-    rows = copy_photos(photos, out, shares, seed=seed, link=link, on_event=on_event)
-    return DataSet(out, tuple(rows), tuple(found))
+    return DataSet(out, _copy_photos(photos, out, shares, seed, link, on_event), tuple(found))
 
 
-def copy_photos(
-    photos: Sequence[Photo], out: Path, ratios: Ratios, *, seed: int, link: bool, on_event: OnEvent
-) -> list[ManifestRow]:
+def _copy_photos(
+    photos: Sequence[Photo], out: Path, ratios: Ratios, seed: int, link: bool, on_event: OnEvent
+) -> tuple[ManifestRow, ...]:
     """Split photographs, copy them to `out/SPLIT/CLASS/`, and write `out/manifest.csv` last.
 
     If it was interrupted, the same call continues: files that exist are kept, and the manifest shows that the
     data set is complete. The originals are only read.
-
-    Raises:
-        InputError: two images of a class have one name, `out` holds a finished data set or other files, or a
-            class has too few groups.
     """
-    labels, groups = [photo.label for photo in photos], [photo.group for photo in photos]
-    splits = split_groups(labels, groups, ratios, seed)
+    splits = split_groups([photo.label for photo in photos], [photo.group for photo in photos], ratios, seed)
     rows = [
         ManifestRow(split, photo.label, photo.path.name, photo.group, photo.source)
         for split, photo in zip(splits, photos, strict=True)
     ]
     (label, file), times = Counter((row.label, row.file) for row in rows).most_common(1)[0]
     if times > 1:
-        raise InputError(
-            f"the class {label!r} has {times} images named {file!r}; names must be unique in a class"
-        )
+        fault = f"the class {label!r} has {times} images named {file!r}"
+        raise InputError(f"{fault}; names must be unique in a class")
     targets = [out / row.split / row.label / row.file for row in rows]
     _require_own(out, set(targets))
     for done, (photo, target) in enumerate(zip(photos, targets, strict=True), start=1):
@@ -166,7 +150,7 @@ def copy_photos(
                 os.link(photo.path, part) if link else shutil.copyfile(photo.path, part)
         on_event(ImagesDone("copying", done, len(rows)))
     write_manifest(out, sorted(rows, key=lambda row: (row.split, row.label, row.file)))
-    return rows
+    return tuple(rows)
 
 
 def _require_own(out: Path, targets: set[Path]) -> None:
@@ -176,9 +160,8 @@ def _require_own(out: Path, targets: set[Path]) -> None:
     foreign = {path for path in out.rglob("*") if not path.is_dir() and path not in targets}
     partial = {path for path in foreign if partial_of(path) in targets}
     if others := sorted(foreign - partial):
-        raise InputError(
-            f"{out} holds {others[0].relative_to(out)}, which is not of this data set; name a new folder"
-        )
+        foreigner = others[0].relative_to(out)
+        raise InputError(f"{out} holds {foreigner}, which is not of this data set; name a new folder")
     ensure_writable_folder(out)
     for path in partial:
         path.unlink()

@@ -4,6 +4,7 @@ import datetime
 import hashlib
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,11 +32,9 @@ def remember_check(folder: Path, verdict: str, *, leaking: bool) -> None:
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     entry = {"state": _state(folder), "when": now, "verdict": verdict, "leaking": leaking}
     path = _entry_file(folder)
-    try:
+    with suppress(OSError, SkinLesionError):
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, json.dumps(entry))
-    except (OSError, SkinLesionError):
-        return
 
 
 def read_check(folder: Path) -> LastCheck | None:

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,7 +21,6 @@ ISIC_CLASSES = {
     "VASC": "Vascular lesions",
     "SCC": "Squamous cell carcinoma",
 }
-AKIEC = "akiec"
 # HAM10000's codes are the same, but its akiec contains AK and SCC, which only ISIC 2019's ground truth
 # distinguishes.
 HAM_CLASSES = {code.lower(): label for code, label in ISIC_CLASSES.items() if code not in ("AK", "SCC")}
@@ -60,6 +60,7 @@ MSLD = Source(
     "Ali et al.: A Web-based Mpox Skin Lesion Detection System. Biomedical Signal Processing and Control 98, "
     "106742 (2024).",
 )
+NO_FILE = "listed in the table, but no file"
 
 
 @dataclass(frozen=True)
@@ -89,43 +90,41 @@ def read_ham10000(folder: Path, truth: dict[str, str] | None) -> Download:
     `truth`, from `read_isic2019_truth`, distinguishes the two classes of akiec.
 
     Raises:
-        InputError: the folder, its table or its images are missing.
+        InputError: the table or the images are missing.
     """
-    table = _table(folder, ("HAM10000_metadata.csv", "HAM10000_metadata"), {"lesion_id", "image_id", "dx"})
+    table = _table(folder, {"lesion_id", "image_id", "dx"}, "HAM10000_metadata.csv", "HAM10000_metadata")
     images = _images_by_stem(folder)
-    photos, left_out = [], Counter[str]()
+    found: list[Photo | str] = []
     for row in table:
         name, diagnosis = row["image_id"], row["dx"].lower()
-        label = (truth or {}).get(name) if diagnosis == AKIEC else HAM_CLASSES.get(diagnosis)
+        label = (truth or {}).get(name) if diagnosis == "akiec" else HAM_CLASSES.get(diagnosis)
         if name not in images:
-            left_out["listed in the table, but no file"] += 1
-        elif label is None and diagnosis == AKIEC:
-            left_out["akiec: only the ISIC 2019 ground truth distinguishes its two classes (--isic2019)"] += 1
-        elif label is None:
-            left_out[f"unknown diagnosis {quoted(diagnosis)}"] += 1
+            found.append(NO_FILE)
+        elif label is not None:
+            found.append(Photo(images[name], label, row["lesion_id"] or name, HAM10000.name))
+        elif diagnosis == "akiec":
+            found.append("akiec: only the ISIC 2019 ground truth distinguishes its two classes (--isic2019)")
         else:
-            photos.append(Photo(images[name], label, row["lesion_id"] or name, HAM10000.name))
-    left_out["file without a row in the table"] += len(images.keys() - {row["image_id"] for row in table})
-    return _download(HAM10000, folder, photos, left_out)
+            found.append(f"unknown diagnosis {quoted(diagnosis)}")
+    found += ["file without a row in the table" for _ in images.keys() - {row["image_id"] for row in table}]
+    return _download(HAM10000, folder, found)
 
 
 def read_isic2019(folder: Path, truth: dict[str, str]) -> Download:
     """Read the ISIC 2019 training set: its metadata table, and the images of `truth` anywhere below `folder`.
 
     Raises:
-        InputError: the folder, its table or its images are missing.
+        InputError: the table or the images are missing.
     """
-    table = _table(folder, ("ISIC_2019_Training_Metadata.csv",), {"image", "lesion_id"})
+    table = _table(folder, {"image", "lesion_id"}, "ISIC_2019_Training_Metadata.csv")
     lesions = {row["image"]: row["lesion_id"] for row in table}
     images = _images_by_stem(folder)
-    photos = [
-        Photo(images[name], label, lesions.get(name) or name, ISIC2019.name)
+    found: list[Photo | str] = [
+        Photo(images[name], label, lesions.get(name) or name, ISIC2019.name) if name in images else NO_FILE
         for name, label in truth.items()
-        if name in images
     ]
-    left_out = Counter({"listed in the table, but no file": len(truth) - len(photos)})
-    left_out["file without a class in the table"] = len(images.keys() - truth.keys())
-    return _download(ISIC2019, folder, photos, left_out)
+    found += ["file without a class in the table" for _ in images.keys() - truth.keys()]
+    return _download(ISIC2019, folder, found)
 
 
 def read_isic2019_truth(folder: Path) -> dict[str, str]:
@@ -135,7 +134,7 @@ def read_isic2019_truth(folder: Path) -> dict[str, str]:
         InputError: the table is missing or lacks columns.
     """
     truth = {}
-    for row in _table(folder, ("ISIC_2019_Training_GroundTruth.csv",), {"image", *ISIC_CLASSES}):
+    for row in _table(folder, {"image", *ISIC_CLASSES}, "ISIC_2019_Training_GroundTruth.csv"):
         marked = [label for code, label in ISIC_CLASSES.items() if row[code].strip() in {"1.0", "1"}]
         if len(marked) == 1:
             truth[row["image"]] = marked[0]
@@ -148,23 +147,23 @@ def read_msld(folder: Path) -> Download:
     Files are named DISEASE_PATIENT_IMAGE; the patient is the group.
 
     Raises:
-        InputError: the folder or its original images are missing.
+        InputError: there are no original images.
     """
-    photos: dict[str, Photo] = {}
-    left_out = Counter[str]()
-    for path in find_images([str(_require_folder(folder))]):
+    found: list[Photo | str] = []
+    taken = set()
+    for path in find_images([str(folder)]):
         folders = [part.lower() for part in path.relative_to(folder).parts[:-1]]
         name = re.fullmatch(r"([A-Z]+)_(\d+)_\d+", path.stem)
         if any("augmented" in part or part.endswith("_aug") for part in folders):
-            left_out["augmented copy"] += 1
+            found.append("augmented copy")
         elif name is None or name[1] not in MSLD_CLASSES:
-            left_out["name is not DISEASE_PATIENT_IMAGE"] += 1
-        elif path.stem in photos:
-            left_out["repeated in another fold"] += 1
+            found.append("name is not DISEASE_PATIENT_IMAGE")
+        elif path.stem in taken:
+            found.append("repeated in another fold")
         else:
-            group = f"MSLD_{name[1]}_{name[2]}"
-            photos[path.stem] = Photo(path, MSLD_CLASSES[name[1]], group, MSLD.name)
-    return _download(MSLD, folder, list(photos.values()), left_out)
+            taken.add(path.stem)
+            found.append(Photo(path, MSLD_CLASSES[name[1]], f"MSLD_{name[1]}_{name[2]}", MSLD.name))
+    return _download(MSLD, folder, found)
 
 
 def without_repeats(downloads: list[Download]) -> list[Download]:
@@ -174,23 +173,18 @@ def without_repeats(downloads: list[Download]) -> list[Download]:
     for download in downloads:
         photos = tuple(photo for photo in download.photos if photo.path.stem not in seen)
         seen |= {photo.path.stem for photo in photos}
-        left_out = dict(download.left_out)
-        if repeated := len(download.photos) - len(photos):
-            left_out["already taken from another download"] = repeated
-        kept.append(replace(download, photos=photos, left_out=left_out))
+        repeated = len(download.photos) - len(photos)
+        reason = {"already taken from another download": repeated} if repeated else {}
+        kept.append(replace(download, photos=photos, left_out=download.left_out | reason))
     return kept
 
 
-def _download(source: Source, folder: Path, photos: list[Photo], left_out: Counter[str]) -> Download:
+def _download(source: Source, folder: Path, found: Sequence[Photo | str]) -> Download:
+    """`found` has a photograph or the reason why it was left out."""
+    photos = tuple(one for one in found if isinstance(one, Photo))
     if not photos:
         raise InputError(f"{folder} holds no image of {source.name} that could be taken")
-    return Download(source, tuple(photos), {reason: count for reason, count in left_out.items() if count})
-
-
-def _require_folder(folder: Path) -> Path:
-    if not folder.is_dir():
-        raise InputError(f"there is no folder {folder}")
-    return folder
+    return Download(source, photos, dict(Counter(one for one in found if isinstance(one, str))))
 
 
 def _images_by_stem(folder: Path) -> dict[str, Path]:
@@ -198,9 +192,8 @@ def _images_by_stem(folder: Path) -> dict[str, Path]:
     return {path.stem: path for path in reversed(find_images([str(folder)]))}
 
 
-def _table(folder: Path, names: tuple[str, ...], columns: set[str]) -> list[dict[str, str]]:
+def _table(folder: Path, columns: set[str], *names: str) -> list[dict[str, str]]:
     """The rows of the first table below `folder` that has one of the names."""
-    _require_folder(folder)
     found = [path for name in names for path in sorted(folder.rglob(name)) if path.is_file()]
     if not found:
         raise InputError(f"there is no {names[0]} below {folder}")

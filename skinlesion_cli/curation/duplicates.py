@@ -57,19 +57,12 @@ def find_duplicates(
     Raises:
         UnreadableImageError: a file cannot be read.
     """
-    prints: list[Fingerprint] = []
-    for one in map_files(partial(fingerprint, near=near), paths, workers):
-        prints.append(one)
-        on_event(ImagesDone("reading", len(prints), len(paths)))
-    return find_pairs(prints, workers=workers, on_event=on_event)
+    prints = list(map_files(partial(fingerprint, near=near), paths, workers, on_event))
+    return find_pairs(prints, workers, on_event)
 
 
-def find_pairs(prints: Sequence[Fingerprint], *, workers: int = 1, on_event: OnEvent = ignore) -> list[Pair]:
-    """Find the photographs that show the same one, by their fingerprints.
-
-    Returns:
-        Pairs in ascending order: enough to connect every family, not all pairs inside it.
-    """
+def find_pairs(prints: Sequence[Fingerprint], workers: int, on_event: OnEvent) -> list[Pair]:
+    """Pairs of photographs that show the same one, ascending: enough to connect every family, not all."""
     pairs = list(_equal(prints))
     # Only the first of several equal files is compared with others.
     copies = {pair.b for pair in pairs}
@@ -78,8 +71,8 @@ def find_pairs(prints: Sequence[Fingerprint], *, workers: int = 1, on_event: OnE
     return sorted([*pairs, *(Pair(index[a], index[b], "near") for a, b in near)])
 
 
-def is_certain(agreement: Agreement) -> bool:
-    """Whether two photographs agree as, as a rule, only copies of one photograph do."""
+def _is_certain(agreement: Agreement) -> bool:
+    """Whether two photographs agree as only copies of one photograph do, as a rule."""
     share = CERTAIN_SHARE_OF_MANY if agreement.inliers >= MANY_INLIERS else CERTAIN_SHARE
     if agreement.shading <= SAME_LIGHT:
         share = CERTAIN_SHARE_IN_SAME_LIGHT
@@ -91,7 +84,7 @@ def is_certain(agreement: Agreement) -> bool:
     )
 
 
-def is_likely(agreement: Agreement) -> bool:
+def _is_likely(agreement: Agreement) -> bool:
     """Whether two photographs agree as copies do, and sometimes two photographs of one lesion."""
     return (
         agreement.shares[1] >= LIKELY_SHARE
@@ -102,11 +95,9 @@ def is_likely(agreement: Agreement) -> bool:
 
 def _equal(prints: Sequence[Fingerprint]) -> Iterator[Pair]:
     """Each file with the first file of equal bytes, or else the first of equal pixels."""
-    by_bytes: dict[bytes, int] = {}
-    by_pixels: dict[bytes, int] = {}
+    first: dict[bytes, int] = {}
     for i, one in enumerate(prints):
-        same_bytes = by_bytes.setdefault(one.bytes_digest, i)
-        same_pixels = by_pixels.setdefault(one.pixels_digest, i)
+        same_bytes, same_pixels = (first.setdefault(key, i) for key in (one.bytes_digest, one.pixels_digest))
         if same_bytes != i:
             yield Pair(same_bytes, i, "bytes")
         elif same_pixels != i:
@@ -118,11 +109,11 @@ def _near(prints: Sequence[Fingerprint], workers: int, on_event: OnEvent) -> lis
     candidates = find_candidates(prints, on_event=on_event)
     agreements: dict[Edge, Agreement] = {}
     for done, (candidate, agreement) in enumerate(_align_all(prints, candidates, workers), start=1):
-        if agreement and is_likely(agreement):
+        if agreement and _is_likely(agreement):
             agreements[min(candidate.a, candidate.b), max(candidate.a, candidate.b)] = agreement
         if done % 500 == 0 or done == len(candidates):
             on_event(ImagesDone("comparing pairs", done, len(candidates)))
-    certain = [edge for edge, agreement in agreements.items() if is_certain(agreement)]
+    certain = [edge for edge, agreement in agreements.items() if _is_certain(agreement)]
     family = cluster(len(prints), certain, list(agreements))
     sets = DisjointSet(range(len(prints)))
     strongest_first = sorted(agreements, key=lambda edge: -agreements[edge].fine)
@@ -136,10 +127,6 @@ def _align_all(
     with ProcessPoolExecutor(workers) if parallel else nullcontext() as pool:
         for start in range(0, len(candidates), BATCH):
             batch = candidates[start : start + BATCH]
-            arguments = (
-                [prints[one.a].sketch for one in batch],
-                [prints[one.b].sketch for one in batch],
-                batch,
-            )
-            results = pool.map(align, *arguments, chunksize=50) if pool else map(align, *arguments)
+            sides = [prints[one.a].sketch for one in batch], [prints[one.b].sketch for one in batch]
+            results = pool.map(align, *sides, batch, chunksize=50) if pool else map(align, *sides, batch)
             yield from zip(batch, results, strict=True)

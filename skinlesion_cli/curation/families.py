@@ -42,15 +42,11 @@ def merge_names(names: Sequence[str], edges: Iterable[Edge]) -> list[str]:
 
 
 def cluster(n: int, certain: Sequence[Edge], likely: Sequence[Edge]) -> list[int]:
-    """Assign a family to every file.
+    """The family of each of `n` files, numbered by one of its members; without copies, a family of one.
 
     Args:
-        n: number of files.
         certain: pairs that, as a rule, only copies of one photograph form.
         likely: pairs that copies form, and sometimes two photographs of one lesion; includes `certain`.
-
-    Returns:
-        The family of each file, numbered by one of its members; a file without copies is a family of one.
     """
     return _absorb(_merge(n, certain), likely)
 

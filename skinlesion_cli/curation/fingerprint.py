@@ -62,33 +62,24 @@ _NO_SKETCH = Sketch(np.zeros((0, 4), np.float32), np.zeros((0, 0), np.uint8))
 
 
 def fingerprint(path: Path, *, near: bool = True) -> Fingerprint:
-    """Read one photograph and take its fingerprint.
-
-    Args:
-        path: the file.
-        near: whether to extract features; without them, only equal bytes and equal pixels are recognised.
+    """Read one photograph; with `near`, its features too, by which changed copies are recognised.
 
     Raises:
         UnreadableImageError: the file cannot be read.
     """
     image = read_image(path)
-    size = f"{image.width}x{image.height}:".encode()
-    sketch, descriptors = _NO_SKETCH, _NO_DESCRIPTORS
-    if near:
-        grey = image.convert("L")
-        points, descriptors = local_features(_fit(grey, WORK_SIDE))
-        sketch = Sketch(points, _fit(grey, THUMB_SIDE))
-    return Fingerprint(
-        bytes_digest=hashlib.sha256(path.read_bytes()).digest(),
-        pixels_digest=hashlib.sha256(size + image.tobytes()).digest(),
-        sketch=sketch,
-        descriptors=descriptors,
-    )
+    pixels = f"{image.width}x{image.height}:".encode() + image.tobytes()
+    digests = hashlib.sha256(path.read_bytes()).digest(), hashlib.sha256(pixels).digest()
+    if not near:
+        return Fingerprint(*digests, _NO_SKETCH, _NO_DESCRIPTORS)
+    grey = image.convert("L")
+    points, descriptors = local_features(_fit(grey, WORK_SIDE))
+    return Fingerprint(*digests, Sketch(points, _fit(grey, THUMB_SIDE)), descriptors)
 
 
 def _fit(image: Image.Image, side: int) -> Bytes:
     scale = side / max(image.size)
-    size = (max(8, round(image.width * scale)), max(8, round(image.height * scale)))
+    size = max(8, round(image.width * scale)), max(8, round(image.height * scale))
     return np.asarray(image.resize(size, Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.BOX))
 
 
@@ -125,5 +116,4 @@ def local_features(grey: Bytes) -> tuple[Floats, Bytes]:
 def mirrored(descriptors: Bytes) -> Bytes:
     """The descriptors (n, 128) of the same points in the mirrored image."""
     cube = descriptors.reshape(-1, CELLS, CELLS, BINS)[:, ::-1]
-    flipped = cube[..., (-np.arange(BINS)) % BINS]
-    return np.ascontiguousarray(flipped.reshape(len(descriptors), -1))
+    return np.ascontiguousarray(cube[..., -np.arange(BINS)].reshape(len(descriptors), -1))

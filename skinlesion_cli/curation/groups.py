@@ -1,6 +1,6 @@
 """The group of each image, which is a lesion or a patient, from a table or a manifest."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from skinlesion_cli.common.csv_files import read_table
@@ -28,7 +28,10 @@ def read_groups(path: Path) -> dict[str, str]:
     """
     names, rows = read_table(path, "the groups in ")
     columns = {name.strip().lower(): name for name in names} if rows else {}
-    file_column, group_column = _first(FILE_COLUMNS, columns), _first(GROUP_COLUMNS, columns)
+    file_column, group_column = (
+        next((columns[name] for name in known if name in columns), None)
+        for known in (FILE_COLUMNS, GROUP_COLUMNS)
+    )
     if file_column is None or group_column is None:
         raise InputError(
             f"{path} needs a column for the file ({', '.join(FILE_COLUMNS[:4])}) and one for the group "
@@ -57,7 +60,3 @@ def _stem(file: str) -> str:
     path = Path(file)
     # "lesion.1" is a name without a suffix.
     return path.stem if has_image_suffix(path) else path.name
-
-
-def _first(names: Iterable[str], columns: dict[str, str]) -> str | None:
-    return next((columns[name] for name in names if name in columns), None)

@@ -14,11 +14,9 @@ Labelled = list[tuple[Path, str]]
 
 
 def read_labels(source: Path) -> Labelled:
-    """List photographs with their labels.
+    """List the photographs of a folder with one folder per class, or of a CSV file, with their labels.
 
-    Args:
-        source: a folder with one folder per class, or a CSV file with the columns `file` and `label`. Its
-            files are relative to the CSV file's folder, and below it.
+    The CSV file has the columns `file` and `label`; the files are relative to its folder, and below it.
 
     Raises:
         InputError: `source` does not exist, has no classes, is split already, or a row is invalid.

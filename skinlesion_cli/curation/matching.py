@@ -77,7 +77,10 @@ class _Index:
         self._raw = np.concatenate([p.descriptors for p in prints])
         self.owner = np.repeat(np.arange(len(prints)), [len(p.descriptors) for p in prints])
         self.angle = np.concatenate([p.sketch.points[:, 3] for p in prints])
-        self._mean, self._axes = _principal(self._raw[random.permutation(len(self._raw))[:ROWS]])
+        sample = self._raw[random.permutation(len(self._raw))[:ROWS]].astype(np.float32)
+        self._mean = sample.mean(0)
+        _, _, axes = np.linalg.svd((sample - self._mean).T @ (sample - self._mean))
+        self._axes = np.ascontiguousarray(axes[:DIMENSIONS].T)
         self._stored = self._projected(self._raw)
         count = max(1, len(self._stored) // CELL_SIZE)
         self._centres = _centres(self._stored, count, random)
@@ -86,11 +89,8 @@ class _Index:
         self._bounds = np.searchsorted(cell[self._order], np.arange(count + 1))
 
     def _projected(self, descriptors: Bytes) -> Floats:
-        parts = []
-        for start in range(0, len(descriptors), ROWS):
-            part = (descriptors[start : start + ROWS].astype(np.float32) - self._mean) @ self._axes
-            parts.append(part / (np.linalg.norm(part, axis=1, keepdims=True) + 1e-6))
-        return np.concatenate(parts)
+        parts = (descriptors[start : start + ROWS] for start in range(0, len(descriptors), ROWS))
+        return np.concatenate([_unit((part.astype(np.float32) - self._mean) @ self._axes) for part in parts])
 
     def lookup(self, rows: slice, mirror: bool) -> Indices:
         """(n, 2): a feature of `rows`, mirrored if asked, and a similar one of another photograph."""
@@ -100,25 +100,16 @@ class _Index:
         order = np.argsort(probes.ravel(), kind="stable")
         bounds = np.searchsorted(probes.ravel()[order], np.arange(len(self._bounds)))
         found = [np.empty((0, 2), np.int64)]
-        for cell in np.nonzero(np.diff(bounds))[0]:
+        for cell in np.nonzero(np.diff(bounds) * np.diff(self._bounds))[0]:
             who = order[bounds[cell] : bounds[cell + 1]] // probes.shape[1]
             here = self._order[self._bounds[cell] : self._bounds[cell + 1]]
             near = asked[who] @ self._stored[here].T
             near[owner[who][:, None] == self.owner[here]] = -1.0
-            if near.shape[1] > NEIGHBOURS:
-                floor = np.partition(near, -NEIGHBOURS, axis=1)[:, -NEIGHBOURS, None]
-                ones, others = np.nonzero((near >= SIMILAR) & (near >= floor))
-            else:
-                ones, others = np.nonzero(near >= SIMILAR)
+            most = min(NEIGHBOURS, near.shape[1])
+            floor = np.partition(near, -most, axis=1)[:, -most, None]
+            ones, others = np.nonzero(near >= np.maximum(floor, SIMILAR))
             found.append(np.stack([who[ones] + rows.start, here[others]], axis=1))
         return np.concatenate(found)
-
-
-def _principal(sample: Bytes) -> tuple[Floats, Floats]:
-    rows = sample.astype(np.float32)
-    mean = rows.mean(0)
-    _, _, axes = np.linalg.svd((rows - mean).T @ (rows - mean))
-    return mean, np.ascontiguousarray(axes[:DIMENSIONS].T)
 
 
 def _centres(stored: Floats, count: int, random: np.random.Generator) -> Floats:
@@ -127,8 +118,11 @@ def _centres(stored: Floats, count: int, random: np.random.Generator) -> Floats:
     sample = stored[random.permutation(len(stored))[: 10 * count]]
     moved = centres.copy()
     np.add.at(moved, _nearest(sample, centres, 1)[:, 0], sample)
-    normed: Floats = moved / (np.linalg.norm(moved, axis=1, keepdims=True) + 1e-6)
-    return normed
+    return _unit(moved)
+
+
+def _unit(rows: Floats) -> Floats:
+    return np.asarray(rows / (np.linalg.norm(rows, axis=1, keepdims=True) + 1e-6), np.float32)
 
 
 def _nearest(rows: Floats, centres: Floats, count: int) -> npt.NDArray[np.int32]:

@@ -28,19 +28,11 @@ def parse_ratios(text: str) -> Ratios:
 
 
 def split_groups(labels: Sequence[str], groups: Sequence[str], ratios: Ratios, seed: int) -> list[str]:
-    """Assign a split to each image: whole groups to one split, each class close to the ratios.
+    """The split of each image: no group spans two splits, and each class is close to the ratios.
 
     The rarest class is assigned first, because its groups leave the least choice. Each group goes to the
     split where its class lacks most images, large groups before small ones, and every split gets every class.
-
-    Args:
-        labels: class of each image.
-        groups: group of each image; a group may hold images of several classes.
-        ratios: shares of train, val and test, as `parse_ratios` returns them.
-        seed: for the order of groups of one size.
-
-    Returns:
-        "train", "val" or "test" for each image.
+    A group may hold images of several classes. `seed` is for the order of groups of one size.
 
     Raises:
         InputError: a class has fewer groups than there are splits.
@@ -53,26 +45,21 @@ def split_groups(labels: Sequence[str], groups: Sequence[str], ratios: Ratios, s
     order.sort(key=lambda group: -counts[group].total())
 
     totals = Counter(labels)
-    lacking = {
-        label: {split: share * total for split, share in zip(SPLITS, ratios, strict=True)}
-        for label, total in totals.items()
-    }
+    shares = dict(zip(SPLITS, ratios, strict=True))
+    lacking = {label: {split: share * n for split, share in shares.items()} for label, n in totals.items()}
     assigned: dict[str, str] = {}
     for label in sorted(totals, key=lambda name: (totals[name], name)):
         with_label = [group for group in order if label in counts[group]]
         if len(with_label) < len(SPLITS):
-            raise InputError(
-                f"the class {label!r} has {len(with_label)} groups (lesions or patients); a split needs at "
-                f"least {len(SPLITS)}"
-            )
+            fault = f"the class {label!r} has {len(with_label)} groups (lesions or patients)"
+            raise InputError(f"{fault}; a split needs at least {len(SPLITS)}")
         waiting = [group for group in with_label if group not in assigned]
         present = {assigned[group] for group in with_label if group in assigned}
         for position, group in enumerate(waiting):
             empty = [split for split in SPLITS if split not in present]
             # The last groups must go where the class is still missing.
-            allowed = empty if empty and len(waiting) - position <= len(empty) else list(SPLITS)
-            split = max(allowed, key=lambda split: lacking[label][split])
-            assigned[group] = split
+            allowed = empty if empty and len(waiting) - position <= len(empty) else SPLITS
+            assigned[group] = split = max(allowed, key=lambda split: lacking[label][split])
             present.add(split)
             for name, count in counts[group].items():
                 lacking[name][split] -= count

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 from skinlesion_cli.data.splits import SPLITS
 
@@ -36,10 +36,6 @@ class Sketch:
         soft = mask.filter(ImageFilter.GaussianBlur(blur)).point(lambda value: value * opacity)
         self.image.paste(Image.new("RGB", self.image.size, colour), (0, 0), soft)
 
-    def mask(self) -> Image.Image:
-        """An empty mask of the image's size."""
-        return Image.new("L", self.image.size)
-
     def blob(self, radius: float, wobble: float, centre: tuple[float, float] | None = None) -> Image.Image:
         """The mask of a round shape with an irregular border."""
         angles = np.linspace(0, 2 * math.pi, 72, endpoint=False)
@@ -47,7 +43,7 @@ class Sketch:
         waves = sum(np.sin((k + 2) * angles + phase) / (k + 1) for k, phase in enumerate(phases))
         radii = radius * (1 + wobble * waves / 2)
         x, y = centre or self.centre
-        mask = self.mask()
+        mask = Image.new("L", self.image.size)
         points = np.stack([x + radii * np.cos(angles), y + radii * np.sin(angles)], axis=1)
         ImageDraw.Draw(mask).polygon([tuple(point) for point in points.tolist()], fill=255)
         return mask
@@ -112,14 +108,13 @@ def _streaks(sketch: Sketch) -> None:
 def _network(sketch: Sketch) -> None:
     blob = sketch.blob(sketch.radius * 1.1, 0.15)
     sketch.blend(blob, (176, 122, 84), 4, 0.9)
-    lines = sketch.mask()
+    width, height = sketch.image.size
+    lines = Image.new("L", (width, height))
     pen = ImageDraw.Draw(lines)
-    step = max(8, int(sketch.radius * 0.3))
-    for offset in range(-sketch.image.width, 2 * sketch.image.width, step):
-        pen.line((offset, 0, offset + sketch.image.height, sketch.image.height), fill=255, width=4)
-        pen.line((offset, sketch.image.height, offset + sketch.image.height, 0), fill=255, width=4)
-    inside = Image.composite(lines, sketch.mask(), blob)
-    sketch.blend(inside, (74, 44, 30), 1, 1.0)
+    for offset in range(-width, 2 * width, max(8, int(sketch.radius * 0.3))):
+        pen.line((offset, 0, offset + height, height), fill=255, width=4)
+        pen.line((offset, height, offset + height, 0), fill=255, width=4)
+    sketch.blend(ImageChops.darker(lines, blob), (74, 44, 30), 1, 1.0)
 
 
 def _flush(sketch: Sketch) -> None:
@@ -135,12 +130,11 @@ def _scales(sketch: Sketch) -> None:
 
 
 def _vessels(sketch: Sketch) -> None:
-    x, y = sketch.centre
+    step = sketch.radius * 0.22
     for angle in sketch.random.uniform(0, 2 * math.pi, 9):
-        at = (x, y)
+        at = sketch.centre
         for _ in range(9):
             angle += float(sketch.random.normal(0, 0.5))
-            step = sketch.radius * 0.22
             end = (at[0] + step * math.cos(angle), at[1] + step * math.sin(angle))
             sketch.pen.line((*at, *end), fill=(176, 18, 40), width=4)
             at = end
@@ -221,12 +215,7 @@ def _skin(size: tuple[int, int], random: np.random.Generator) -> Image.Image:
 
 
 def write_data_set(folder: Path, seed: int = 0) -> int:
-    """Draw the data set as `folder/{train,val,test}/CLASS/NNN.jpg`, and return the number of images.
-
-    Args:
-        folder: must not exist.
-        seed: for the drawings.
-    """
+    """Draw the data set as `folder/{train,val,test}/CLASS/NNN.jpg`, and return the number of images."""
     written = 0
     for name, kind in KINDS.items():
         for split in SPLITS:

@@ -12,17 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from skinlesion_cli.common.paper import (
-    BRIGHTNESS,
-    CONTRAST,
-    CROP_RATIO,
-    CROP_SCALE,
-    HORIZONTAL_FLIP,
-    HUE,
-    ROTATION_DEGREES,
-    SATURATION,
-    VERTICAL_FLIP,
-)
+from skinlesion_cli.common import paper
 
 Box = tuple[int, int, int, int]
 """Left, top, width and height in pixels."""
@@ -41,32 +31,31 @@ def draw_crop(generator: np.random.Generator, width: int, height: int) -> Box:
 
     If no attempt fits into a narrow image, the largest central crop with an allowed ratio is taken.
     """
-    low, high = (math.log(ratio) for ratio in CROP_RATIO)
+    low, high = (math.log(ratio) for ratio in paper.CROP_RATIO)
     for _ in range(CROP_ATTEMPTS):
-        area = width * height * generator.uniform(*CROP_SCALE)
+        area = width * height * generator.uniform(*paper.CROP_SCALE)
         ratio = math.exp(generator.uniform(low, high))
         w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
         if 0 < w <= width and 0 < h <= height:
             left = int(generator.integers(0, width - w + 1))
             return left, int(generator.integers(0, height - h + 1)), w, h
-    w, h = width, height
-    if width < CROP_RATIO[0] * height:
-        h = round(width / CROP_RATIO[0])
-    elif width > CROP_RATIO[1] * height:
-        w = round(height * CROP_RATIO[1])
+    narrowest, widest = paper.CROP_RATIO
+    w = round(height * widest) if width > widest * height else width
+    h = round(width / narrowest) if width < narrowest * height else height
     return (width - w) // 2, (height - h) // 2, w, h
 
 
 def draw_parameters(generator: np.random.Generator) -> NDArray[np.float32]:
     """Draw the parameters of `augment` for one image: (`PARAMETERS`,)."""
+    jitters = (paper.BRIGHTNESS, paper.CONTRAST, paper.SATURATION)
     return np.array(
         [
-            generator.random() < HORIZONTAL_FLIP,
-            generator.random() < VERTICAL_FLIP,
-            *(generator.uniform(1 - spread, 1 + spread) for spread in (BRIGHTNESS, CONTRAST, SATURATION)),
-            generator.uniform(-HUE, HUE),
+            generator.random() < paper.HORIZONTAL_FLIP,
+            generator.random() < paper.VERTICAL_FLIP,
+            *(generator.uniform(1 - spread, 1 + spread) for spread in jitters),
+            generator.uniform(-paper.HUE, paper.HUE),
             generator.integers(len(_ORDERS)),
-            generator.uniform(-ROTATION_DEGREES, ROTATION_DEGREES),
+            generator.uniform(-paper.ROTATION_DEGREES, paper.ROTATION_DEGREES),
         ],
         dtype=np.float32,
     )
@@ -150,12 +139,9 @@ def _hued(images: torch.Tensor, shift: torch.Tensor) -> torch.Tensor:
     hue = torch.where(high == blue, 4 + (red - green) / safe, 2 + (blue - red) / safe)
     hue = torch.where(high == green, 2 + (blue - red) / safe, hue)
     hue = torch.where(high == red, (green - blue) / safe, hue).add_(6 * shift[:, 0])
-    parts = []
-    for first in (5.0, 3.0, 1.0):
-        distance = (hue + first).remainder_(6)
-        share = torch.minimum(distance, 4 - distance).clamp_(0, 1)
-        parts.append(high - chroma * share)
-    return torch.stack(parts, dim=1)
+    distances = ((hue + first).remainder_(6) for first in (5.0, 3.0, 1.0))
+    shares = (torch.minimum(distance, 4 - distance).clamp_(0, 1) for distance in distances)
+    return torch.stack([high - chroma * share for share in shares], dim=1)
 
 
 def _grey(images: torch.Tensor) -> torch.Tensor:
@@ -167,17 +153,10 @@ _OPERATIONS = (_brighter, _contrasted, _saturated, _hued)
 
 
 def normalize(images: torch.Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> torch.Tensor:
-    """Normalise pixels for the model: (x - mean) / std, on their own device.
+    """Normalise pixels for the model: (x - mean) / std per channel, on their own device, as float32.
 
-    Args:
-        images: (n, 3, height, width), uint8, or float32 in [0, 1], which is changed in place.
-        mean: per channel, in [0, 1].
-        std: per channel, above 0.
-
-    Returns:
-        (n, 3, height, width), float32.
+    The images are (n, 3, height, width), uint8, or float32 in [0, 1], which is changed in place.
     """
-    scale = torch.tensor(std, device=images.device).view(1, 3, 1, 1)
-    shift = torch.tensor(mean, device=images.device).view(1, 3, 1, 1)
+    shift, scale = (torch.tensor(one, device=images.device).view(1, 3, 1, 1) for one in (mean, std))
     values = images.float().div_(255.0) if images.dtype == torch.uint8 else images
     return values.sub_(shift).div_(scale)

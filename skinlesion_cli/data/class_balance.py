@@ -37,11 +37,9 @@ class ClassBalance:
 
 
 def effective_number(count: int, beta: float) -> float:
-    """Effective number of samples of a class (Cui et al. 2019, eq. 2): (1 - beta^n) / (1 - beta).
+    """Effective number of a class of n = `count` images (Cui et al. 2019, eq. 2): (1 - beta^n) / (1 - beta).
 
-    Args:
-        count: images of the class, at least 1.
-        beta: in [0, 1]. 0 gives 1 whatever the count; 1 is taken as the limit, which is the count itself.
+    `beta` is in [0, 1]; 0 gives 1 whatever the count, and 1 is taken as the limit, the count itself.
     """
     if beta == 0.0:
         return 1.0
@@ -54,9 +52,7 @@ def effective_number(count: int, beta: float) -> float:
 def ens_weights(counts: Sequence[int], beta: float) -> list[float]:
     """Loss weight of each class: 1 / effective number, scaled to mean 1 over the classes.
 
-    Args:
-        counts: images of each class, each at least 1.
-        beta: in [0, 1]; 0 gives all ones, 1 the inverse frequency.
+    Counts are at least 1, and `beta` is in [0, 1]; 0 gives all ones, 1 the inverse frequency.
     """
     inverse = [1.0 / effective_number(count, beta) for count in counts]
     mean = math.fsum(inverse) / len(inverse)
@@ -64,11 +60,9 @@ def ens_weights(counts: Sequence[int], beta: float) -> list[float]:
 
 
 def sampling_probabilities(counts: Sequence[int], alpha: float) -> list[float]:
-    """Probability that class i is sampled: n_i^alpha / sum_j n_j^alpha.
+    """Probability that class i is sampled: n_i^alpha / sum_j n_j^alpha, of counts of at least 1.
 
-    Args:
-        counts: images of each class, each at least 1.
-        alpha: in [0, 1]; 0 samples classes uniformly, 1 by frequency; the paper uses 0.5.
+    `alpha` is in [0, 1]; 0 samples classes uniformly, 1 by frequency; the paper uses 0.5.
     """
     powers = [count**alpha for count in counts]
     total = math.fsum(powers)
@@ -96,11 +90,10 @@ def balance_table(counts: Mapping[str, int], beta: float, alpha: float) -> list[
             raise InputError(f"class {name!r} has the count {count}; every class needs at least 1 image")
     numbers = list(counts.values())
     total = sum(numbers)
+    parts = zip(numbers, ens_weights(numbers, beta), sampling_probabilities(numbers, alpha), strict=True)
     return [
         ClassBalance(name, count, count / total, effective_number(count, beta), weight, probability)
-        for (name, count), weight, probability in zip(
-            counts.items(), ens_weights(numbers, beta), sampling_probabilities(numbers, alpha), strict=True
-        )
+        for name, (count, weight, probability) in zip(counts, parts, strict=True)
     ]
 
 
@@ -113,30 +106,24 @@ def read_counts(path: Path) -> dict[str, int]:
     """
     counts: dict[str, int] = {}
     rows = csv_rows(path, "the counts in ")
-    columns = {name.lower(): place for place, name in enumerate(next(rows, (0, []))[1])}
-    if not {"class", "count"} <= columns.keys():
+    columns = [name.lower() for name in next(rows, (0, []))[1]]
+    if not {"class", "count"} <= set(columns):
         raise InputError(f"{path} needs a first line with the columns class,count")
     for line, cells in rows:
         where = f"{path}, line {line}"
-        name, count = (_cell(cells, columns[column]) for column in ("class", "count"))
+        row = dict(zip(columns, cells, strict=False))
+        name, count = row.get("class", ""), row.get("count", "")
         if not name:
             raise InputError(f"{where}: the class has no name")
         if name in counts:
             raise InputError(f"{where}: duplicate class {quoted(name)}")
         if len(counts) == MAX_CLASSES:
             raise InputError(f"{path} has more than {MAX_CLASSES:,} classes")
-        counts[name] = _count(count, f"{where}: class {quoted(name)}")
+        # The length keeps huge numbers from int(), and "1e9" is not a count; "١٢" is one.
+        if not re.fullmatch(r"\d{1,15}", count) or int(count) < 1:
+            fault = f"class {quoted(name)} has the count {quoted(count)}"
+            raise InputError(f"{where}: {fault}; it must be a whole number above 0")
+        counts[name] = int(count)
     if not counts:
         raise InputError(f"{path} has no classes")
     return counts
-
-
-def _cell(cells: Sequence[str], place: int) -> str:
-    return cells[place] if place < len(cells) else ""
-
-
-def _count(text: str, where: str) -> int:
-    # The length keeps huge numbers from int(), and "1e9" is not a count; "١٢" is one.
-    if not re.fullmatch(r"\d{1,15}", text) or int(text) < 1:
-        raise InputError(f"{where} has the count {quoted(text)}; it must be a whole number above 0")
-    return int(text)

@@ -54,7 +54,6 @@ def read_image(path: Path, *, shorter: int | None = None, file: BinaryIO | None 
     transparency is put on white; the first frame of an animation is taken.
 
     Args:
-        path: the file.
         shorter: a JPEG may be decoded at a half, a quarter or an eighth of its size, as long as its shorter
             side stays at least this long: much faster for large photographs.
         file: the same file, if it is open already.
@@ -62,12 +61,12 @@ def read_image(path: Path, *, shorter: int | None = None, file: BinaryIO | None 
     Raises:
         UnreadableImageError: not an image, truncated, too small, too large or too narrow for a photograph.
     """
-    with _open(path, file) as image:
-        if shorter is not None:
-            image.draft(None, (shorter, shorter))
-        with _ONE_LARGE if image.width * image.height > LARGE_PIXELS else nullcontext():
-            image.load()
-            return _upright_rgb(image)
+    with (
+        _open(path, file, shorter) as image,
+        _ONE_LARGE if image.width * image.height > LARGE_PIXELS else nullcontext(),
+    ):
+        image.load()
+        return _upright_rgb(image)
 
 
 def rgb_of(image: Image.Image, name: str) -> Image.Image:
@@ -89,9 +88,7 @@ def upright_size(path: Path, *, shorter: int | None = None, file: BinaryIO | Non
     Raises:
         UnreadableImageError: the header is not that of a readable image.
     """
-    with _open(path, file) as image:
-        if shorter is not None:
-            image.draft(None, (shorter, shorter))
+    with _open(path, file, shorter) as image:
         width, height = image.size
         if isinstance(image, TiffImageFile):
             # Pillow rotates the size of a TIFF, and of no other format, before it rotates the pixels.
@@ -111,9 +108,7 @@ def stored_kind(path: Path) -> tuple[tuple[int, int], str]:
 
 
 def check_images(paths: Iterable[Path]) -> None:
-    """Check the headers of files, at a small fraction of the cost of decoding them.
-
-    Finds files that are not images or have an invalid size, but not truncated ones.
+    """Check the headers of files: cheaper than decoding them, but it does not find truncated files.
 
     Raises:
         UnreadableImageError: one or more cannot be read; the message names them.
@@ -158,7 +153,7 @@ _quiet = _Quiet()
 
 
 @contextmanager
-def _open(path: Path, file: BinaryIO | None = None) -> Iterator[Image.Image]:
+def _open(path: Path, file: BinaryIO | None = None, shorter: int | None = None) -> Iterator[Image.Image]:
     """The image, not yet decoded; whatever fails until it is closed becomes an `UnreadableImageError`."""
     try:
         # Before it is opened: opening a pipe or a device would block.
@@ -167,6 +162,8 @@ def _open(path: Path, file: BinaryIO | None = None) -> Iterator[Image.Image]:
         with _quiet, Image.open(file or path, formats=FORMATS) as image:
             if problem := _problem(image):
                 raise ValueError(f"{image.width}×{image.height} pixels, {problem}")
+            if shorter is not None:
+                image.draft(None, (shorter, shorter))
             yield image
     # Pillow's decoders raise many types for damaged files, such as SyntaxError, struct.error and ValueError.
     except Exception as error:
@@ -183,10 +180,8 @@ def _problem(image: Image.Image) -> str:
     if max(width, height) > MAX_ASPECT * min(width, height):
         return f"too narrow to be a photograph (1 : {MAX_ASPECT} at most)"
     # A tile is decoded completely, however little of it the image covers.
-    if (
-        isinstance(image, TiffImageFile)
-        and math.prod(image.tag_v2.get(tag, 0) for tag in _TIFF_TILE_SIZE) > MAX_PIXELS
-    ):
+    tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+    if math.prod(tags.get(tag, 0) for tag in _TIFF_TILE_SIZE) > MAX_PIXELS:
         return f"in tiles of more than {MAX_PIXELS:,}"
     return ""
 
@@ -238,11 +233,7 @@ def resize_side(img_size: int) -> int:
 def centre_crop(image: Image.Image, img_size: int) -> Image.Image:
     """The evaluation transform: shorter side to `resize_side` (bilinear, antialiased), then a centre crop.
 
-    Bit-identical to torchvision's Resize and CenterCrop on the same image.
-
-    Args:
-        image: RGB, any size.
-        img_size: side of the result in pixels.
+    Bit-identical to torchvision's Resize and CenterCrop on the same image, which is RGB and of any size.
     """
     size, left, top = _resized(image.size, img_size)
     resized = image.resize(size, Image.Resampling.BILINEAR)
@@ -258,10 +249,6 @@ def centre_frame(size: tuple[int, int], img_size: int) -> Frame:
 
 def _resized(size: tuple[int, int], img_size: int) -> tuple[tuple[int, int], int, int]:
     """Width and height before the centre crop, and the crop's left and top."""
-    width, height = size
     shorter = resize_side(img_size)
-    if width <= height:
-        width, height = shorter, int(shorter * height / width)
-    else:
-        width, height = int(shorter * width / height), shorter
+    width, height = (int(shorter * side / min(size)) for side in size)
     return (width, height), round((width - img_size) / 2.0), round((height - img_size) / 2.0)

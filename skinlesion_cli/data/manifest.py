@@ -38,10 +38,7 @@ class Origins:
 def origins_of(data_root: Path, split: str, files: Sequence[Path]) -> Origins:
     """Group and source of each image of a split, from the data set's manifest if it has one.
 
-    Args:
-        data_root: the data set's folder.
-        split: name of the split.
-        files: relative to the split's folder: `class/file`.
+    Files are relative to the split's folder: `class/file`.
 
     Raises:
         InputError: the manifest cannot be read.
@@ -56,10 +53,7 @@ def origins_of(data_root: Path, split: str, files: Sequence[Path]) -> Origins:
 def origins_in(manifest: Path, split: str, images: Sequence[str]) -> Origins:
     """Group and source of each image of a predictions file, from a manifest that must list them all.
 
-    Args:
-        manifest: the file.
-        split: the split of the images.
-        images: `class/file`, as `evaluate` writes them, or `split/class/file`.
+    Images are `class/file`, as `evaluate` writes them, or `split/class/file`.
 
     Raises:
         InputError: the manifest cannot be read, or does not list an image.
@@ -85,9 +79,8 @@ def groups_in(manifest: Path, split: str, images: Sequence[str]) -> list[str]:
     """
     groups = origins_in(manifest, split, images).groups
     if groups is None:
-        raise InputError(
-            f"{manifest} has no group for some images of the split {split}; fill in its group column"
-        )
+        fault = f"{manifest} has no group for some images of the split {split}"
+        raise InputError(f"{fault}; fill in its group column")
     return groups
 
 

@@ -69,12 +69,7 @@ def read_split(data_root: Path, name: str) -> Split:
 
 
 def read_splits(data_root: Path, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, Split]:
-    """List the images of several splits, which must have the same classes.
-
-    Args:
-        data_root: the data set's folder.
-        names: splits that must exist.
-        optional: splits that are read if they exist.
+    """List the images of several splits, which must have the same classes; `optional` ones need not exist.
 
     Raises:
         InputError: as `read_split`, or the classes of two splits differ.
@@ -93,16 +88,14 @@ def require_classes(split: Split, classes: Sequence[str], owner: str) -> None:
     Raises:
         InputError: they differ; the message names the extra and the missing classes.
     """
-    extra = sorted(set(split.classes) - set(classes))
-    missing = sorted(set(classes) - set(split.classes))
-    if not extra and not missing:
-        return
-    faults = [f"only in {split.root}: {', '.join(extra)}"] if extra else []
-    faults += [f"missing there: {', '.join(missing)}"] if missing else []
-    raise InputError(
-        f"{split.root} has {len(split.classes)} classes and {owner} has {len(classes)} "
-        f"({'; '.join(faults)}); both need the same class folders"
-    )
+    extra, missing = set(split.classes) - set(classes), set(classes) - set(split.classes)
+    faults = [f"only in {split.root}: {', '.join(sorted(extra))}"] if extra else []
+    faults += [f"missing there: {', '.join(sorted(missing))}"] if missing else []
+    if faults:
+        raise InputError(
+            f"{split.root} has {len(split.classes)} classes and {owner} has {len(classes)} "
+            f"({'; '.join(faults)}); both need the same class folders"
+        )
 
 
 def count_labels(images: Iterable[tuple[str, str]]) -> dict[str, dict[str, int]]:
@@ -120,18 +113,15 @@ def class_folders(root: Path) -> list[str]:
         InputError: the folder cannot be listed.
     """
     try:
-        return sorted(
-            entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith(".")
-        )
+        return sorted(one.name for one in root.iterdir() if one.is_dir() and not one.name.startswith("."))
     except OSError as error:
         raise InputError(f"cannot list {root}: {error.strerror}") from None
 
 
 def list_files(root: Path, folder: str = "") -> tuple[list[Path], list[Path]]:
-    """The images and the other files in `root/folder` and below, sorted, without hidden ones.
+    """The images, by their suffix, and the other files in `root/folder` and below, without hidden ones.
 
-    Returns:
-        Paths relative to `root`: those with the suffix of an image, and the others.
+    Both are sorted, and relative to `root`.
 
     Raises:
         InputError: a folder cannot be listed.
@@ -185,6 +175,5 @@ def evenly(paths: Sequence[Path], most: int) -> list[Path]:
     """At most `most` of the paths, evenly spaced."""
     if len(paths) <= most:
         return list(paths)
-    return [
-        paths[(2 * index * (len(paths) - 1) + most - 1) // (2 * max(most - 1, 1))] for index in range(most)
-    ]
+    last, steps = len(paths) - 1, max(most - 1, 1)
+    return [paths[(2 * index * last + most - 1) // (2 * steps)] for index in range(most)]

@@ -3,9 +3,11 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TypeVar
 
+from skinlesion_cli.common.events import ImagesDone, OnEvent, ignore
 from skinlesion_cli.common.signals import outlive_signals
 
 Result = TypeVar("Result")
@@ -14,11 +16,9 @@ CHUNK = 8
 
 
 def worker_count(num_workers: int | None, sharers: int = 1) -> int:
-    """Number of threads or processes that read images.
+    """Number of threads or processes that read images: as requested, or one per usable CPU core, at most 8.
 
-    Args:
-        num_workers: as requested; None for one per usable CPU core, at most 8.
-        sharers: processes on this machine that share the cores.
+    `sharers` processes on this machine share the cores.
     """
     return max(1, min(usable_cores() // sharers, 8)) if num_workers is None else num_workers
 
@@ -28,16 +28,17 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def map_files(function: Callable[[Path], Result], paths: Sequence[Path], workers: int) -> Iterator[Result]:
+def map_files(
+    function: Callable[[Path], Result], paths: Sequence[Path], workers: int, on_event: OnEvent = ignore
+) -> Iterator[Result]:
     """Yield `function(path)` for each path, in order, computed by `workers` processes.
 
-    Args:
-        function: defined at the top level of a module, so that it can be pickled.
-        paths: the files.
-        workers: processes; below 2, this process does the work.
+    The function is defined at the top level of a module, so that it can be pickled. With fewer than 2 workers
+    this process does the work.
     """
-    if workers < 2:
-        yield from map(function, paths)
-        return
-    with ProcessPoolExecutor(workers, initializer=outlive_signals) as pool:
-        yield from pool.map(function, paths, chunksize=CHUNK)
+    parallel = workers > 1
+    with ProcessPoolExecutor(workers, initializer=outlive_signals) if parallel else nullcontext() as pool:
+        results = pool.map(function, paths, chunksize=CHUNK) if pool else map(function, paths)
+        for done, result in enumerate(results, start=1):
+            on_event(ImagesDone("reading", done, len(paths)))
+            yield result
