@@ -3,28 +3,28 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
 from rich.table import Table
 
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.model_choice import ModelChoice
-from skinlesion_cli.cli.options import JsonOption, with_settings
+from skinlesion_cli.cli.options import JsonOption, option, with_settings
+from skinlesion_cli.cli.progress import Display
 from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.extras import require_writer
+from skinlesion_cli.common.files import ensure_writable_file
 from skinlesion_cli.common.settings import Settings
 
 if TYPE_CHECKING:
     from skinlesion_cli.exporting.int8 import Quantized
 
-_TO = typer.Option("--to", metavar="FILE", help="The file to write: .onnx, or .pt2 for torch.export.")
-_DATA = typer.Option(
-    "--data", "--images", metavar="DIR", help="Verify on images of this folder. Default: synthetic images."
-)
-_INT8 = typer.Option(
-    "--int8", help="Quantise to int8, calibrated on DATA/train and scored on DATA/val. Needs --data."
+_TO = option("--to", "FILE", "The file to write: .onnx, or .pt2 for torch.export.")
+_DATA = option("--data --images", "DIR", "Verify on images of this folder. Default: synthetic images.")
+_INT8 = option(
+    "--int8", None, "Quantise to int8, calibrated on DATA/train and scored on DATA/val. Needs --data."
 )
 
 
-@with_settings("num_workers", model=True)
+@with_settings("num_workers")
 def export(
     *,
     settings: Settings,
@@ -35,8 +35,6 @@ def export(
     json: JsonOption = False,
 ) -> int:
     """Export a checkpoint as .onnx or .pt2, verified against PyTorch."""
-    from skinlesion_cli.common.extras import require_writer
-    from skinlesion_cli.common.files import ensure_writable_file
     from skinlesion_cli.data.splits import find_images, read_splits
 
     if to.suffix not in {".onnx", ".pt2"}:
@@ -56,7 +54,6 @@ def export(
     checkpoint = model.load_checkpoint()
     pixels = onnx.check_pixels(paths, checkpoint.preprocessing.img_size)
     if splits:
-        from skinlesion_cli.cli.progress import Display
         from skinlesion_cli.data.workers import worker_count
         from skinlesion_cli.exporting.int8 import export_int8
 
@@ -84,12 +81,9 @@ def export(
 
 
 def _int8_table(quantized: "Quantized") -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("", "fp32", "int8", "difference"):
-        table.add_column(column, justify="right" if column else "left")
+    rows = []
     for score, label in (("accuracy", "Accuracy"), ("weighted_f1", "Weighted F1")):
         before, after = (quantized.scores[name][score] for name in ("fp32", "int8"))
-        table.add_row(label, f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}")
-    sizes = (quantized.full.size, quantized.size)
-    table.add_row("Size (MB)", *(f"{size / 1e6:.1f}" for size in sizes))
-    return table
+        rows.append((label, f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}"))
+    sizes = (f"{size / 1e6:.1f}" for size in (quantized.full.size, quantized.size))
+    return console.table(("", "fp32", "int8", "difference"), [*rows, ("Size (MB)", *sizes)])

@@ -5,11 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.model_choice import ModelChoice
-from skinlesion_cli.cli.options import JsonOption, with_settings
+from skinlesion_cli.cli.options import IMAGES, JsonOption, option, with_settings
 from skinlesion_cli.cli.predict import DISCLAIMER
 from skinlesion_cli.common.errors import InputError, UnreadableImageError
 from skinlesion_cli.common.settings import Settings
@@ -17,34 +15,31 @@ from skinlesion_cli.models.model_info import NEEDS_GRADIENTS
 from skinlesion_cli.report.figures import probability_text
 from skinlesion_cli.saliency.cam_methods import DEFAULT_METHOD, METHODS, require_method
 
-_IMAGES = typer.Argument(metavar="IMAGE…", help="Files, folders or globs.")
-_SPLIT = typer.Option("--split", metavar="NAME", help="Explain this split of --data instead of IMAGE.")
-_LIMIT = typer.Option("--limit", min=1, metavar="N", help="Only N images of the split, evenly spaced.")
-_OUT = typer.Option(
+_SPLIT = option("--split", "NAME", "Explain this split of --data instead of IMAGE.")
+_LIMIT = option("--limit", "N", "Only N images of the split, evenly spaced.", min=1)
+_OUT = option(
     "--out",
-    metavar="PATH",
-    help="The picture: the map of one image, a contact sheet of several; or a folder/ for one picture per "
+    "PATH",
+    "The picture: the map of one image, a contact sheet of several; or a folder/ for one picture per "
     "image. Default: IMAGE_gradcam.png or sheet.png in this folder; none for a split.",
 )
-_CLASS = typer.Option(
-    "--class", metavar="NAME", help="Class to explain; repeat for several. Default: the predicted class."
+_CLASS = option("--class", "NAME", "Class to explain; repeat for several. Default: the predicted class.")
+_TOP = option("--top", "K", "Explain the K most probable classes.", min=1)
+_METHOD = option("--method", "|".join(METHODS), "How the map is computed.")
+_LAYER = option("--layer", "NAME", "Layer to map. Default: the last spatial layer.")
+_ALPHA = option("--alpha", None, "Opacity of the map over the photograph.", min=0.0, max=1.0)
+_FAITHFULNESS = option(
+    "--faithfulness", None, "Measure whether the prediction depends on the map (deletion, insertion)."
 )
-_TOP = typer.Option("--top", min=1, metavar="K", help="Explain the K most probable classes.")
-_METHOD = typer.Option("--method", metavar="|".join(METHODS), help="How the map is computed.")
-_LAYER = typer.Option("--layer", metavar="NAME", help="Layer to map. Default: the last spatial layer.")
-_ALPHA = typer.Option("--alpha", min=0.0, max=1.0, help="Opacity of the map over the photograph.")
-_FAITHFULNESS = typer.Option(
-    "--faithfulness", help="Measure whether the prediction depends on the map (deletion, insertion)."
-)
-_NPY = typer.Option("--npy", help="Also write the raw maps as .npy, next to the picture.")
+_NPY = option("--npy", None, "Also write the raw maps as .npy, next to the picture.")
 
 
-@with_settings("data_root", "device", model=True)
+@with_settings("data_root", "device")
 def gradcam(
     *,
     settings: Settings,
     model: ModelChoice,
-    images: Annotated[list[str] | None, _IMAGES] = None,
+    images: Annotated[list[str] | None, IMAGES] = None,
     split: Annotated[str | None, _SPLIT] = None,
     limit: Annotated[int | None, _LIMIT] = None,
     out: Annotated[str | None, _OUT] = None,
