@@ -14,6 +14,7 @@ from skinlesion_cli.cli import console
 from skinlesion_cli.common.errors import PeerError, SkinLesionError, one_line
 from skinlesion_cli.common.signals import INTERRUPTED
 from skinlesion_cli.common.version import __version__
+from skinlesion_cli.common.world import read_launch
 
 LEADER_FIRST = 5.0
 """Seconds that other processes wait for the first one to report an error that all of them find."""
@@ -81,12 +82,11 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+_VERSION = typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
+
+
 @app.callback()
-def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
-    ] = False,
-) -> None:
+def _root(version: Annotated[bool, _VERSION] = False) -> None:
     pass
 
 
@@ -125,8 +125,6 @@ def _stop(error: Exception, text: str, code: int) -> None:
 
 def _who() -> str:
     """A prefix that names the failing process, empty for the first or only one."""
-    from skinlesion_cli.common.world import read_launch
-
     try:
         rank = read_launch().rank
     except SkinLesionError:

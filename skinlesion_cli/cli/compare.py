@@ -21,11 +21,11 @@ def compare(
         Path | None,
         option(
             "--manifest",
-            "FILE",
             "The data set's manifest.csv: resample whole lesions or patients instead of images.",
+            "FILE",
         ),
     ] = None,
-    split: Annotated[str, option("--split", "NAME", "Split of the images in the manifest.")] = "test",
+    split: Annotated[str, option("--split", "Split of the images in the manifest.", "NAME")] = "test",
     json: JsonOption = False,
 ) -> int:
     """Compare two models image by image: how much better is B than A, and is it more than chance?"""

@@ -15,6 +15,7 @@ from skinlesion_cli.common.text import printable, shortened
 if TYPE_CHECKING:
     from rich.table import Table
 
+DISCLAIMER = "a research tool, not a medical device: do not diagnose with it"
 MOST = 4000
 """Characters of a message: names in it may have any length."""
 # A table in a log file need not fit a terminal; 80 columns would truncate class names.

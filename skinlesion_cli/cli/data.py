@@ -19,19 +19,19 @@ data = typer.Typer(
     add_completion=False,
 )
 
-OutOption = Annotated[Path, option("--out", "DIR", "A new folder for the data set.")]
-RatiosOption = Annotated[str, option("--ratios", "A/B/C", "Shares of train, val and test.")]
-LinkOption = Annotated[bool, option("--link", None, "Make hard links instead of copies.")]
+OutOption = Annotated[Path, option("--out", "A new folder for the data set.", "DIR")]
+RatiosOption = Annotated[str, option("--ratios", "Shares of train, val and test.", "A/B/C")]
+LinkOption = Annotated[bool, option("--link", "Make hard links instead of copies.")]
 NEAR = "Look for changed copies (rotated, cropped, recoloured, …), not only equal bytes and pixels."
-NearOption = Annotated[bool, option("--near/--no-near", None, NEAR)]
-GROUPS = """Lesion or patient of each image: the metadata of HAM10000 or ISIC 2019, or any CSV file with a file
-    and a group column."""
-GroupsOption = Annotated[Path | None, option("--groups", "FILE.csv", GROUPS)]
-_REPORT = option("--report", "FILE.html", "Also write a page with the pairs.")
+NearOption = Annotated[bool, option("--near/--no-near", NEAR)]
+GROUPS = """Lesion or patient of each image: the metadata of HAM10000 or ISIC 2019, or any CSV file with a
+    file and a group column."""
+GroupsOption = Annotated[Path | None, option("--groups", GROUPS, "FILE.csv")]
+_REPORT = option("--report", "Also write a page with the pairs.", "FILE.html")
 _SOURCE = typer.Argument(metavar="SRC", help="One folder per class, or a CSV file with file,label.")
-_HAM10000 = option("--ham10000", "DIR", "HAM10000: both image parts and HAM10000_metadata.csv.")
-_ISIC2019 = option("--isic2019", "DIR", "ISIC 2019: ISIC_2019_Training_Input and its two tables.")
-_MSLD = option("--msld", "DIR", "MSLD v2.0: its Original Images, any folds.")
+_HAM10000 = option("--ham10000", "HAM10000: both image parts and HAM10000_metadata.csv.", "DIR")
+_ISIC2019 = option("--isic2019", "ISIC 2019: ISIC_2019_Training_Input and its two tables.", "DIR")
+_MSLD = option("--msld", "MSLD v2.0: its Original Images, any folds.", "DIR")
 
 
 @data.command("check")

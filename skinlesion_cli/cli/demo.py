@@ -16,7 +16,7 @@ from skinlesion_cli.common.settings import Settings
 
 # Takes three minutes on two cores; with random weights, so that nothing is downloaded.
 TRAINING = "--arch resnet10t --no-pretrained --img-size 96 --epochs 3 --batch-size 16 --lr 0.0005"
-_OUT = option("--out", "DIR", "A new folder for the drawn data and the results.")
+_OUT = option("--out", "A new folder for the drawn data and the results.", "DIR")
 
 
 @with_settings("seed")

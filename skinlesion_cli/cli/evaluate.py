@@ -13,29 +13,29 @@ if TYPE_CHECKING:
     from skinlesion_cli.api.evaluate import Evaluation
     from skinlesion_cli.inference.predictor import Predictor
 
-_PREDICTIONS = option("--predictions", "FILE.csv", "Score predictions instead of a model.")
+_PREDICTIONS = option("--predictions", "Score predictions instead of a model.", "FILE.csv")
 _MANIFEST = option(
     "--manifest",
-    "FILE.csv",
     "With --predictions: lesion and source of each image (class/file) of the --split.",
+    "FILE.csv",
 )
 _MALIGNANT = option(
-    "--malignant", "A,B,…", "The malignant classes. Default: melanoma, basal and squamous cell carcinoma."
+    "--malignant", "The malignant classes. Default: melanoma, basal and squamous cell carcinoma.", "A,B,…"
 )
 _TARGET = option(
     "--target-accuracy",
-    "NUMBER",
     "Apply the confidence threshold at which validation predictions are this accurate.",
+    "NUMBER",
     min=0.0,
     max=1.0,
 )
 _VALIDATION = option(
     "--validation",
-    "FILE.csv",
     "With --predictions and --target-accuracy: the same model's predictions on validation.",
+    "FILE.csv",
 )
 _OUT = option(
-    "--out", "DIR", "Folder for scores, predictions and figures. Default: results/evaluation/SPLIT."
+    "--out", "Folder for scores, predictions and figures. Default: results/evaluation/SPLIT.", "DIR"
 )
 
 
@@ -44,7 +44,7 @@ def evaluate(
     *,
     settings: Settings,
     model: ModelChoice,
-    split: Annotated[str, option("--split", "NAME", "Folder of the data set.")] = "test",
+    split: Annotated[str, option("--split", "Folder of the data set.", "NAME")] = "test",
     predictions: Annotated[Path | None, _PREDICTIONS] = None,
     manifest: Annotated[Path | None, _MANIFEST] = None,
     malignant: Annotated[str | None, _MALIGNANT] = None,

@@ -17,11 +17,8 @@ from skinlesion_cli.common.settings import Settings
 if TYPE_CHECKING:
     from skinlesion_cli.exporting.int8 import Quantized
 
-_TO = option("--to", "FILE", "The file to write: .onnx, or .pt2 for torch.export.")
-_DATA = option("--data --images", "DIR", "Verify on images of this folder. Default: synthetic images.")
-_INT8 = option(
-    "--int8", None, "Quantise to int8, calibrated on DATA/train and scored on DATA/val. Needs --data."
-)
+_DATA = option("--data --images", "Verify on images of this folder. Default: synthetic images.", "DIR")
+_INT8 = option("--int8", "Quantise to int8, calibrated on DATA/train and scored on DATA/val. Needs --data.")
 
 
 @with_settings("num_workers")
@@ -29,7 +26,7 @@ def export(
     *,
     settings: Settings,
     model: ModelChoice,
-    to: Annotated[Path, _TO],
+    to: Annotated[Path, option("--to", "The file to write: .onnx, or .pt2 for torch.export.", "FILE")],
     data: Annotated[Path | None, _DATA] = None,
     int8: Annotated[bool, _INT8] = False,
     json: JsonOption = False,

@@ -18,20 +18,20 @@ if TYPE_CHECKING:
 
 _CHECKPOINT = option(
     "--checkpoint",
-    "FILE",
     f"The trained model. Default: {BEST_MODEL}.",
+    "FILE",
     envvar="SKINLESION_CHECKPOINT",
     show_envvar=False,
     show_default=False,
 )
-_ARCH = option("--arch --model-arch", "TEXT", "Backbone, for a checkpoint that does not name it.")
+_ARCH = option("--arch --model-arch", "Backbone, for a checkpoint that does not name it.", "TEXT")
 _CLASSES = option(
     "--classes",
-    "A,B,…",
     "Classes, in the order of the outputs, for a checkpoint that does not name them; "
     "or a text file with one class per line.",
+    "A,B,…",
 )
-_IMG_SIZE = option("--img-size", "INTEGER", "Input side in pixels, for a checkpoint that does not give it.")
+_IMG_SIZE = option("--img-size", "Input side in pixels, for a checkpoint that does not give it.", "INTEGER")
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,14 @@ _METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT", Path: "PATH"}
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
 
-def option(flags: str, metavar: str | None, help: str, **known: Any) -> Any:
+def option(flags: str, help: str, metavar: str | None = None, **known: Any) -> Any:
     """An option of a command, under each of the `flags` (separated by spaces)."""
     return typer.Option(*flags.split(), metavar=metavar, help=help, **known)
 
 
-JsonOption = Annotated[bool, option("--json", None, "Print one JSON document instead.")]
+JsonOption = Annotated[bool, option("--json", "Print one JSON document instead.")]
 TtaOption = Annotated[
-    bool, option("--tta", None, "Test-time augmentation: average over four flips, in four times the time.")
+    bool, option("--tta", "Test-time augmentation: average over four flips, in four times the time.")
 ]
 IMAGES = typer.Argument(metavar="IMAGE…", help="Files, folders or globs.")
 
@@ -68,8 +68,8 @@ def with_settings(*names: str) -> Callable[[Callable[..., int]], Callable[..., i
 
 
 def _common(
-    config: Annotated[Path | None, option("--config", "FILE", "TOML file of settings.")] = None,
-    verbose: Annotated[bool, option("--verbose", None, "Show the traceback of an error.")] = False,
+    config: Annotated[Path | None, option("--config", "TOML file of settings.", "FILE")] = None,
+    verbose: Annotated[bool, option("--verbose", "Show the traceback of an error.")] = False,
 ) -> None:
     """The options that every command has."""
 
@@ -86,5 +86,5 @@ def _option(name: str) -> inspect.Parameter:
     flags, metavar = " ".join(known.flags), "|".join(choices(name)) or _METAVARS.get(kind)
     if kind is bool:
         flags, annotation = f"{known.flags[0]}/--no-{known.flags[0][2:]}", bool | None
-    made = option(flags, metavar, help_text, show_default=False)
+    made = option(flags, help_text, metavar, show_default=False)
     return inspect.Parameter(name, _KEYWORD, default=None, annotation=Annotated[annotation, made])

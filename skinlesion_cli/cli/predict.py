@@ -15,6 +15,7 @@ from skinlesion_cli.cli.options import IMAGES, JsonOption, TtaOption, option, wi
 from skinlesion_cli.cli.progress import Display
 from skinlesion_cli.common.files import ensure_writable_file
 from skinlesion_cli.common.settings import Settings
+from skinlesion_cli.common.text import printable
 from skinlesion_cli.report.figures import probability_text
 
 if TYPE_CHECKING:
@@ -22,11 +23,10 @@ if TYPE_CHECKING:
 
 BAR_WIDTH = 24
 PAGE = 500  # images per table
-DISCLAIMER = "a research tool, not a medical device: do not diagnose with it"
 _MIN_CONFIDENCE = option(
     "--min-confidence",
-    "NUMBER",
     "Mark predictions of a lower probability as uncertain.",
+    "NUMBER",
     min=0.0,
     max=1.0,
     show_default=False,
@@ -39,11 +39,11 @@ def predict(
     settings: Settings,
     model: ModelChoice,
     images: Annotated[list[str], IMAGES],
-    top: Annotated[int, option("--top", "K", "Classes to show per image.", min=1)] = 3,
+    top: Annotated[int, option("--top", "Classes to show per image.", "K", min=1)] = 3,
     min_confidence: Annotated[float, _MIN_CONFIDENCE] = 0.0,
     tta: TtaOption = False,
     json: JsonOption = False,
-    csv: Annotated[Path | None, option("--csv", "FILE", "Also write a CSV file.")] = None,
+    csv: Annotated[Path | None, option("--csv", "Also write a CSV file.", "FILE")] = None,
 ) -> int:
     """Predict the class of images."""
     from skinlesion_cli.data.splits import find_images
@@ -66,7 +66,7 @@ def predict(
         shown.end()
     if csv is not None:
         console.note(f"{len(paths) - shown.failures} predictions: {csv}")
-    console.note(DISCLAIMER)
+    console.note(console.DISCLAIMER)
     return 1 if shown.failures else 0
 
 
@@ -138,9 +138,9 @@ def _table(predictions: "list[Prediction]", top: int, min_confidence: float, *, 
     for prediction in predictions:
         for rank, (name, probability) in enumerate(prediction.top(top)):
             style = "bold" if rank == 0 else "dim"
-            image = Text(console.printable(prediction.image) if rank == 0 else "")
+            image = Text(printable(prediction.image) if rank == 0 else "")
             bar = Text("█" * round(probability * BAR_WIDTH), style="cyan" if rank == 0 else "dim")
-            label = Text(console.printable(name), style=style)
+            label = Text(printable(name), style=style)
             if rank == 0 and prediction.confidence < min_confidence:
                 label.append(" (uncertain)", style="yellow")
             table.add_row(image, label, probability_text(probability), bar)

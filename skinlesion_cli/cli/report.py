@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from skinlesion_cli.report.mistakes import Pictures
 
 CARD = "MODEL_CARD.md"
-_CARD = option("--card", "FILE.md", f"The model card. Default: {CARD} beside the page.")
-_IMAGES = option("--images/--no-images", None, "Show photographs of the most confident mistakes.")
-_DATA = option("--data", "DIR", "The data set's folder. Default: the one in the run's settings.")
+_CARD = option("--card", f"The model card. Default: {CARD} beside the page.", "FILE.md")
+_IMAGES = option("--images/--no-images", "Show photographs of the most confident mistakes.")
+_DATA = option("--data", "The data set's folder. Default: the one in the run's settings.", "DIR")
 
 
 @with_settings("device")
@@ -27,10 +27,10 @@ def report(
     *,
     settings: Settings,
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder that train wrote.")] = Path(),
-    out: Annotated[Path, option("--out", "FILE.html", "The page.")] = Path("report.html"),
+    out: Annotated[Path, option("--out", "The page.", "FILE.html")] = Path("report.html"),
     card: Annotated[Path | None, _CARD] = None,
     images: Annotated[bool, _IMAGES] = True,
-    title: Annotated[str | None, option("--title", "TEXT", "Title of the page and the card.")] = None,
+    title: Annotated[str | None, option("--title", "Title of the page and the card.", "TEXT")] = None,
     data: Annotated[Path | None, _DATA] = None,
 ) -> int:
     """Make a self-contained HTML page and a model card from a finished run."""

@@ -10,7 +10,7 @@ from skinlesion_cli.cli.progress import Display
 from skinlesion_cli.common.settings import FIELDS, Settings
 
 _OUT = option(
-    "--out", "DIR", "Folder for checkpoints/ and results/.", envvar="SKINLESION_OUT", show_envvar=False
+    "--out", "Folder for checkpoints/ and results/.", "DIR", envvar="SKINLESION_OUT", show_envvar=False
 )
 
 
@@ -19,8 +19,8 @@ def train(
     *,
     settings: Settings,
     out: Annotated[Path, _OUT] = Path(),
-    resume: Annotated[bool, option("--resume", None, "Continue from checkpoints/last.pth.")] = False,
-    overwrite: Annotated[bool, option("--overwrite", None, "Replace an earlier run in --out.")] = False,
+    resume: Annotated[bool, option("--resume", "Continue from checkpoints/last.pth.")] = False,
+    overwrite: Annotated[bool, option("--overwrite", "Replace an earlier run in --out.")] = False,
 ) -> int:
     """Train a classifier on DATA/train, select the epoch on DATA/val, score it on all splits."""
     from skinlesion_cli.api.train import train as train_model

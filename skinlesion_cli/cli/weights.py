@@ -19,14 +19,14 @@ def weights(
     *,
     settings: Settings,
     counts: Annotated[
-        Path | None, option("--counts", "FILE.csv", "Counts from a class,count CSV file.")
+        Path | None, option("--counts", "Counts from a class,count CSV file.", "FILE.csv")
     ] = None,
     data: Annotated[
-        Path | None, option("--data", "DIR", "Counts from the class folders in DIR/train.")
+        Path | None, option("--data", "Counts from the class folders in DIR/train.", "DIR")
     ] = None,
     json: JsonOption = False,
-    csv: Annotated[Path | None, option("--csv", "FILE", "Also write the table.")] = None,
-    plot: Annotated[Path | None, option("--plot", "FILE.png", "Also plot counts and weights.")] = None,
+    csv: Annotated[Path | None, option("--csv", "Also write the table.", "FILE")] = None,
+    plot: Annotated[Path | None, option("--plot", "Also plot counts and weights.", "FILE.png")] = None,
 ) -> int:
     """Show each class's effective number, loss weight and sampling probability.
 
