@@ -3,15 +3,15 @@
 from pathlib import Path
 from typing import Annotated
 
-from rich.table import Table
-
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import JsonOption, option, with_settings
 from skinlesion_cli.common.csv_files import write_csv
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.files import ensure_writable_file
 from skinlesion_cli.common.settings import Settings
-from skinlesion_cli.data.class_balance import ClassBalance
+
+_COLUMNS = ("Class", "Images", "Share", "Effective number", "Loss weight", "Sampling probability")
+_FORMATS = ("", "", ".2%", ".1f", ".2f", ".2%")
 
 
 @with_settings("sampler_alpha", "loss_beta")
@@ -53,7 +53,8 @@ def weights(
     if json:
         console.print_json(found.to_dict())
         return 0
-    console.out.print(_table(found.classes))
+    cells = [[*map(format, row.values(), _FORMATS)] for row in rows]
+    console.out.print(console.table(_COLUMNS, cells))
     images = sum(one.count for one in found.classes)
     console.out.print(
         f"\n{images} images, imbalance ratio {found.imbalance_ratio:.1f} : 1, "
@@ -61,19 +62,3 @@ def weights(
         + (" (the paper's counts)" if counts is None and data is None else "")
     )
     return 0
-
-
-def _table(classes: tuple[ClassBalance, ...]) -> Table:
-    columns = ("Class", "Images", "Share", "Effective number", "Loss weight", "Sampling probability")
-    rows = [
-        (
-            one.name,
-            str(one.count),
-            f"{one.share:.2%}",
-            f"{one.effective_number:.1f}",
-            f"{one.weight:.2f}",
-            f"{one.sampling_probability:.2%}",
-        )
-        for one in classes
-    ]
-    return console.table(columns, rows)
