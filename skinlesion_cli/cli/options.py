@@ -81,7 +81,7 @@ def _parameters(of: Callable[..., Any]) -> list[inspect.Parameter]:
 def _option(name: str) -> inspect.Parameter:
     known, kind = spec(name), value_type(name)
     help_text = f"{known.help} Default: {default_text(name)}."
-    # Texts on purpose: `Settings` converts them, and words every fault wherever a value comes from.
+    # Strings on purpose: `Settings` converts them, and reports faults in the same words for every source.
     annotation: Any = str | None
     flags, metavar = " ".join(known.flags), "|".join(choices(name)) or _METAVARS.get(kind)
     if kind is bool:

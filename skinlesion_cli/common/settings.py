@@ -224,7 +224,6 @@ def resolve(
     Args:
         options: values given on the command line; None is "not given".
         config: a TOML file whose keys are names of settings.
-        environ: the environment; `os.environ` by default.
         dotenv: a file of `SKINLESION_NAME=value` lines; it may be missing. Other names in it are ignored.
 
     Raises:
