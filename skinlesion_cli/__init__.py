@@ -6,68 +6,50 @@ Importing this package is cheap: torch and timm are imported on first use of a f
 import typing as _typing
 from importlib import import_module as _import_module
 
-from skinlesion_cli.common.version import __version__
+from skinlesion_cli.common.version import __version__ as __version__
 
 if _typing.TYPE_CHECKING:
-    from skinlesion_cli.api.audit import audit
-    from skinlesion_cli.api.evaluate import Comparison, Evaluation, compare, evaluate
-    from skinlesion_cli.api.explain import Explanation, explain
-    from skinlesion_cli.api.train import train
-    from skinlesion_cli.api.weights import ClassWeights, weights
-    from skinlesion_cli.common.errors import SkinLesionError
-    from skinlesion_cli.common.settings import Settings
-    from skinlesion_cli.curation.audit import Audit
-    from skinlesion_cli.inference.predictor import Prediction, Predictor, load_predictor
-    from skinlesion_cli.training.run import TrainingResult
+    from skinlesion_cli.api.audit import audit as audit
+    from skinlesion_cli.api.evaluate import Comparison as Comparison
+    from skinlesion_cli.api.evaluate import Evaluation as Evaluation
+    from skinlesion_cli.api.evaluate import compare as compare
+    from skinlesion_cli.api.evaluate import evaluate as evaluate
+    from skinlesion_cli.api.explain import Explanation as Explanation
+    from skinlesion_cli.api.explain import explain as explain
+    from skinlesion_cli.api.train import train as train
+    from skinlesion_cli.api.weights import ClassWeights as ClassWeights
+    from skinlesion_cli.api.weights import weights as weights
+    from skinlesion_cli.common.errors import SkinLesionError as SkinLesionError
+    from skinlesion_cli.common.settings import Settings as Settings
+    from skinlesion_cli.curation.audit import Audit as Audit
+    from skinlesion_cli.inference.predictor import Prediction as Prediction
+    from skinlesion_cli.inference.predictor import Predictor as Predictor
+    from skinlesion_cli.inference.predictor import load_predictor as load_predictor
+    from skinlesion_cli.training.run import TrainingResult as TrainingResult
 
 _PUBLIC = {
-    "Audit": "curation.audit",
-    "ClassWeights": "api.weights",
-    "Comparison": "api.evaluate",
-    "Evaluation": "api.evaluate",
-    "Explanation": "api.explain",
-    "Prediction": "inference.predictor",
-    "Predictor": "inference.predictor",
-    "Settings": "common.settings",
-    "SkinLesionError": "common.errors",
-    "TrainingResult": "training.run",
-    "audit": "api.audit",
-    "compare": "api.evaluate",
-    "evaluate": "api.evaluate",
-    "explain": "api.explain",
-    "load_predictor": "inference.predictor",
-    "train": "api.train",
-    "weights": "api.weights",
+    "api.audit": "audit",
+    "api.evaluate": "Comparison Evaluation compare evaluate",
+    "api.explain": "Explanation explain",
+    "api.train": "train",
+    "api.weights": "ClassWeights weights",
+    "common.errors": "SkinLesionError",
+    "common.settings": "Settings",
+    "curation.audit": "Audit",
+    "inference.predictor": "Prediction Predictor load_predictor",
+    "training.run": "TrainingResult",
 }
-"""Each public name, and the module that defines it."""
-
-__all__ = [
-    "Audit",
-    "ClassWeights",
-    "Comparison",
-    "Evaluation",
-    "Explanation",
-    "Prediction",
-    "Predictor",
-    "Settings",
-    "SkinLesionError",
-    "TrainingResult",
-    "__version__",
-    "audit",
-    "compare",
-    "evaluate",
-    "explain",
-    "load_predictor",
-    "train",
-    "weights",
-]
+"""The public names that each module defines."""
 
 
 def __getattr__(name: str) -> _typing.Any:
-    if name in _PUBLIC:
-        return getattr(_import_module(f"{__name__}.{_PUBLIC[name]}"), name)
+    if name == "__all__":
+        return __dir__()
+    for module, names in _PUBLIC.items():
+        if name in names.split():
+            return getattr(_import_module(f"{__name__}.{module}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted(["__version__", *" ".join(_PUBLIC.values()).split()])

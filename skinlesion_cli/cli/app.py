@@ -3,52 +3,77 @@
 import os
 import sys
 import time
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
 
-from skinlesion_cli.cli import (
-    compare,
-    console,
-    data,
-    demo,
-    evaluate,
-    export,
-    gradcam,
-    predict,
-    report,
-    train,
-    weights,
-)
+from skinlesion_cli.cli import console
 from skinlesion_cli.common.errors import PeerError, SkinLesionError, one_line
 from skinlesion_cli.common.signals import INTERRUPTED
 from skinlesion_cli.common.version import __version__
+from skinlesion_cli.common.world import read_launch
 
 LEADER_FIRST = 5.0
 """Seconds that other processes wait for the first one to report an error that all of them find."""
 
+COMMANDS = {
+    "train": "Train a classifier on DATA/train, select the epoch on DATA/val, score it on all splits.",
+    "evaluate": "Score a checkpoint on a split, or a CSV file of predictions.",
+    "compare": "Compare two models image by image: how much better is B than A, and is it more than chance?",
+    "predict": "Predict the class of images.",
+    "gradcam": "Show which parts of photographs are evidence for a class (Grad-CAM).",
+    "export": "Export a checkpoint as .onnx or .pt2, verified against PyTorch.",
+    "report": "Make a self-contained HTML page and a model card from a finished run.",
+    "weights": "Show each class's effective number, loss weight and sampling probability.",
+    "demo": "Draw a small synthetic data set, and run the other commands on it, printing each command.",
+    "data": "Audit a data set, split one, or build one from the published downloads.",
+}
+"""Each command, which is the object of that name in the module of that name, and its line of help."""
+
+_PLAIN: dict[str, Any] = {"rich_markup_mode": None, "add_completion": False}
+
+
+class _Command:
+    """A command whose module is imported on first use, so that `--help` stays fast."""
+
+    hidden = False
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def get_short_help_str(self, limit: int) -> str:
+        """The line of the command in the help of the program."""
+        return TyperCommand(self.name, help=COMMANDS[self.name]).get_short_help_str(limit)
+
+    def __getattr__(self, attribute: str) -> Any:
+        found = getattr(import_module(f"skinlesion_cli.cli.{self.name}"), self.name)
+        group = found if isinstance(found, typer.Typer) else typer.Typer(**_PLAIN)
+        if group is not found:
+            group.command(self.name)(found)
+        return getattr(get_command(group), attribute)
+
+
+class _Commands(TyperGroup):
+    def __init__(self, **known: Any) -> None:
+        super().__init__(**known)
+        self.commands: Any = {name: _Command(name) for name in COMMANDS}
+
+
 app = typer.Typer(
-    rich_markup_mode=None,
+    cls=_Commands,
     name="skinlesion",
     help="Train, evaluate, explain and export compact skin-lesion classifiers. "
     "A research tool, not a medical device.",
     epilog="Every setting is also an environment variable (SKINLESION_EPOCHS), a line of .env, "
     "and a key of a --config file.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
+    **_PLAIN,
 )
-app.command("train")(train.train)
-app.command("evaluate")(evaluate.evaluate)
-app.command("compare")(compare.compare)
-app.command("predict")(predict.predict)
-app.command("gradcam")(gradcam.gradcam)
-app.command("export")(export.export)
-app.command("report")(report.report)
-app.command("weights")(weights.weights)
-app.add_typer(data.app, name="data")
-app.command("demo")(demo.demo)
 
 
 def _print_version(wanted: bool) -> None:
@@ -57,12 +82,11 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
+_VERSION = typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
+
+
 @app.callback()
-def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
-    ] = False,
-) -> None:
+def _root(version: Annotated[bool, _VERSION] = False) -> None:
     pass
 
 
@@ -101,8 +125,6 @@ def _stop(error: Exception, text: str, code: int) -> None:
 
 def _who() -> str:
     """A prefix that names the failing process, empty for the first or only one."""
-    from skinlesion_cli.common.world import read_launch
-
     try:
         rank = read_launch().rank
     except SkinLesionError:

@@ -5,11 +5,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
-from rich.text import Text
 
 from skinlesion_cli.cli import console
-from skinlesion_cli.cli.options import JsonOption, with_settings
+from skinlesion_cli.cli.options import JsonOption, option, with_settings
 from skinlesion_cli.common.settings import Settings
 
 
@@ -21,15 +19,13 @@ def compare(
     b: Annotated[Path, typer.Argument(metavar="B.csv", help="Predictions of another on the same images.")],
     manifest: Annotated[
         Path | None,
-        typer.Option(
+        option(
             "--manifest",
-            metavar="FILE",
-            help="The data set's manifest.csv: resample whole lesions or patients instead of images.",
+            "The data set's manifest.csv: resample whole lesions or patients instead of images.",
+            "FILE",
         ),
     ] = None,
-    split: Annotated[
-        str, typer.Option("--split", metavar="NAME", help="Split of the images in the manifest.")
-    ] = "test",
+    split: Annotated[str, option("--split", "Split of the images in the manifest.", "NAME")] = "test",
     json: JsonOption = False,
 ) -> int:
     """Compare two models image by image: how much better is B than A, and is it more than chance?"""
@@ -49,21 +45,19 @@ def _print(document: Mapping[str, Any], files: tuple[Path, Path]) -> None:
     from skinlesion_cli.report.figures import LABELS, figure
 
     for letter, path in zip("AB", files, strict=True):
-        console.out.print(Text(f"{letter}: {console.printable(str(path))}"), soft_wrap=True)
+        console.say(f"{letter}: {path}")
     classes = document["per_class"]
     console.out.print(f"{document['n']} images, {len(classes)} classes; differences are B − A\n")
-    summary = _empty_table("", "A", "B", "Difference")
-    for name, label in LABELS.items():
-        one = document["differences"][name]
-        summary.add_row(label, figure(one["a"]), figure(one["b"]), _difference(one))
-    console.out.print(summary)
+    scores = {label: document["differences"][name] for name, label in LABELS.items()}
+    rows = [(label, figure(one["a"]), figure(one["b"]), _difference(one)) for label, one in scores.items()]
+    console.out.print(console.table(("", "A", "B", "Difference"), rows))
     console.out.print()
-    recalls = _empty_table("Recall of", "A", "B", "Difference", "Images", "Gained", "Lost")
+    recalls = []
     for name, one in classes.items():
         counts = (str(one[key]) for key in ("support", "gained", "lost"))
-        of_both = (figure(one["a_recall"]), figure(one["b_recall"]))
-        recalls.add_row(Text(console.printable(name)), *of_both, _difference(one), *counts)
-    console.out.print(recalls)
+        recalls.append((name, figure(one["a_recall"]), figure(one["b_recall"]), _difference(one), *counts))
+    columns = ("Recall of", "A", "B", "Difference", "Images", "Gained", "Lost")
+    console.out.print(console.table(columns, recalls))
     alone, grouped = document["mcnemar"], document["resampling_unit"] == "groups"
     console.out.print(
         f"\nRight only in A: {alone['only_a_right']} images, only in B: {alone['only_b_right']}; "
@@ -71,14 +65,6 @@ def _print(document: Mapping[str, Any], files: tuple[Path, Path]) -> None:
         + (" (treats images as independent; the intervals do not)" if grouped else "")
     )
     console.out.print(f"95 % intervals: {document['ci95_method']}")
-
-
-def _empty_table(first: str, *others: str) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column(first)
-    for name in others:
-        table.add_column(name, justify="right")
-    return table
 
 
 def _difference(one: Mapping[str, Any]) -> str:

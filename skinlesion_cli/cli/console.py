@@ -4,15 +4,18 @@ import json
 import os
 import sys
 import textwrap
-from typing import Any
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
 
 from skinlesion_cli.common.text import printable, shortened
 
-__all__ = ["JsonList", "err", "fail", "hush", "note", "out", "print_json", "printable", "say", "warn"]
+if TYPE_CHECKING:
+    from rich.table import Table
 
+DISCLAIMER = "a research tool, not a medical device: do not diagnose with it"
 MOST = 4000
 """Characters of a message: names in it may have any length."""
 # A table in a log file need not fit a terminal; 80 columns would truncate class names.
@@ -60,6 +63,18 @@ def _line(text: str) -> str:
     shown = printable(text)
     # The end says what is wrong, after the name.
     return shown if len(shown) <= MOST else shortened(shown, MOST // 2) + shown[-MOST // 2 :]
+
+
+def table(columns: Iterable[str], rows: Iterable[Sequence[str]], left: Collection[int] = (0,)) -> "Table":
+    """A table without lines; only the columns at the positions `left` are aligned to the left."""
+    from rich.table import Table
+
+    made = Table(box=None, header_style="bold", pad_edge=False)
+    for place, name in enumerate(columns):
+        made.add_column(Text(printable(name)), justify="left" if place in left else "right")
+    for row in rows:
+        made.add_row(*(Text(printable(cell)) for cell in row))
+    return made
 
 
 def print_json(document: Any) -> None:

@@ -6,41 +6,35 @@ from typing import Annotated
 import typer
 
 from skinlesion_cli.cli import console
-from skinlesion_cli.cli.options import JsonOption, with_settings
+from skinlesion_cli.cli.options import JsonOption, option, with_settings
+from skinlesion_cli.cli.progress import Display
+from skinlesion_cli.common.files import ensure_writable_file
 from skinlesion_cli.common.paper import DEFAULT_RATIOS
 from skinlesion_cli.common.settings import Settings
 
-app = typer.Typer(
+data = typer.Typer(
     help="Audit a data set, split one, or build one from the published downloads.",
     no_args_is_help=True,
     rich_markup_mode=None,
-    pretty_exceptions_enable=False,
+    add_completion=False,
 )
 
-OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="A new folder for the data set.")]
-RatiosOption = Annotated[
-    str, typer.Option("--ratios", metavar="A/B/C", help="Shares of train, val and test.")
-]
-LinkOption = Annotated[bool, typer.Option("--link", help="Make hard links instead of copies.")]
-NearOption = Annotated[
-    bool,
-    typer.Option(
-        "--near/--no-near",
-        help="Look for changed copies (rotated, cropped, recoloured, …), not only equal bytes and pixels.",
-    ),
-]
-GroupsOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--groups",
-        metavar="FILE.csv",
-        help="Lesion or patient of each image: the metadata of HAM10000 or ISIC 2019, or any CSV file with a "
-        "file and a group column.",
-    ),
-]
+OutOption = Annotated[Path, option("--out", "A new folder for the data set.", "DIR")]
+RatiosOption = Annotated[str, option("--ratios", "Shares of train, val and test.", "A/B/C")]
+LinkOption = Annotated[bool, option("--link", "Make hard links instead of copies.")]
+NEAR = "Look for changed copies (rotated, cropped, recoloured, …), not only equal bytes and pixels."
+NearOption = Annotated[bool, option("--near/--no-near", NEAR)]
+GROUPS = """Lesion or patient of each image: the metadata of HAM10000 or ISIC 2019, or any CSV file with a
+    file and a group column."""
+GroupsOption = Annotated[Path | None, option("--groups", GROUPS, "FILE.csv")]
+_REPORT = option("--report", "Also write a page with the pairs.", "FILE.html")
+_SOURCE = typer.Argument(metavar="SRC", help="One folder per class, or a CSV file with file,label.")
+_HAM10000 = option("--ham10000", "HAM10000: both image parts and HAM10000_metadata.csv.", "DIR")
+_ISIC2019 = option("--isic2019", "ISIC 2019: ISIC_2019_Training_Input and its two tables.", "DIR")
+_MSLD = option("--msld", "MSLD v2.0: its Original Images, any folds.", "DIR")
 
 
-@app.command("check")
+@data.command("check")
 @with_settings("num_workers")
 def check(
     *,
@@ -49,9 +43,7 @@ def check(
     groups: GroupsOption = None,
     near: NearOption = True,
     json: JsonOption = False,
-    report: Annotated[
-        Path | None, typer.Option("--report", metavar="FILE.html", help="Also write a page with the pairs.")
-    ] = None,
+    report: Annotated[Path | None, _REPORT] = None,
 ) -> int:
     """Audit a data set: unreadable files, duplicates, groups that span splits.
 
@@ -59,8 +51,6 @@ def check(
     """
     from skinlesion_cli.api.audit import audit
     from skinlesion_cli.cli.data_tables import print_audit
-    from skinlesion_cli.cli.progress import Display
-    from skinlesion_cli.common.files import ensure_writable_file
 
     if report is not None:
         ensure_writable_file(report)
@@ -82,15 +72,12 @@ def check(
     return 1 if found.leaking or found.inventory.unreadable else 0
 
 
-@app.command("split")
+@data.command("split")
 @with_settings("seed", "num_workers")
 def split(
     *,
     settings: Settings,
-    source: Annotated[
-        Path,
-        typer.Argument(metavar="SRC", help="One folder per class, or a CSV file with file,label."),
-    ],
+    source: Annotated[Path, _SOURCE],
     out: OutOption,
     groups: GroupsOption = None,
     near: NearOption = True,
@@ -102,7 +89,6 @@ def split(
     No group spans two splits, and neither do copies of one photograph.
     """
     from skinlesion_cli.cli.data_tables import counts_table
-    from skinlesion_cli.cli.progress import Display
     from skinlesion_cli.curation.build import split_data_set
 
     with Display() as display:
@@ -123,23 +109,15 @@ def split(
     return 0
 
 
-@app.command("prepare")
+@data.command("prepare")
 @with_settings("seed")
 def prepare(
     *,
     settings: Settings,
     out: OutOption,
-    ham10000: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="HAM10000: both image parts and HAM10000_metadata.csv."),
-    ] = None,
-    isic2019: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="ISIC 2019: ISIC_2019_Training_Input and its two tables."),
-    ] = None,
-    msld: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="MSLD v2.0: its Original Images, any folds.")
-    ] = None,
+    ham10000: Annotated[Path | None, _HAM10000] = None,
+    isic2019: Annotated[Path | None, _ISIC2019] = None,
+    msld: Annotated[Path | None, _MSLD] = None,
     ratios: RatiosOption = DEFAULT_RATIOS,
     link: LinkOption = False,
 ) -> int:
@@ -148,7 +126,6 @@ def prepare(
     Only originals, each image once, and no lesion or patient spans two splits.
     """
     from skinlesion_cli.cli.data_tables import counts_table
-    from skinlesion_cli.cli.progress import Display
     from skinlesion_cli.curation.build import prepare_data_set
 
     with Display() as display:

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from rich.table import Table
-from rich.text import Text
 
 from skinlesion_cli.cli import console
 from skinlesion_cli.common.errors import first_few
@@ -21,14 +20,9 @@ PAIRS_PRINTED = 20
 def counts_table(counts: Mapping[str, Mapping[str, int]]) -> Table:
     """One row per class, one column per split, with the number of images."""
     splits = [split for split in SPLITS if split in counts] or sorted(counts)
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    table.add_column("Class")
-    for split in splits:
-        table.add_column(split, justify="right")
-    for label in sorted({label for of_split in counts.values() for label in of_split}):
-        cells = [str(counts[split].get(label, 0)) for split in splits]
-        table.add_row(Text(console.printable(label)), *cells)
-    return table
+    labels = sorted({label for of_split in counts.values() for label in of_split})
+    rows = [(label, *(str(counts[split].get(label, 0)) for split in splits)) for label in labels]
+    return console.table(("Class", *splits), rows)
 
 
 def print_audit(found: "Audit") -> None:

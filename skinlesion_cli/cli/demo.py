@@ -6,28 +6,22 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
 from rich.text import Text
 
 from skinlesion_cli.cli import console
-from skinlesion_cli.cli.options import with_settings
+from skinlesion_cli.cli.options import option, with_settings
+from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.files import ensure_writable_folder
 from skinlesion_cli.common.settings import Settings
 
 # Takes three minutes on two cores; with random weights, so that nothing is downloaded.
 TRAINING = "--arch resnet10t --no-pretrained --img-size 96 --epochs 3 --batch-size 16 --lr 0.0005"
+_OUT = option("--out", "A new folder for the drawn data and the results.", "DIR")
 
 
 @with_settings("seed")
-def demo(
-    *,
-    settings: Settings,
-    out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="A new folder for the drawn data and the results.")
-    ] = Path("skinlesion-demo"),
-) -> int:
+def demo(*, settings: Settings, out: Annotated[Path, _OUT] = Path("skinlesion-demo")) -> int:
     """Draw a small synthetic data set, and run the other commands on it, printing each command."""
-    from skinlesion_cli.common.errors import InputError
-    from skinlesion_cli.common.files import ensure_writable_folder
     from skinlesion_cli.curation.synthetic import write_data_set
 
     if out.exists():

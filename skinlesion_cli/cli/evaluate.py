@@ -3,76 +3,59 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
-
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.model_choice import ModelChoice
-from skinlesion_cli.cli.options import JsonOption, TtaOption, with_settings
+from skinlesion_cli.cli.options import JsonOption, TtaOption, option, with_settings
+from skinlesion_cli.cli.progress import Display
 from skinlesion_cli.common.settings import Settings
 
 if TYPE_CHECKING:
     from skinlesion_cli.api.evaluate import Evaluation
     from skinlesion_cli.inference.predictor import Predictor
 
+_PREDICTIONS = option("--predictions", "Score predictions instead of a model.", "FILE.csv")
+_MANIFEST = option(
+    "--manifest",
+    "With --predictions: lesion and source of each image (class/file) of the --split.",
+    "FILE.csv",
+)
+_MALIGNANT = option(
+    "--malignant", "The malignant classes. Default: melanoma, basal and squamous cell carcinoma.", "A,B,…"
+)
+_TARGET = option(
+    "--target-accuracy",
+    "Apply the confidence threshold at which validation predictions are this accurate.",
+    "NUMBER",
+    min=0.0,
+    max=1.0,
+)
+_VALIDATION = option(
+    "--validation",
+    "With --predictions and --target-accuracy: the same model's predictions on validation.",
+    "FILE.csv",
+)
+_OUT = option(
+    "--out", "Folder for scores, predictions and figures. Default: results/evaluation/SPLIT.", "DIR"
+)
 
-@with_settings("data_root", "batch_size", "num_workers", "device", "precision", model=True)
+
+@with_settings("data_root", "batch_size", "num_workers", "device", "precision")
 def evaluate(
     *,
     settings: Settings,
     model: ModelChoice,
-    split: Annotated[str, typer.Option("--split", metavar="NAME", help="Folder of the data set.")] = "test",
-    predictions: Annotated[
-        Path | None,
-        typer.Option("--predictions", metavar="FILE.csv", help="Score predictions instead of a model."),
-    ] = None,
-    manifest: Annotated[
-        Path | None,
-        typer.Option(
-            "--manifest",
-            metavar="FILE.csv",
-            help="With --predictions: lesion and source of each image (class/file) of the --split.",
-        ),
-    ] = None,
-    malignant: Annotated[
-        str | None,
-        typer.Option(
-            "--malignant",
-            metavar="A,B,…",
-            help="The malignant classes. Default: melanoma, basal and squamous cell carcinoma.",
-        ),
-    ] = None,
-    target_accuracy: Annotated[
-        float | None,
-        typer.Option(
-            "--target-accuracy",
-            metavar="NUMBER",
-            min=0.0,
-            max=1.0,
-            help="Apply the confidence threshold at which validation predictions are this accurate.",
-        ),
-    ] = None,
-    validation: Annotated[
-        Path | None,
-        typer.Option(
-            "--validation",
-            metavar="FILE.csv",
-            help="With --predictions and --target-accuracy: the same model's predictions on validation.",
-        ),
-    ] = None,
+    split: Annotated[str, option("--split", "Folder of the data set.", "NAME")] = "test",
+    predictions: Annotated[Path | None, _PREDICTIONS] = None,
+    manifest: Annotated[Path | None, _MANIFEST] = None,
+    malignant: Annotated[str | None, _MALIGNANT] = None,
+    target_accuracy: Annotated[float | None, _TARGET] = None,
+    validation: Annotated[Path | None, _VALIDATION] = None,
     tta: TtaOption = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            metavar="DIR",
-            help="Folder for scores, predictions and figures. Default: results/evaluation/SPLIT.",
-        ),
-    ] = None,
+    out: Annotated[Path | None, _OUT] = None,
     json: JsonOption = False,
 ) -> int:
     """Score a checkpoint on a split, or a CSV file of predictions."""
     from skinlesion_cli.api import evaluate as api
-    from skinlesion_cli.cli.progress import Display
 
     def load() -> "Predictor":
         model.require_file()

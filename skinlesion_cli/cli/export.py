@@ -3,40 +3,35 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
 from rich.table import Table
 
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.model_choice import ModelChoice
-from skinlesion_cli.cli.options import JsonOption, with_settings
+from skinlesion_cli.cli.options import JsonOption, option, with_settings
+from skinlesion_cli.cli.progress import Display
 from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.extras import require_writer
+from skinlesion_cli.common.files import ensure_writable_file
 from skinlesion_cli.common.settings import Settings
 
 if TYPE_CHECKING:
     from skinlesion_cli.exporting.int8 import Quantized
 
-_TO = typer.Option("--to", metavar="FILE", help="The file to write: .onnx, or .pt2 for torch.export.")
-_DATA = typer.Option(
-    "--data", "--images", metavar="DIR", help="Verify on images of this folder. Default: synthetic images."
-)
-_INT8 = typer.Option(
-    "--int8", help="Quantise to int8, calibrated on DATA/train and scored on DATA/val. Needs --data."
-)
+_DATA = option("--data --images", "Verify on images of this folder. Default: synthetic images.", "DIR")
+_INT8 = option("--int8", "Quantise to int8, calibrated on DATA/train and scored on DATA/val. Needs --data.")
 
 
-@with_settings("num_workers", model=True)
+@with_settings("num_workers")
 def export(
     *,
     settings: Settings,
     model: ModelChoice,
-    to: Annotated[Path, _TO],
+    to: Annotated[Path, option("--to", "The file to write: .onnx, or .pt2 for torch.export.", "FILE")],
     data: Annotated[Path | None, _DATA] = None,
     int8: Annotated[bool, _INT8] = False,
     json: JsonOption = False,
 ) -> int:
     """Export a checkpoint as .onnx or .pt2, verified against PyTorch."""
-    from skinlesion_cli.common.extras import require_writer
-    from skinlesion_cli.common.files import ensure_writable_file
     from skinlesion_cli.data.splits import find_images, read_splits
 
     if to.suffix not in {".onnx", ".pt2"}:
@@ -56,7 +51,6 @@ def export(
     checkpoint = model.load_checkpoint()
     pixels = onnx.check_pixels(paths, checkpoint.preprocessing.img_size)
     if splits:
-        from skinlesion_cli.cli.progress import Display
         from skinlesion_cli.data.workers import worker_count
         from skinlesion_cli.exporting.int8 import export_int8
 
@@ -84,12 +78,9 @@ def export(
 
 
 def _int8_table(quantized: "Quantized") -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in ("", "fp32", "int8", "difference"):
-        table.add_column(column, justify="right" if column else "left")
+    rows = []
     for score, label in (("accuracy", "Accuracy"), ("weighted_f1", "Weighted F1")):
         before, after = (quantized.scores[name][score] for name in ("fp32", "int8"))
-        table.add_row(label, f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}")
-    sizes = (quantized.full.size, quantized.size)
-    table.add_row("Size (MB)", *(f"{size / 1e6:.1f}" for size in sizes))
-    return table
+        rows.append((label, f"{before:.4f}", f"{after:.4f}", f"{after - before:+.4f}"))
+    sizes = (f"{size / 1e6:.1f}" for size in (quantized.full.size, quantized.size))
+    return console.table(("", "fp32", "int8", "difference"), [*rows, ("Size (MB)", *sizes)])

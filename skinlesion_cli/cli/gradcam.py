@@ -5,61 +5,51 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
-
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.model_choice import ModelChoice
-from skinlesion_cli.cli.options import JsonOption, with_settings
-from skinlesion_cli.cli.predict import DISCLAIMER
+from skinlesion_cli.cli.options import IMAGES, JsonOption, option, with_settings
 from skinlesion_cli.common.errors import InputError, UnreadableImageError
 from skinlesion_cli.common.settings import Settings
+from skinlesion_cli.data.manifest import origins_of
 from skinlesion_cli.models.model_info import NEEDS_GRADIENTS
 from skinlesion_cli.report.figures import probability_text
+from skinlesion_cli.report.gradcam_files import Files, plan
 from skinlesion_cli.saliency.cam_methods import DEFAULT_METHOD, METHODS, require_method
 
-_IMAGES = typer.Argument(metavar="IMAGE…", help="Files, folders or globs.")
-_SPLIT = typer.Option("--split", metavar="NAME", help="Explain this split of --data instead of IMAGE.")
-_LIMIT = typer.Option("--limit", min=1, metavar="N", help="Only N images of the split, evenly spaced.")
-_OUT = typer.Option(
+_SPLIT = option("--split", "Explain this split of --data instead of IMAGE.", "NAME")
+_LIMIT = option("--limit", "Only N images of the split, evenly spaced.", "N", min=1)
+_OUT = option(
     "--out",
-    metavar="PATH",
-    help="The picture: the map of one image, a contact sheet of several; or a folder/ for one picture per "
+    "The picture: the map of one image, a contact sheet of several; or a folder/ for one picture per "
     "image. Default: IMAGE_gradcam.png or sheet.png in this folder; none for a split.",
+    "PATH",
 )
-_CLASS = typer.Option(
-    "--class", metavar="NAME", help="Class to explain; repeat for several. Default: the predicted class."
-)
-_TOP = typer.Option("--top", min=1, metavar="K", help="Explain the K most probable classes.")
-_METHOD = typer.Option("--method", metavar="|".join(METHODS), help="How the map is computed.")
-_LAYER = typer.Option("--layer", metavar="NAME", help="Layer to map. Default: the last spatial layer.")
-_ALPHA = typer.Option("--alpha", min=0.0, max=1.0, help="Opacity of the map over the photograph.")
-_FAITHFULNESS = typer.Option(
-    "--faithfulness", help="Measure whether the prediction depends on the map (deletion, insertion)."
-)
-_NPY = typer.Option("--npy", help="Also write the raw maps as .npy, next to the picture.")
+_CLASS = option("--class", "Class to explain; repeat for several. Default: the predicted class.", "NAME")
+_METHOD = option("--method", "How the map is computed.", "|".join(METHODS))
+_LAYER = option("--layer", "Layer to map. Default: the last spatial layer.", "NAME")
+_ALPHA = option("--alpha", "Opacity of the map over the photograph.", min=0.0, max=1.0)
+_DEPENDS = "Measure whether the prediction depends on the map (deletion, insertion)."
 
 
-@with_settings("data_root", "device", model=True)
+@with_settings("data_root", "device")
 def gradcam(
     *,
     settings: Settings,
     model: ModelChoice,
-    images: Annotated[list[str] | None, _IMAGES] = None,
+    images: Annotated[list[str] | None, IMAGES] = None,
     split: Annotated[str | None, _SPLIT] = None,
     limit: Annotated[int | None, _LIMIT] = None,
     out: Annotated[str | None, _OUT] = None,
     labels: Annotated[list[str] | None, _CLASS] = None,
-    top: Annotated[int, _TOP] = 1,
+    top: Annotated[int, option("--top", "Explain the K most probable classes.", "K", min=1)] = 1,
     method: Annotated[str, _METHOD] = DEFAULT_METHOD,
     layer: Annotated[str | None, _LAYER] = None,
     alpha: Annotated[float, _ALPHA] = 0.5,
-    faithfulness: Annotated[bool, _FAITHFULNESS] = False,
-    npy: Annotated[bool, _NPY] = False,
+    faithfulness: Annotated[bool, option("--faithfulness", _DEPENDS)] = False,
+    npy: Annotated[bool, option("--npy", "Also write the raw maps as .npy, next to the picture.")] = False,
     json: JsonOption = False,
 ) -> int:
     """Show which parts of photographs are evidence for a class (Grad-CAM)."""
-    from skinlesion_cli.report.gradcam_files import Files, plan
-
     require_method(method)
     # In the order given, without repetitions.
     wanted = list(dict.fromkeys(labels or ()))
@@ -114,7 +104,7 @@ def gradcam(
         console.say(f"layer {document['layer']} ({'×'.join(map(str, document['grid']))}){picture}")
     elif summary is not None:
         _say_summary(summary)
-    console.note(DISCLAIMER)
+    console.note(console.DISCLAIMER)
     return 1 if failures else 0
 
 
@@ -122,7 +112,6 @@ def _photographs(
     data_root: Path, images: Sequence[str], split: str | None, limit: int | None
 ) -> tuple[list[Path], list[str] | None]:
     """The photographs, and the lesion or patient of each if known."""
-    from skinlesion_cli.data.manifest import origins_of
     from skinlesion_cli.data.splits import evenly, find_images, read_split
 
     if bool(images) == (split is not None):
@@ -137,8 +126,8 @@ def _photographs(
 
 
 def _say(document: dict[str, Any], *, many: bool) -> None:
-    image = f"{document['image']}  " if many else ""
-    console.say(f"{image}{document['class']}  {probability_text(document['confidence'])}")
+    found = f"{document['class']}  {probability_text(document['confidence'])}"
+    console.say(f"{document['image']}  {found}" if many else found)
     if areas := document.get("faithfulness"):
         shown = {name: "–" if value is None else f"{value:.3f}" for name, value in areas.items()}
         console.say(
@@ -157,5 +146,5 @@ def _say_summary(summary: dict[str, Any]) -> None:
 
 
 def _with_interval(figure: dict[str, Any], form: str = ".3f") -> str:
-    ends = figure["ci95"]
-    return f"{figure['mean']:{form}}" + (f" [{ends[0]:{form}}, {ends[1]:{form}}]" if ends else "")
+    mean, ends = format(figure["mean"], form), [format(end, form) for end in figure["ci95"] or ()]
+    return f"{mean} [{', '.join(ends)}]" if ends else mean

@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import typer
-
+from skinlesion_cli.cli.options import option
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.files import fault_of, read_text, refuse_faulty
 from skinlesion_cli.common.limits import MAX_MODEL_BYTES, MAX_TEXT_BYTES
@@ -17,58 +16,40 @@ if TYPE_CHECKING:
     from skinlesion_cli.inference.predictor import Predictor
     from skinlesion_cli.models.checkpoint import Checkpoint
 
+_CHECKPOINT = option(
+    "--checkpoint",
+    f"The trained model. Default: {BEST_MODEL}.",
+    "FILE",
+    envvar="SKINLESION_CHECKPOINT",
+    show_envvar=False,
+    show_default=False,
+)
+_ARCH = option("--arch --model-arch", "Backbone, for a checkpoint that does not name it.", "TEXT")
+_CLASSES = option(
+    "--classes",
+    "Classes, in the order of the outputs, for a checkpoint that does not name them; "
+    "or a text file with one class per line.",
+    "A,B,…",
+)
+_IMG_SIZE = option("--img-size", "Input side in pixels, for a checkpoint that does not give it.", "INTEGER")
+
 
 @dataclass(frozen=True)
 class ModelChoice:
     """The options that name a trained model, and describe it where its file does not."""
 
-    checkpoint: Annotated[
-        Path,
-        typer.Option(
-            envvar="SKINLESION_CHECKPOINT",
-            show_envvar=False,
-            metavar="FILE",
-            help=f"The trained model. Default: {BEST_MODEL}.",
-            show_default=False,
-        ),
-    ] = BEST_MODEL
-    arch: Annotated[
-        str | None,
-        typer.Option(
-            "--arch", "--model-arch", metavar="TEXT", help="Backbone, for a checkpoint that does not name it."
-        ),
-    ] = None
-    classes: Annotated[
-        str | None,
-        typer.Option(
-            metavar="A,B,…",
-            help="Classes, in the order of the outputs, for a checkpoint that does not name them; "
-            "or a text file with one class per line.",
-        ),
-    ] = None
-    img_size: Annotated[
-        str | None,
-        typer.Option(metavar="INTEGER", help="Input side in pixels, for a checkpoint that does not give it."),
-    ] = None
+    checkpoint: Annotated[Path, _CHECKPOINT] = BEST_MODEL
+    arch: Annotated[str | None, _ARCH] = None
+    classes: Annotated[str | None, _CLASSES] = None
+    img_size: Annotated[str | None, _IMG_SIZE] = None
 
     def require_file(self) -> None:
-        """Check that the checkpoint exists, before the seconds that importing torch takes.
-
-        Raises:
-            InputError: it does not.
-        """
+        """Refuse a checkpoint that does not exist, before the seconds that importing torch takes."""
         fault = fault_of(self.checkpoint, MAX_MODEL_BYTES)
         refuse_faulty(self.checkpoint, fault, ": train a model first, or name one with --checkpoint")
 
     def require_weights(self, reason: str) -> None:
-        """Check that the checkpoint is not an exported model.
-
-        Args:
-            reason: why the command cannot use one, and what to do.
-
-        Raises:
-            InputError: it is one.
-        """
+        """Refuse an exported model; `reason` says why the command cannot use one, and what to do."""
         if self.checkpoint.suffix.lower() in EXPORTED:
             raise InputError(f"{self.checkpoint}: {reason}")
 

@@ -6,50 +6,46 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import typer
 from rich.table import Table
 from rich.text import Text
 
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.model_choice import ModelChoice
-from skinlesion_cli.cli.options import JsonOption, TtaOption, with_settings
+from skinlesion_cli.cli.options import IMAGES, JsonOption, TtaOption, option, with_settings
+from skinlesion_cli.cli.progress import Display
+from skinlesion_cli.common.files import ensure_writable_file
 from skinlesion_cli.common.settings import Settings
+from skinlesion_cli.common.text import printable
 from skinlesion_cli.report.figures import probability_text
 
 if TYPE_CHECKING:
-    from skinlesion_cli.cli.progress import Display
     from skinlesion_cli.inference.predictor import Failure, Prediction
 
 BAR_WIDTH = 24
 PAGE = 500  # images per table
-DISCLAIMER = "a research tool, not a medical device: do not diagnose with it"
+_MIN_CONFIDENCE = option(
+    "--min-confidence",
+    "Mark predictions of a lower probability as uncertain.",
+    "NUMBER",
+    min=0.0,
+    max=1.0,
+    show_default=False,
+)
 
 
-@with_settings("batch_size", "num_workers", "device", "precision", model=True)
+@with_settings("batch_size", "num_workers", "device", "precision")
 def predict(
     *,
     settings: Settings,
     model: ModelChoice,
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE…", help="Files, folders or globs.")],
-    top: Annotated[int, typer.Option("--top", min=1, metavar="K", help="Classes to show per image.")] = 3,
-    min_confidence: Annotated[
-        float,
-        typer.Option(
-            "--min-confidence",
-            metavar="NUMBER",
-            min=0.0,
-            max=1.0,
-            help="Mark predictions of a lower probability as uncertain.",
-            show_default=False,
-        ),
-    ] = 0.0,
+    images: Annotated[list[str], IMAGES],
+    top: Annotated[int, option("--top", "Classes to show per image.", "K", min=1)] = 3,
+    min_confidence: Annotated[float, _MIN_CONFIDENCE] = 0.0,
     tta: TtaOption = False,
     json: JsonOption = False,
-    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Also write a CSV file.")] = None,
+    csv: Annotated[Path | None, option("--csv", "Also write a CSV file.", "FILE")] = None,
 ) -> int:
     """Predict the class of images."""
-    from skinlesion_cli.cli.progress import Display
-    from skinlesion_cli.common.files import ensure_writable_file
     from skinlesion_cli.data.splits import find_images
     from skinlesion_cli.metrics.predictions import write_rows
 
@@ -70,7 +66,7 @@ def predict(
         shown.end()
     if csv is not None:
         console.note(f"{len(paths) - shown.failures} predictions: {csv}")
-    console.note(DISCLAIMER)
+    console.note(console.DISCLAIMER)
     return 1 if shown.failures else 0
 
 
@@ -113,7 +109,7 @@ class _Tables:
 
     top: int
     min_confidence: float
-    display: "Display"
+    display: Display
     page: "list[Prediction]" = field(default_factory=list)
     header: bool = True
     failures: int = 0
@@ -142,9 +138,9 @@ def _table(predictions: "list[Prediction]", top: int, min_confidence: float, *, 
     for prediction in predictions:
         for rank, (name, probability) in enumerate(prediction.top(top)):
             style = "bold" if rank == 0 else "dim"
-            image = Text(console.printable(prediction.image) if rank == 0 else "")
+            image = Text(printable(prediction.image) if rank == 0 else "")
             bar = Text("█" * round(probability * BAR_WIDTH), style="cyan" if rank == 0 else "dim")
-            label = Text(console.printable(name), style=style)
+            label = Text(printable(name), style=style)
             if rank == 0 and prediction.confidence < min_confidence:
                 label.append(" (uncertain)", style="yellow")
             table.add_row(image, label, probability_text(probability), bar)

@@ -2,28 +2,19 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
 
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from skinlesion_cli.cli import console
 from skinlesion_cli.common.events import EpochDone, Event, ImagesDone, Note, StepsDone, Warned
 
 
-class Display:
+class Display(Progress):
     """Displays events on stderr. Use it as a context manager, and pass `show` as `on_event`."""
 
     def __init__(self) -> None:
-        self._live = console.err.is_terminal
-        self._bar = Progress(
+        super().__init__(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
             MofNCompleteColumn(),
@@ -33,31 +24,26 @@ class Display:
             transient=True,
             # Results belong on stdout, even while a bar is shown.
             redirect_stdout=False,
-            disable=not self._live,
+            disable=not console.err.is_terminal,
         )
-        self._task: TaskID | None = None
+        self._shown: TaskID | None = None
         self._name = ""
 
     def __enter__(self) -> "Display":
-        self._bar.start()
+        self.start()
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
 
     @contextmanager
     def aside(self) -> Iterator[None]:
         """Hide the bar while results are printed on the same terminal."""
-        if not (self._live and console.out.is_terminal):
+        if self.disable or not console.out.is_terminal:
             yield
             return
-        self._bar.stop()
+        self.stop()
         try:
             yield
         finally:
-            self._bar.start()
+            self.start()
 
     def show(self, event: Event) -> None:
         """Display one event."""
@@ -78,26 +64,25 @@ class Display:
                 console.err.print(_epoch_line(event), soft_wrap=True)
 
     def _advance(self, name: str, done: int, total: int, figures: str) -> None:
-        if not self._live:
+        if self.disable:
             return
-        if self._task is None or self._name != name:
+        if self._shown is None or self._name != name:
             self._end_task()
-            self._task, self._name = self._bar.add_task(name, total=total, figures=""), name
-        self._bar.update(self._task, completed=done, figures=figures)
+            self._shown, self._name = self.add_task(name, total=total, figures=""), name
+        self.update(self._shown, completed=done, figures=figures)
         if done >= total:
             # Short tasks may end before the next refresh of the bar.
-            self._bar.refresh()
+            self.refresh()
             self._end_task()
 
     def _end_task(self) -> None:
-        if self._task is not None:
-            self._bar.remove_task(self._task)
-            self._task = None
+        if self._shown is not None:
+            self.remove_task(self._shown)
+            self._shown = None
 
 
 def _epoch_line(event: EpochDone) -> Text:
-    record = event.record
-    width = len(str(event.epochs))
+    record, width = event.record, len(str(event.epochs))
     return Text.assemble(
         f"epoch {record.epoch:>{width}}/{event.epochs}",
         f"  train loss {record.train_loss:.4f}",

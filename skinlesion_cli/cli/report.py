@@ -6,7 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from skinlesion_cli.cli import console
-from skinlesion_cli.cli.options import with_settings
+from skinlesion_cli.cli.options import option, with_settings
+from skinlesion_cli.cli.progress import Display
+from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.files import ensure_writable_file
 from skinlesion_cli.common.settings import Settings
 
 if TYPE_CHECKING:
@@ -14,6 +17,9 @@ if TYPE_CHECKING:
     from skinlesion_cli.report.mistakes import Pictures
 
 CARD = "MODEL_CARD.md"
+_CARD = option("--card", f"The model card. Default: {CARD} beside the page.", "FILE.md")
+_IMAGES = option("--images/--no-images", "Show photographs of the most confident mistakes.")
+_DATA = option("--data", "The data set's folder. Default: the one in the run's settings.", "DIR")
 
 
 @with_settings("device")
@@ -21,36 +27,22 @@ def report(
     *,
     settings: Settings,
     run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder that train wrote.")] = Path(),
-    out: Annotated[Path, typer.Option("--out", metavar="FILE.html", help="The page.")] = Path("report.html"),
-    card: Annotated[
-        Path | None,
-        typer.Option("--card", metavar="FILE.md", help=f"The model card. Default: {CARD} beside the page."),
-    ] = None,
-    images: Annotated[
-        bool, typer.Option("--images/--no-images", help="Show photographs of the most confident mistakes.")
-    ] = True,
-    title: Annotated[
-        str | None, typer.Option("--title", metavar="TEXT", help="Title of the page and the card.")
-    ] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            "--data", metavar="DIR", help="The data set's folder. Default: the one in the run's settings."
-        ),
-    ] = None,
+    out: Annotated[Path, option("--out", "The page.", "FILE.html")] = Path("report.html"),
+    card: Annotated[Path | None, _CARD] = None,
+    images: Annotated[bool, _IMAGES] = True,
+    title: Annotated[str | None, option("--title", "Title of the page and the card.", "TEXT")] = None,
+    data: Annotated[Path | None, _DATA] = None,
 ) -> int:
     """Make a self-contained HTML page and a model card from a finished run."""
-    from skinlesion_cli.common.errors import InputError
-    from skinlesion_cli.common.files import ensure_writable_file
     from skinlesion_cli.report.card import require_replaceable, write_card
     from skinlesion_cli.report.facts import read_run
     from skinlesion_cli.report.page import default_title, write_page
 
     target = card or out.parent / CARD
     # With these suffixes, neither can replace a file of the run.
-    for option, path, suffixes in (("--out", out, (".html", ".htm")), ("--card", target, (".md",))):
+    for flag, path, suffixes in (("--out", out, (".html", ".htm")), ("--card", target, (".md",))):
         if path.suffix.lower() not in suffixes:
-            raise InputError(f"{option} {path}: the name must end in {suffixes[0]}")
+            raise InputError(f"{flag} {path}: the name must end in {suffixes[0]}")
     facts = read_run(run, data)
     for path in (out, target):
         ensure_writable_file(path)
@@ -80,8 +72,6 @@ def _pictures(facts: "RunFacts", device: str) -> tuple[dict[str, "Pictures"], st
         return {}, "The data set's folder was not found; name it with --data."
     if not checkpoint.is_file():
         return {}, f"{checkpoint} was not found."
-
-    from skinlesion_cli.cli.progress import Display
 
     with Display() as display:
         folder = facts.data_root / facts.split

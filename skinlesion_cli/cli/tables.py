@@ -8,6 +8,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from skinlesion_cli.cli import console
 from skinlesion_cli.common.text import printable
 from skinlesion_cli.metrics.classification import Scores
 from skinlesion_cli.report.content import Cell, Items, Number, Pairs, Paragraph, Section, Table
@@ -47,14 +48,13 @@ def _blocks(section: Section) -> Iterator[RenderableType]:
 
 
 def _table(table: Table) -> RichTable:
-    drawn = RichTable(box=None, header_style="bold", pad_edge=False)
-    for column in table.columns:
-        name = Text(_plain(column.short or column.name))
-        drawn.add_column(name, justify="right" if column.numeric else "left")
-    for row in table.rows:
-        cells = zip(row, table.columns, strict=True)
-        drawn.add_row(*(Text(_cell(cell, intervals=column.intervals)) for cell, column in cells))
-    return drawn
+    names = [_plain(column.short or column.name) for column in table.columns]
+    rows = [
+        [_cell(cell, intervals=column.intervals) for cell, column in zip(row, table.columns, strict=True)]
+        for row in table.rows
+    ]
+    left = [place for place, column in enumerate(table.columns) if not column.numeric]
+    return console.table(names, rows, left)
 
 
 def _cell(cell: Cell, *, intervals: bool = True) -> str:

@@ -4,33 +4,26 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import typer
-
 from skinlesion_cli.cli import console
-from skinlesion_cli.cli.options import with_settings
+from skinlesion_cli.cli.options import option, with_settings
+from skinlesion_cli.cli.progress import Display
 from skinlesion_cli.common.settings import FIELDS, Settings
+
+_OUT = option(
+    "--out", "Folder for checkpoints/ and results/.", "DIR", envvar="SKINLESION_OUT", show_envvar=False
+)
 
 
 @with_settings(*FIELDS)
 def train(
     *,
     settings: Settings,
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--out",
-            envvar="SKINLESION_OUT",
-            show_envvar=False,
-            metavar="DIR",
-            help="Folder for checkpoints/ and results/.",
-        ),
-    ] = Path(),
-    resume: Annotated[bool, typer.Option("--resume", help="Continue from checkpoints/last.pth.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier run in --out.")] = False,
+    out: Annotated[Path, _OUT] = Path(),
+    resume: Annotated[bool, option("--resume", "Continue from checkpoints/last.pth.")] = False,
+    overwrite: Annotated[bool, option("--overwrite", "Replace an earlier run in --out.")] = False,
 ) -> int:
     """Train a classifier on DATA/train, select the epoch on DATA/val, score it on all splits."""
     from skinlesion_cli.api.train import train as train_model
-    from skinlesion_cli.cli.progress import Display
     from skinlesion_cli.cli.tables import summary_table
     from skinlesion_cli.training.run_folder import RunFolder
 

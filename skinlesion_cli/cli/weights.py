@@ -3,14 +3,15 @@
 from pathlib import Path
 from typing import Annotated
 
-import typer
-from rich.table import Table
-from rich.text import Text
-
 from skinlesion_cli.cli import console
-from skinlesion_cli.cli.options import JsonOption, with_settings
+from skinlesion_cli.cli.options import JsonOption, option, with_settings
+from skinlesion_cli.common.csv_files import write_csv
+from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.files import ensure_writable_file
 from skinlesion_cli.common.settings import Settings
-from skinlesion_cli.data.class_balance import ClassBalance
+
+_COLUMNS = ("Class", "Images", "Share", "Effective number", "Loss weight", "Sampling probability")
+_FORMATS = ("", "", ".2%", ".1f", ".2f", ".2%")
 
 
 @with_settings("sampler_alpha", "loss_beta")
@@ -18,25 +19,20 @@ def weights(
     *,
     settings: Settings,
     counts: Annotated[
-        Path | None, typer.Option("--counts", metavar="FILE.csv", help="Counts from a class,count CSV file.")
+        Path | None, option("--counts", "Counts from a class,count CSV file.", "FILE.csv")
     ] = None,
     data: Annotated[
-        Path | None, typer.Option("--data", metavar="DIR", help="Counts from the class folders in DIR/train.")
+        Path | None, option("--data", "Counts from the class folders in DIR/train.", "DIR")
     ] = None,
     json: JsonOption = False,
-    csv: Annotated[Path | None, typer.Option("--csv", metavar="FILE", help="Also write the table.")] = None,
-    plot: Annotated[
-        Path | None, typer.Option("--plot", metavar="FILE.png", help="Also plot counts and weights.")
-    ] = None,
+    csv: Annotated[Path | None, option("--csv", "Also write the table.", "FILE")] = None,
+    plot: Annotated[Path | None, option("--plot", "Also plot counts and weights.", "FILE.png")] = None,
 ) -> int:
     """Show each class's effective number, loss weight and sampling probability.
 
     Without --counts or --data the counts are those of the paper's training split.
     """
     from skinlesion_cli.api.weights import weights as class_balance
-    from skinlesion_cli.common.csv_files import write_csv
-    from skinlesion_cli.common.errors import InputError
-    from skinlesion_cli.common.files import ensure_writable_file
 
     if counts is not None and data is not None:
         raise InputError("--counts and --data exclude each other")
@@ -57,7 +53,8 @@ def weights(
     if json:
         console.print_json(found.to_dict())
         return 0
-    console.out.print(_table(found.classes))
+    cells = [[*map(format, row.values(), _FORMATS)] for row in rows]
+    console.out.print(console.table(_COLUMNS, cells))
     images = sum(one.count for one in found.classes)
     console.out.print(
         f"\n{images} images, imbalance ratio {found.imbalance_ratio:.1f} : 1, "
@@ -65,19 +62,3 @@ def weights(
         + (" (the paper's counts)" if counts is None and data is None else "")
     )
     return 0
-
-
-def _table(classes: tuple[ClassBalance, ...]) -> Table:
-    table = Table("Class", box=None, header_style="bold", pad_edge=False)
-    for name in ("Images", "Share", "Effective number", "Loss weight", "Sampling probability"):
-        table.add_column(name, justify="right")
-    for one in classes:
-        table.add_row(
-            Text(console.printable(one.name)),
-            str(one.count),
-            f"{one.share:.2%}",
-            f"{one.effective_number:.1f}",
-            f"{one.weight:.2f}",
-            f"{one.sampling_probability:.2%}",
-        )
-    return table

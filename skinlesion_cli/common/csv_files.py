@@ -3,6 +3,7 @@
 import csv
 import itertools
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
@@ -77,8 +78,7 @@ def csv_rows(path: Path, what: str = "") -> Iterator[tuple[int, list[str]]]:
     """Yield each non-empty row of a CSV file with its line number; cells as `unprotected` returns them.
 
     Args:
-        path: the file.
-        what: what it contains, for the error message, such as "the groups in ".
+        what: what the file contains, for the error message, such as "the groups in ".
 
     Raises:
         InputError: it is not UTF-8 or not CSV, a quote is never closed, or it is too large.
@@ -116,10 +116,6 @@ def _lines(file: TextIO) -> Iterator[str]:
 def read_table(path: Path, what: str = "") -> tuple[list[str], list[dict[str, str]]]:
     """Read a CSV file with a header: its columns, and a dict per row in which missing cells are empty.
 
-    Args:
-        path: the file.
-        what: what it contains, for the error message, such as "the groups in ".
-
     Raises:
         InputError: as `csv_rows`; a column name is duplicate, or a row has more cells than the header.
     """
@@ -135,13 +131,7 @@ def read_table(path: Path, what: str = "") -> tuple[list[str], list[dict[str, st
 
 
 def require_distinct(path: Path, columns: Sequence[str]) -> None:
-    """Check that no two columns have the same name.
-
-    Raises:
-        InputError: two have.
-    """
-    seen: set[str] = set()
-    for name in filter(None, columns):
-        if name in seen:
+    """Refuse a table in which two columns have the same name."""
+    for name, number in Counter(filter(None, columns)).items():
+        if number > 1:
             raise InputError(f"{path} has more than one column {name}")
-        seen.add(name)

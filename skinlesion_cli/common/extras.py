@@ -6,14 +6,10 @@ from skinlesion_cli.common.errors import InputError
 
 
 def require_modules(names: str, purpose: str) -> None:
-    """Check that optional packages are installed, without importing them.
-
-    Args:
-        names: modules of the extra `export`, separated by spaces.
-        purpose: what they are needed for, such as "to run an .onnx".
+    """Check that modules of the extra `export` (separated by spaces) are installed, without importing them.
 
     Raises:
-        InputError: one of them is not installed.
+        InputError: one is not; the message gives the `purpose`, such as "to run an .onnx".
     """
     missing = [name for name in names.split() if find_spec(name) is None]
     if missing:
@@ -23,10 +19,6 @@ def require_modules(names: str, purpose: str) -> None:
 
 
 def require_writer(suffix: str) -> None:
-    """Check that the packages that export to this format are installed; .pt2 needs only torch.
-
-    Raises:
-        InputError: one is not; the message names the extra.
-    """
+    """Check, as `require_modules`, what an export in this format needs: .pt2 needs only torch."""
     if suffix == ".onnx":
         require_modules("onnx onnxscript onnxruntime", "to write an .onnx")

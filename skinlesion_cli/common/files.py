@@ -19,7 +19,6 @@ def written_whole(path: Path, *, earlier: Path | None = None) -> Iterator[Path]:
     The bytes are flushed to disk first: a crash or a power cut leaves either the earlier file or the new one.
 
     Args:
-        path: the file.
         earlier: where to move the earlier file, if it is to be kept. For a moment only `earlier` exists.
 
     Raises:
@@ -108,8 +107,7 @@ def read_text(path: Path, what: str = "", most: int = MAX_TEXT_BYTES) -> str:
     """Read a UTF-8 text file, with or without a byte order mark.
 
     Args:
-        path: the file.
-        what: what it is, for the error message, such as "the config file ".
+        what: what the file is, for the error message, such as "the config file ".
         most: the largest size in bytes.
 
     Raises:
@@ -133,7 +131,7 @@ def user_cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "skinlesion"
 
 
-def ensure_writable_folder(folder: Path) -> Path:
+def ensure_writable_folder(folder: Path) -> None:
     """Create `folder` if it is missing, and verify that files can be written there.
 
     Raises:
@@ -147,10 +145,9 @@ def ensure_writable_folder(folder: Path) -> Path:
     except OSError as error:
         reason = error.strerror or str(error)
         raise InputError(f"cannot write to {folder}: {reason}; choose another folder") from error
-    return folder
 
 
-def ensure_writable_file(path: Path) -> Path:
+def ensure_writable_file(path: Path) -> None:
     """Verify that `path` can be written: its folder exists or can be created, and it is not a folder itself.
 
     Raises:
@@ -159,4 +156,3 @@ def ensure_writable_file(path: Path) -> Path:
     if path.is_dir():
         raise InputError(f"cannot write to {path}: it is a folder; give a file name")
     ensure_writable_folder(path.parent)
-    return path

@@ -4,7 +4,6 @@ Apart from `settings`, because pydantic-settings is slow to import and `--help` 
 """
 
 import io
-import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,11 +14,7 @@ from pydantic_settings import BaseSettings, DotEnvSettingsSource, EnvSettingsSou
 
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.files import read_text
-from skinlesion_cli.common.settings import ENV_PREFIX, FIELDS, Settings
-from skinlesion_cli.common.text import nearest
-
-OTHER_VARIABLES = ("SKINLESION_CHECKPOINT", "SKINLESION_OUT")
-"""Environment variables of options that are not settings."""
+from skinlesion_cli.common.settings import ENV_PREFIX, Settings
 
 
 class _Sourced(Settings, BaseSettings):
@@ -56,7 +51,7 @@ class _Dotenv(DotEnvSettingsSource):
 
 
 def read_sources(
-    config: Path | None, environ: Mapping[str, str] | None, dotenv: Path
+    config: Path | None, environ: Mapping[str, str], dotenv: Path
 ) -> list[tuple[str, dict[str, Any]]]:
     """The unchecked values of each source that there is, by its name for messages; later ones win.
 
@@ -64,19 +59,7 @@ def read_sources(
         InputError: a file cannot be read, is too large or malformed.
     """
     environment = EnvSettingsSource(_Sourced)
-    if environ is not None:
-        environment.env_vars = {name.lower(): value for name, value in environ.items()}
+    environment.env_vars = {name.lower(): value for name, value in environ.items()}
     sources = {str(dotenv): _Dotenv(_Sourced, dotenv), "the environment": environment}
     found = [(str(config), _Config(_Sourced, config)())] if config is not None else []
     return found + [(origin, source()) for origin, source in sources.items()]
-
-
-def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
-    """A warning for each unknown `SKINLESION_` variable, with the nearest name.
-
-    Unlike an unknown key in a config file it is not an error: another program may use the same prefix.
-    """
-    known = [ENV_PREFIX + name.upper() for name in FIELDS] + list(OTHER_VARIABLES)
-    names = sorted(os.environ if environ is None else environ)
-    unknown = [name for name in names if name.startswith(ENV_PREFIX) and name.upper() not in known]
-    return [f"unknown environment variable {name} is ignored{nearest(name, known)}" for name in unknown]

@@ -4,6 +4,7 @@ The command-line options, the environment variables, the keys of a config file a
 all made from the fields of `Settings`. Precedence: option, environment, `.env`, config file, default.
 """
 
+import os
 import types
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -16,6 +17,8 @@ from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.text import nearest, quoted, shortened
 
 ENV_PREFIX = "SKINLESION_"
+OTHER_VARIABLES = ("SKINLESION_CHECKPOINT", "SKINLESION_OUT")
+"""Environment variables of options that are not settings."""
 OPTION = "the command line"
 """The origin of values that were given as options."""
 
@@ -39,9 +42,9 @@ _LOCAL: dict[str, Any] = {"resumable": True, "per_machine": True}
 _FRACTION: dict[str, Any] = {"ge": 0, "le": 1}
 
 
-def _setting(default: Any, help: str, *flags: str, **known: Any) -> Any:
+def _setting(default: Any, help: str, flags: str = "", **known: Any) -> Any:
     bounds = {name: known.pop(name, None) for name in ("gt", "ge", "le")}
-    found: Any = Spec(help, flags, **known)
+    found: Any = Spec(help, tuple(flags.split()), **known)
     return Field(default, json_schema_extra={"spec": found}, **bounds)
 
 
@@ -58,11 +61,10 @@ class Settings(BaseModel):
     data_root: Path = _setting(
         Path("data"),
         "Folder with train/, val/ and test/, each with one folder per class.",
-        "--data",
-        "--data-root",
+        "--data --data-root",
         **_LOCAL,
     )
-    model_arch: str = _setting("mobilevitv2_100", "Backbone: any timm model name.", "--arch", "--model-arch")
+    model_arch: str = _setting("mobilevitv2_100", "Backbone: any timm model name.", "--arch --model-arch")
     img_size: int = _setting(256, "Side of the square model input, in pixels.", ge=32, le=2048)
     pretrained: bool = _setting(
         True, "Start from ImageNet weights, downloaded once from the hub and cached.", **_RESUMABLE
@@ -89,7 +91,7 @@ class Settings(BaseModel):
         60, "Maximum number of epochs; also the length of the cosine schedule.", ge=1, le=100_000
     )
     learning_rate: float = _setting(
-        3e-4, "Initial learning rate of AdamW.", "--learning-rate", "--lr", gt=0, le=10
+        3e-4, "Initial learning rate of AdamW.", "--learning-rate --lr", gt=0, le=10
     )
     weight_decay: float = _setting(0.05, "Weight decay of AdamW.", ge=0, le=10)
     grad_clip_norm: float = _setting(1.0, "Maximum norm of the gradient; 0 turns clipping off.", ge=0, le=1e9)
@@ -103,15 +105,13 @@ class Settings(BaseModel):
     sampler_alpha: float = _setting(
         0.5,
         "Class i is sampled with probability n_i^alpha / sum_j n_j^alpha: 0 is uniform, 1 by frequency.",
-        "--sampler-alpha",
-        "--alpha",
+        "--sampler-alpha --alpha",
         **_FRACTION,
     )
     loss_beta: float = _setting(
         0.999,
         "Loss weights by the Effective Number of Samples: 0 is unweighted, 1 the inverse frequency.",
-        "--loss-beta",
-        "--beta",
+        "--loss-beta --beta",
         **_FRACTION,
     )
     epoch_size_mult: float = _setting(
@@ -224,20 +224,38 @@ def resolve(
     Args:
         options: values given on the command line; None is "not given".
         config: a TOML file whose keys are names of settings.
-        environ: the environment; `os.environ` by default.
         dotenv: a file of `SKINLESION_NAME=value` lines; it may be missing. Other names in it are ignored.
 
     Raises:
         InputError: an unknown key, a value of the wrong type or out of range; the message names its origin.
     """
-    from skinlesion_cli.common.setting_sources import read_sources
+    environ = os.environ if environ is None else environ
+    sources = [(OPTION, {name: value for name, value in options.items() if value is not None})]
+    # pydantic-settings is slow to import, and needed only for these.
+    if config is not None or dotenv.exists() or _variables(environ):
+        from skinlesion_cli.common.setting_sources import read_sources
 
-    given = {name: value for name, value in options.items() if value is not None}
+        sources = [*read_sources(config, environ, dotenv), *sources]
     values: dict[str, Any] = {}
-    for origin, source in [*read_sources(config, environ, dotenv), (OPTION, given)]:
+    for origin, source in sources:
         # Each source is checked by itself: a message can name it, and no mistake hides behind another.
         values |= Settings.model_validate(source, context=origin).model_dump(exclude_unset=True)
     return Settings(**values)
+
+
+def _variables(environ: Mapping[str, str]) -> list[str]:
+    return sorted(name for name in environ if name.upper().startswith(ENV_PREFIX))
+
+
+def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
+    """A warning for each unknown `SKINLESION_` variable, with the nearest name.
+
+    Unlike an unknown key in a config file it is not an error: another program may use the same prefix.
+    """
+    known = [ENV_PREFIX + name.upper() for name in FIELDS] + list(OTHER_VARIABLES)
+    names = _variables(os.environ if environ is None else environ)
+    unknown = [name for name in names if name.startswith(ENV_PREFIX) and name.upper() not in known]
+    return [f"unknown environment variable {name} is ignored{nearest(name, known)}" for name in unknown]
 
 
 def checked(name: str, value: Any, origin: str = OPTION) -> Any:

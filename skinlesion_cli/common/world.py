@@ -55,14 +55,8 @@ def read_launch(environ: Mapping[str, str] | None = None) -> Launch:
             f"WORLD_SIZE is {size}, without LOCAL_RANK, MASTER_ADDR or MASTER_PORT: start with torchrun, or "
             "unset RANK and WORLD_SIZE"
         )
-    return Launch(
-        rank,
-        size,
-        local_rank,
-        local_size,
-        _run_id(environ),
-        _whole(environ, "TORCHELASTIC_RESTART_COUNT", 0, 0),
-    )
+    restarts = _whole(environ, "TORCHELASTIC_RESTART_COUNT", 0, 0)
+    return Launch(rank, size, local_rank, local_size, _run_id(environ), restarts)
 
 
 def _whole(environ: Mapping[str, str], name: str, low: int, default: int | None = None) -> int:

@@ -12,6 +12,7 @@ import pytest
 from typer.main import get_command
 
 import skinlesion_cli
+from skinlesion_cli.cli.app import COMMANDS as COMMAND_LINES
 from skinlesion_cli.cli.app import app
 from tests.conftest import Run
 
@@ -40,6 +41,11 @@ COMMANDS = dict(every_command(get_command(app)))
 
 def test_every_command_is_found() -> None:
     assert {("train",), ("weights",), ("data",), ("data", "check"), ("data", "split")} < COMMANDS.keys()
+
+
+def test_the_line_of_each_command_is_the_first_of_its_own_help() -> None:
+    for name, line in COMMAND_LINES.items():
+        assert COMMANDS[(name,)].help.split("\n\n")[0].replace("\n", " ") == line
 
 
 def modules_of(command_environment: dict[str, str], *arguments: str) -> tuple[str, set[str]]:

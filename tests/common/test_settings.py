@@ -4,8 +4,7 @@ from typing import Any
 import pytest
 
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.setting_sources import unknown_variables
-from skinlesion_cli.common.settings import FIELDS, Settings, resolve, to_toml
+from skinlesion_cli.common.settings import FIELDS, Settings, resolve, to_toml, unknown_variables
 
 
 def settle(tmp_path: Path, options: dict[str, Any] | None = None, **sources: Any) -> Settings:
