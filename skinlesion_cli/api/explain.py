@@ -19,7 +19,7 @@ from skinlesion_cli.saliency import gradcam
 from skinlesion_cli.saliency.cam_methods import DEFAULT_METHOD
 
 if TYPE_CHECKING:
-    from skinlesion_cli.report.gradcam_files import Files
+    from skinlesion_cli.report.heatmaps.files import Files
 
 ImageInput = str | Path | Image.Image | NDArray[np.uint8]
 
@@ -53,7 +53,7 @@ class Explanation(gradcam.Explanation):
         Args:
             alpha: opacity of the map, in [0, 1].
         """
-        from skinlesion_cli.report.thumbnails import heat_pictures
+        from skinlesion_cli.report.heatmaps.thumbnails import heat_pictures
 
         return heat_pictures(self, opacity=alpha)[1]
 
@@ -64,7 +64,7 @@ class Explanation(gradcam.Explanation):
             path: a .png, .jpg, .pdf or .svg file.
             alpha: opacity of the map, in [0, 1].
         """
-        from skinlesion_cli.report.overlay import draw_overlay
+        from skinlesion_cli.report.heatmaps.overlay import draw_overlay
 
         draw_overlay([self], Path(path), alpha=alpha)
 
@@ -143,14 +143,14 @@ class MapWriter:
     """Writes the pictures, contact sheets and raw maps of many photographs. Call `end` after the last one."""
 
     def __init__(self, files: "Files", *, alpha: float):
-        from skinlesion_cli.report.sheet import Sheets
+        from skinlesion_cli.report.heatmaps.sheet import Sheets
 
         self._files, self._alpha = files, alpha
         self._sheets = Sheets(files.sheets, alpha=alpha)
 
     def add(self, index: int, found: Sequence[Explanation]) -> dict[str, str]:
         """Write the files of one photograph; returns their names under the keys of `gradcam --json`."""
-        from skinlesion_cli.report.overlay import draw_overlay
+        from skinlesion_cli.report.heatmaps.overlay import draw_overlay
 
         written = {}
         if self._files.sheets:

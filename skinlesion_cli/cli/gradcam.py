@@ -58,7 +58,7 @@ def gradcam(
     json: JsonOption = False,
 ) -> int:
     """Show which parts of photographs are evidence for a class (Grad-CAM)."""
-    from skinlesion_cli.report.gradcam_files import Files, plan
+    from skinlesion_cli.report.heatmaps.files import Files, plan
 
     require_method(method)
     # In the order given, without repetitions.

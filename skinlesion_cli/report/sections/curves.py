@@ -1,6 +1,7 @@
 """Curves: ROC and precision–recall of each class, and malignant against benign."""
 
 from functools import partial
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -30,9 +31,8 @@ def curves(facts: RunFacts) -> content.Section:
     if predictions.probabilities is None or predictions.true is None:
         return content.Section("curves", title, missing=NO_PROBABILITIES)
     support = np.bincount(predictions.true, minlength=len(predictions.classes))
-    possible = [
-        label for label in np.argsort(-support, kind="stable") if 0 < support[label] < len(predictions)
-    ]
+    order = np.argsort(-support, kind="stable")
+    possible = [label for label in order if 0 < support[label] < len(predictions)]
     roc, precision_recall = [], []
     for label in sorted(possible[:MAX_CLASSES_DRAWN]):
         name, positive = predictions.classes[label], predictions.true == label
@@ -41,9 +41,8 @@ def curves(facts: RunFacts) -> content.Section:
         plot = partial(plots.plot_roc, rate=rate, sensitivity=sensitivity)
         roc.append(content.Chart(f"ROC curve of {name}", plot, name, f"AUC {figure(scored['auc'], 3)}"))
         recall, precision = precision_recall_curve(positive, scores)
-        plot = partial(
-            plots.plot_precision_recall, recall=recall, precision=precision, share=float(positive.mean())
-        )
+        steps: dict[str, Any] = {"recall": recall, "precision": precision, "share": float(positive.mean())}
+        plot = partial(plots.plot_precision_recall, **steps)
         area = f"AP {figure(scored['average_precision'], 3)}"
         precision_recall.append(content.Chart(f"Precision–recall curve of {name}", plot, name, area))
     text = (
@@ -62,11 +61,9 @@ def curves(facts: RunFacts) -> content.Section:
 
 
 def malignant(document: Document | None, predictions: Predictions | None = None) -> content.Section:
-    """How well malignant lesions are told from benign ones, and a row per operating point.
+    """How well malignant lesions are told from benign ones, from `malignant` of an evaluation document.
 
-    Args:
-        document: `malignant` of an evaluation document.
-        predictions: for the ROC curve.
+    Without predictions there is no ROC curve.
     """
     title = "Malignant against benign"
     if not document:
