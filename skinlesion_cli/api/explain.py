@@ -14,7 +14,7 @@ from skinlesion_cli.common.files import written_whole
 from skinlesion_cli.data.images import read_image, rgb_of
 from skinlesion_cli.inference.predictor import Failure, ImageInput, Predictor, image_name, load_predictor
 from skinlesion_cli.metrics.arrays import number
-from skinlesion_cli.report.gradcam_files import Files
+from skinlesion_cli.report.heatmaps.files import Files
 from skinlesion_cli.saliency import gradcam
 from skinlesion_cli.saliency.cam_methods import DEFAULT_METHOD
 
@@ -43,7 +43,7 @@ class Explanation(gradcam.Explanation):
 
     def overlay(self, alpha: float = 0.5) -> Image.Image:
         """The photograph at its own size, under the map with an opacity of `alpha` in [0, 1]."""
-        from skinlesion_cli.report.thumbnails import heat_pictures
+        from skinlesion_cli.report.heatmaps.thumbnails import heat_pictures
 
         return heat_pictures(self, opacity=alpha, side=max(self.image.size))[1]
 
@@ -54,7 +54,7 @@ class Explanation(gradcam.Explanation):
             path: a .png, .jpg, .pdf or .svg file.
             alpha: opacity of the map, in [0, 1].
         """
-        from skinlesion_cli.report.overlay import draw_overlay
+        from skinlesion_cli.report.heatmaps.overlay import draw_overlay
 
         draw_overlay([self], Path(path), alpha=alpha)
 
@@ -128,13 +128,13 @@ class MapWriter:
     """Writes the pictures, contact sheets and raw maps of many photographs. Call `end` after the last one."""
 
     def __init__(self, files: Files, *, alpha: float):
-        from skinlesion_cli.report.sheet import Sheets
+        from skinlesion_cli.report.heatmaps.sheet import Sheets
 
         self._files, self._alpha, self._sheets = files, alpha, Sheets(files.sheets, alpha=alpha)
 
     def add(self, index: int, found: Sequence[Explanation]) -> dict[str, str]:
         """Write the files of one photograph; returns their names under the keys of `gradcam --json`."""
-        from skinlesion_cli.report.overlay import draw_overlay
+        from skinlesion_cli.report.heatmaps.overlay import draw_overlay
 
         written = {}
         if self._files.sheets:

@@ -5,6 +5,7 @@ The sections are those of Mitchell et al., *Model Cards for Model Reporting*, FA
 
 import hashlib
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,15 +42,13 @@ def require_replaceable(path: Path) -> None:
     """
     if not path.exists():
         return
-    try:
+    # What cannot be read has no mark either.
+    with suppress(InputError):
         text = read_text(path, most=MAX_PLAIN_BYTES)
-    except InputError:
-        text = ""
-    mark = _MARK.search(text)
-    if mark is None or _digest(text[: mark.start()]) != mark[1]:
-        raise InputError(
-            f"{path} was written or edited by hand: name another file with --card, or move it away"
-        )
+        mark = _MARK.search(text)
+        if mark is not None and _digest(text[: mark.start()]) == mark[1]:
+            return
+    raise InputError(f"{path} was written or edited by hand: name another file with --card, or move it away")
 
 
 def _digest(text: str) -> str:

@@ -67,6 +67,7 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     sortable: bool = False
+    """Whether a page lets the reader sort it."""
 
     def only(self, *names: str) -> "Table":
         """The table with its first column and the named ones alone."""
@@ -74,7 +75,7 @@ class Table:
         places = [0, *(found.index(name) for name in names if name in found)]
         columns = tuple(self.columns[place] for place in places)
         rows = tuple(tuple(row[place] for place in places) for row in self.rows)
-        return dataclasses.replace(self, columns=columns, rows=rows)
+        return Table(self.name, columns, rows, self.sortable)
 
 
 @dataclass(frozen=True)
@@ -168,19 +169,15 @@ def section(key: str, title: str, *blocks: Block | None) -> Section:
 def table(
     name: str, columns: Iterable[Column | str], rows: Iterable[Iterable[Any]], *, sortable: bool = False
 ) -> Table:
-    """A table.
-
-    Args:
-        name: what it shows.
-        columns: its heads; a head that is only a name is one of texts if it comes first, else one of numbers.
-        rows: a `Cell` for each column.
-        sortable: whether a page lets the reader sort it.
-    """
-    heads = (
-        one if isinstance(one, Column) else Column(one, numeric=place > 0)
-        for place, one in enumerate(columns)
-    )
+    """A table; a column that is only a name is one of texts if it comes first, else one of numbers."""
+    heads = [Column(one, place > 0) if isinstance(one, str) else one for place, one in enumerate(columns)]
     return Table(name, tuple(heads), tuple(tuple(row) for row in rows), sortable)
+
+
+def score_rows(labels: Mapping[str, str], documents: Iterable[Mapping[str, Any]]) -> list[list[Cell]]:
+    """A row per label, with the score of each document."""
+    found = list(documents)
+    return [[label, *(score(one, name) for one in found)] for name, label in labels.items()]
 
 
 def score(document: Mapping[str, Any], name: str) -> Number:

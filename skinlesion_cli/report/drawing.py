@@ -25,15 +25,8 @@ MAX_NAME = 48
 MAX_WRAPPED_NAME = 120
 """Characters of a name that may take several lines."""
 
-_PAGE_COLOURS = {
-    BLUE: "blue",
-    ORANGE: "orange",
-    GREEN: "green",
-    GREY: "grey",
-    PALE: "line",
-    "#FFFFFF": "paper",
-}
-"""The variables of page.css that replace the colours, so that a figure follows light and dark."""
+_VARIABLES = {BLUE: "blue", ORANGE: "orange", GREEN: "green", GREY: "grey", PALE: "line", "#FFFFFF": "paper"}
+"""Those of page.css that replace the colours, so that a figure follows light and dark."""
 
 
 def save_figure(figure: Figure, path: Path) -> None:
@@ -44,16 +37,13 @@ def save_figure(figure: Figure, path: Path) -> None:
         figure.savefig(part, dpi=DPI, bbox_inches="tight", pad_inches=0.15)
 
 
-def inline_svg(figure: Figure, key: str, title: str) -> Markup:
-    """A figure as an SVG element for a page: no style, no fixed colour, no link.
+def inline_svg(figure: Figure, title: str) -> Markup:
+    """A figure as an SVG element for a page: no style, no fixed colour, no link; text remains text.
 
-    Args:
-        figure: what to draw; text remains text, in the page's font.
-        key: unique on the page; it makes the ids in the SVG unique and reproducible.
-        title: what the figure shows, for screen readers.
+    The title is for screen readers. Unique on the page, it makes the ids in the SVG unique and reproducible.
     """
     buffer = io.BytesIO()
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": key}), warnings.catch_warnings():
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": title}), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         unset = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(buffer, format="svg", transparent=True, metadata=unset)
@@ -92,7 +82,7 @@ def _attributes(element: ElementTree.Element) -> dict[str, str]:
         del kept["transform"]
     for declaration in filter(None, style.split("; ")):
         name, value = declaration.split(": ", 1)
-        colour = _PAGE_COLOURS.get(value.upper())
+        colour = _VARIABLES.get(value.upper())
         if name not in {"font-family", "stroke-dashoffset"}:
             kept[name] = f"var(--{colour})" if colour else value.removesuffix("px")
     shorten = {"d", "x", "y", "transform"} & kept.keys()

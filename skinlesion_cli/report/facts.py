@@ -94,10 +94,9 @@ class RunFacts:
 
 
 def read_run(root: Path, data: Path | None = None) -> RunFacts:
-    """Read a run's folder; nothing in it is changed.
+    """Read a run's folder, which `train --out` wrote; nothing in it is changed.
 
     Args:
-        root: the folder that `train --out` wrote.
         data: the data set's folder; None takes the one in the run's settings.
 
     Raises:
@@ -111,16 +110,19 @@ def read_run(root: Path, data: Path | None = None) -> RunFacts:
     data_root = known if known is not None and is_folder(known) else None
     if data is not None and data_root is None:
         raise InputError(f"there is no folder {data}; name the data set's folder with --data")
-    documents = {name: metrics[name] for name in SPLITS if name in metrics}
+    documents = {name: metrics[name] for name in SPLITS if _is_document(metrics.get(name))}
     split = _main_split(documents)
     predictions = results / f"{split}_predictions.csv"
+    environment = _read(results / "environment.json", json.loads)
+    if not isinstance(environment, dict):
+        raise InputError(f"cannot read {results / 'environment.json'}: not a JSON object")
     return RunFacts(
         folder=folder,
         documents=documents,
         best_epoch=metrics["best_epoch"],
         epochs=metrics["epochs"],
         settings=settings,
-        environment=_read(results / "environment.json", _json_object),
+        environment=environment,
         history=_read(results / "history.csv", _history) or (),
         predictions=_matching(predictions, documents[split]) if predictions.is_file() else None,
         data_root=data_root,
@@ -138,36 +140,27 @@ def _read_metrics(path: Path) -> dict[str, Any]:
             f"there is no {path}: name the folder that skinlesion train wrote, after training has finished"
         )
     metrics: dict[str, Any] = _read(path, json.loads)
-    documents = [metrics.get(name) for name in SPLITS] if isinstance(metrics, dict) else []
-    if not any(_is_document(one) for one in documents):
-        raise InputError(
-            f"{path} is not what skinlesion train writes: it has no complete scores of train, val or test"
-        )
-    for name in ("best_epoch", "epochs"):
-        if not isinstance(metrics.get(name), int):
-            raise InputError(f"{path} is not what skinlesion train writes: {name} is not a whole number")
-    return {name: value for name, value in metrics.items() if name not in SPLITS or _is_document(value)}
+    fault = ""
+    if not isinstance(metrics, dict) or not any(_is_document(metrics.get(name)) for name in SPLITS):
+        fault = "it has no complete scores of train, val or test"
+    elif unknown := [name for name in ("best_epoch", "epochs") if not isinstance(metrics.get(name), int)]:
+        fault = f"{unknown[0]} is not a whole number"
+    if fault:
+        raise InputError(f"{path} is not what skinlesion train writes: {fault}")
+    return metrics
 
 
 def _is_document(value: Any) -> bool:
     if not isinstance(value, dict) or not value.keys() >= DOCUMENT_KEYS:
         return False
     classes, per_class = value["classes"], value["per_class"]
-    return (
-        isinstance(per_class, dict)
-        and isinstance(classes, list)
-        and all(isinstance(name, str) for name in classes)
-        and set(classes) == set(per_class)
-        and len(classes) <= MAX_CLASSES
-    )
+    if not isinstance(classes, list) or not isinstance(per_class, dict) or len(classes) > MAX_CLASSES:
+        return False
+    return all(isinstance(name, str) for name in classes) and set(classes) == set(per_class)
 
 
 def _read(path: Path, parse: Callable[[str], Any]) -> Any:
-    """Parse a text file; an empty dict if it does not exist.
-
-    Raises:
-        InputError: it cannot be read or parsed.
-    """
+    """Parse a text file; an empty dict if it does not exist."""
     if not path.is_file():
         return {}
     text = read_text(path, most=MAX_PLAIN_BYTES)
@@ -177,31 +170,15 @@ def _read(path: Path, parse: Callable[[str], Any]) -> Any:
         raise InputError(f"cannot read {path}: {error}") from None
 
 
-def _json_object(text: str) -> dict[str, Any]:
-    value = json.loads(text)
-    if not isinstance(value, dict):
-        raise ValueError("not a JSON object")
-    return value
-
-
 def _history(text: str) -> tuple[EpochRecord, ...]:
-    kinds = {one.name: one.type for one in dataclasses.fields(EpochRecord)}
+    fields = dataclasses.fields(EpochRecord)
+    parsers: dict[str, Any] = {one.name: "True".__eq__ if one.type is bool else one.type for one in fields}
     rows = csv.DictReader(text.splitlines())
-    return tuple(
-        EpochRecord(**{name: _cell(row[name], kind) for name, kind in kinds.items()}) for row in rows
-    )
-
-
-def _cell(text: str, kind: Any) -> Any:
-    return text == "True" if kind is bool else kind(text)
+    return tuple(EpochRecord(**{name: parse(row[name]) for name, parse in parsers.items()}) for row in rows)
 
 
 def _matching(path: Path, document: Document) -> Predictions:
-    """The predictions, if they are those that were scored.
-
-    Raises:
-        InputError: they are damaged, or belong to another run.
-    """
+    """The predictions, if they are those that were scored."""
     predictions = read_predictions(path)
     if len(predictions) != document["n"] or set(predictions.classes) != set(document["classes"]):
         raise InputError(

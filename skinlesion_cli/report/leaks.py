@@ -7,8 +7,8 @@ from skinlesion_cli.common.files import write_text
 from skinlesion_cli.curation.audit import Audit, ImageRecord, PairFound
 from skinlesion_cli.data.images import read_image
 from skinlesion_cli.report.content import Table, table
+from skinlesion_cli.report.heatmaps.thumbnails import data_uri
 from skinlesion_cli.report.templates import render_html
-from skinlesion_cli.report.thumbnails import data_uri
 
 MAX_PAIRS = 200
 KINDS = {"bytes": "same bytes", "pixels": "same pixels", "near": "near-duplicate"}

@@ -29,13 +29,8 @@ class Mistake:
     """The probability of the true class."""
 
 
-def most_confident(predictions: Predictions, shown: int = SHOWN) -> list[Mistake]:
-    """The wrong predictions with the highest confidence, in that order.
-
-    Args:
-        predictions: with known truth; without probabilities the first wrong ones are taken.
-        shown: maximum number.
-    """
+def most_confident(predictions: Predictions) -> list[Mistake]:
+    """The wrong predictions with the highest confidence, in that order; the first without probabilities."""
     true, predicted, probabilities = predictions.true, predictions.predicted, predictions.probabilities
     assert true is not None
     wrong = np.flatnonzero(predicted != true)
@@ -49,36 +44,24 @@ def most_confident(predictions: Predictions, shown: int = SHOWN) -> list[Mistake
             None if probabilities is None else float(probabilities[row, predicted[row]]),
             None if probabilities is None else float(probabilities[row, true[row]]),
         )
-        for row in wrong[:shown].tolist()
+        for row in wrong[:SHOWN].tolist()
     ]
 
 
 def draw_mistakes(
-    mistakes: Sequence[Mistake],
-    checkpoint: Path,
-    folder: Path,
-    *,
-    device: str = "auto",
-    on_event: OnEvent = ignore,
+    mistakes: Sequence[Mistake], checkpoint: Path, folder: Path, *, device: str, on_event: OnEvent = ignore
 ) -> dict[str, Pictures]:
-    """Draw each mistake with the evidence for the predicted class.
+    """Pictures by image of the mistakes of a split that can still be read, with the model's evidence.
 
     Args:
-        mistakes: wrong predictions.
-        checkpoint: the model that made them.
         folder: the split's folder.
-        device: where to compute.
-        on_event: receives progress events.
-
-    Returns:
-        Pictures by image, without those that can no longer be read.
 
     Raises:
         SkinLesionError: the checkpoint cannot be read, or has other classes.
     """
     from skinlesion_cli.common.errors import UnreadableImageError
     from skinlesion_cli.inference.predictor import load_predictor
-    from skinlesion_cli.report.thumbnails import heat_pair
+    from skinlesion_cli.report.heatmaps.thumbnails import data_uri, heat_pictures
     from skinlesion_cli.saliency.gradcam import explain_classes
 
     predictor = load_predictor(checkpoint, device=device)
@@ -91,6 +74,7 @@ def draw_mistakes(
             (explanation,) = explain_classes(predictor, folder / mistake.image, labels=[mistake.predicted])
         except UnreadableImageError:
             continue
-        drawn[mistake.image] = heat_pair(explanation)
+        photograph, heat = heat_pictures(explanation)
+        drawn[mistake.image] = (data_uri(photograph), data_uri(heat))
         on_event(ImagesDone("drawing mistakes", done, len(mistakes)))
     return drawn

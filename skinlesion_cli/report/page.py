@@ -32,9 +32,6 @@ def write_page(
     """Write the page, whole or not at all.
 
     Args:
-        facts: about the run.
-        path: the file.
-        title: of the page.
         pictures: of the most confident mistakes, by image.
         pictures_note: why there are none, for the reader; empty if there are some.
     """

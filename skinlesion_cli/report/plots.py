@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from skinlesion_cli.common.events import EpochRecord
 from skinlesion_cli.data.class_balance import ClassBalance
@@ -18,6 +18,7 @@ Plot = Callable[[Axes], None]
 """Draws on axes: what a page and a file share."""
 WIDE, SMALL = (4.7, 3.3), (2.3, 2.2)
 """Sizes in inches of a figure that stands alone, and of one among many."""
+HOLLOW: dict[str, Any] = {"color": ORANGE, "markerfacecolor": "white", "markersize": 7, "clip_on": False}
 MAX_MARKED_EPOCHS = 40
 MAX_NUMBERED_CLASSES = 60
 """Classes up to which a confusion matrix shows numbers; beyond, no one could read them."""
@@ -36,38 +37,32 @@ def single(plot: Plot, size: tuple[float, float] = WIDE) -> Figure:
 def class_weights(table: Sequence[ClassBalance], *, beta: float, alpha: float) -> Figure:
     """Each class's count, loss weight and sampling probability, the largest class on top."""
     rows = sorted(table, key=lambda one: one.count)
-    names = [plain(one.name) for one in rows]
     figure = Figure(figsize=(12, 1.6 + 0.34 * len(rows)), layout="constrained")
     left, middle, right = figure.subplots(1, 3, sharey=True)
-    _bars(left, names, [one.count for one in rows], GREY, "{:,.0f}")
+    left.set_yticks(range(len(rows)), [plain(one.name) for one in rows])
+    _bars(left, [one.count for one in rows], GREY, "{:,.0f}")
     left.set_xscale("log")
-    left.set_xlim(left.get_xlim()[0], max(one.count for one in rows) * 4)
+    left.set_xlim(left.get_xlim()[0], rows[-1].count * 4)
     left.set_title("Training images (log scale)")
-    _bars(middle, names, [one.weight for one in rows], ORANGE, "{:.2f}")
+    _bars(middle, [one.weight for one in rows], ORANGE, "{:.2f}")
     middle.set_title(f"Loss weight, β = {beta:g}")
     probabilities, shares = [one.sampling_probability for one in rows], [one.share for one in rows]
     ends = [max(pair) for pair in zip(probabilities, shares, strict=True)]
-    _bars(right, names, probabilities, BLUE, "{:.1%}", ends)
+    _bars(right, probabilities, BLUE, "{:.1%}", ends)
     right.plot(shares, range(len(rows)), "|", color="black", markersize=11, label="share of the images")
     right.set_xlim(0, max(ends) * 1.18)
-    right.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
+    right.xaxis.set_major_formatter(PercentFormatter(1, 0))
     right.legend(frameon=False, loc="lower right")
     right.set_title(f"Sampling probability, α = {alpha:g}")
     return figure
 
 
-def _bars(
-    axes: Axes,
-    names: list[str],
-    values: Sequence[float],
-    colour: str,
-    text: str,
-    ends: Sequence[float] = (),
-) -> None:
+def _bars(axes: Axes, values: Sequence[float], colour: str, text: str, ends: Sequence[float] = ()) -> None:
     """Horizontal bars, each with its value after its end, or after the given end."""
-    axes.barh(names, values, color=colour, height=0.72)
+    places = range(len(values))
+    axes.barh(places, values, color=colour, height=0.72)
     texts = [text.format(value) for value in values]
-    axes.bar_label(axes.barh(names, ends or values, color="none"), texts, padding=5, fontsize=8)
+    axes.bar_label(axes.barh(places, ends or values, color="none"), texts, padding=5, fontsize=8)
     axes.margins(x=0.14)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
@@ -119,20 +114,18 @@ def _plot_epochs(
 
 def plot_reliability(axes: Axes, bins: Sequence[Mapping[str, Any]]) -> None:
     """Accuracy against confidence, one dot per bin: `reliability` of a calibration document."""
-    filled = [one for one in bins if one["count"]]
-    most = max((one["count"] for one in filled), default=1)
+    filled = [(one["confidence"], one["accuracy"], one["count"]) for one in bins if one["count"]]
+    confidence, accuracy, count = np.array(filled, dtype=float).reshape(-1, 3).T
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="perfect calibration")
     # Not joined by a line: a bin of one image would weigh as much as one of a thousand.
-    axes.scatter(
-        [one["confidence"] for one in filled],
-        [one["accuracy"] for one in filled],
-        s=[20 + 160 * one["count"] / most for one in filled],
-        color=BLUE,
-        alpha=0.85,
-        clip_on=False,
-        zorder=3,
-        label="this model",
-    )
+    style: dict[str, Any] = {
+        "color": BLUE,
+        "alpha": 0.85,
+        "clip_on": False,
+        "zorder": 3,
+        "label": "this model",
+    }
+    axes.scatter(confidence, accuracy, s=20 + 160 * count / count.max(initial=1), **style)
     _share_axes(axes, "Confidence", "Accuracy")
     _legend(axes)
 
@@ -148,11 +141,7 @@ def plot_confidences(axes: Axes, bins: Sequence[Mapping[str, Any]]) -> None:
 
 
 def reliability(document: Mapping[str, Any]) -> Figure:
-    """The reliability diagram above the distribution of confidence.
-
-    Args:
-        document: `calibration` of an evaluation document.
-    """
+    """The reliability diagram above the distribution of confidence: `calibration` of a document."""
     figure = Figure(figsize=(5.2, 6.2), layout="constrained")
     upper, lower = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     plot_reliability(upper, document["reliability"])
@@ -177,17 +166,9 @@ def plot_operating_points(axes: Axes, points: Sequence[Mapping[str, Any]]) -> No
     """Mark the operating points of a malignant document on an ROC curve, each by a shape of its own."""
     for position, point in enumerate(points):
         if point["sensitivity"] is not None and point["specificity"] is not None:
-            axes.plot(
-                [1 - point["specificity"]],
-                [point["sensitivity"]],
-                "os^Dv"[position % 5],
-                color=ORANGE,
-                markerfacecolor="white",
-                markersize=7,
-                markeredgewidth=1.5,
-                clip_on=False,
-                label=OPERATING_POINTS.get(point["name"], point["name"]),
-            )
+            at = [1 - point["specificity"]], [point["sensitivity"]]
+            label = OPERATING_POINTS.get(point["name"], point["name"])
+            axes.plot(*at, "os^Dv"[position % 5], **HOLLOW, markeredgewidth=1.5, label=label)
     if axes.get_legend_handles_labels()[0]:
         _legend(axes)
 
@@ -211,7 +192,6 @@ def plot_risk_coverage(
     """Share of wrong answers against share of images answered, with the target if it was reached.
 
     Args:
-        axes: where to draw.
         points: pairs of coverage and risk.
         target: `target` of a selective document.
     """
@@ -220,7 +200,7 @@ def plot_risk_coverage(
     if target and target["coverage"] is not None and target["accuracy_reached"] is not None:
         label = f"threshold for {percent(target['accuracy'], 0)} accuracy"
         at = [target["coverage"]], [1 - target["accuracy_reached"]]
-        axes.plot(*at, "o", color=ORANGE, markerfacecolor="white", markersize=7, clip_on=False, label=label)
+        axes.plot(*at, "o", **HOLLOW, label=label)
         _legend(axes)
     axes.set(xlabel="Coverage: share of images answered", ylabel="Risk: share of wrong answers")
     axes.set(xlim=(0, 1), ylim=(0, None))
@@ -228,13 +208,7 @@ def plot_risk_coverage(
 
 
 def confusion_matrix(confusion: Ints, classes: Sequence[str], title: str) -> Figure:
-    """A confusion matrix drawn twice: counts, and each row as shares of its class.
-
-    Args:
-        confusion: (classes, classes), rows true, columns predicted.
-        classes: their names.
-        title: what was scored.
-    """
+    """A confusion matrix (rows true, columns predicted): counts, and each row as shares of its class."""
     support = confusion.sum(axis=1, keepdims=True)
     shares = np.divide(confusion, support, out=np.zeros(confusion.shape), where=support > 0)
     side = 2.6 + 0.42 * min(len(classes), MAX_NUMBERED_CLASSES)
@@ -248,9 +222,7 @@ def confusion_matrix(confusion: Ints, classes: Sequence[str], title: str) -> Fig
     percents = [[whole_percent(value) if value else "" for value in row] for row in shares]
     image = _cells(right, shares, percents, classes)
     right.set_title("Percent of the true class")
-    bar = figure.colorbar(
-        image, ax=[left, right], shrink=0.7, pad=0.01, format=lambda value, _: f"{value:.0%}"
-    )
+    bar = figure.colorbar(image, ax=[left, right], shrink=0.7, pad=0.01, format=PercentFormatter(1, 0))
     bar.set_label("Share of the true class")
     return figure
 
@@ -292,6 +264,5 @@ def _open_axes(axes: Axes) -> None:
 
 def _legend(axes: Axes) -> None:
     """Names above the axes, where they cover no data."""
-    axes.legend(
-        loc="lower left", bbox_to_anchor=(0, 1), ncols=2, frameon=False, borderaxespad=0.2, fontsize=9
-    )
+    place: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (0, 1), "borderaxespad": 0.2}
+    axes.legend(**place, ncols=2, frameon=False, fontsize=9)

@@ -35,14 +35,7 @@ def write_split(folder: Path, split: str, predictions: Predictions, scores: Scor
 def write_run(
     folder: Path, history: list[EpochRecord], best_epoch: int, documents: Mapping[str, Mapping[str, Any]]
 ) -> None:
-    """Write metrics.json and draw learning_curves.png.
-
-    Args:
-        folder: the run's results folder.
-        history: every epoch.
-        best_epoch: the epoch that was scored.
-        documents: the evaluation document of each split.
-    """
+    """Write metrics.json, with the evaluation document of each split, and draw learning_curves.png."""
     save_figure(plots.learning_curves(history), folder / "learning_curves.png")
     write_json(folder / "metrics.json", {"best_epoch": best_epoch, "epochs": len(history), **documents})
 
@@ -50,10 +43,7 @@ def write_run(
 def write_evaluation(
     folder: Path, predictions: Predictions, scores: Scores, document: Mapping[str, Any]
 ) -> None:
-    """Write metrics.json and predictions.csv; draw confusion_matrix.png and reliability.png.
-
-    Without probabilities, no reliability diagram is drawn.
-    """
+    """Write metrics.json and predictions.csv; draw confusion_matrix.png and any reliability.png."""
     write_predictions(folder / "predictions.csv", predictions)
     title = split_title(str(document["split"] or "predictions"))
     figure = plots.confusion_matrix(scores.confusion, scores.classes, title.capitalize())

@@ -2,12 +2,13 @@
 
 import base64
 import hashlib
+import html
 import re
 from functools import cache
-from importlib import resources
+from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from skinlesion_cli.common.text import visible
@@ -17,16 +18,12 @@ from skinlesion_cli.report.drawing import inline_svg
 from skinlesion_cli.report.figures import number, percent, split_title, whole_percent
 from skinlesion_cli.report.plots import SMALL, WIDE, single
 
+FOLDER = Path(__file__).with_name("templates")
+
 
 def render_html(template: str, title: str, **values: object) -> str:
-    """A self-contained HTML page with the style and the script of all pages in it.
-
-    Args:
-        template: a file name in `templates`, which extends `frame.html`.
-        title: of the browser's tab.
-        values: what the template shows; pictures are data URIs.
-    """
-    style, script = _packaged("page.css"), _packaged("page.js")
+    """A self-contained HTML page, from a template that extends `frame.html`; pictures are data URIs."""
+    style, script = ((FOLDER / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
     # Nothing may be fetched, and only this very script may run, whatever a name on the page contains.
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
@@ -44,7 +41,7 @@ def render_markdown(template: str, **values: object) -> str:
 @cache
 def _environment(finalize: Any) -> Environment:
     environment = Environment(
-        loader=PackageLoader("skinlesion_cli.report"),
+        loader=FileSystemLoader(FOLDER),
         autoescape=True,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -76,17 +73,11 @@ def _markdown(value: object) -> object:
         return value
     one_line = " ".join(visible("" if value is None else str(value)).split())
     marked = re.sub(r"([\\`*_\[\]|#~])", r"\\\1", one_line)
-    return Markup(marked.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;"))
+    return Markup(html.escape(marked, quote=False))
 
 
 def _svg(chart: Chart, small: bool) -> Markup:
-    # A title is unique on its page.
-    return inline_svg(single(chart.plot, SMALL if small else WIDE), chart.title, chart.title)
-
-
-@cache
-def _packaged(name: str) -> str:
-    return resources.files("skinlesion_cli.report").joinpath(name).read_text(encoding="utf-8")
+    return inline_svg(single(chart.plot, SMALL if small else WIDE), chart.title)
 
 
 def _hash(text: str) -> str:

@@ -21,8 +21,8 @@ from skinlesion_cli.data.splits import read_split, read_splits
 from skinlesion_cli.exporting.onnx import export
 from skinlesion_cli.inference.predictor import load_predictor
 from skinlesion_cli.models.checkpoint import load_checkpoint
-from skinlesion_cli.report.gradcam_files import TILES
-from skinlesion_cli.report.sheet import Sheets
+from skinlesion_cli.report.heatmaps.files import TILES
+from skinlesion_cli.report.heatmaps.sheet import Sheets
 from skinlesion_cli.saliency.gradcam import explain_classes
 from skinlesion_cli.training.run_folder import RunFolder
 from skinlesion_cli.training.trainer import Trainer

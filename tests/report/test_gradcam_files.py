@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.report.gradcam_files import Files, plan
+from skinlesion_cli.report.heatmaps.files import Files, plan
 
 
 def photographs(folder: Path, *names: str) -> list[Path]:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from skinlesion_cli.data.images import centre_frame
-from skinlesion_cli.report.overlay import draw_overlay, overlay
+from skinlesion_cli.report.heatmaps.overlay import draw_overlay, overlay
 from skinlesion_cli.saliency.gradcam import Explanation, explain_classes
 from tests.support.known_location import bright_pixels, panels_of, picture_with_blob
 

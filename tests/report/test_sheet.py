@@ -4,7 +4,7 @@ import numpy as np
 from PIL import Image
 
 from skinlesion_cli.data.images import centre_frame
-from skinlesion_cli.report.sheet import CHARACTERS, Sheets, caption
+from skinlesion_cli.report.heatmaps.sheet import CHARACTERS, Sheets, caption
 from skinlesion_cli.saliency.gradcam import Explanation
 from tests.support.known_location import DARK, panels_of
 

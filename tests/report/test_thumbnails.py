@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from skinlesion_cli.data.images import centre_frame, read_image
-from skinlesion_cli.report.thumbnails import data_uri, heat_pair
+from skinlesion_cli.report.heatmaps.thumbnails import data_uri, heat_pictures
 from skinlesion_cli.saliency.gradcam import Explanation
 
 
@@ -33,8 +33,8 @@ def test_the_map_lies_in_the_frame_alone() -> None:
     heat[:, 32:] = 1
     frame = centre_frame(image.size, 64)
     photo, mapped = (
-        np.asarray(opened(uri)).astype(int)
-        for uri in heat_pair(Explanation(image, frame, heat, (2, 2), "layer", "x", 0.5))
+        np.asarray(opened(data_uri(picture))).astype(int)
+        for picture in heat_pictures(Explanation(image, frame, heat, (2, 2), "layer", "x", 0.5))
     )
     assert photo.shape == mapped.shape == (160, 240, 3)
     left, right = round(frame.left / 2), round(frame.right / 2)

@@ -1,4 +1,4 @@
-"""Confidence: calibration, selective prediction, and averaging over flips."""
+"""Confidence: calibration, selective prediction, and averaging over flips, from an evaluation document."""
 
 from functools import partial
 
@@ -9,11 +9,7 @@ from skinlesion_cli.report.sections.curves import NO_PROBABILITIES
 
 
 def calibration(document: Document) -> content.Section:
-    """Whether predictions with confidence p are correct in a share p of the cases.
-
-    Args:
-        document: `calibration` of an evaluation document.
-    """
+    """Whether predictions with confidence p are correct in a share p of the cases: `calibration`."""
     bins, temperature = document["reliability"], document["temperature"]
     if not bins:
         return content.Section("calibration", "Calibration", missing=NO_PROBABILITIES)
@@ -22,37 +18,29 @@ def calibration(document: Document) -> content.Section:
     if temperature is not None:
         stages[f"calibrated (T = {temperature:.2f})"] = document["after"]
         text = f"Probabilities are calibrated with the temperature {temperature:.3f}, fitted on validation."
-    rows = (
-        (label, *(content.score(one, name) for one in stages.values())) for name, label in CALIBRATION.items()
+    accuracy = content.Chart(
+        "Reliability diagram: accuracy by confidence",
+        partial(plots.plot_reliability, bins=bins),
+        caption="Above the dashed line the model is underconfident, below it overconfident. "
+        "Larger dots stand for more images.",
     )
-    charts = (
-        content.Chart(
-            "Reliability diagram: accuracy by confidence",
-            partial(plots.plot_reliability, bins=bins),
-            caption="Above the dashed line the model is underconfident, below it overconfident. "
-            "Larger dots stand for more images.",
-        ),
-        content.Chart(
-            "Number of images by confidence",
-            partial(plots.plot_confidences, bins=bins),
-            caption="Number of images in each bin of confidence.",
-        ),
+    images = content.Chart(
+        "Number of images by confidence",
+        partial(plots.plot_confidences, bins=bins),
+        caption="Number of images in each bin of confidence.",
     )
+    rows = content.score_rows(CALIBRATION, stages.values())
     return content.section(
         "calibration",
         "Calibration",
         content.Paragraph(text),
-        content.Charts(charts),
+        content.Charts((accuracy, images)),
         content.table("Calibration", ("Calibration", *stages), rows),
     )
 
 
 def selective(document: Document) -> content.Section:
-    """What is gained by answering only where the model is confident.
-
-    Args:
-        document: `selective` of an evaluation document.
-    """
+    """What is gained by answering only where the model is confident: `selective`."""
     title, points, target = "Selective prediction", document["risk_coverage"], document["target"]
     if not points:
         return content.Section("selective", title, missing=NO_PROBABILITIES)
@@ -90,22 +78,12 @@ def _with_interval(document: Document, name: str) -> str:
 
 
 def flips(document: Document) -> content.Section:
-    """Each score without and with averaging over flipped views, and the paired difference.
-
-    Args:
-        document: `tta` of an evaluation document.
-    """
+    """Each score without and with averaging over flipped views, and the paired difference: `tta`."""
+    scored = {label: document["differences"][name] for name, label in LABELS.items()}
     rows = (
-        (
-            label,
-            content.Number(one["a"]),
-            content.Number(one["b"]),
-            content.Number(one["difference"], one["ci95"]),
-        )
-        for name, label in LABELS.items()
-        for one in [document["differences"][name]]
+        (label, *map(content.Number, (one["a"], one["b"])), content.Number(one["difference"], one["ci95"]))
+        for label, one in scored.items()
     )
     heads = (f"Mean over {document['views']} flipped views", "without", "with", "difference")
-    return content.section(
-        "flips", "Test-time augmentation", content.table("Scores with and without flips", heads, rows)
-    )
+    table = content.table("Scores with and without flips", heads, rows)
+    return content.section("flips", "Test-time augmentation", table)

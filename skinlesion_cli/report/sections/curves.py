@@ -31,9 +31,8 @@ def curves(facts: RunFacts) -> content.Section:
     from sklearn.metrics import precision_recall_curve, roc_curve
 
     support = np.bincount(predictions.true, minlength=len(predictions.classes))
-    possible = [
-        label for label in np.argsort(-support, kind="stable") if 0 < support[label] < len(predictions)
-    ]
+    order = np.argsort(-support, kind="stable")
+    possible = [label for label in order if 0 < support[label] < len(predictions)]
     roc, precision_recall = [], []
     for label in sorted(possible[:MAX_CLASSES_DRAWN]):
         name, positive = predictions.classes[label], predictions.true == label
@@ -65,11 +64,9 @@ def curves(facts: RunFacts) -> content.Section:
 
 
 def malignant(document: Document | None, predictions: Predictions | None = None) -> content.Section:
-    """How well malignant lesions are told from benign ones, and a row per operating point.
+    """How well malignant lesions are told from benign ones, from `malignant` of an evaluation document.
 
-    Args:
-        document: `malignant` of an evaluation document.
-        predictions: for the ROC curve.
+    Without predictions there is no ROC curve.
     """
     title = "Malignant against benign"
     if not document:

@@ -12,11 +12,7 @@ from skinlesion_cli.report.sections.limits import grouping
 
 
 def sources(blocks: Mapping[str, Document] | None) -> Section:
-    """The scores within each source of the images.
-
-    Args:
-        blocks: `blocks` of an evaluation document.
-    """
+    """The scores within each source of the images: `blocks` of an evaluation document."""
     title = "Sources of the images"
     if not blocks:
         return Section("sources", title, missing="no manifest.csv names the source of each image")
@@ -30,12 +26,8 @@ def sources(blocks: Mapping[str, Document] | None) -> Section:
         "include only the classes that the source has."
     )
     heads = ("Source", "Images", "Classes", *LABELS.values())
-    return section(
-        "sources",
-        title,
-        Paragraph(text, "note"),
-        table("Scores within each source", heads, rows, sortable=True),
-    )
+    scores = table("Scores within each source", heads, rows, sortable=True)
+    return section("sources", title, Paragraph(text, "note"), scores)
 
 
 def balance(facts: RunFacts) -> Section:
@@ -51,17 +43,14 @@ def balance(facts: RunFacts) -> Section:
     rows = (
         (
             one.name,
-            Number(one.count, text=number(one.count), bar=one.count / most, colour="grey"),
-            Number(one.share, text=percent(one.share)),
-            Number(one.effective_number, text=f"{one.effective_number:.1f}"),
-            Number(one.weight, text=f"{one.weight:.2f}", bar=one.weight / heaviest, colour="orange"),
-            Number(
-                one.sampling_probability,
-                text=percent(one.sampling_probability),
-                bar=one.sampling_probability / likeliest,
-            ),
+            Number(one.count, None, number(one.count), one.count / most, "grey"),
+            Number(one.share, None, percent(one.share)),
+            Number(one.effective_number, None, f"{one.effective_number:.1f}"),
+            Number(one.weight, None, f"{one.weight:.2f}", one.weight / heaviest, "orange"),
+            Number(probability, None, percent(probability), probability / likeliest),
         )
         for one in found
+        for probability in [one.sampling_probability]
     )
     text = (
         f"{number(sum(facts.counts.values()))} training images; imbalance ratio "
@@ -80,8 +69,7 @@ def leaks(facts: RunFacts) -> Section:
     """The verdict of the last `skinlesion data check`, and whether the images are grouped by lesion."""
     title, check = "Leaks between the splits", facts.check
     if facts.data_root is None:
-        missing = "the data set's folder was not found; name it with --data"
-        return Section("data", title, missing=missing)
+        return Section("data", title, missing="the data set's folder was not found; name it with --data")
     if check is None:
         text = "The data set was never checked for leaks: run skinlesion data check."
     elif check.outdated:
@@ -93,13 +81,7 @@ def leaks(facts: RunFacts) -> Section:
 
 
 def mistakes(facts: RunFacts, pictures: Mapping[str, Pictures], note: str) -> Section:
-    """The most confident wrong predictions.
-
-    Args:
-        facts: about the run.
-        pictures: those of each image that could be drawn.
-        note: why there are none; empty where there are.
-    """
+    """The most confident wrong predictions, with the pictures that could be drawn, or why there are none."""
     title = "Most confident mistakes"
     if facts.predictions is None:
         return Section("mistakes", title, missing=facts.predictions_missing)

@@ -64,10 +64,8 @@ def _small_classes(facts: RunFacts) -> list[str]:
 def _low_recall(facts: RunFacts) -> str:
     recalls = {name: one["recall"] for name, one in facts.document["per_class"].items()}
     low = sorted((value, name) for name, value in recalls.items() if value is not None and value < LOW_RECALL)
-    if not low:
-        return ""
     text = ", ".join(f"{name} ({percent(value, 0)})" for value, name in low)
-    return f"Recall below {percent(LOW_RECALL, 0)}: {text}."
+    return f"Recall below {percent(LOW_RECALL, 0)}: {text}." if low else ""
 
 
 def _sources(facts: RunFacts) -> str:

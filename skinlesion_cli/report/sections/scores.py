@@ -25,19 +25,13 @@ def summary_table(documents: Mapping[str, Document]) -> content.Table:
     """A row per score, a column per split."""
     sizes = {name: f"(n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{one['n']})" for name, one in documents.items()}
     heads = ("Score", *(f"{split_title(name)} {size}" for name, size in sizes.items()))
-    rows = (
-        (label, *(content.score(one, name) for one in documents.values())) for name, label in LABELS.items()
-    )
-    return content.table("Scores of every split", heads, rows)
+    return content.table("Scores of every split", heads, content.score_rows(LABELS, documents.values()))
 
 
 def scores(facts: RunFacts, documents: Mapping[str, Document]) -> content.Section:
     """The summary scores of the splits, in the order of `documents`, and their warnings."""
-    warnings = tuple(
-        f"{split_title(name).capitalize()}: {text}"
-        for name, one in documents.items()
-        for text in one["warnings"]
-    )
+    titles = {split_title(name).capitalize(): one for name, one in documents.items()}
+    warnings = tuple(f"{title}: {text}" for title, one in titles.items() for text in one["warnings"])
     return content.section(
         "scores",
         "Scores",

@@ -19,9 +19,8 @@ def learning(facts: RunFacts) -> Section:
         "validation values are those of the model at the end of each epoch."
     )
     loss = Chart("Training and validation loss by epoch", partial(plots.plot_loss, history=facts.history))
-    scores = Chart(
-        "Training and validation scores by epoch", partial(plots.plot_scores, history=facts.history)
-    )
+    plot = partial(plots.plot_scores, history=facts.history)
+    scores = Chart("Training and validation scores by epoch", plot)
     return section("learning", "Learning curves", Paragraph(text), Charts((loss, scores)))
 
 

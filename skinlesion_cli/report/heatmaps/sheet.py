@@ -3,17 +3,17 @@
 import math
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, NamedTuple
 
-import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
 from skinlesion_cli.common.text import printable
 from skinlesion_cli.report.drawing import save_figure, without_formula, wrapped
 from skinlesion_cli.report.figures import probability_text
-from skinlesion_cli.report.gradcam_files import TILES
-from skinlesion_cli.report.thumbnails import heat_pictures
+from skinlesion_cli.report.heatmaps.files import TILES
+from skinlesion_cli.report.heatmaps.thumbnails import heat_pictures
 from skinlesion_cli.saliency.cam_methods import METHODS
 from skinlesion_cli.saliency.gradcam import Explanation
 
@@ -23,12 +23,10 @@ CHARACTERS = 26
 """Of a line below a tile that does not run into its neighbour."""
 
 
-@dataclass(frozen=True)
-class Tile:
+class Tile(NamedTuple):
     """One map on a sheet, at its small size, so that memory does not grow with the photographs."""
 
-    pixels: np.ndarray
-    """(height, width, 3), bytes."""
+    picture: Image.Image
     text: str
     method: str
 
@@ -41,19 +39,13 @@ class Sheets:
         self._alpha = alpha
         self._tiles: list[Tile] = []
         self.written: list[Path] = []
-        """The sheets written so far."""
 
     def add(self, name: str, explanations: Sequence[Explanation]) -> Path:
-        """Put a photograph's maps on the sheet, and return the sheet that holds the first of them.
-
-        Args:
-            name: of the photograph.
-            explanations: its maps.
-        """
+        """Put a photograph's maps on the sheet; returns the sheet that holds the first of them."""
         holds = self._next
         for one in explanations:
             _, heat = heat_pictures(one, opacity=self._alpha)
-            self._tiles.append(Tile(np.asarray(heat), caption(name, one.label, one.confidence), one.method))
+            self._tiles.append(Tile(heat, caption(name, one.label, one.confidence), one.method))
             if len(self._tiles) == TILES:
                 self.end()
         return holds
@@ -74,9 +66,8 @@ def caption(name: str, label: str, confidence: float) -> str:
     """The text below a tile; long lines are wrapped, and the beginning of a long file name is left out."""
     name = printable(name)
     name = name if len(name) <= 2 * CHARACTERS else "…" + name[-2 * CHARACTERS + 1 :]
-    return "\n".join(
-        [wrapped(name, CHARACTERS), wrapped(label, CHARACTERS, f", {probability_text(confidence)}")]
-    )
+    below = wrapped(label, CHARACTERS, f", {probability_text(confidence)}")
+    return f"{wrapped(name, CHARACTERS)}\n{below}"
 
 
 def contact_sheet(tiles: Sequence[Tile]) -> Figure:
@@ -89,16 +80,13 @@ def contact_sheet(tiles: Sequence[Tile]) -> Figure:
     for axes in figure.subplots(rows, columns, squeeze=False).ravel():
         axes.set_axis_off()
     for axes, tile in zip(figure.axes, tiles, strict=False):
-        axes.imshow(tile.pixels, interpolation="antialiased")
+        axes.imshow(tile.picture, interpolation="antialiased")
         # At a fixed distance below the picture: pictures differ in height.
-        axes.annotate(
-            without_formula(tile.text),
-            (0.5, 0),
-            (0, -4),
-            xycoords="axes fraction",
-            textcoords="offset points",
-            ha="center",
-            va="top",
-            fontsize=6.5,
-        )
+        below: dict[str, Any] = {
+            "xytext": (0, -4),
+            "textcoords": "offset points",
+            "ha": "center",
+            "va": "top",
+        }
+        axes.annotate(without_formula(tile.text), (0.5, 0), xycoords="axes fraction", fontsize=6.5, **below)
     return figure

@@ -2,16 +2,16 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import astuple
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import Normal, Stroke
-from PIL import Image
 
 from skinlesion_cli.report.drawing import save_figure, without_formula, wrapped
 from skinlesion_cli.report.figures import probability_text
@@ -26,6 +26,13 @@ CHARACTERS_PER_INCH = 11
 """Of a title that does not run into its neighbour."""
 MAX_PIXELS = 1600
 COLOURS = "inferno"
+FRAME: dict[str, Any] = {
+    "fill": False,
+    "edgecolor": "white",
+    "linewidth": 1.6,
+    "linestyle": (0, (4, 3)),
+    "clip_on": False,
+}
 
 
 def draw_overlay(explanations: Sequence[Explanation], path: Path, *, alpha: float) -> None:
@@ -51,17 +58,24 @@ def overlay(explanations: Sequence[Explanation], *, alpha: float) -> Figure:
     aspect = min(max(height / width, 0.4), 2.0)
     figure = Figure(figsize=(columns * inches + 1.0, rows * (inches * aspect + 0.9)), layout="constrained")
     grid = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False).ravel()
-    shown = _shrunk(first.image)
     for axes in grid:
         axes.set_axis_off()
         # The whole photograph stays in view, whatever is drawn.
         axes.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)
-    photograph, mapped = grid[0], grid[1:panels]
-    _draw_photograph(photograph, shown, first)
-    photograph.set_title("Photograph\ndashed: what the model saw", fontsize=10)
+    for axes in grid[:panels]:
+        _draw_photograph(axes, first)
+    grid[0].set_title("Photograph\ndashed: what the model saw", fontsize=10)
+    mapped = grid[1:panels]
     for axes, one in zip(mapped, explanations, strict=True):
-        _draw_photograph(axes, shown, one)
-        _draw_heat(axes, one, alpha)
+        extent = (one.frame.left, one.frame.right, one.frame.bottom, one.frame.top)
+        heat: dict[str, Any] = {
+            "cmap": COLOURS,
+            "vmin": 0,
+            "vmax": 1,
+            "alpha": alpha,
+            "interpolation": "bilinear",
+        }
+        axes.imshow(one.heat, extent=extent, **heat)
         axes.set_title(without_formula(_title(one, round(inches * CHARACTERS_PER_INCH))), fontsize=10)
     # A scale of its own: that of a map would be as pale as the map.
     scale = ScalarMappable(Normalize(0, 1), COLOURS)
@@ -71,37 +85,16 @@ def overlay(explanations: Sequence[Explanation], *, alpha: float) -> Figure:
     return figure
 
 
-def _draw_photograph(axes: Axes, shown: np.ndarray, explanation: Explanation) -> None:
+def _draw_photograph(axes: Axes, explanation: Explanation) -> None:
     width, height = explanation.image.size
-    frame = explanation.frame
+    # No more pixels than a page can show.
+    shown = explanation.image.copy()
+    shown.thumbnail((MAX_PIXELS, MAX_PIXELS))
     # Coordinates are the photograph's own pixels, so the frame's edges need no rounding.
     axes.imshow(shown, extent=(0, width, height, 0), interpolation="antialiased")
-    axes.add_patch(
-        Rectangle(
-            (frame.left, frame.top),
-            frame.right - frame.left,
-            frame.bottom - frame.top,
-            fill=False,
-            edgecolor="white",
-            linewidth=1.6,
-            linestyle=(0, (4, 3)),
-            clip_on=False,
-            path_effects=[Stroke(linewidth=3.2, foreground="black", alpha=0.55), Normal()],
-        )
-    )
-
-
-def _draw_heat(axes: Axes, explanation: Explanation, alpha: float) -> None:
-    frame = explanation.frame
-    axes.imshow(
-        explanation.heat,
-        extent=(frame.left, frame.right, frame.bottom, frame.top),
-        cmap=COLOURS,
-        vmin=0,
-        vmax=1,
-        alpha=alpha,
-        interpolation="bilinear",
-    )
+    left, top, right, bottom = astuple(explanation.frame)
+    outline = [Stroke(linewidth=3.2, foreground="black", alpha=0.55), Normal()]
+    axes.add_patch(Rectangle((left, top), right - left, bottom - top, **FRAME, path_effects=outline))
 
 
 def _title(one: Explanation, characters: int) -> str:
@@ -112,10 +105,3 @@ def _title(one: Explanation, characters: int) -> str:
         lines.append(f"deletion {areas.deletion:.2f} (random {areas.random_deletion:.2f})")
         lines.append(f"insertion {areas.insertion:.2f} (random {areas.random_insertion:.2f})")
     return "\n".join(lines)
-
-
-def _shrunk(image: Image.Image) -> np.ndarray:
-    """The photograph with no more pixels than a page can show."""
-    copy = image.copy()
-    copy.thumbnail((MAX_PIXELS, MAX_PIXELS))
-    return np.asarray(copy)

@@ -31,7 +31,6 @@ def plan(images: Sequence[Path], out: str | None, *, tiles: int, npy: bool) -> F
     """Choose the files for some photographs.
 
     Args:
-        images: the photographs.
         out: a picture, or a folder (existing or ending with a slash); None: the current folder.
         tiles: maximum number of maps per photograph.
         npy: whether to write the raw maps too.
@@ -39,7 +38,8 @@ def plan(images: Sequence[Path], out: str | None, *, tiles: int, npy: bool) -> F
     Raises:
         InputError: a name has an unknown suffix, is one of the photographs, or cannot be written.
     """
-    single, is_folder = len(images) == 1, out is not None and _is_folder(out)
+    single = len(images) == 1
+    is_folder = out is not None and (Path(out).is_dir() or out.endswith(("/", os.sep)))
     folder = Path(out or "") if is_folder or out is None else Path(out).parent
     names = _names(images)
     pictures = [folder / f"{name}.png" for name in names] if single or is_folder else []
@@ -59,23 +59,17 @@ def plan(images: Sequence[Path], out: str | None, *, tiles: int, npy: bool) -> F
     return Files(pictures, sheets, maps)
 
 
-def _is_folder(out: str) -> bool:
-    return Path(out).is_dir() or out.endswith(("/", os.sep))
-
-
 def _names(images: Sequence[Path]) -> list[str]:
     """A name for each photograph; photographs with the same name get numbers."""
-    names: list[str] = []
-    taken: set[str] = set()
+    # Some file systems ignore case.
+    names: dict[str, str] = {}
     for image in images:
         name, number = f"{image.stem}_gradcam", 1
-        # Some file systems ignore case.
-        while name.casefold() in taken:
+        while name.casefold() in names:
             number += 1
             name = f"{image.stem}_gradcam-{number}"
-        taken.add(name.casefold())
-        names.append(name)
-    return names
+        names[name.casefold()] = name
+    return list(names.values())
 
 
 def _numbered(sheet: Path, tiles: int) -> list[Path]:
