@@ -1,10 +1,10 @@
-"""Whether speed costs accuracy: the published PIL pipeline against the batched one, same draws, same seeds.
+"""Whether speed costs accuracy: the published PIL pipeline against the batched one, with the same seeds.
 
     python tests/benchmarks/accuracy.py DATA --init-weights FILE [--first-seed 0] [--seeds 3] [--epochs 4]
 
-Both are trained by the same loop from the same weights on the same draws; only what turns a file into a
-training input differs. Prints the scores on DATA/test of each seed, their means, and what the batched
-pipeline adds, pair by pair.
+Both are trained by the same loop, from the same weights, with the same sampled images; only the loading and
+augmentation of images differ. Prints the scores of each seed on DATA/test, their means, and the paired
+differences.
 """
 
 import argparse
@@ -66,7 +66,7 @@ def scores(settings: Settings, *, published: bool) -> dict[str, float]:
 
 
 def mean_and_deviation(values: list[float]) -> str:
-    """The mean of at least two values and their standard deviation, for people."""
+    """Mean and standard deviation of at least two values, as text."""
     return f"{statistics.mean(values):.4f} (sd {statistics.stdev(values):.4f})"
 
 

@@ -1,11 +1,11 @@
-"""Which kind of map the model's answer hangs on: deletion and insertion of all of them over a split.
+"""How faithful each kind of heat map is: deletion and insertion scores over a split.
 
     python -m tests.benchmarks.faithfulness CHECKPOINT DATA [--split test] [--limit 100]
 
 Each map is of the predicted class. Prints the mean areas with 95 % bootstrap intervals over the images, or
 over whole lesions and patients where the manifest names them; the share of images where a map beats the
 random ones (lower in deletion, higher in insertion); and the mean rank correlation (Spearman) with the map of
-the same class after the weights were drawn anew (Adebayo et al., *Sanity Checks for Saliency Maps*, NeurIPS
+the same class after the weights were randomised (Adebayo et al., *Sanity Checks for Saliency Maps*, NeurIPS
 2018), which is near 0 where a map shows what was learned.
 """
 

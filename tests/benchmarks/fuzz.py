@@ -1,7 +1,7 @@
 """Damaged files against every reader: `python tests/benchmarks/fuzz.py --inputs 2000`.
 
-Each batch is read in a process of its own, so that a decoder that crashes, hangs or takes too much memory is
-a finding and not the end. Findings are kept in --keep, one file each. The suite runs a small part of this.
+Each batch is read in a separate process, so that a decoder that crashes, hangs or takes too much memory is
+reported as a finding. Findings are saved in --keep, one file each. The test suite runs a small part of this.
 """
 
 import argparse
@@ -31,7 +31,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--inputs", type=int, default=2000, help="for each reader")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--readers", default="", help="names between commas; all without")
+    parser.add_argument("--readers", default="", help="comma-separated names; default: all")
     parser.add_argument("--keep", type=Path, default=Path("fuzz-findings"))
     options = parser.parse_args()
     chosen = [one for one in READERS if not options.readers or one.name in options.readers.split(",")]
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def _import_first() -> None:
-    # What the children share; torch's threads do not live on in them.
+    # Shared by the child processes; torch's threads do not survive the fork.
     import onnxruntime  # noqa: F401
     import timm  # noqa: F401
     import torch
@@ -76,7 +76,7 @@ def fuzz(reader: Reader, inputs: int, seed: int, keep: Path) -> tuple[Counter[st
                 path = keep / f"{reader.name}-{seed}-{number}{reader.suffix}"
                 path.write_bytes(reader.wrap(damaged(seeds, reader.tokens, _random(reader, seed, number))))
                 print(f"  {path}: {kind}", flush=True)
-        # After a crash, the next batch begins behind the input that caused it.
+        # After a crash, the next batch begins after the input that caused it.
         done += len(results)
     return counts, slowest, peak
 

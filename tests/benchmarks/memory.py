@@ -2,7 +2,7 @@
 
     python tests/benchmarks/memory.py [--epochs 30] [--images 4000] [--maps 1000]
 
-All images are drawn. Linux only: it reads /proc.
+All images are synthetic. Linux only: it reads /proc.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def open_files() -> int:
 
 
 def main() -> None:
-    """Train, then predict, and print the memory on the way."""
+    """Train, then predict, and print the memory use at several points."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--images", type=int, default=4000)

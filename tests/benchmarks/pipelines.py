@@ -1,4 +1,4 @@
-"""The pipelines that this tool is measured against, and the drawn images they all read."""
+"""The pipelines that this one is compared with, and the synthetic images that all of them read."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ Batches = DataLoader[tuple[torch.Tensor, torch.Tensor]]
 
 
 def draw_images(folder: Path, train: int, test: int) -> None:
-    """Drawn JPEGs of 600 × 450 in two classes, as train, val and test."""
+    """Synthetic 600 × 450 JPEGs in two classes, as train, val and test."""
     for name, number in (("train", train), ("val", 40), ("test", test)):
         for index in range(number):
             target = folder / name / f"class {index % 2}"
