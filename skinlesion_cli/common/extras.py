@@ -6,7 +6,7 @@ from skinlesion_cli.common.errors import InputError
 
 
 def require_modules(names: str, purpose: str) -> None:
-    """InputError, with the `purpose` ("to run an .onnx"), unless modules of the extra `export` are there."""
+    """Require modules of the extra `export`, for a `purpose` such as "to run an .onnx" in the message."""
     missing = [name for name in names.split() if find_spec(name) is None]
     if missing:
         raise InputError(
