@@ -91,7 +91,7 @@ def leaves_folder(file: str) -> bool:
 
 @contextmanager
 def reading(path: Path, what: str) -> Iterator[None]:
-    """Turn failures to read a text file into an `InputError`; `what` it is, such as "the config file "."""
+    """Inside, a failure to read a text file becomes an InputError; `what` is such as "the config file "."""
     try:
         yield
     except UnicodeDecodeError:

@@ -155,6 +155,7 @@ def _stoppable(folder: RunFolder, launch: Launch) -> Iterator[Stopping]:
 
 def _claim(folder: RunFolder, launch: Launch, restarts: int, *, resume: bool, overwrite: bool) -> bool:
     """Claim the folder for this run; returns whether it is resumed."""
+    # torchrun has restarted the processes of this run: continue from what they have saved.
     if restarts and launch.run_id is not None and folder.is_resumable:
         from skinlesion_cli.training.resume import read_last
 
