@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.files import NOT_UTF8, written_whole
+from skinlesion_cli.common.files import reading, written_whole
 from skinlesion_cli.common.limits import MAX_LINE, MAX_TABLE_BYTES, MAX_TABLE_CELLS, size_text
 
 
@@ -77,27 +77,17 @@ def _unescape(match: re.Match[str]) -> str:
 def csv_rows(path: Path, what: str = "") -> Iterator[tuple[int, list[str]]]:
     """Yield each non-empty row of a CSV file with its line number; cells as `unprotected` returns them.
 
-    Args:
-        what: what the file contains, for the error message, such as "the groups in ".
-
-    Raises:
-        InputError: it is not UTF-8 or not CSV, a quote is never closed, or it is too large.
+    InputError (see `reading`) if it is not UTF-8 or not CSV, a quote is never closed, or it is too large.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(_lines(file), strict=True)
-            cells = 0
-            for row in reader:
-                cells += max(1, len(row))
-                if cells > MAX_TABLE_CELLS:
-                    raise csv.Error(f"it has more than {MAX_TABLE_CELLS:,} cells")
-                if row:
-                    yield reader.line_num, [unprotected(cell) for cell in row]
-    except UnicodeDecodeError:
-        raise InputError(f"cannot read {what}{path}: {NOT_UTF8}") from None
-    except (OSError, ValueError, csv.Error) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"cannot read {what}{path}: {reason}") from None
+    with reading(path, what), path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(_lines(file), strict=True)
+        cells = 0
+        for row in reader:
+            cells += max(1, len(row))
+            if cells > MAX_TABLE_CELLS:
+                raise csv.Error(f"it has more than {MAX_TABLE_CELLS:,} cells")
+            if row:
+                yield reader.line_num, [unprotected(cell) for cell in row]
 
 
 def _lines(file: TextIO) -> Iterator[str]:
@@ -114,11 +104,7 @@ def _lines(file: TextIO) -> Iterator[str]:
 
 
 def read_table(path: Path, what: str = "") -> tuple[list[str], list[dict[str, str]]]:
-    """Read a CSV file with a header: its columns, and a dict per row in which missing cells are empty.
-
-    Raises:
-        InputError: as `csv_rows`; a column name is duplicate, or a row has more cells than the header.
-    """
+    """Read a CSV file with a header: its columns, and a dict per row in which missing cells are empty."""
     lines = csv_rows(path, what)
     _, columns = next(lines, (0, []))
     require_distinct(path, columns)

@@ -6,11 +6,7 @@ from skinlesion_cli.common.errors import InputError
 
 
 def require_modules(names: str, purpose: str) -> None:
-    """Check that modules of the extra `export` (separated by spaces) are installed, without importing them.
-
-    Raises:
-        InputError: one is not; the message gives the `purpose`, such as "to run an .onnx".
-    """
+    """Require modules of the extra `export`, for a `purpose` such as "to run an .onnx" in the message."""
     missing = [name for name in names.split() if find_spec(name) is None]
     if missing:
         raise InputError(

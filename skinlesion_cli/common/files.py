@@ -1,5 +1,6 @@
 """Reading text within limits, and writing files atomically."""
 
+import csv
 import os
 import re
 import secrets
@@ -17,12 +18,7 @@ def written_whole(path: Path, *, earlier: Path | None = None) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it replaces `path`, on failure it is removed.
 
     The bytes are flushed to disk first: a crash or a power cut leaves either the earlier file or the new one.
-
-    Args:
-        earlier: where to move the earlier file, if it is to be kept. For a moment only `earlier` exists.
-
-    Raises:
-        SkinLesionError: the file cannot be written (no space, no permission).
+    With `earlier`, the file that is replaced is moved there; for a moment only that one exists.
     """
     # The suffix is kept: writers such as matplotlib choose the format from it.
     part = path.with_name(f".{path.stem[:100]}.{secrets.token_hex(4)}{path.suffix}")
@@ -76,26 +72,16 @@ def fault_of(path: Path, most: int) -> str:
 
 
 def refuse_faulty(path: Path, fault: str, hint: str = "") -> None:
-    """Raise an `InputError` if `fault_of`, or a check that begins with it, found a fault.
-
-    `hint` is added to the message if the file does not exist.
-    """
+    """Raise an `InputError` for a fault found by `fault_of`; a missing file's message ends with `hint`."""
     if fault == NO_FILE:
         raise InputError(f"there is no file {path}{hint}")
     if fault:
         raise InputError(f"refused to load {path}: {fault}")
 
 
-NOT_UTF8 = "it is not UTF-8 text; save it as UTF-8"
-
-
 def is_folder(path: Path) -> bool:
     """Whether `path` is a folder; False also for an invalid name."""
-    try:
-        return path.is_dir()
-    # Too long, or in a folder without permission.
-    except OSError:
-        return False
+    return os.path.isdir(path)  # noqa: PTH112 - `Path.is_dir` raises for a name too long, or no permission
 
 
 def leaves_folder(file: str) -> bool:
@@ -103,27 +89,25 @@ def leaves_folder(file: str) -> bool:
     return Path(file).is_absolute() or ".." in Path(file).parts
 
 
-def read_text(path: Path, what: str = "", most: int = MAX_TEXT_BYTES) -> str:
-    """Read a UTF-8 text file, with or without a byte order mark.
-
-    Args:
-        what: what the file is, for the error message, such as "the config file ".
-        most: the largest size in bytes.
-
-    Raises:
-        InputError: it cannot be read, is too large, or is not UTF-8.
-    """
+@contextmanager
+def reading(path: Path, what: str) -> Iterator[None]:
+    """Inside, a failure to read a text file becomes an InputError; `what` is such as "the config file "."""
     try:
-        with path.open("rb") as file:
-            content = file.read(most + 1)
-        if len(content) > most:
-            raise InputError(f"cannot read {what}{path}: it is larger than {size_text(most)}")
-        return content.decode("utf-8-sig")
+        yield
     except UnicodeDecodeError:
-        raise InputError(f"cannot read {what}{path}: {NOT_UTF8}") from None
-    except (OSError, ValueError) as error:
+        raise InputError(f"cannot read {what}{path}: it is not UTF-8 text; save it as UTF-8") from None
+    except (OSError, ValueError, csv.Error) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(f"cannot read {what}{path}: {reason}") from None
+
+
+def read_text(path: Path, what: str = "", most: int = MAX_TEXT_BYTES) -> str:
+    """The text of a UTF-8 file of at most `most` bytes, with or without a byte order mark; see `reading`."""
+    with reading(path, what), path.open("rb") as file:
+        content = file.read(most + 1)
+        if len(content) > most:
+            raise ValueError(f"it is larger than {size_text(most)}")
+        return content.decode("utf-8-sig")
 
 
 def user_cache_folder() -> Path:
@@ -132,11 +116,7 @@ def user_cache_folder() -> Path:
 
 
 def ensure_writable_folder(folder: Path) -> None:
-    """Create `folder` if it is missing, and verify that files can be written there.
-
-    Raises:
-        InputError: it cannot be created, is not a folder, or is not writable.
-    """
+    """Create `folder` if it is missing; InputError unless files can be written there."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         probe = folder / f".skinlesion-{secrets.token_hex(4)}"
@@ -148,11 +128,7 @@ def ensure_writable_folder(folder: Path) -> None:
 
 
 def ensure_writable_file(path: Path) -> None:
-    """Verify that `path` can be written: its folder exists or can be created, and it is not a folder itself.
-
-    Raises:
-        InputError: it cannot be written.
-    """
+    """InputError unless `path` can be written: its folder exists or can be created, and it is no folder."""
     if path.is_dir():
         raise InputError(f"cannot write to {path}: it is a folder; give a file name")
     ensure_writable_folder(path.parent)

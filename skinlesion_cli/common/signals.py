@@ -18,13 +18,8 @@ class Stopped(KeyboardInterrupt):
 
     def __init__(self, number: int):
         super().__init__(number)
-        self.number = number
-        """The signal."""
-
-    @property
-    def exit_code(self) -> int:
+        self.exit_code = 128 + number
         """130 for SIGINT, 143 for SIGTERM, as a shell has it for a process killed by the signal."""
-        return 128 + self.number
 
 
 class Stopping:

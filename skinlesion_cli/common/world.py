@@ -9,7 +9,6 @@ import os
 import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from skinlesion_cli.common.errors import InputError, SkinLesionError
@@ -37,11 +36,7 @@ class Launch:
 
 
 def read_launch(environ: Mapping[str, str] | None = None) -> Launch:
-    """Read the environment variables set by torchrun (from `os.environ` by default).
-
-    Raises:
-        InputError: some of them are missing or invalid.
-    """
+    """Read the environment variables set by torchrun; InputError if some are missing or invalid."""
     environ = os.environ if environ is None else environ
     if "RANK" not in environ or "WORLD_SIZE" not in environ:
         return Launch()
@@ -55,8 +50,11 @@ def read_launch(environ: Mapping[str, str] | None = None) -> Launch:
             f"WORLD_SIZE is {size}, without LOCAL_RANK, MASTER_ADDR or MASTER_PORT: start with torchrun, or "
             "unset RANK and WORLD_SIZE"
         )
-    restarts = _whole(environ, "TORCHELASTIC_RESTART_COUNT", 0, 0)
-    return Launch(rank, size, local_rank, local_size, _run_id(environ), restarts)
+    restarts, run_id = _whole(environ, "TORCHELASTIC_RESTART_COUNT", 0, 0), environ.get("TORCHELASTIC_RUN_ID")
+    if run_id == "none":
+        # The static rendezvous names every run so. torchrun's agent, our parent, outlives restarts.
+        run_id = f"{socket.gethostname()}-{os.getppid()}"
+    return Launch(rank, size, local_rank, local_size, run_id, restarts)
 
 
 def _whole(environ: Mapping[str, str], name: str, low: int, default: int | None = None) -> int:
@@ -68,12 +66,6 @@ def _whole(environ: Mapping[str, str], name: str, low: int, default: int | None 
     return int(text)
 
 
-def _run_id(environ: Mapping[str, str]) -> str | None:
-    given = environ.get("TORCHELASTIC_RUN_ID")
-    # The static rendezvous of torchrun names every run "none". Its agent, our parent, outlives restarts.
-    return f"{socket.gethostname()}-{os.getppid()}" if given == "none" else given
-
-
 class World:
     """A single process, and the interface of several."""
 
@@ -83,9 +75,7 @@ class World:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> None:
         """Leave the process group."""
 
     @property

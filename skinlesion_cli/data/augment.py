@@ -69,14 +69,10 @@ def crop(image: torch.Tensor, box: Box, side: int) -> torch.Tensor:
 
 
 def augment(images: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
-    """Colour jitter, flips and rotation of a batch.
+    """Jitter, flip and rotate images (n, 3, side, side), uint8; returns float32 in [0, 1] on their device.
 
-    Args:
-        images: (n, 3, side, side), uint8, on any device.
-        parameters: (n, `PARAMETERS`), in host memory, where sorting them does not synchronise the device.
-
-    Returns:
-        (n, 3, side, side), float32 in [0, 1], on the images' device; the corners of a rotation are black.
+    The parameters (n, `PARAMETERS`) are in host memory, where sorting them does not synchronise the device.
+    The corners of a rotation are black.
     """
     # One image at a time stays in the CPU's cache, which takes half the time of a whole batch.
     size = 1 if images.device.type == "cpu" else len(images)

@@ -98,12 +98,7 @@ def balance_table(counts: Mapping[str, int], beta: float, alpha: float) -> list[
 
 
 def read_counts(path: Path) -> dict[str, int]:
-    """Read a `class,count` CSV file, in its own order.
-
-    Raises:
-        InputError: no such file, a missing column, a duplicate class, or a count that is not a whole number
-            above 0; the message names the line.
-    """
+    """Read a `class,count` CSV file, in its own order; an InputError names the faulty line."""
     counts: dict[str, int] = {}
     rows = csv_rows(path, "the counts in ")
     columns = [name.lower() for name in next(rows, (0, []))[1]]

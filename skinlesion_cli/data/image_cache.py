@@ -72,11 +72,7 @@ class ImageCache:
     """
 
     def __init__(self, sizes: Sequence[tuple[int, int]], path: Path | None):
-        """Lay out the buffer, for pictures of these (width, height).
-
-        Args:
-            path: a file of the buffer's size; None for shared memory.
-        """
+        """For pictures of these (width, height), in a file of the buffer's size, or in shared memory."""
         self.path = path
         self._sizes = sizes
         self._starts = len(sizes) + np.concatenate([[0], np.cumsum([3 * w * h for w, h in sizes])])
@@ -129,21 +125,13 @@ def open_cache(
     facts: Mapping[Path, ImageFacts] | None = None,
     copies: int = 1,
 ) -> tuple[ImageCache | None, str]:
-    """Open or make the cache of a split's shrunk pictures.
+    """Open or make the cache of a split's shrunk pictures; returns also a text on its place and size.
 
     Args:
         kind: off, disk, ram, or auto: memory if a quarter of the free memory is enough, else a file if half
-            of the free disk space is, else off.
-        img_size: side of the model's input, in pixels.
+            of the free disk space is, else off. InputError if there is too little space for disk or ram.
         facts: of the images, so that the files need not be opened; empty or None to open them.
         copies: number of processes of this machine that each hold a cache in memory.
-
-    Returns:
-        The cache, and a description of its place and size.
-
-    Raises:
-        InputError: too little space for the requested cache.
-        UnreadableImageError: an image's header cannot be read.
     """
     if kind == "off":
         return None, "off"

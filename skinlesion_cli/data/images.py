@@ -48,18 +48,12 @@ def has_image_suffix(path: Path) -> bool:
 
 
 def read_image(path: Path, *, shorter: int | None = None, file: BinaryIO | None = None) -> Image.Image:
-    """Read a photograph as upright 8-bit RGB.
+    """Read a photograph as upright 8-bit RGB; `file` is the same file, if it is open already.
 
     EXIF orientation is applied; CMYK and greyscale are converted; 16-bit greyscale keeps its upper 8 bits;
-    transparency is put on white; the first frame of an animation is taken.
-
-    Args:
-        shorter: a JPEG may be decoded at a half, a quarter or an eighth of its size, as long as its shorter
-            side stays at least this long: much faster for large photographs.
-        file: the same file, if it is open already.
-
-    Raises:
-        UnreadableImageError: not an image, truncated, too small, too large or too narrow for a photograph.
+    transparency is put on white; the first frame of an animation is taken. A JPEG may be decoded at a half, a
+    quarter or an eighth of its size, as long as its shorter side stays at least `shorter`: much faster for
+    large photographs. UnreadableImageError if it is no image, truncated, or not of a photograph's size.
     """
     with (
         _open(path, file, shorter) as image,
@@ -70,11 +64,7 @@ def read_image(path: Path, *, shorter: int | None = None, file: BinaryIO | None 
 
 
 def rgb_of(image: Image.Image, name: str) -> Image.Image:
-    """An image in memory as `read_image` would give it; the image itself is not changed.
-
-    Raises:
-        UnreadableImageError: it cannot be converted; `name` is its name in the message.
-    """
+    """A copy of an image in memory as `read_image` would give it, called `name` in an error."""
     try:
         with _quiet:
             return _upright_rgb(ImageOps.exif_transpose(image))
@@ -83,11 +73,7 @@ def rgb_of(image: Image.Image, name: str) -> Image.Image:
 
 
 def upright_size(path: Path, *, shorter: int | None = None, file: BinaryIO | None = None) -> tuple[int, int]:
-    """Width and height of a photograph as `read_image` returns it, from its header alone.
-
-    Raises:
-        UnreadableImageError: the header is not that of a readable image.
-    """
+    """Width and height of a photograph as `read_image` returns it, from its header alone."""
     with _open(path, file, shorter) as image:
         width, height = image.size
         if isinstance(image, TiffImageFile):
@@ -98,11 +84,7 @@ def upright_size(path: Path, *, shorter: int | None = None, file: BinaryIO | Non
 
 
 def stored_kind(path: Path) -> tuple[tuple[int, int], str]:
-    """Stored width and height, and Pillow's name of the pixel format (RGB, L, CMYK, …), from the header.
-
-    Raises:
-        UnreadableImageError: the header is not that of a readable image.
-    """
+    """Stored width and height, and Pillow's name of the pixel format (RGB, L, CMYK, …), from the header."""
     with _open(path) as image:
         return image.size, image.mode
 
@@ -110,8 +92,7 @@ def stored_kind(path: Path) -> tuple[tuple[int, int], str]:
 def check_images(paths: Iterable[Path]) -> None:
     """Check the headers of files: cheaper than decoding them, but it does not find truncated files.
 
-    Raises:
-        UnreadableImageError: one or more cannot be read; the message names them.
+    One UnreadableImageError names those that cannot be read.
     """
     faults = []
     for path in paths:

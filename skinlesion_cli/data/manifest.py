@@ -36,13 +36,7 @@ class Origins:
 
 
 def origins_of(data_root: Path, split: str, files: Sequence[Path]) -> Origins:
-    """Group and source of each image of a split, from the data set's manifest if it has one.
-
-    Files are relative to the split's folder: `class/file`.
-
-    Raises:
-        InputError: the manifest cannot be read.
-    """
+    """Group and source of each image (`class/file`) of a split; none if the data set has no manifest."""
     path = data_root / MANIFEST
     if not path.is_file():
         return Origins(None, None)
@@ -54,9 +48,6 @@ def origins_in(manifest: Path, split: str, images: Sequence[str]) -> Origins:
     """Group and source of each image of a predictions file, from a manifest that must list them all.
 
     Images are `class/file`, as `evaluate` writes them, or `split/class/file`.
-
-    Raises:
-        InputError: the manifest cannot be read, or does not list an image.
     """
     rows = _rows_by_image(manifest, split)
     found = []
@@ -72,11 +63,7 @@ def origins_in(manifest: Path, split: str, images: Sequence[str]) -> Origins:
 
 
 def groups_in(manifest: Path, split: str, images: Sequence[str]) -> list[str]:
-    """Group of each image, from a manifest that must have one for each; arguments as for `origins_in`.
-
-    Raises:
-        InputError: the manifest cannot be read, or has no group for an image.
-    """
+    """Group of each image, from a manifest that must have one for each; arguments as for `origins_in`."""
     groups = origins_in(manifest, split, images).groups
     if groups is None:
         fault = f"{manifest} has no group for some images of the split {split}"

@@ -20,7 +20,6 @@ from skinlesion_cli.data.splits import Split
 from skinlesion_cli.data.workers import map_files
 
 FAULTS_NAMED = 20
-"""Maximum number of unreadable files that an error message lists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +58,9 @@ def shorter_side(img_size: int) -> int:
 
 
 def examine(path: Path, *, img_size: int, decode: bool = False) -> ImageFacts | str:
-    """Open an image file once.
+    """Open an image file once; returns what was found, or why it cannot be read.
 
-    Args:
-        img_size: side of the model's input, in pixels.
-        decode: whether to decode all pixels; the header alone does not show that a file is truncated.
-
-    Returns:
-        What was found, or why the file cannot be read.
+    With `decode`, all pixels are decoded: the header alone does not show that a file is truncated.
     """
     # Checked before the file is opened: opening a pipe would block.
     if fault := fault_of(path, MAX_IMAGE_BYTES):
@@ -84,16 +78,10 @@ def examine(path: Path, *, img_size: int, decode: bool = False) -> ImageFacts | 
 
 
 def screen(splits: Mapping[str, Split], *, img_size: int, skip: bool, workers: int) -> Screening:
-    """Open every image of the splits.
+    """Open every image of the splits; InputError if a class is left without images.
 
-    Args:
-        img_size: side of the model's input, in pixels.
-        skip: decode every image and leave out the unreadable ones; otherwise only read the headers, and fail.
-        workers: processes that decode; used only with `skip`.
-
-    Raises:
-        UnreadableImageError: some images cannot be read, and `skip` is false.
-        InputError: a class is left without images.
+    With `skip`, decode every image, in `workers` processes, and leave out the unreadable ones; otherwise read
+    only the headers, and raise an UnreadableImageError for unreadable ones.
     """
     found = {
         name: list(map_files(partial(examine, img_size=img_size, decode=skip), split.paths, workers * skip))

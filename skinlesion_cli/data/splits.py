@@ -40,11 +40,7 @@ class Split:
 
 
 def read_split(data_root: Path, name: str) -> Split:
-    """List the images of one split.
-
-    Raises:
-        InputError: the folder, its classes or the images of a class are missing.
-    """
+    """List the images of one split; InputError if its folder, its classes or a class's images are missing."""
     if not data_root.is_dir():
         raise InputError(f"there is no folder {data_root}; name the data set's folder with --data")
     root = data_root / name
@@ -69,11 +65,7 @@ def read_split(data_root: Path, name: str) -> Split:
 
 
 def read_splits(data_root: Path, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, Split]:
-    """List the images of several splits, which must have the same classes; `optional` ones need not exist.
-
-    Raises:
-        InputError: as `read_split`, or the classes of two splits differ.
-    """
+    """List the images of several splits, which must have the same classes; `optional` ones may be missing."""
     present = [*names, *(name for name in optional if (data_root / name).is_dir())]
     splits = {name: read_split(data_root, name) for name in present}
     first = splits[names[0]]
@@ -83,11 +75,7 @@ def read_splits(data_root: Path, names: Sequence[str], optional: Sequence[str] =
 
 
 def require_classes(split: Split, classes: Sequence[str], owner: str) -> None:
-    """Require that a split has the classes of `owner`.
-
-    Raises:
-        InputError: they differ; the message names the extra and the missing classes.
-    """
+    """Require that a split has the classes of `owner`; the error names the extra and the missing ones."""
     extra, missing = set(split.classes) - set(classes), set(classes) - set(split.classes)
     faults = [f"only in {split.root}: {', '.join(sorted(extra))}"] if extra else []
     faults += [f"missing there: {', '.join(sorted(missing))}"] if missing else []
@@ -107,11 +95,7 @@ def count_labels(images: Iterable[tuple[str, str]]) -> dict[str, dict[str, int]]
 
 
 def class_folders(root: Path) -> list[str]:
-    """Names of the folders in `root`, sorted, without hidden ones.
-
-    Raises:
-        InputError: the folder cannot be listed.
-    """
+    """Names of the folders in `root`, sorted, without hidden ones."""
     try:
         return sorted(one.name for one in root.iterdir() if one.is_dir() and not one.name.startswith("."))
     except OSError as error:
@@ -121,10 +105,7 @@ def class_folders(root: Path) -> list[str]:
 def list_files(root: Path, folder: str = "") -> tuple[list[Path], list[Path]]:
     """The images, by their suffix, and the other files in `root/folder` and below, without hidden ones.
 
-    Both are sorted, and relative to `root`.
-
-    Raises:
-        InputError: a folder cannot be listed.
+    Both are sorted, and relative to `root`. InputError if a folder cannot be listed.
     """
     images: list[Path] = []
     others: list[Path] = []
@@ -146,18 +127,13 @@ def find_images(arguments: Sequence[str]) -> list[Path]:
     """The image files that files, folders and globs name, in the order of the arguments.
 
     A named file is taken whatever its suffix; folders (searched recursively) and globs give images only.
-
-    Raises:
-        InputError: an argument matches nothing, or a folder cannot be listed.
+    InputError if an argument matches nothing, or a folder cannot be listed.
     """
     found: list[Path] = []
     for argument in arguments:
         path = Path(argument)
-        try:
-            is_folder, exists = path.is_dir(), path.exists()
-        # The name is too long, or in a folder without access.
-        except (OSError, ValueError):
-            is_folder = exists = False
+        # Unlike pathlib's, these are false for a name too long, or in a folder without access.
+        is_folder, exists = os.path.isdir(path), os.path.exists(path)  # noqa: PTH110, PTH112
         if is_folder:
             matches = [path / file for file in list_files(path)[0]]
         elif exists or not glob.has_magic(argument):

@@ -30,11 +30,7 @@ def agreed_splits(splits: Mapping[str, Split], world: World) -> dict[str, Split]
 
 
 def require_same(world: World, settings: Settings, screening: Screening) -> None:
-    """Check that all processes are about to do the same; the images' content only where it has facts.
-
-    Raises:
-        InputError: a process has different settings or images.
-    """
+    """Require the same settings and images of all processes; contents only where there are facts."""
     own = {name: value for name, value in plain_settings(settings).items() if not spec(name).per_machine}
     names = [[split.classes, [str(file) for file in split.files]] for split in screening.splits.values()]
     contents = screening.contents

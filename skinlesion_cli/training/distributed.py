@@ -141,11 +141,7 @@ class Group(World):
 
 
 def join(launch: Launch, device: str) -> Group:
-    """Join the process group; blocks until all processes are there. Each takes the GPU of its local rank.
-
-    Raises:
-        SkinLesionError: a process has no device of its own, or the others do not join.
-    """
+    """Join the process group; blocks until all processes are there. Each takes the GPU of its local rank."""
     own = _device(launch, device)
     if own.type == "cuda":
         torch.cuda.set_device(own)

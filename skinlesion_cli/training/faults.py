@@ -13,12 +13,7 @@ _NO_SHARED_MEMORY = re.compile("Bus error|shared memory|No space left on device|
 
 @contextmanager
 def named_faults(settings: Settings) -> Iterator[None]:
-    """Turn a known failure of the machine inside the block into an error that says what to do.
-
-    Raises:
-        TrainingError: out of memory, or a process that reads images died.
-        SkinLesionError: as it was raised, also in a process that reads images.
-    """
+    """Turn a known failure of the machine inside the block into a `TrainingError` that says what to do."""
     try:
         yield
     except SkinLesionError as error:

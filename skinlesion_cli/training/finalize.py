@@ -40,13 +40,8 @@ def finalize(
 ) -> Predictor:
     """Fit the temperature and the out-of-distribution detector; returns the finished model.
 
-    Args:
-        path: the best checkpoint of a run; it is replaced atomically.
-        model: of its architecture, on the runtime's device; it gets the checkpoint's weights.
-        train: the training split, of which at most `IMAGES` images are used.
-
-    Raises:
-        UnreadableImageError: an image cannot be read.
+    The best checkpoint of a run, at `path`, is replaced atomically. `model`, of its architecture and on the
+    runtime's device, gets its weights.
     """
     checkpoint = load_checkpoint(path)
     model.load_state_dict(checkpoint.state)

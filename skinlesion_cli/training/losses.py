@@ -15,11 +15,9 @@ class WeightedCrossEntropy:
     """Cross-entropy with class weights (Cui et al., CVPR 2019): Σ w l / Σ w over the images of a batch."""
 
     def __init__(self, counts: Sequence[int], beta: float, device: torch.device):
-        """Compute the class weights from the number of training images of each class (see `ens_weights`)."""
         self.class_weights: Floats = np.array(ens_weights(counts, beta))
-        """(classes,); their mean is 1."""
+        """(classes,); see `ens_weights`."""
         self.weights = torch.tensor(self.class_weights, dtype=torch.float32, device=device)
-        """The same on the device, float32."""
 
     def __call__(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         """The mean loss () of logits (n, classes), float32, and targets (n,)."""
@@ -32,11 +30,9 @@ class WeightedCrossEntropy:
     def batch_shares(self, labels: Ints, division: Division) -> list[float]:
         """The factor of each own batch's mean loss that makes its gradient a part of the step's.
 
-        The step's loss is Σ w l / Σ w over all its images, and the gradients of the processes are averaged: a
-        batch counts by its share of the step's weight, times the number of processes.
-
-        Args:
-            labels: (images,), of the whole step.
+        The step's loss is Σ w l / Σ w over all its images, with these labels (images,), and the gradients of
+        the processes are averaged: a batch counts by its share of the step's weight, times the number of
+        processes.
         """
         if division.parts == 1:
             return [1.0]

@@ -15,7 +15,6 @@ from skinlesion_cli.training.sampler import WeightedDraws
 SKIPPED_IN_A_ROW = 20
 """Consecutive steps that may overflow in half precision; more than that have another cause."""
 FILES_NAMED = 64
-"""Maximum number of images that an error message names."""
 
 
 class Monitor:
@@ -33,13 +32,7 @@ class Monitor:
         scaled: bool = False,
         world: World = ALONE,
     ):
-        """Watch a run.
-
-        Args:
-            files: what the draws index, for the error messages.
-            scaled: whether a loss scaler is used. It skips a step whose loss is not finite; such a step has
-                changed no weight and is left out of the mean.
-        """
+        """With a loss scaler (`scaled`), a step whose loss is not finite is skipped, also in the mean."""
         self._draws, self._files, self._world = draws, files, world
         self._device, self._scaled = device, scaled
         self.start()
@@ -52,7 +45,6 @@ class Monitor:
         self._sums = torch.tensor(stored["sums"], dtype=dtype, device=self._device)
         """(4,): loss × weight, weight, correct predictions, and the steps skipped in a row."""
         self.drawn: int = stored["drawn"]
-        """Images of all steps."""
         self._sound_step = step
 
     def add(self, seen: torch.Tensor, drawn: int) -> None:

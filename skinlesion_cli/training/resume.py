@@ -37,11 +37,6 @@ class Progress:
     """Of those steps, as `Monitor.plain` returned them; None before the first."""
 
     @property
-    def is_new(self) -> bool:
-        """Whether no step was done yet."""
-        return not self.history and self.step == 0
-
-    @property
     def epoch(self) -> int:
         """The current epoch, from 1."""
         return len(self.history) + 1
@@ -84,9 +79,8 @@ class Learner:
     def restore(self, content: Mapping[str, Any], step_size: int, path: Path) -> tuple[Progress, str]:
         """Restore everything from a checkpoint, which `path` names if it does not fit.
 
-        Returns:
-            The progress of the run, and a warning if a step now has another number of images, `step_size`; a
-            step that was partly done is then repeated.
+        Returns the progress of the run, and a warning if a step now has another number of images,
+        `step_size`; a step that was partly done is then repeated.
         """
         try:
             self.model.load_state_dict(plain_state_dict(content))
@@ -132,12 +126,6 @@ def read_last(folder: RunFolder) -> LastState:
         return _read_resumable(folder.previous), f"{error}; continuing from {folder.previous.name} instead"
 
 
-def belongs_to(folder: RunFolder, run_id: str | None) -> bool:
-    """Whether the folder's last checkpoint was written by the torchrun run with this name."""
-    resumable = run_id is not None and folder.is_resumable
-    return resumable and read_last(folder)[0]["training"]["run_id"] == run_id
-
-
 def _read_resumable(path: Path) -> dict[str, Any]:
     content = read_tensors(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT or "training" not in content:
@@ -148,11 +136,7 @@ def _read_resumable(path: Path) -> dict[str, Any]:
 def require_same_run(
     content: Mapping[str, Any], settings: Settings, screening: Screening, folder: RunFolder
 ) -> None:
-    """Compare a checkpoint's content with the settings and images; without facts, only with their counts.
-
-    Raises:
-        InputError: it would be another run; each difference is named.
-    """
+    """Require the settings and images of the checkpoint's run; without facts, only their counts."""
     before, now = content["settings"], plain_settings(settings)
     # A setting that was added after the checkpoint was written had its default.
     was = {name: before.get(name, FIELDS[name].default) for name in now}

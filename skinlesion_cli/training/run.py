@@ -155,10 +155,11 @@ def _stoppable(folder: RunFolder, launch: Launch) -> Iterator[Stopping]:
 
 def _claim(folder: RunFolder, launch: Launch, restarts: int, *, resume: bool, overwrite: bool) -> bool:
     """Claim the folder for this run; returns whether it is resumed."""
-    if restarts:
-        from skinlesion_cli.training.resume import belongs_to
+    # torchrun has restarted the processes of this run: continue from what they have saved.
+    if restarts and launch.run_id is not None and folder.is_resumable:
+        from skinlesion_cli.training.resume import read_last
 
-        if belongs_to(folder, launch.run_id):
+        if read_last(folder)[0]["training"]["run_id"] == launch.run_id:
             resume, overwrite = True, False
     folder.claim(resume=resume, overwrite=overwrite)
     return resume

@@ -1,7 +1,6 @@
 """The folder of a run: the paths of its files, and protection of an earlier run."""
 
 import dataclasses
-from dataclasses import dataclass
 from pathlib import Path
 
 from skinlesion_cli.common.csv_files import write_csv
@@ -14,59 +13,29 @@ BEST_MODEL = Path("checkpoints/best_model.pth")
 """The default checkpoint of the other commands, relative to the run's folder."""
 
 
-@dataclass(frozen=True)
 class RunFolder:
     """Paths of the files that `skinlesion train --out ROOT` writes."""
 
-    root: Path
-
-    @property
-    def best(self) -> Path:
+    def __init__(self, root: Path):
+        self.root, self.results = root, root / "results"
+        self.best = root / BEST_MODEL
         """The best epoch's checkpoint."""
-        return self.root / BEST_MODEL
-
-    @property
-    def last(self) -> Path:
+        self.last = self.best.with_name("last.pth")
         """The last checkpoint, with everything that resuming needs."""
-        return self.best.with_name("last.pth")
-
-    @property
-    def previous(self) -> Path:
+        self.previous = self.best.with_name("last.previous.pth")
         """The checkpoint before `last`, in case that is damaged."""
-        return self.best.with_name("last.previous.pth")
+        self.contents = self.results / "files.csv"
+        """The list of the run's images and their hashes."""
+        self.environment = self.results / "environment.json"
+        self.unreadable = self.results / "unreadable.txt"
 
     @property
     def is_resumable(self) -> bool:
         """Whether there is a checkpoint to resume from."""
         return self.last.exists() or self.previous.exists()
 
-    @property
-    def results(self) -> Path:
-        """The folder of tables and pictures."""
-        return self.root / "results"
-
-    @property
-    def contents(self) -> Path:
-        """The list of the run's images and their hashes."""
-        return self.results / "files.csv"
-
-    @property
-    def environment(self) -> Path:
-        """Versions, device, command and data of the run."""
-        return self.results / "environment.json"
-
-    @property
-    def unreadable(self) -> Path:
-        """The list of unreadable files that were left out."""
-        return self.results / "unreadable.txt"
-
     def claim(self, *, resume: bool, overwrite: bool) -> None:
-        """Make the folders, unless that would overwrite an earlier run by mistake.
-
-        Raises:
-            InputError: the folder is not writable; it holds an earlier run and neither `resume` nor
-                `overwrite` is given; there is no run to resume.
-        """
+        """Make the folders; InputError if that would overwrite an earlier run, or there is none to resume."""
         if resume and overwrite:
             raise InputError("--resume and --overwrite exclude each other")
         existing = [path for path in (self.last, self.previous, self.best) if path.exists()]

@@ -72,12 +72,7 @@ class WeightedDraws(Sampler[list[Draw]]):
         seed: int,
         division: Division = Division(),
     ):
-        """Draw epoch 0.
-
-        Args:
-            labels: of the images; each class from 0 on appears at least once.
-            alpha: of `sampling_probabilities`.
-            epoch_size_mult: draws per epoch and image.
+        """Draw epoch 0, of images with these labels; each class from 0 on appears at least once.
 
         Raises:
             InputError: an epoch has too few draws to give every batch of a step an image.

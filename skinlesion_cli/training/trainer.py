@@ -51,16 +51,10 @@ class Trainer:
         world: World = ALONE,
         on_event: OnEvent = ignore,
     ):
-        """Make the model, the optimiser and the loaders; restore the last checkpoint to resume a run.
+        """Make the model, the optimiser and the loaders; restore `last`, the state of the run to resume.
 
-        Args:
-            screening: of the splits `train` and `val`, which have the same classes. Without facts, the images
-                are opened again, and may be others than those of the run that is resumed.
-            folder: claimed for this run.
-            last: the state to resume from; None to start a new run.
-
-        Raises:
-            SkinLesionError: the settings, the weights or the checkpoint to resume from do not fit.
+        The screening is of the splits `train` and `val`, which have the same classes. Without facts, the
+        images are opened again, and may be others than those of the run that is resumed.
         """
         self.settings, self.screening, self.folder = settings, screening, folder
         self.train_split, self.val_split = screening.splits["train"], screening.splits["val"]
@@ -136,15 +130,10 @@ class Trainer:
         """Train until the last epoch, or until validation has not improved for `patience` epochs.
 
         A new run first removes the checkpoints of an earlier one. Returns the record of every epoch, also of
-        those before the run was resumed.
-
-        Raises:
-            TrainingError: the loss is no longer finite.
-            Stopped: after a signal; the last checkpoint holds everything up to here.
-            UnreadableImageError: an image cannot be read.
+        those before the run was resumed. A signal raises `Stopped`; the last checkpoint then has everything.
         """
         if self.world.leads:
-            if self.progress.is_new:
+            if not self.progress.history and self.progress.step == 0:
                 self.folder.remove_checkpoints()
             self.folder.write_history(self.progress.history)
         self.forward = self.world.wrap(self.forward)
