@@ -10,6 +10,8 @@ from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import JsonOption, option, with_settings
 from skinlesion_cli.common.settings import Settings
 
+_GROUPS = "The data set's manifest.csv: resample whole lesions or patients instead of images."
+
 
 @with_settings("seed")
 def compare(
@@ -17,14 +19,7 @@ def compare(
     settings: Settings,
     a: Annotated[Path, typer.Argument(metavar="A.csv", help="Predictions of one model, with y_true.")],
     b: Annotated[Path, typer.Argument(metavar="B.csv", help="Predictions of another on the same images.")],
-    manifest: Annotated[
-        Path | None,
-        option(
-            "--manifest",
-            "The data set's manifest.csv: resample whole lesions or patients instead of images.",
-            "FILE",
-        ),
-    ] = None,
+    manifest: Annotated[Path | None, option("--manifest", _GROUPS, "FILE")] = None,
     split: Annotated[str, option("--split", "Split of the images in the manifest.", "NAME")] = "test",
     json: JsonOption = False,
 ) -> int:

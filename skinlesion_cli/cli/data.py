@@ -128,16 +128,10 @@ def prepare(
     from skinlesion_cli.cli.data_tables import counts_table
     from skinlesion_cli.curation.build import prepare_data_set
 
+    folders = {"ham10000": ham10000, "isic2019": isic2019, "msld": msld}
     with Display() as display:
         built = prepare_data_set(
-            out,
-            ham10000=ham10000,
-            isic2019=isic2019,
-            msld=msld,
-            ratios=ratios,
-            seed=settings.seed,
-            link=link,
-            on_event=display.show,
+            out, **folders, ratios=ratios, seed=settings.seed, link=link, on_event=display.show
         )
     console.out.print(counts_table(built.counts()))
     for download in built.downloads:

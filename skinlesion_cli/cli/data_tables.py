@@ -30,8 +30,7 @@ def print_audit(found: "Audit") -> None:
     inventory, counts = found.inventory, found.inventory.counts()
     console.out.print(counts_table(counts))
     for split, of_split in list(counts.items())[:1]:
-        ratio = imbalance_ratio(list(of_split.values()))
-        console.out.print(f"\nimbalance ratio in {split}: {ratio:.1f} : 1")
+        console.out.print(f"\nimbalance ratio in {split}: {imbalance_ratio([*of_split.values()]):.1f} : 1")
     for title, values in (
         ("sizes", Counter(f"{image.size[0]}×{image.size[1]}" for image in inventory.images)),
         ("colour modes", Counter(image.mode for image in inventory.images)),

@@ -43,8 +43,7 @@ def demo(*, settings: Settings, out: Annotated[Path, _OUT] = Path("skinlesion-de
         ["gradcam", str(picture), "--checkpoint", str(checkpoint), "--out", str(heat)],
         ["report", str(out), "--out", str(page)],
     ):
-        code = _show_and_run(command)
-        if code:
+        if code := _show_and_run(command):
             return code
     _say_what_next(out, heat, page)
     return 0

@@ -11,32 +11,18 @@ from skinlesion_cli.common.settings import Settings
 
 if TYPE_CHECKING:
     from skinlesion_cli.api.evaluate import Evaluation
-    from skinlesion_cli.inference.predictor import Predictor
 
 _PREDICTIONS = option("--predictions", "Score predictions instead of a model.", "FILE.csv")
-_MANIFEST = option(
-    "--manifest",
-    "With --predictions: lesion and source of each image (class/file) of the --split.",
-    "FILE.csv",
-)
-_MALIGNANT = option(
-    "--malignant", "The malignant classes. Default: melanoma, basal and squamous cell carcinoma.", "A,B,…"
-)
-_TARGET = option(
-    "--target-accuracy",
-    "Apply the confidence threshold at which validation predictions are this accurate.",
-    "NUMBER",
-    min=0.0,
-    max=1.0,
-)
-_VALIDATION = option(
-    "--validation",
-    "With --predictions and --target-accuracy: the same model's predictions on validation.",
-    "FILE.csv",
-)
-_OUT = option(
-    "--out", "Folder for scores, predictions and figures. Default: results/evaluation/SPLIT.", "DIR"
-)
+_ORIGINS = "With --predictions: lesion and source of each image (class/file) of the --split."
+_MANIFEST = option("--manifest", _ORIGINS, "FILE.csv")
+_CLASSES = "The malignant classes. Default: melanoma, basal and squamous cell carcinoma."
+_MALIGNANT = option("--malignant", _CLASSES, "A,B,…")
+_ACCURATE = "Apply the confidence threshold at which validation predictions are this accurate."
+_TARGET = option("--target-accuracy", _ACCURATE, "NUMBER", min=0.0, max=1.0)
+_TUNED_ON = "With --predictions and --target-accuracy: the same model's predictions on validation."
+_VALIDATION = option("--validation", _TUNED_ON, "FILE.csv")
+_FOLDER = "Folder for scores, predictions and figures. Default: results/evaluation/SPLIT."
+_OUT = option("--out", _FOLDER, "DIR")
 
 
 @with_settings("data_root", "batch_size", "num_workers", "device", "precision")
@@ -57,14 +43,10 @@ def evaluate(
     """Score a checkpoint on a split, or a CSV file of predictions."""
     from skinlesion_cli.api import evaluate as api
 
-    def load() -> "Predictor":
-        model.require_file()
-        return model.load(settings)
-
     folder = out or Path("results/evaluation", "predictions" if predictions else split)
     with Display() as display:
         result = api.evaluate(
-            None if predictions else load,
+            None if predictions else lambda: model.load(settings),
             data=None if predictions else settings.data_root,
             split=split,
             predictions=predictions,

@@ -41,7 +41,6 @@ def export(
     splits = read_splits(data, ["train", "val"]) if int8 and data is not None else {}
     paths = splits["val"].paths if splits else find_images([str(data)]) if data is not None else []
     ensure_writable_file(to)
-    model.require_file()
     model.require_weights("it is an exported model: name the .pth that it was made from")
     require_writer(to.suffix)
 

@@ -60,7 +60,6 @@ def gradcam(
     paths, groups = _photographs(settings.data_root, images or [], split, limit)
     many, tiles = len(paths) > 1, max(top, len(wanted))
     files = plan(paths, out, tiles=tiles, npy=npy) if split is None or out is not None else Files([], [], [])
-    model.require_file()
     model.require_weights(NEEDS_GRADIENTS)
 
     from skinlesion_cli.api.explain import MapWriter, explain_each

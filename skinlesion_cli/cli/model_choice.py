@@ -21,7 +21,6 @@ _CHECKPOINT = option(
     f"The trained model. Default: {BEST_MODEL}.",
     "FILE",
     envvar="SKINLESION_CHECKPOINT",
-    show_envvar=False,
     show_default=False,
 )
 _ARCH = option("--arch --model-arch", "Backbone, for a checkpoint that does not name it.", "TEXT")
@@ -43,13 +42,14 @@ class ModelChoice:
     classes: Annotated[str | None, _CLASSES] = None
     img_size: Annotated[str | None, _IMG_SIZE] = None
 
-    def require_file(self) -> None:
-        """Refuse a checkpoint that does not exist, before the seconds that importing torch takes."""
+    def _require_file(self) -> None:
+        # Before the seconds that importing torch takes.
         fault = fault_of(self.checkpoint, MAX_MODEL_BYTES)
         refuse_faulty(self.checkpoint, fault, ": train a model first, or name one with --checkpoint")
 
     def require_weights(self, reason: str) -> None:
-        """Refuse an exported model; `reason` says why the command cannot use one, and what to do."""
+        """Refuse a missing file, and an exported model; `reason` says why the command cannot use one."""
+        self._require_file()
         if self.checkpoint.suffix.lower() in EXPORTED:
             raise InputError(f"{self.checkpoint}: {reason}")
 
@@ -61,6 +61,7 @@ class ModelChoice:
 
     def load(self, settings: Settings) -> "Predictor":
         """Load the model for predictions, as the settings say."""
+        self._require_file()
         from skinlesion_cli.inference.predictor import load_predictor
 
         return load_predictor(

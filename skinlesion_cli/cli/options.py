@@ -19,13 +19,12 @@ _KEYWORD = inspect.Parameter.KEYWORD_ONLY
 
 def option(flags: str, help: str, metavar: str | None = None, **known: Any) -> Any:
     """An option of a command, under each of the `flags` (separated by spaces)."""
-    return typer.Option(*flags.split(), metavar=metavar, help=help, **known)
+    return typer.Option(*flags.split(), metavar=metavar, help=help, show_envvar=False, **known)
 
 
 JsonOption = Annotated[bool, option("--json", "Print one JSON document instead.")]
-TtaOption = Annotated[
-    bool, option("--tta", "Test-time augmentation: average over four flips, in four times the time.")
-]
+TTA = "Test-time augmentation: average over four flips, in four times the time."
+TtaOption = Annotated[bool, option("--tta", TTA)]
 IMAGES = typer.Argument(metavar="IMAGE…", help="Files, folders or globs.")
 
 

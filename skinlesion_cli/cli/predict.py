@@ -23,14 +23,8 @@ if TYPE_CHECKING:
 
 BAR_WIDTH = 24
 PAGE = 500  # images per table
-_MIN_CONFIDENCE = option(
-    "--min-confidence",
-    "Mark predictions of a lower probability as uncertain.",
-    "NUMBER",
-    min=0.0,
-    max=1.0,
-    show_default=False,
-)
+_UNCERTAIN = "Mark predictions of a lower probability as uncertain."
+_MIN_CONFIDENCE = option("--min-confidence", _UNCERTAIN, "NUMBER", min=0.0, max=1.0, show_default=False)
 
 
 @with_settings("batch_size", "num_workers", "device", "precision")
@@ -52,7 +46,6 @@ def predict(
     paths = find_images(images)
     if csv is not None:
         ensure_writable_file(csv)
-    model.require_file()
     predictor = model.load(settings)
     with Display() as display:
         shown = _Json(min_confidence) if json else _Tables(top, min_confidence, display)

@@ -52,13 +52,11 @@ class Display(Progress):
                 console.note(text)
             case Warned(text):
                 console.warn(text)
-            case StepsDone():
-                figures = (
-                    f"loss {event.loss:.4f}  acc {event.accuracy:.3f}  {event.images_per_second:.0f} img/s"
-                )
-                self._advance(f"epoch {event.epoch}", event.step, event.steps, figures)
-            case ImagesDone():
-                self._advance(event.task, event.done, event.total, "")
+            case StepsDone(epoch, step, steps, loss, accuracy, speed):
+                figures = f"loss {loss:.4f}  acc {accuracy:.3f}  {speed:.0f} img/s"
+                self._advance(f"epoch {epoch}", step, steps, figures)
+            case ImagesDone(task, done, total):
+                self._advance(task, done, total, "")
             case EpochDone():
                 self._end_task()
                 console.err.print(_epoch_line(event), soft_wrap=True)

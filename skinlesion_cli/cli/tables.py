@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import RenderableType, group
 from rich.table import Table as RichTable
 from rich.text import Text
 
@@ -29,12 +29,9 @@ def summary_table(documents: Mapping[str, Mapping[str, Any]]) -> RichTable:
     return _table(scores.summary_table(documents))
 
 
-def _section(section: Section) -> RenderableType:
+@group()
+def _section(section: Section) -> Iterator[RenderableType]:
     """What a section says, without its small print and its figures."""
-    return Group(*_blocks(section))
-
-
-def _blocks(section: Section) -> Iterator[RenderableType]:
     for block in section.blocks:
         match block:
             case Paragraph(text, kind) if kind != "note":

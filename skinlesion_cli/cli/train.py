@@ -9,9 +9,7 @@ from skinlesion_cli.cli.options import option, with_settings
 from skinlesion_cli.cli.progress import Display
 from skinlesion_cli.common.settings import FIELDS, Settings
 
-_OUT = option(
-    "--out", "Folder for checkpoints/ and results/.", "DIR", envvar="SKINLESION_OUT", show_envvar=False
-)
+_OUT = option("--out", "Folder for checkpoints/ and results/.", "DIR", envvar="SKINLESION_OUT")
 
 
 @with_settings(*FIELDS)

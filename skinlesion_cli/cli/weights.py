@@ -10,6 +10,8 @@ from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.files import ensure_writable_file
 from skinlesion_cli.common.settings import Settings
 
+_COUNTS = option("--counts", "Counts from a class,count CSV file.", "FILE.csv")
+_DATA = option("--data", "Counts from the class folders in DIR/train.", "DIR")
 _COLUMNS = ("Class", "Images", "Share", "Effective number", "Loss weight", "Sampling probability")
 _FORMATS = ("", "", ".2%", ".1f", ".2f", ".2%")
 
@@ -18,12 +20,8 @@ _FORMATS = ("", "", ".2%", ".1f", ".2f", ".2%")
 def weights(
     *,
     settings: Settings,
-    counts: Annotated[
-        Path | None, option("--counts", "Counts from a class,count CSV file.", "FILE.csv")
-    ] = None,
-    data: Annotated[
-        Path | None, option("--data", "Counts from the class folders in DIR/train.", "DIR")
-    ] = None,
+    counts: Annotated[Path | None, _COUNTS] = None,
+    data: Annotated[Path | None, _DATA] = None,
     json: JsonOption = False,
     csv: Annotated[Path | None, option("--csv", "Also write the table.", "FILE")] = None,
     plot: Annotated[Path | None, option("--plot", "Also plot counts and weights.", "FILE.png")] = None,

@@ -42,7 +42,6 @@ class Number:
 
 
 Cell = str | int | Number
-"""A text, a count or a number."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,6 @@ class Table:
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     sortable: bool = False
-    """Whether a page lets the reader sort it."""
 
     def only(self, *names: str) -> "Table":
         """The table with its first column and the named ones alone."""

@@ -29,7 +29,10 @@ DOCUMENT_KEYS = {
 
 @dataclass(frozen=True)
 class RunFacts:
-    """A finished run of `skinlesion train`. A file that is missing leaves its field empty or None."""
+    """A finished run of `skinlesion train`; `settings`, `environment` and `history` are files in results/.
+
+    A file that is missing leaves its field empty or None.
+    """
 
     folder: RunFolder
     documents: dict[str, Document]
@@ -37,13 +40,9 @@ class RunFacts:
     best_epoch: int
     """From 1."""
     epochs: int
-    """Number of epochs trained."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """results/settings.toml."""
     environment: dict[str, Any] = field(default_factory=dict)
-    """results/environment.json."""
     history: tuple[EpochRecord, ...] = ()
-    """results/history.csv."""
     predictions: Predictions | None = None
     """results/SPLIT_predictions.csv of the split that counts."""
     data_root: Path | None = None
@@ -94,10 +93,7 @@ class RunFacts:
 
 
 def read_run(root: Path, data: Path | None = None) -> RunFacts:
-    """Read a run's folder, which `train --out` wrote; nothing in it is changed.
-
-    Args:
-        data: the data set's folder; None takes the one in the run's settings.
+    """Read the folder that `train --out` wrote; without `data`, the settings say where the data set is.
 
     Raises:
         InputError: it is not the folder of a finished run, or one of its files is damaged.

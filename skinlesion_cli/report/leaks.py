@@ -1,10 +1,9 @@
 """The page of an audit: one HTML file that needs no network, duplicate pairs side by side."""
 
-from functools import partial
 from pathlib import Path
 
 from skinlesion_cli.common.files import write_text
-from skinlesion_cli.curation.audit import Audit, ImageRecord, PairFound
+from skinlesion_cli.curation.audit import Audit, PairFound
 from skinlesion_cli.data.images import read_image
 from skinlesion_cli.report.content import Table, table
 from skinlesion_cli.report.heatmaps.thumbnails import data_uri
@@ -32,7 +31,7 @@ def write_page(audit: Audit, path: Path) -> None:
         pairs=sorted(audit.pairs, key=lambda pair: (not pair.across_splits, pair.same_class))[:MAX_PAIRS],
         kinds=KINDS,
         faults=_faults,
-        thumbnail=partial(_thumbnail, inventory.root),
+        thumbnail=lambda image: data_uri(read_image(inventory.root / image.file)),
     )
     write_text(path, page)
 
@@ -47,7 +46,3 @@ def _counts(audit: Audit) -> Table:
 def _faults(pair: PairFound) -> str:
     faults = {"different classes": not pair.same_class, "across splits": pair.across_splits}
     return ", ".join(name for name, found in faults.items() if found)
-
-
-def _thumbnail(root: Path, image: ImageRecord) -> str:
-    return data_uri(read_image(root / image.file))

@@ -51,10 +51,7 @@ def most_confident(predictions: Predictions) -> list[Mistake]:
 def draw_mistakes(
     mistakes: Sequence[Mistake], checkpoint: Path, folder: Path, *, device: str, on_event: OnEvent = ignore
 ) -> dict[str, Pictures]:
-    """Pictures by image of the mistakes of a split that can still be read, with the model's evidence.
-
-    Args:
-        folder: the split's folder.
+    """Pictures by image of the mistakes that can still be read in the split's folder, with the evidence.
 
     Raises:
         SkinLesionError: the checkpoint cannot be read, or has other classes.

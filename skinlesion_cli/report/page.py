@@ -29,12 +29,7 @@ def write_page(
     pictures: Mapping[str, Pictures] | None = None,
     pictures_note: str = "",
 ) -> None:
-    """Write the page, whole or not at all.
-
-    Args:
-        pictures: of the most confident mistakes, by image.
-        pictures_note: why there are none, for the reader; empty if there are some.
-    """
+    """Write the page, whole or not at all; `pictures_note` tells the reader why there are no pictures."""
     found = sections(facts, pictures or {}, pictures_note)
     page = render_html(
         "page.html",

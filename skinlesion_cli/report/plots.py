@@ -118,14 +118,8 @@ def plot_reliability(axes: Axes, bins: Sequence[Mapping[str, Any]]) -> None:
     confidence, accuracy, count = np.array(filled, dtype=float).reshape(-1, 3).T
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="perfect calibration")
     # Not joined by a line: a bin of one image would weigh as much as one of a thousand.
-    style: dict[str, Any] = {
-        "color": BLUE,
-        "alpha": 0.85,
-        "clip_on": False,
-        "zorder": 3,
-        "label": "this model",
-    }
-    axes.scatter(confidence, accuracy, s=20 + 160 * count / count.max(initial=1), **style)
+    size = 20 + 160 * count / count.max(initial=1)
+    axes.scatter(confidence, accuracy, size, BLUE, alpha=0.85, clip_on=False, zorder=3, label="this model")
     _share_axes(axes, "Confidence", "Accuracy")
     _legend(axes)
 
@@ -189,11 +183,9 @@ def plot_precision_recall(axes: Axes, recall: Floats, precision: Floats, share: 
 def plot_risk_coverage(
     axes: Axes, points: Sequence[Sequence[float]], target: Mapping[str, Any] | None = None
 ) -> None:
-    """Share of wrong answers against share of images answered, with the target if it was reached.
+    """Share of wrong answers against share of images answered, from pairs of coverage and risk.
 
-    Args:
-        points: pairs of coverage and risk.
-        target: `target` of a selective document.
+    The `target` of a selective document is marked if it was reached.
     """
     coverage, risk = zip(*points, strict=True)
     axes.plot(coverage, risk, color=BLUE, linewidth=1.6)

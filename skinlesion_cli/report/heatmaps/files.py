@@ -28,12 +28,10 @@ class Files:
 
 
 def plan(images: Sequence[Path], out: str | None, *, tiles: int, npy: bool) -> Files:
-    """Choose the files for some photographs.
+    """Choose the files for photographs of at most `tiles` maps each.
 
     Args:
         out: a picture, or a folder (existing or ending with a slash); None: the current folder.
-        tiles: maximum number of maps per photograph.
-        npy: whether to write the raw maps too.
 
     Raises:
         InputError: a name has an unknown suffix, is one of the photographs, or cannot be written.

@@ -26,13 +26,7 @@ CHARACTERS_PER_INCH = 11
 """Of a title that does not run into its neighbour."""
 MAX_PIXELS = 1600
 COLOURS = "inferno"
-FRAME: dict[str, Any] = {
-    "fill": False,
-    "edgecolor": "white",
-    "linewidth": 1.6,
-    "linestyle": (0, (4, 3)),
-    "clip_on": False,
-}
+FRAME: dict[str, Any] = {"fill": False, "edgecolor": "white", "linewidth": 1.6, "linestyle": (0, (4, 3))}
 
 
 def draw_overlay(explanations: Sequence[Explanation], path: Path, *, alpha: float) -> None:
@@ -41,13 +35,9 @@ def draw_overlay(explanations: Sequence[Explanation], path: Path, *, alpha: floa
 
 
 def overlay(explanations: Sequence[Explanation], *, alpha: float) -> Figure:
-    """A photograph, and beside it the photograph under each map.
+    """One photograph, and beside it the photograph under each map, with an opacity of `alpha` in [0, 1].
 
     All panels show the whole photograph at its own aspect ratio, with the frame of what the model saw.
-
-    Args:
-        explanations: one or more, of the same photograph.
-        alpha: opacity of the maps, in [0, 1].
     """
     first = explanations[0]
     panels = 1 + len(explanations)
@@ -68,14 +58,7 @@ def overlay(explanations: Sequence[Explanation], *, alpha: float) -> Figure:
     mapped = grid[1:panels]
     for axes, one in zip(mapped, explanations, strict=True):
         extent = (one.frame.left, one.frame.right, one.frame.bottom, one.frame.top)
-        heat: dict[str, Any] = {
-            "cmap": COLOURS,
-            "vmin": 0,
-            "vmax": 1,
-            "alpha": alpha,
-            "interpolation": "bilinear",
-        }
-        axes.imshow(one.heat, extent=extent, **heat)
+        axes.imshow(one.heat, COLOURS, Normalize(0, 1), extent=extent, alpha=alpha, interpolation="bilinear")
         axes.set_title(without_formula(_title(one, round(inches * CHARACTERS_PER_INCH))), fontsize=10)
     # A scale of its own: that of a map would be as pale as the map.
     scale = ScalarMappable(Normalize(0, 1), COLOURS)
@@ -94,7 +77,8 @@ def _draw_photograph(axes: Axes, explanation: Explanation) -> None:
     axes.imshow(shown, extent=(0, width, height, 0), interpolation="antialiased")
     left, top, right, bottom = astuple(explanation.frame)
     outline = [Stroke(linewidth=3.2, foreground="black", alpha=0.55), Normal()]
-    axes.add_patch(Rectangle((left, top), right - left, bottom - top, **FRAME, path_effects=outline))
+    frame = Rectangle((left, top), right - left, bottom - top, **FRAME, path_effects=outline, clip_on=False)
+    axes.add_patch(frame)
 
 
 def _title(one: Explanation, characters: int) -> str:

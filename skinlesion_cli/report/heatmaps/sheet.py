@@ -4,7 +4,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from matplotlib.figure import Figure
 from PIL import Image
@@ -82,11 +82,6 @@ def contact_sheet(tiles: Sequence[Tile]) -> Figure:
     for axes, tile in zip(figure.axes, tiles, strict=False):
         axes.imshow(tile.picture, interpolation="antialiased")
         # At a fixed distance below the picture: pictures differ in height.
-        below: dict[str, Any] = {
-            "xytext": (0, -4),
-            "textcoords": "offset points",
-            "ha": "center",
-            "va": "top",
-        }
-        axes.annotate(without_formula(tile.text), (0.5, 0), xycoords="axes fraction", fontsize=6.5, **below)
+        text, units = without_formula(tile.text), ("axes fraction", "offset points")
+        axes.annotate(text, (0.5, 0), (0, -4), *units, ha="center", va="top", fontsize=6.5)
     return figure

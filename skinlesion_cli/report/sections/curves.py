@@ -64,10 +64,7 @@ def curves(facts: RunFacts) -> content.Section:
 
 
 def malignant(document: Document | None, predictions: Predictions | None = None) -> content.Section:
-    """How well malignant lesions are told from benign ones, from `malignant` of an evaluation document.
-
-    Without predictions there is no ROC curve.
-    """
+    """How well malignant and benign lesions are told apart (`malignant`); predictions add an ROC curve."""
     title = "Malignant against benign"
     if not document:
         return content.Section("malignant", title, missing="no class is known to be malignant")

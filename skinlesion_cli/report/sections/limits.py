@@ -34,10 +34,9 @@ def grouping(facts: RunFacts) -> str:
 
 
 def _leaks(facts: RunFacts) -> str:
-    if facts.check is not None and facts.leaking:
-        return f"The data leak between the splits, so the scores are too high: {facts.check.verdict}"
     if facts.check is not None and not facts.check.outdated:
-        return ""
+        found = f"The data leak between the splits, so the scores are too high: {facts.check.verdict}"
+        return found if facts.leaking else ""
     reason = (
         "the data set was not found" if facts.data_root is None else "the data were not checked for leaks"
     )

@@ -21,7 +21,7 @@ function sort(body, column, sign) {
   const key = (row) => row.cells[column].dataset.sort ?? row.cells[column].textContent;
   const compare = (a, b) => {
     const [x, y] = [key(a), key(b)];
-    // What is undefined stands last in either order.
+    // What is undefined comes last in either order.
     if (x === "" || y === "") return (x === "") - (y === "");
     const [m, n] = [Number(x), Number(y)];
     return sign * (Number.isNaN(m) || Number.isNaN(n) ? x.localeCompare(y) : m - n);
@@ -29,15 +29,11 @@ function sort(body, column, sign) {
   body.append(...[...body.rows].sort(compare));
 }
 // Paper shows what the screen folds away.
+const opened = [];
 addEventListener("beforeprint", () => {
-  for (const one of document.querySelectorAll("details:not([open])")) {
-    one.open = true;
-    one.dataset.opened = "";
-  }
+  opened.push(...document.querySelectorAll("details:not([open])"));
+  for (const one of opened) one.open = true;
 });
 addEventListener("afterprint", () => {
-  for (const one of document.querySelectorAll("details[data-opened]")) {
-    one.open = false;
-    delete one.dataset.opened;
-  }
+  for (const one of opened.splice(0)) one.open = false;
 });
