@@ -96,11 +96,7 @@ class BytesToLogits(nn.Module):
 
 
 def check_pixels(paths: Sequence[Path], side: int) -> Pixels:
-    """Views (n, 3, side, side) to verify a file on: evenly spaced images, or synthetic ones without any.
-
-    Raises:
-        UnreadableImageError: an image cannot be read.
-    """
+    """Views (n, 3, side, side) to verify a file on: evenly spaced images, or synthetic ones without any."""
     drawn = map(draw_lesion, list(KINDS)[:DRAWN_IMAGES], range(DRAWN_IMAGES))
     images = map(read_image, evenly(paths, CHECKED_IMAGES)) if paths else drawn
     return np.stack([view(image, side) for image in images])
@@ -109,9 +105,8 @@ def check_pixels(paths: Sequence[Path], side: int) -> Pixels:
 def export(checkpoint: Checkpoint, target: Path, pixels: Pixels) -> Exported:
     """Write a checkpoint as .onnx or .pt2, and verify its probabilities against PyTorch's.
 
-    An .onnx also outputs the distance from the training images, if the checkpoint has a detector.
-
-    `pixels` are the views (n, 3, side, side) to verify it on; the suffix of `target` is the format.
+    An .onnx also outputs the distance from the training images, if the checkpoint has a detector. The file is
+    verified on the views `pixels` (n, 3, side, side).
 
     Raises:
         InputError: a package for the format is not installed, or the weights do not fit the architecture.

@@ -39,11 +39,7 @@ class OnnxBackend:
         """Side of the model's input, in pixels."""
 
     def outputs(self, images: NDArray[np.uint8]) -> Outputs:
-        """Run the model on a batch of bytes (n, 3, img_size, img_size).
-
-        Raises:
-            SkinLesionError: the file does not match its metadata.
-        """
+        """Run the model on a batch of bytes (n, 3, img_size, img_size)."""
         # One image per core: two cores sharing each image ran 30 to 41 images/s, one image per core 47. A
         # whole batch of 32 does not fit into the caches, and took 1.8 GB instead of 0.2.
         parts = np.split(images, len(images))

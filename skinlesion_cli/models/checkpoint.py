@@ -32,7 +32,6 @@ class Checkpoint(Description):
     """A trained classifier: its weights, and the description of them."""
 
     state: StateDict
-    """The model's plain state dict."""
     novelty: OodDetector | None = None
     """Computes an image's distance from the training images; None where it was never fitted."""
 
@@ -42,11 +41,7 @@ class Checkpoint(Description):
         return Description(**{one.name: getattr(self, one.name) for one in dataclasses.fields(Description)})
 
     def build(self) -> nn.Module:
-        """Make the model with the checkpoint's weights; the two share memory where their types agree.
-
-        Raises:
-            InputError: the weights do not fit the architecture and the number of classes.
-        """
+        """Make the model with the checkpoint's weights; the two share memory where their types agree."""
         arch, classes, side = self.arch, len(self.classes), self.preprocessing.img_size
         try:
             # Without memory for its tensors: a small file may name a backbone that would take all there is.
@@ -74,9 +69,6 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, earlier: Path | None 
     """Write a checkpoint, completely or not at all, with `extra` entries (plain data and tensors) beside it.
 
     `earlier` is where the replaced file is kept, as in `written_whole`.
-
-    Raises:
-        SkinLesionError: it cannot be written; an earlier file at `path` is left unchanged.
     """
     # As tensors and numbers, which `torch.load(weights_only=True)` reads.
     novelty = checkpoint.novelty and {
