@@ -92,8 +92,8 @@ def selective_document(
 ) -> dict[str, Any]:
     """The evaluation document's section on selective prediction.
 
-    `target` is the accuracy to reach on the answered images (see `target_document`). It requires `validation`,
-    predictions of the same model on the images that the threshold is chosen on. What cannot be computed is
+    A `target`, the accuracy to reach on the answered images, requires `validation`: predictions of the same
+    model on the images that the threshold is chosen on (see `target_document`). What cannot be computed is
     None; without probabilities there is no curve.
     """
     if target is not None and validation is None:
@@ -119,8 +119,8 @@ def target_document(
 ) -> dict[str, Any]:
     """What a threshold that was chosen on other images does on these; it is None if none reached the target.
 
-    Figures without a threshold are None, and so is the interval of an accuracy of 0 or 1, which every resample
-    would repeat however few the images.
+    Figures without a threshold are None, and so is the interval of an accuracy of 0 or 1, which every
+    resample would repeat however few the images.
     """
     if threshold is None:
         return {"accuracy": target, **dict.fromkeys(TARGET)}

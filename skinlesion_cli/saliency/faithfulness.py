@@ -119,8 +119,8 @@ def summarise(measured: Sequence[Faithfulness], groups: Sequence[str], unit: str
     """Means over many maps with 95 % bootstrap intervals, as a JSON document.
 
     The figures are those of `Faithfulness`, and the shares of maps that do better than random, ties counting
-    half. `groups` has the image, lesion or patient of each map, `unit` says which ("images" or "groups"); whole
-    groups are resampled, and there are no intervals for only one.
+    half. `groups` has the image, lesion or patient of each map; `unit` is "images" or "groups". Whole groups
+    are resampled; with only one there are no intervals.
     """
     own = np.array([astuple(one) for one in measured])
     won = np.sign([own[:, 2] - own[:, 0], own[:, 1] - own[:, 3]]).T / 2 + 0.5

@@ -130,8 +130,8 @@ def class_activation_maps(
 ) -> tuple[dict[int, torch.Tensor], torch.Tensor]:
     """The maps of one input for several classes, and the logits (classes,). No hook and no graph is kept.
 
-    The model is in evaluation mode, `inputs` are (1, 3, height, width), normalised; `choose` returns the indices
-    of the classes, given the logits. The maps are (rows, columns), ≥ 0, not scaled, in the order of `choose`.
+    The model is in evaluation mode, `inputs` are (1, 3, height, width), normalised; `choose` returns the
+    indices of the classes, given the logits. The maps, in that order, are (rows, columns), ≥ 0, not scaled.
     """
     require_method(method)
     module = named_module(model, layer)

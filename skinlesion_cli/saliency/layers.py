@@ -50,8 +50,8 @@ def named_module(model: nn.Module, layer: str) -> nn.Module:
 def as_grid(model: nn.Module, layer: str, values: torch.Tensor, image_size: tuple[int, int]) -> torch.Tensor:
     """Rearrange a layer's output, or its gradient, as (channels, rows, columns).
 
-    `values` are (1, C, H, W); (1, H, W, C) as in Swin; or tokens (1, N, C), class or register tokens first. The
-    grid has the aspect ratio of the model's input, whose height and width are `image_size`.
+    `values` are (1, C, H, W); (1, H, W, C) as in Swin; or tokens (1, N, C), class or register tokens first.
+    The grid has the aspect ratio of the model's input, whose height and width are `image_size`.
     """
     shape = tuple(values.shape)
     if len(shape) == 4 and shape[0] == 1:
