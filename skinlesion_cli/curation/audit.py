@@ -136,9 +136,6 @@ def audit_folder(root: Path, groups: Mapping[str, str], near: bool, workers: int
     """Read every image below `root` once, and look for photographs and groups in more than one split.
 
     `groups` are those of `read_groups`; `workers` processes read the images. The rest is as in `api.audit`.
-
-    Raises:
-        InputError: `root` does not exist, cannot be listed or has no class folders.
     """
     inventory, prints = _read_all(root, near, workers, on_event)
     images = inventory.images

@@ -62,8 +62,6 @@ def split_data_set(
         out: a new or empty folder; files are copied there, or hard-linked if `link`.
         groups: CSV file with the lesion or patient of each image; an image without one is its own group.
         near: whether to look for changed copies too, not only for equal bytes and equal pixels.
-        ratios: shares of train, val and test, such as 80/10/10.
-        num_workers: processes that read images; None for `worker_count`.
 
     Raises:
         InputError: `source` or `groups` is invalid, `out` is not empty, or a class has too few groups.
@@ -100,10 +98,7 @@ def prepare_data_set(
     Args:
         out: a new folder, or one that an interrupted call with the same arguments began; files are copied
             there, or hard-linked if `link`.
-        ham10000: folder of HAM10000.
-        isic2019: folder of the ISIC 2019 training set, with its two tables.
-        msld: folder of MSLD v2.0.
-        ratios: shares of train, val and test, such as 80/10/10.
+        isic2019: folder of the training set, with its two tables.
 
     Raises:
         InputError: no download is given, a download is incomplete, or `out` holds other files.

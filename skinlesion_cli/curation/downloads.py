@@ -1,4 +1,7 @@
-"""The published data sets HAM10000, ISIC 2019 and MSLD v2.0, read from their downloads; originals only."""
+"""The published data sets HAM10000, ISIC 2019 and MSLD v2.0, read from their downloads; originals only.
+
+Functions raise InputError if a table or the images are missing.
+"""
 
 import re
 from collections import Counter
@@ -88,9 +91,6 @@ def read_ham10000(folder: Path, truth: dict[str, str] | None) -> Download:
     """Read HAM10000: HAM10000_metadata.csv, and the images anywhere below `folder`.
 
     `truth`, from `read_isic2019_truth`, distinguishes the two classes of akiec.
-
-    Raises:
-        InputError: the table or the images are missing.
     """
     table = _table(folder, {"lesion_id", "image_id", "dx"}, "HAM10000_metadata.csv", "HAM10000_metadata")
     images = _images_by_stem(folder)
@@ -111,11 +111,7 @@ def read_ham10000(folder: Path, truth: dict[str, str] | None) -> Download:
 
 
 def read_isic2019(folder: Path, truth: dict[str, str]) -> Download:
-    """Read the ISIC 2019 training set: its metadata table, and the images of `truth` anywhere below `folder`.
-
-    Raises:
-        InputError: the table or the images are missing.
-    """
+    """Read the ISIC 2019 training set: its metadata, and the images of `truth` anywhere below `folder`."""
     table = _table(folder, {"image", "lesion_id"}, "ISIC_2019_Training_Metadata.csv")
     lesions = {row["image"]: row["lesion_id"] for row in table}
     images = _images_by_stem(folder)
@@ -128,11 +124,7 @@ def read_isic2019(folder: Path, truth: dict[str, str]) -> Download:
 
 
 def read_isic2019_truth(folder: Path) -> dict[str, str]:
-    """Class of each image, from ISIC_2019_Training_GroundTruth.csv; without images of the class UNK.
-
-    Raises:
-        InputError: the table is missing or lacks columns.
-    """
+    """Class of each image, from ISIC_2019_Training_GroundTruth.csv; without images of the class UNK."""
     truth = {}
     for row in _table(folder, {"image", *ISIC_CLASSES}, "ISIC_2019_Training_GroundTruth.csv"):
         marked = [label for code, label in ISIC_CLASSES.items() if row[code].strip() in {"1.0", "1"}]
@@ -145,9 +137,6 @@ def read_msld(folder: Path) -> Download:
     """Read MSLD v2.0: the images of `Original Images`, each once, however many folds repeat it.
 
     Files are named DISEASE_PATIENT_IMAGE; the patient is the group.
-
-    Raises:
-        InputError: there are no original images.
     """
     found: list[Photo | str] = []
     taken = set()

@@ -53,9 +53,6 @@ def find_duplicates(
     """Read photographs with `workers` processes, and find those that show the same one, as `find_pairs`.
 
     With `near`, changed copies are found too, not only equal bytes and equal pixels.
-
-    Raises:
-        UnreadableImageError: a file cannot be read.
     """
     prints = list(map_files(partial(fingerprint, near=near), paths, workers, on_event))
     return find_pairs(prints, workers, on_event)

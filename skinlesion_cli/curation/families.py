@@ -44,9 +44,8 @@ def merge_names(names: Sequence[str], edges: Iterable[Edge]) -> list[str]:
 def cluster(n: int, certain: Sequence[Edge], likely: Sequence[Edge]) -> list[int]:
     """The family of each of `n` files, numbered by one of its members; without copies, a family of one.
 
-    Args:
-        certain: pairs that, as a rule, only copies of one photograph form.
-        likely: pairs that copies form, and sometimes two photographs of one lesion; includes `certain`.
+    As a rule, only copies of one photograph are `certain` pairs; two photographs of one lesion are sometimes
+    `likely`, which includes the certain ones.
     """
     return _absorb(_merge(n, certain), likely)
 

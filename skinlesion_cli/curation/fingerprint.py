@@ -62,11 +62,7 @@ _NO_SKETCH = Sketch(np.zeros((0, 4), np.float32), np.zeros((0, 0), np.uint8))
 
 
 def fingerprint(path: Path, *, near: bool = True) -> Fingerprint:
-    """Read one photograph; with `near`, its features too, by which changed copies are recognised.
-
-    Raises:
-        UnreadableImageError: the file cannot be read.
-    """
+    """Read one photograph; with `near`, its features too, by which changed copies are recognised."""
     image = read_image(path)
     pixels = f"{image.width}x{image.height}:".encode() + image.tobytes()
     digests = hashlib.sha256(path.read_bytes()).digest(), hashlib.sha256(pixels).digest()

@@ -17,11 +17,8 @@ def read_groups(path: Path) -> dict[str, str]:
     """Read the group of each image from a CSV file.
 
     The file may be the published metadata of HAM10000 or ISIC 2019, a `manifest.csv`, or any table with one
-    of `FILE_COLUMNS` and one of `GROUP_COLUMNS`. Rows without a group are skipped.
-
-    Returns:
-        The group of each image, for `groups_of`. Keys are `split/class/file` where the table is a manifest,
-        and otherwise file names without folder and suffix.
+    of `FILE_COLUMNS` and one of `GROUP_COLUMNS`. Rows without a group are skipped. The keys are
+    `split/class/file` where the table is a manifest, and otherwise file names without folder and suffix.
 
     Raises:
         InputError: the file cannot be read, lacks the columns, or gives one image two groups.

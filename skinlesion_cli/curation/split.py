@@ -12,11 +12,7 @@ Ratios = tuple[float, float, float]
 
 
 def parse_ratios(text: str) -> Ratios:
-    """Shares of train, val and test from a text such as 80/10/10; they sum to 1.
-
-    Raises:
-        InputError: the text is not three numbers above 0.
-    """
+    """Shares of train, val and test from three numbers above 0 such as 80/10/10; they sum to 1."""
     try:
         parts = [float(part) for part in text.split("/")]
     except ValueError:

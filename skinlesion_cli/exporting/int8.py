@@ -59,15 +59,10 @@ def export_int8(
 ) -> Quantized:
     """Write a checkpoint as a quantised .onnx, and compare its scores with those of the fp32 model.
 
-    Args:
-        target: the .onnx, written completely or not at all.
-        pixels: (n, 3, side, side): views to verify the fp32 model on.
-        train: the split to calibrate on.
-        val: the split to score on.
+    It is calibrated on `train` and scored on `val`. The fp32 model is verified on `pixels`, as in `export`.
 
     Raises:
         InputError: the classes of a split are not the model's; see also `export`.
-        SkinLesionError: an image cannot be read, or the model cannot be exported.
     """
     for split in (train, val):
         require_classes(split, checkpoint.classes, "the checkpoint")
@@ -90,10 +85,6 @@ def quantize(source: Path, target: Path, images: Sequence[Path], *, img_size: in
     """Write an .onnx of `export` with int8 weights (one scale per channel) and activations, in QDQ format.
 
     The ranges of the activations come from `images`. The target is written completely or not at all.
-
-    Raises:
-        UnreadableImageError: an image cannot be read.
-        SkinLesionError: onnxruntime cannot quantise the model.
     """
     import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static

@@ -23,6 +23,7 @@ from skinlesion_cli.data.images import read_image
 from skinlesion_cli.data.splits import evenly
 from skinlesion_cli.inference.onnx_backend import DISTANCE, FORMAT, INPUT, OUTPUT, load_onnx
 from skinlesion_cli.inference.torch_backend import TorchBackend
+from skinlesion_cli.metrics.arrays import Floats
 from skinlesion_cli.metrics.calibration import softmax
 from skinlesion_cli.models.backbone import features_of
 from skinlesion_cli.models.checkpoint import Checkpoint, versions
@@ -40,7 +41,6 @@ CHECKED_IMAGES, DRAWN_IMAGES = 32, 8
 """Images that the file is verified on: of the user's, or synthetic ones."""
 
 Pixels = NDArray[np.uint8]
-Probabilities = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -96,11 +96,7 @@ class BytesToLogits(nn.Module):
 
 
 def check_pixels(paths: Sequence[Path], side: int) -> Pixels:
-    """Views (n, 3, side, side) to verify a file on: evenly spaced images, or synthetic ones without any.
-
-    Raises:
-        UnreadableImageError: an image cannot be read.
-    """
+    """Views (n, 3, side, side) to verify a file on: evenly spaced images, or synthetic ones without any."""
     drawn = map(draw_lesion, list(KINDS)[:DRAWN_IMAGES], range(DRAWN_IMAGES))
     images = map(read_image, evenly(paths, CHECKED_IMAGES)) if paths else drawn
     return np.stack([view(image, side) for image in images])
@@ -109,9 +105,8 @@ def check_pixels(paths: Sequence[Path], side: int) -> Pixels:
 def export(checkpoint: Checkpoint, target: Path, pixels: Pixels) -> Exported:
     """Write a checkpoint as .onnx or .pt2, and verify its probabilities against PyTorch's.
 
-    An .onnx also outputs the distance from the training images, if the checkpoint has a detector.
-
-    `pixels` are the views (n, 3, side, side) to verify it on; the suffix of `target` is the format.
+    An .onnx also outputs the distance from the training images, if the checkpoint has a detector. The file is
+    verified on the views `pixels` (n, 3, side, side).
 
     Raises:
         InputError: a package for the format is not installed, or the weights do not fit the architecture.
@@ -195,18 +190,18 @@ def _example(checkpoint: Checkpoint) -> torch.Tensor:
     return torch.zeros(2, 3, side, side, dtype=torch.uint8)
 
 
-def _load_onnx(path: Path) -> Callable[[Pixels], Probabilities]:
+def _load_onnx(path: Path) -> Callable[[Pixels], Floats]:
     description, backend = load_onnx(path)
     return lambda pixels: softmax(backend.outputs(pixels).logits, description.temperature)
 
 
-def _load_pt2(path: Path) -> Callable[[Pixels], Probabilities]:
+def _load_pt2(path: Path) -> Callable[[Pixels], Floats]:
     # Only ever the file that was just written: this loader can run code from the file.
     model = torch.export.load(path).module()
     return torch.inference_mode()(lambda images: softmax(model(torch.from_numpy(images)).numpy()))
 
 
-def _answers(probabilities: Callable[[Pixels], Probabilities], pixels: Pixels) -> Probabilities:
+def _answers(probabilities: Callable[[Pixels], Floats], pixels: Pixels) -> Floats:
     # The first alone, then batches: the file must take any batch size.
     batches = [pixels[:1], *(pixels[start : start + BATCH] for start in range(1, len(pixels), BATCH))]
     return np.concatenate([probabilities(np.ascontiguousarray(batch)) for batch in batches])

@@ -62,19 +62,10 @@ def outcomes_of(
     indices: Sequence[int] | None = None,
     flips: bool = False,
 ) -> Iterator[Outcome]:
-    """Yield the outcome of each image, in order; memory does not grow with their number.
-
-    Raises:
-        SkinLesionError: the model's outputs are not finite.
-    """
+    """Yield the outcome of each image, in order; memory does not grow with their number."""
     done = 0
     for batch in viewed_batches(
-        paths,
-        img_size=backend.img_size,
-        batch_size=batch_size,
-        workers=workers,
-        kept=kept,
-        indices=indices,
+        paths, img_size=backend.img_size, batch_size=batch_size, workers=workers, kept=kept, indices=indices
     ):
         outputs = [backend.outputs(images) for images in flipped(batch.images, flips)]
         logits, distances = np.stack([one.logits for one in outputs], axis=1), outputs[0].distances
@@ -113,14 +104,12 @@ def predict_split(
     Args:
         split: its classes are those of the model, in any order.
         classes: the model's, in the order of its outputs.
-        kept: views of the split from an earlier pass, and where to keep those of this one.
         world: the processes that share the work; each gets all predictions.
         temperature: what to divide the logits by; None for no calibration.
         flips: whether the probabilities are means over flipped views. Their `logits` are still those of the
             images as they are, and they have no temperature, because a mean has none of its own.
 
     Raises:
-        SkinLesionError: the model's outputs are not finite.
         UnreadableImageError: some images cannot be read; scores without them would be those of another split.
     """
     paths, mine = split.paths, world.shard(len(split.paths), batch_size)

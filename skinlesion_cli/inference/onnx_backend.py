@@ -1,6 +1,5 @@
 """Running an exported model with onnxruntime and numpy, without torch."""
 
-import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,7 +15,7 @@ from skinlesion_cli.common.paper import RESIZE_RATIO
 from skinlesion_cli.data.workers import usable_cores
 from skinlesion_cli.inference.backend import Outputs
 from skinlesion_cli.inference.onnx_checks import DAMAGED, fault_of_onnx
-from skinlesion_cli.models.model_info import Description, describe
+from skinlesion_cli.models.model_info import Description, describe, from_json
 
 INPUT, OUTPUT, DISTANCE = "image", "logits", "distance"
 FORMAT = "skinlesion-export-1"
@@ -39,11 +38,7 @@ class OnnxBackend:
         """Side of the model's input, in pixels."""
 
     def outputs(self, images: NDArray[np.uint8]) -> Outputs:
-        """Run the model on a batch of bytes (n, 3, img_size, img_size).
-
-        Raises:
-            SkinLesionError: the file does not match its metadata.
-        """
+        """Run the model on a batch of bytes (n, 3, img_size, img_size)."""
         # One image per core: two cores sharing each image ran 30 to 41 images/s, one image per core 47. A
         # whole batch of 32 does not fit into the caches, and took 1.8 GB instead of 0.2.
         parts = np.split(images, len(images))
@@ -87,7 +82,7 @@ def load_onnx(
     refuse_faulty(path, fault_of_onnx(path))
     try:
         session = _session(path)
-        known = _metadata(session)
+        known = from_json(session.get_modelmeta().custom_metadata_map)
         graph = _shapes(session.get_inputs()), _shapes(session.get_outputs())
     # onnxruntime raises a dozen exception types, and Python its own for names that are not UTF-8. All mean
     # that the file cannot be used.
@@ -113,17 +108,6 @@ def _session(path: Path) -> Any:
     # Fatal errors only: other errors become our one-line messages, and users cannot act on warnings.
     options.log_severity_level = 4
     return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-
-
-def _metadata(session: Any) -> dict[str, Any]:
-    """The file's metadata: our entries are JSON; those of other programs, which may not be, are skipped."""
-    known: dict[str, Any] = {}
-    for key, text in session.get_modelmeta().custom_metadata_map.items():
-        try:
-            known[key] = json.loads(text)
-        except (ValueError, RecursionError):
-            continue
-    return known
 
 
 def _shapes(values: Sequence[Any]) -> list[_Shape]:

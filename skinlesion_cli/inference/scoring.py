@@ -34,20 +34,15 @@ def predict_and_evaluate(
     flips: bool = False,
     kept: KeptViews | None = None,
 ) -> tuple[Predictions, Scores, dict[str, Any]]:
-    """Predict every image of a split and score the predictions.
+    """Predict every image of a split and score the predictions (see `predict_split` and `evaluate`).
 
     Args:
         malignant: the malignant classes; None takes the usual ones (see `malignant_classes`).
         target_accuracy: the accuracy for which a confidence threshold is chosen on the data set's `val`.
         flips: whether the probabilities are means over flipped views.
-        kept: cached views of the split, and where to cache those of this pass.
-
-    Returns:
-        The predictions, their scores, and the document (see `evaluate`).
 
     Raises:
         InputError: the split's classes are not the model's, or the malignant ones are not.
-        UnreadableImageError: some images cannot be read.
     """
     require_classes(split, predictor.classes, "the checkpoint")
     malignant_classes(predictor.classes, malignant)

@@ -47,11 +47,7 @@ class TorchBackend:
         self._faster: nn.Module | None = None
 
     def outputs(self, images: NDArray[np.uint8]) -> Outputs:
-        """Run the model on a batch of bytes (n, 3, img_size, img_size).
-
-        Raises:
-            SkinLesionError: a loaded model fails, as it does on images of a size that it cannot take.
-        """
+        """Run the model on a batch of bytes (n, 3, img_size, img_size)."""
         pixels = torch.from_numpy(images)
         if self.novelty is None:
             return Outputs(self.logits(pixels).cpu().numpy())
@@ -111,10 +107,6 @@ class TorchBackend:
 
 
 def backend_of(checkpoint: Checkpoint, runtime: Runtime) -> TorchBackend:
-    """Build a checkpoint's model on the runtime's device.
-
-    Raises:
-        InputError: the weights do not fit the architecture and the number of classes.
-    """
+    """Build a checkpoint's model on the runtime's device."""
     model = checkpoint.build().to(runtime.device).to(memory_format=torch.channels_last)
     return TorchBackend(model, checkpoint.preprocessing, runtime, novelty=checkpoint.novelty, frozen=True)

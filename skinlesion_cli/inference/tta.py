@@ -24,16 +24,10 @@ def flipped(images: NDArray[np.uint8], flips: bool) -> list[NDArray[np.uint8]]:
 def tta_section(
     averaged: Predictions, temperature: float | None, groups: Sequence[str] | None
 ) -> dict[str, Any]:
-    """The evaluation document's section on what averaging over the flips changes.
+    """The evaluation document's section on what averaging over the flips changes: `a` without, `b` with them.
 
-    Args:
-        averaged: predictions over flipped views, with the logits of the unflipped ones.
-        temperature: what to divide these logits by; None for no calibration.
-        groups: lesion or patient of each image; None treats images as independent.
-
-    Returns:
-        `views`, the number of flips; `differences` of the summary figures, `a` without and `b` with the
-        flips; `mcnemar_p`.
+    `averaged` are predictions over flipped views, with the logits of the unflipped ones, which are divided by
+    the `temperature`.
     """
     assert averaged.logits is not None
     logits = averaged.logits

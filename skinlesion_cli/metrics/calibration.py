@@ -53,9 +53,7 @@ def fit_temperature(logits: Floats, true: Ints) -> float:
     0.05 to 20, the nearer bound if the optimum is beyond. It is 1 if nothing can be learned: from fewer than
     two images, or if every true class is the most probable, so that the likelihood only grows as T falls.
 
-    Args:
-        logits: (n, classes) of the validation images, finite.
-        true: (n,), indices of classes.
+    `logits` (n, classes) are those of the validation images, `true` (n,) indices of classes.
     """
     of_true = logits[np.arange(len(true)), true]
     if len(true) < 2 or (of_true >= logits.max(axis=1)).all():
@@ -92,17 +90,11 @@ def confidence_and_hits(predictions: Predictions) -> tuple[Floats, Floats] | Non
 
 
 def reliability(confidence: Floats, hits: Floats, bins: int = BINS, *, equal_mass: bool = False) -> list[Bin]:
-    """The reliability diagram.
+    """The bins of the reliability diagram, from low to high, over [0, 1]; a confidence of 0 is in the first.
 
-    Args:
-        confidence: (n,), each in [0, 1].
-        hits: (n,), 1 for a correct prediction, else 0.
-        bins: their number.
-        equal_mass: bins of as equal a number of images as ties allow, instead of bins of equal width. Equal
-            confidences stay in one bin, so that the order of the images changes nothing.
-
-    Returns:
-        The bins from low to high. Together they cover [0, 1]; a confidence of 0 is in the first.
+    `confidence` and `hits` are those of `confidence_and_hits`. With `equal_mass`, the bins hold numbers of
+    images as equal as ties allow, instead of having equal widths. Equal confidences stay in one bin, so that
+    the order of the images changes nothing.
     """
     edges = _edges(confidence, bins, equal_mass)
     held = _one_hot(_bin_of(confidence, edges), bins).astype(bool)
@@ -115,10 +107,8 @@ def reliability(confidence: Floats, hits: Floats, bins: int = BINS, *, equal_mas
 def calibration_document(predictions: Predictions, bootstrap: Bootstrap) -> dict[str, Any]:
     """The evaluation document's section on calibration; predictions with a temperature also have logits.
 
-    Returns:
-        `temperature`; `before` and `after` it (None without a temperature), each with `nll`, `brier`, `ece`,
-        `ece_equal_mass` and their `ci95`; `reliability`, the bins of the final probabilities. What cannot be
-        computed is None; without probabilities there are no bins.
+    `before` and `after` the temperature have the same figures; `reliability` are the bins of the final
+    probabilities. What cannot be computed is None; without probabilities there are no bins.
     """
     temperature, final = predictions.temperature, confidence_and_hits(predictions)
     return {

@@ -75,14 +75,9 @@ def score(predictions: Predictions, labels: Sequence[int] | None = None) -> Scor
 def figures(
     predictions: Predictions, weights: Multiplicities, labels: Sequence[int] | None = None
 ) -> dict[str, Floats]:
-    """Every figure of every resample, NaN where it is undefined.
+    """The figures of `SUMMARY`, each (resamples,), and of `PER_CLASS`, each (resamples, classes).
 
-    Args:
-        weights: (resamples, n), the multiplicities.
-        labels: indices of the classes that count in macro F1; None takes those that occur in the resample.
-
-    Returns:
-        The figures of `SUMMARY`, each (resamples,), and those of `PER_CLASS`, each (resamples, classes).
+    `labels` are the classes (indices) that count in macro F1; None takes those that occur in the resample.
     """
     k = len(predictions.classes)
     confusions = _confusions(predictions, weights)

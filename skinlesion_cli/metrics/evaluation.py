@@ -24,7 +24,7 @@ def evaluate(
     target_accuracy: float | None = None,
     validation: Predictions | None = None,
 ) -> tuple[Scores, dict[str, Any]]:
-    """Score predictions and put the scores into the document that `--json` and metrics.json contain.
+    """Score predictions; the scores, and the document that `--json` and metrics.json contain.
 
     Args:
         predictions: with their logits and temperature, if a temperature was applied.
@@ -35,12 +35,6 @@ def evaluate(
         malignant: the malignant classes; None takes the usual ones (see `malignant_classes`).
         target_accuracy: the accuracy for which a confidence threshold is chosen on `validation`, the same
             model's predictions on validation.
-
-    Returns:
-        The scores, and the document. A figure that cannot be computed is None in it.
-
-    Raises:
-        InputError: the predictions lack a class that `malignant` names.
     """
     bootstrap = Bootstrap(len(predictions), groups)
     malignant = malignant_classes(predictions.classes, malignant)

@@ -50,11 +50,7 @@ def malignant_classes(classes: Sequence[str], named: Sequence[str] | None = None
 def malignant_section(
     predictions: Predictions, malignant: Sequence[str], bootstrap: Bootstrap
 ) -> dict[str, Any] | None:
-    """The evaluation document's section on malignant against benign; None without malignant classes.
-
-    Returns:
-        `classes`, `n_malignant`, `n_benign`, the figures of `roc.RANKING`, `operating_points` and `ci95`.
-    """
+    """The evaluation document's section on malignant against benign; None without malignant classes."""
     if not malignant:
         return None
     columns = [predictions.classes.index(name) for name in malignant]

@@ -56,11 +56,8 @@ def pair(a: Predictions, b: Predictions, names: tuple[str, str] = ("A", "B")) ->
 def compare(pair: Pair, bootstrap: Bootstrap) -> dict[str, Any]:
     """How b differs from a, as the document that `--json` prints.
 
-    `bootstrap` resamples the images in the pair's order; both models are scored in each resample.
-
-    Returns:
-        `n`; `differences`, b − a of each summary figure with its interval; `mcnemar` and `mcnemar_p`;
-        `per_class`; `ci95_method`; `resampling_unit`; `warnings`. What cannot be computed is None.
+    `bootstrap` resamples the images in the pair's order; both models are scored in each resample. Differences
+    are b − a; what cannot be computed is None.
     """
     a, b = pair.a, pair.b
     of_a, of_b = score(a), score(b)

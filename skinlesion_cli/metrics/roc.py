@@ -93,10 +93,7 @@ class Sweep:
 def sweep(positive: Booleans, scores: Floats, weights: Multiplicities | None = None) -> Sweep:
     """Count positives and negatives along the falling threshold.
 
-    Args:
-        positive: (n,), whether each image is positive.
-        scores: (n,), any finite numbers.
-        weights: (resamples, n), the multiplicities; None for one resample that contains each image once.
+    `positive` and `scores` are (n,); without `weights`, one resample contains each image once.
     """
     weights = np.ones((1, len(scores)), dtype=np.float32) if weights is None else weights
     falling = np.argsort(-scores, kind="stable")

@@ -92,19 +92,9 @@ def selective_document(
 ) -> dict[str, Any]:
     """The evaluation document's section on selective prediction.
 
-    Args:
-        predictions: with the final probabilities.
-        target: accuracy of the answered images to reach; None for no target.
-        validation: predictions of the same model on the images that the threshold is chosen on; required for
-            a target.
-
-    Returns:
-        `aurc` and its `ci95`, `risk_coverage` (at most 101 points of coverage and risk), and `target` (see
-        `target_document`; None without a target). What cannot be computed is None; without probabilities
-        there is no curve.
-
-    Raises:
-        ValueError: a target without validation predictions.
+    A `target`, the accuracy to reach on the answered images, requires `validation`: predictions of the same
+    model on the images that the threshold is chosen on (see `target_document`). What cannot be computed is
+    None; without probabilities there is no curve.
     """
     if target is not None and validation is None:
         raise ValueError("a threshold is chosen on validation predictions, and none were given")
@@ -129,11 +119,8 @@ def target_document(
 ) -> dict[str, Any]:
     """What a threshold that was chosen on other images does on these; it is None if none reached the target.
 
-    Returns:
-        `accuracy`, the target; `threshold`; `validation_coverage` and `validation_accuracy`, of the images
-        that it was chosen on; `coverage` and `accuracy_reached` on these images, their `ci95`, and how many
-        were `answered`. Figures without a threshold are None, and so is the interval of an accuracy of 0 or
-        1, which every resample would repeat however few the images.
+    Figures without a threshold are None, and so is the interval of an accuracy of 0 or 1, which every
+    resample would repeat however few the images.
     """
     if threshold is None:
         return {"accuracy": target, **dict.fromkeys(TARGET)}

@@ -19,16 +19,10 @@ from skinlesion_cli.metrics.predictions import Predictions
 def block_section(
     predictions: Predictions, sources: Sequence[str] | None, bootstrap: Bootstrap
 ) -> dict[str, Any] | None:
-    """The evaluation document's section of summary figures within each block.
+    """The evaluation document's section of summary figures within each block, by source.
 
     Predictions stay as they are: an image that is given a class of another block counts as wrong. Means over
-    the classes are over those that have images in the block.
-
-    Args:
-        sources: block of each image, an empty text for one without a block; None if unknown.
-
-    Returns:
-        By source: `n`, `classes`, the figures of `classification.SUMMARY` and `ci95`.
+    the classes are over those that have images in the block. A source is empty for an image without a block.
     """
     if sources is None:
         return None

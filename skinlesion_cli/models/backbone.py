@@ -36,11 +36,7 @@ def create_model(arch: str, classes: int, img_size: int, *, verify: bool = True)
 
 
 def require_known(arch: str) -> None:
-    """Check that timm has a backbone of this name.
-
-    Raises:
-        InputError: it has not; similar names are suggested.
-    """
+    """Raise InputError, with similar names, unless timm has a backbone of this name."""
     if not timm.is_model(arch):
         raise InputError(f"unknown backbone {quoted(arch)}{nearest(arch, timm.list_models())}")
 
@@ -75,10 +71,7 @@ def features_of(model: nn.Module, inputs: torch.Tensor) -> tuple[torch.Tensor, t
 
 @torch.inference_mode()
 def has_linear_head(model: nn.Module, img_size: int) -> bool:
-    """Whether the logits are a linear map of one feature vector, as in nearly all of timm's backbones.
-
-    The model must be in evaluation mode.
-    """
+    """Whether a model in evaluation mode computes its logits as a linear map of one feature vector."""
     device = next(model.parameters()).device
     # Tested, not looked up: some heads do more than their last layer.
     probe = torch.linspace(-1, 1, 3 * img_size * img_size, device=device).view(1, 3, img_size, img_size)
@@ -92,11 +85,7 @@ def has_linear_head(model: nn.Module, img_size: int) -> bool:
 
 
 def with_synchronized_batchnorm(model: nn.Module, device: torch.device) -> nn.Module:
-    """Compute batch normalisation's statistics over all processes; parameters and names stay the same.
-
-    Raises:
-        InputError: the device is not CUDA, the only one that torch supports here.
-    """
+    """Compute batch normalisation's statistics over all processes, on CUDA only; names stay the same."""
     if device.type != "cuda":
         raise InputError(f"--sync-batchnorm is for CUDA, and this runs on {device.type}; leave it out")
     # timm's own conversion knows its fused layers of normalisation and activation; torch's would drop the

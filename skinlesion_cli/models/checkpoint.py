@@ -1,7 +1,6 @@
 """The checkpoint: one self-describing file, loadable with `torch.load(weights_only=True)`."""
 
 import dataclasses
-import json
 import math
 import platform
 from collections.abc import Mapping
@@ -20,7 +19,7 @@ from skinlesion_cli.common.files import written_whole
 from skinlesion_cli.common.settings import FIELDS, Settings
 from skinlesion_cli.common.version import __version__
 from skinlesion_cli.models.backbone import create_model, head_names, require_known
-from skinlesion_cli.models.model_info import Description, describe
+from skinlesion_cli.models.model_info import Description, describe, from_json
 from skinlesion_cli.models.ood import OodDetector
 from skinlesion_cli.models.weight_files import StateDict, misfit, plain_state_dict, read_tensors
 
@@ -32,7 +31,6 @@ class Checkpoint(Description):
     """A trained classifier: its weights, and the description of them."""
 
     state: StateDict
-    """The model's plain state dict."""
     novelty: OodDetector | None = None
     """Computes an image's distance from the training images; None where it was never fitted."""
 
@@ -42,11 +40,7 @@ class Checkpoint(Description):
         return Description(**{one.name: getattr(self, one.name) for one in dataclasses.fields(Description)})
 
     def build(self) -> nn.Module:
-        """Make the model with the checkpoint's weights; the two share memory where their types agree.
-
-        Raises:
-            InputError: the weights do not fit the architecture and the number of classes.
-        """
+        """Make the model with the checkpoint's weights; the two share memory where their types agree."""
         arch, classes, side = self.arch, len(self.classes), self.preprocessing.img_size
         try:
             # Without memory for its tensors: a small file may name a backbone that would take all there is.
@@ -74,9 +68,6 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, earlier: Path | None 
     """Write a checkpoint, completely or not at all, with `extra` entries (plain data and tensors) beside it.
 
     `earlier` is where the replaced file is kept, as in `written_whole`.
-
-    Raises:
-        SkinLesionError: it cannot be written; an earlier file at `path` is left unchanged.
     """
     # As tensors and numbers, which `torch.load(weights_only=True)` reads.
     novelty = checkpoint.novelty and {
@@ -137,7 +128,8 @@ def load_checkpoint(path: Path, **given: Any) -> Checkpoint:
     content = read_tensors(path)
     known: Mapping[str, Any] = content if isinstance(content, dict) else {}
     if path.suffix == ".safetensors":
-        known = _safetensors_metadata(path)
+        with safe_open(path, framework="pt") as file:
+            known = from_json(file.metadata() or {})
     state = plain_state_dict(content)
     if not state:
         raise InputError(f"{path} holds no model")
@@ -167,17 +159,3 @@ def _detector(path: Path, known: Mapping[str, Any]) -> OodDetector | None:
     except (AttributeError, LookupError, TypeError, ValueError, OverflowError, RuntimeError):
         raise InputError(f"{path} holds an invalid out-of-distribution detector") from None
     return OodDetector(mean, directions, noise)
-
-
-def _safetensors_metadata(path: Path) -> dict[str, Any]:
-    """The metadata of a .safetensors file: a string for each key, in JSON for lists and numbers."""
-    with safe_open(path, framework="pt") as file:
-        metadata: dict[str, str] = file.metadata() or {}
-    known: dict[str, Any] = {}
-    for key, text in metadata.items():
-        try:
-            known[key] = json.loads(text)
-        # Not JSON, a number of thousands of digits, or endlessly nested lists.
-        except (ValueError, RecursionError):
-            known[key] = text
-    return known

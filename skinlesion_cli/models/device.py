@@ -51,15 +51,11 @@ class Runtime:
 
 
 def choose_runtime(device: str, precision: str, *, training: bool) -> Runtime:
-    """Choose the device and the precision, resolving "auto".
+    """Choose the device (auto, cpu, cuda or mps) and the precision (auto, fp32, bf16 or fp16).
 
     "auto" takes the best device available, and for training the precision that is fast on it. Scores and
     predictions are computed in fp32 unless another precision is requested, so that they do not depend on the
     processor. fp32 on CUDA may use TF32 in training only.
-
-    Args:
-        device: auto, cpu, cuda or mps.
-        precision: auto, fp32, bf16 or fp16.
 
     Raises:
         InputError: the device is not available, or does not support the precision.

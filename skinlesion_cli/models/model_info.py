@@ -1,7 +1,9 @@
 """The description of a trained classifier, without its weights. No torch here: an .onnx needs none."""
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -92,6 +94,16 @@ def describe(
         temperature=_positive(path, known, "temperature") or 1.0,
         distance_limit=_positive(path, known, "distance_limit"),
     )
+
+
+def from_json(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """The entries of a file's metadata, which are JSON; a text that is not stays a text."""
+    known: dict[str, Any] = dict(metadata)
+    for key, text in metadata.items():
+        # Not JSON, a number of thousands of digits, or endlessly nested lists.
+        with suppress(ValueError, RecursionError):
+            known[key] = json.loads(text)
+    return known
 
 
 def _classes(path: Path, known: Mapping[str, Any]) -> tuple[str, ...] | None:

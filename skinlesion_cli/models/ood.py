@@ -49,15 +49,9 @@ class OodDetector:
 def fit_ood_detector(
     training: NDArray[np.floating], validation: NDArray[np.floating]
 ) -> tuple[OodDetector, float] | tuple[None, None]:
-    """Fit the Gaussian to training images, and a limit of the distance to validation images.
+    """Fit the Gaussian to training features (n, d), and the distance's limit to validation features (m, d).
 
-    Args:
-        training: features (n, d).
-        validation: features (m, d), m ≥ 1.
-
-    Returns:
-        The detector, and the distance above which an image is out of distribution; (None, None) with fewer
-        than `MIN_IMAGES` training images or constant features.
+    m ≥ 1. The result is (None, None) with fewer than `MIN_IMAGES` training images or constant features.
     """
     n, d = training.shape
     if n < MIN_IMAGES:

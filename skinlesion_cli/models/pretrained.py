@@ -30,11 +30,7 @@ def load_start_weights(model: nn.Module, settings: Settings) -> str:
 
 
 def load_pretrained(model: nn.Module, arch: str) -> str:
-    """Load the backbone's pretrained weights, cached or from the hub; the head keeps its random weights.
-
-    Raises:
-        SkinLesionError: timm has no weights for it, or they are not cached and cannot be downloaded.
-    """
+    """Load the backbone's pretrained weights, cached or from the hub; the head keeps its random weights."""
     config = timm.get_pretrained_cfg(arch)
     if not config.hf_hub_id:
         raise SkinLesionError(f"timm has no pretrained weights of {arch} on the hub; {_INSTEAD}")
@@ -49,9 +45,6 @@ def load_init_weights(model: nn.Module, arch: str, path: Path) -> str:
 
     A file whose tensors have other names is accepted if it lists the same tensors in the same order: the same
     shapes and the same last part of each name (weight, bias, running_mean, …).
-
-    Raises:
-        InputError: the file is missing, holds no weights, or those of another backbone.
     """
     state = plain_state_dict(read_tensors(path))
     if not state:

@@ -80,10 +80,6 @@ DEFAULT_METHOD = "gradcam"
 
 
 def require_method(name: str) -> None:
-    """Check the name of a method.
-
-    Raises:
-        InputError: it is unknown; similar names are suggested.
-    """
+    """Raise InputError, with similar names, unless there is a method of this name."""
     if name not in METHODS:
         raise InputError(f"no method {name!r}{nearest(name, METHODS)}; use {', '.join(METHODS)}")

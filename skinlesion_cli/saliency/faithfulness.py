@@ -48,14 +48,9 @@ def faithfulness(
     *,
     seed: int,
 ) -> Faithfulness:
-    """Compare one map with random maps of the same resolution.
+    """Compare a map `heat` (side, side) over a view (3, side, side) with random maps of the same resolution.
 
-    Args:
-        probabilities: of the class that the map explains.
-        view: the model's input, (3, side, side).
-        heat: the map over it, (side, side).
-        grid: rows and columns of the layer that the map comes from.
-        seed: of the random maps.
+    `probabilities` are of the class that the map explains, `grid` the rows and columns of the map's layer.
     """
     own = areas(probabilities, view, removal_order(heat, grid, seed))
     return Faithfulness(*own, *random_areas(probabilities, view, grid, seed=seed))
@@ -123,15 +118,9 @@ def blurred(view: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def summarise(measured: Sequence[Faithfulness], groups: Sequence[str], unit: str) -> dict[str, Any]:
     """Means over many maps with 95 % bootstrap intervals, as a JSON document.
 
-    Args:
-        measured: one per map, at least one.
-        groups: the image, lesion or patient of each map; whole groups are resampled.
-        unit: what a group is: "images" or "groups".
-
-    Returns:
-        `n`, the number of maps; for each figure of `Faithfulness`, and for `deletion_beats_random` and
-        `insertion_beats_random`, the share of maps that do better than random, ties counting half: its
-        `mean` and its `ci95`, None if there is only one group; `ci95_method`; and `resampling_unit`.
+    The figures are those of `Faithfulness`, and the shares of maps that do better than random, ties counting
+    half. `groups` has the image, lesion or patient of each map; `unit` is "images" or "groups". Whole groups
+    are resampled; with only one there are no intervals.
     """
     own = np.array([astuple(one) for one in measured])
     won = np.sign([own[:, 2] - own[:, 0], own[:, 1] - own[:, 3]]).T / 2 + 0.5

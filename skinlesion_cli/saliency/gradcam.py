@@ -128,20 +128,10 @@ def class_activation_maps(
     choose: Callable[[torch.Tensor], Sequence[int]],
     method: str = DEFAULT_METHOD,
 ) -> tuple[dict[int, torch.Tensor], torch.Tensor]:
-    """The maps of one input for several classes. No hook and no graph is kept.
+    """The maps of one input for several classes, and the logits (classes,). No hook and no graph is kept.
 
-    Args:
-        model: in evaluation mode.
-        inputs: (1, 3, height, width), normalised.
-        choose: returns the indices of the classes, given the logits.
-
-    Returns:
-        The maps by class, in the order of `choose`, each (rows, columns), ≥ 0, not scaled; and the logits
-        (classes,).
-
-    Raises:
-        InputError: unknown method or layer, or the layer's output is not spatial.
-        SkinLesionError: the class does not depend on the layer's output.
+    The model is in evaluation mode, `inputs` are (1, 3, height, width), normalised; `choose` returns the
+    indices of the classes, given the logits. The maps, in that order, are (rows, columns), ≥ 0, not scaled.
     """
     require_method(method)
     module = named_module(model, layer)

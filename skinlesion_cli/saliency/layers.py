@@ -15,10 +15,7 @@ def default_layer(model: nn.Module) -> str:
     This is the last of the feature stages that timm lists. If that is an empty placeholder, as in
     MobileViTv2, it is the last stage that computes something. In a transformer with a class token it is the
     first normalisation of the last block, the last layer where the prediction still depends on the patch
-    tokens.
-
-    Raises:
-        InputError: timm lists no stages; the user must name a layer.
+    tokens. Where timm lists no stages, the user must name a layer.
     """
     stages: Any = getattr(model, "feature_info", None)
     stages = stages if isinstance(stages, list) else getattr(stages, "info", None)
@@ -34,11 +31,7 @@ def default_layer(model: nn.Module) -> str:
 
 
 def named_module(model: nn.Module, layer: str) -> nn.Module:
-    """The module of this name.
-
-    Raises:
-        InputError: it does not exist, or is the inner part of a MobileViT block, whose output is not spatial.
-    """
+    """The module of this name, unless it is inside a MobileViT block, where the output is not spatial."""
     modules = dict(model.named_modules())
     if layer not in modules or not layer:
         raise InputError(f"the backbone has no layer {layer!r}{nearest(layer, modules)}")
@@ -57,12 +50,8 @@ def named_module(model: nn.Module, layer: str) -> nn.Module:
 def as_grid(model: nn.Module, layer: str, values: torch.Tensor, image_size: tuple[int, int]) -> torch.Tensor:
     """Rearrange a layer's output, or its gradient, as (channels, rows, columns).
 
-    Args:
-        values: (1, C, H, W); (1, H, W, C) as in Swin; or tokens (1, N, C), class or register tokens first.
-        image_size: height and width of the model's input; the grid has the same aspect ratio.
-
-    Raises:
-        InputError: the shape is none of these.
+    `values` are (1, C, H, W); (1, H, W, C) as in Swin; or tokens (1, N, C), class or register tokens first.
+    The grid has the aspect ratio of the model's input, whose height and width are `image_size`.
     """
     shape = tuple(values.shape)
     if len(shape) == 4 and shape[0] == 1:
