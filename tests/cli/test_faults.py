@@ -53,21 +53,30 @@ def end_by(process: "subprocess.Popen[str]", number: int, seconds: float) -> lis
     return lines
 
 
+def saved_at(path: Path) -> int:
+    """When a file was written, in nanoseconds; 0 if it does not exist."""
+    return path.stat().st_mtime_ns if path.exists() else 0
+
+
 @pytest.mark.slow
 def test_signals_stop_it_after_the_step_and_say_how_to_go_on(
     data: Path, tmp_path: Path, command_environment: dict[str, str]
 ) -> None:
     arguments = ["--data", data, *SMALL, "--epochs", 2, "--epoch-size-mult", 30, "--num-workers", 2]
-    run = Run(tmp_path / "run", arguments, command_environment)
+    run = Run(tmp_path / "run", [*arguments, "--save-every", 20], command_environment)
     steps = []
     last = run.checkpoints / "last.pth"
     for number in (signal.SIGINT, signal.SIGTERM):
+        saved = saved_at(last)
         with run.started() as process:
             wait_for_line(process, STEPS_BEGIN)
-            time.sleep(1.5)
+            while saved_at(last) == saved:
+                assert process.poll() is None
+                time.sleep(0.01)
+            time.sleep(0.2)
             # A step and a write: less than a second where nothing else runs.
             lines = end_by(process, number, seconds=45)
-        assert lines[-1] == f"error: stopped; {last} is whole, --resume goes on from it"
+        assert lines[-1] == f"error: stopped; {last} is intact; continue with --resume"
         content = torch.load(last, weights_only=True)
         steps.append((content["epoch"], content["training"]["step"]))
     assert (1, 1) <= steps[0] < steps[1] < (2, 87)
