@@ -25,7 +25,7 @@ OPTION = "the command line"
 
 @dataclass(frozen=True)
 class Spec:
-    """What a setting has beside its type, range and default."""
+    """Metadata of a setting besides its type, range and default."""
 
     help: str
     flags: tuple[str, ...] = ()

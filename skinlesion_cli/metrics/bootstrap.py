@@ -18,7 +18,7 @@ RESAMPLES = 2000
 LEVEL = 0.95
 # Multiplicities per block. The figures computed from a block take about thirty times as many bytes.
 _CELLS = 8_000_000
-# Resamples with at most this many multiplicities (a byte each) are kept; larger ones are drawn anew for each
+# Resamples with at most this many multiplicities (a byte each) are kept; larger ones are redrawn for each
 # section of a document, from the same seed, so that memory stays bounded at any number of images.
 _KEPT = 128_000_000
 

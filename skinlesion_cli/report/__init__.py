@@ -1,1 +1,1 @@
-"""After training: what a person looks at."""
+"""Figures, the HTML page and the model card of a finished run."""

@@ -1,7 +1,7 @@
 """After the last epoch: calibrate the best checkpoint, and fit its out-of-distribution detector.
 
 A temperature is fitted on validation, and a Gaussian to features of training images, so that predictions
-carry calibrated probabilities and a warning about unfamiliar pictures. Neither changes a decision.
+carry calibrated probabilities and a warning about out-of-distribution images. Neither changes a decision.
 """
 
 import dataclasses
