@@ -6,7 +6,8 @@ from types import ModuleType
 from typing import Any
 
 from skinlesion_cli.common.events import OnEvent, ignore
-from skinlesion_cli.common.settings import Settings, resolve
+from skinlesion_cli.common.resolve import resolve
+from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.training.run import TrainingResult, run_training
 from skinlesion_cli.training.run_folder import RunFolder
 

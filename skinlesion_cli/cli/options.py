@@ -11,7 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from skinlesion_cli.cli import console
-from skinlesion_cli.common.settings import choices, default_text, resolve, spec, unknown_variables, value_type
+from skinlesion_cli.common.resolve import resolve, unknown_variables
+from skinlesion_cli.common.settings import choices, default_text, spec, value_type
 
 _METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT", Path: "PATH"}
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY

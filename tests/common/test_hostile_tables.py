@@ -9,7 +9,7 @@ import pytest
 
 from skinlesion_cli.common import limits
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.settings import resolve
+from skinlesion_cli.common.resolve import resolve
 from skinlesion_cli.curation.groups import read_groups
 from skinlesion_cli.curation.labels import read_labels
 from skinlesion_cli.data.class_balance import read_counts

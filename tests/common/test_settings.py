@@ -4,7 +4,8 @@ from typing import Any
 import pytest
 
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.settings import FIELDS, Settings, resolve, to_toml, unknown_variables
+from skinlesion_cli.common.resolve import resolve, unknown_variables
+from skinlesion_cli.common.settings import FIELDS, Settings, to_toml
 
 
 def settle(tmp_path: Path, options: dict[str, Any] | None = None, **sources: Any) -> Settings:
