@@ -75,7 +75,7 @@ def test_a_bare_state_dict_needs_its_names(
     known = run_in(tmp_path, "predict", picture, "--checkpoint", "plain.pth", "--json").json()
     assert named == known
     done = run_in(tmp_path, "predict", picture, *options, "--classes", "a,b", code=2)
-    assert "a head for 3 classes and 2 are named" in done.stderr
+    assert "a head for 3 classes, but 2 are named: a, b" in done.stderr
 
 
 class Malicious:

@@ -92,7 +92,7 @@ def test_what_is_no_onnx_is_refused(tmp_path: Path, content: bytes) -> None:
         ({"classes": "[" + '"a",' * 100_000 + '"b"]'}, "invalid class names"),
         ({"classes": "[" * 10_000}, "give --classes"),
         ({"classes": "[" * 10_000 + "]" * 10_000}, "give --classes|names its classes"),
-        ({"img_size": "9" * 10_000}, "does not match its own metadata"),
+        ({"img_size": "9" * 10_000}, "has an invalid preprocessing or img_size"),
         ({"img_size": "NaN"}, "invalid preprocessing"),
         ({"temperature": "Infinity"}, "invalid temperature"),
         ({"format": '"other"'}, "was not written by `skinlesion export`"),
