@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from PIL import Image
 
 from skinlesion_cli.common.errors import UnreadableImageError
@@ -42,7 +42,7 @@ class ViewedBatch:
 class KeptViews(Protocol):
     """Cached views, by the index of their file."""
 
-    def get(self, index: int) -> ArrayLike | None:
+    def get(self, index: int) -> NDArray[np.uint8] | None:
         """A view (3, side, side), uint8, or None if it is not cached yet."""
 
     def put(self, index: int, view: NDArray[np.uint8]) -> None:

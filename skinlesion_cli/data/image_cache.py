@@ -40,11 +40,12 @@ class ShrunkPictures:
 
     def __getitem__(self, index: int) -> torch.Tensor:
         """Raises UnreadableImageError if the file cannot be read."""
-        picture = self._cache.get(index) if self._cache is not None else None
-        if picture is None:
-            picture = self._read(self._paths[index])
-            if self._cache is not None:
-                self._cache.put(index, picture)
+        cached = self._cache.get(index) if self._cache is not None else None
+        if cached is not None:
+            return torch.from_numpy(cached)
+        picture = self._read(self._paths[index])
+        if self._cache is not None:
+            self._cache.put(index, picture)
         return picture
 
     def _read(self, path: Path) -> torch.Tensor:
@@ -95,9 +96,9 @@ class ImageCache:
         if self.path is not None:
             self._buffer = self._mapped()
 
-    def get(self, index: int) -> torch.Tensor | None:
+    def get(self, index: int) -> NDArray[np.uint8] | None:
         """A picture (3, height, width), or None if it is not cached yet. Do not change it."""
-        return self._place(index) if self._buffer[index] else None
+        return self._place(index).numpy() if self._buffer[index] else None
 
     def put(self, index: int, picture: torch.Tensor | NDArray[np.uint8]) -> None:
         """Cache a picture, unless its file has changed its size since the buffer was laid out."""
