@@ -1,11 +1,8 @@
 """What the tests share: drawn images, one trained run, and the command as a real subprocess."""
 
-import json
 import os
-import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +10,7 @@ import numpy as np
 import pytest
 
 from skinlesion_cli.curation.synthetic import draw_lesion
-from tests.support.processes import started
+from tests.support.processes import Finished, run_to_end
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Before torch is imported, here and in every command that a test runs: each core already has a process.
@@ -21,20 +18,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 
 CLASSES = ("synthetic blotch", "synthetic crust", "synthetic ring")
 TINY = ["--arch", "mobilevitv2_050", "--no-pretrained", "--img-size", "64", "--batch-size", "8"]
-
-
-@dataclass(frozen=True)
-class Finished:
-    """A finished `skinlesion` process."""
-
-    code: int
-    stdout: str
-    stderr: str
-
-    def json(self) -> Any:
-        """The one JSON document on stdout."""
-        return json.loads(self.stdout)
-
 
 Run = Callable[..., Finished]
 
@@ -76,20 +59,11 @@ def run_in(command_environment: dict[str, str]) -> Run:
     After `seconds` the command and all that it started are killed, and the test fails.
     """
 
-    def run(
-        folder: Path,
-        *args: object,
-        code: int = 0,
-        env: dict[str, str] | None = None,
-        seconds: float = 300,
-    ) -> Finished:
+    def run(folder: Path, *args: object, env: dict[str, str] | None = None, **options: Any) -> Finished:
         command = [sys.executable, "-m", "skinlesion_cli", *map(str, args)]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        with started(command, env=command_environment | (env or {}), cwd=folder, **pipes) as process:
-            stdout, stderr = process.communicate(timeout=seconds)
-        assert process.returncode == code, f"exit {process.returncode}\n{stdout}\n{stderr}"
-        assert "Traceback" not in stderr
-        return Finished(process.returncode, stdout, stderr)
+        done = run_to_end(command, env=command_environment | (env or {}), cwd=folder, **options)
+        assert "Traceback" not in done.stderr
+        return done
 
     return run
 

@@ -1,4 +1,3 @@
-import subprocess
 import sys
 import time
 
@@ -6,6 +5,7 @@ import pytest
 
 from skinlesion_cli.cli import app, console
 from tests.conftest import Run
+from tests.support.processes import run_to_end
 
 
 def test_of_several_processes_the_leading_one_speaks_first(
@@ -56,7 +56,7 @@ def test_help_and_weights_import_neither_torch_nor_numpy(arguments: list[str]) -
         "    slow = {'pydantic', 'pydantic_settings'}\n"
         "    print('slow:', *sorted(slow & sys.modules.keys()), file=sys.stderr)\n"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = run_to_end([sys.executable, "-c", code])
     # Without a source of settings other than options, pydantic-settings is not needed.
     slow = "slow:" if arguments == ["--help"] else "slow: pydantic"
     assert done.stderr.splitlines() == ["heavy:", slow]

@@ -1,5 +1,4 @@
 import math
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +9,7 @@ import skinlesion_cli
 from skinlesion_cli.data.manifest import ManifestRow, write_manifest
 from skinlesion_cli.metrics.predictions import read_predictions
 from tests.conftest import Run
+from tests.support.processes import run_to_end
 
 HEADER = "image,y_true,y_pred,mole,wart\n"
 A = """mole/1.jpg,mole,mole,0.9,0.1
@@ -92,7 +92,7 @@ def test_wrong_input_is_refused(refused: Callable[..., str], files: Path) -> Non
 
 def test_nothing_heavy_is_imported(files: Path) -> None:
     command = [sys.executable, "-X", "importtime", "-m", "skinlesion_cli", "compare", "a.csv", "b.csv"]
-    done = subprocess.run(command, cwd=files, capture_output=True, encoding="utf-8", check=True)
+    done = run_to_end(command, cwd=files)
     imported = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
     assert "numpy" in imported
     assert not imported & {"torch", "torchvision", "timm", "sklearn", "scipy", "matplotlib", "PIL"}

@@ -1,6 +1,7 @@
 """The published downloads, in miniature: their folders, names and tables, with drawn images."""
 
 import csv
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -99,6 +100,9 @@ def test_all_three_become_one_data_set(
     for row in rows:
         sides.setdefault(row["group"], set()).add(row["split"])
     assert all(len(side) == 1 for side in sides.values())
+    sizes = Counter(row["group"] for row in rows)
+    several = {group for group, size in sizes.items() if size > 1}
+    assert several == {"HAM_0", "HAM_1", "HAM_2", "BCN_1", "MSLD_MKP_02"}
     assert {"HAM_0", "BCN_1", "ISIC_2000002", "MSLD_MKP_02"} <= sides.keys()
     assert len({row["file"] for row in rows}) == len(rows)
     for line in (

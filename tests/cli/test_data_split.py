@@ -1,5 +1,6 @@
 import csv
 import shutil
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def test_neither_copies_nor_groups_span_two_splits(cli_run: Run, source: Path, t
         assert (tmp_path / "d" / row["split"] / row["class"] / row["file"]).is_file()
         sides.setdefault(row["group"], set()).add(row["split"])
     assert all(len(side) == 1 for side in sides.values())
+    assert sorted(Counter(row["group"] for row in rows).values()) == [1] * 20 + [2] * 4
     side_of = {(row["class"], row["file"]): row["split"] for row in rows}
     for name in CLASSES:
         assert side_of[name, "0.jpg"] == side_of[name, "copy.jpg"]

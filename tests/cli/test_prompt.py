@@ -2,7 +2,6 @@
 
 import json
 import resource
-import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +14,7 @@ import skinlesion_cli
 from skinlesion_cli.cli.app import COMMANDS as COMMAND_LINES
 from skinlesion_cli.cli.app import app
 from tests.conftest import Run
+from tests.support.processes import run_to_end
 
 # Runs the command line, then prints the names of all modules that it imported as the last line of stderr.
 WITH_MODULES = """
@@ -44,20 +44,15 @@ def test_every_command_is_found() -> None:
 
 
 def test_the_line_of_each_command_is_the_first_of_its_own_help() -> None:
+    assert COMMAND_LINES.keys() == get_command(app).commands.keys()
     for name, line in COMMAND_LINES.items():
         assert COMMANDS[(name,)].help.split("\n\n")[0].replace("\n", " ") == line
 
 
 def modules_of(command_environment: dict[str, str], *arguments: str) -> tuple[str, set[str]]:
     """Output of `skinlesion ARGUMENTS`, and the modules that the process imported."""
-    done = subprocess.run(
-        [sys.executable, "-c", WITH_MODULES, *arguments],
-        env=command_environment,
-        capture_output=True,
-        encoding="utf-8",
-        timeout=120,
-        check=True,
-    )
+    command = [sys.executable, "-c", WITH_MODULES, *arguments]
+    done = run_to_end(command, env=command_environment, seconds=120)
     return done.stdout, set(json.loads(done.stderr.splitlines()[-1]))
 
 
@@ -110,7 +105,7 @@ def test_wrong_usage_is_one_line(refused: Callable[..., str]) -> None:
 
 def test_the_package_itself_imports_nothing_heavy() -> None:
     code = "import sys, skinlesion_cli; print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = run_to_end([sys.executable, "-c", code])
     assert "skinlesion_cli" in done.stdout.split()
     assert not HEAVY & set(done.stdout.split())
 
@@ -118,12 +113,5 @@ def test_the_package_itself_imports_nothing_heavy() -> None:
 def test_a_traceback_is_shown_only_when_asked_for(cli_run: Run, tmp_path: Path) -> None:
     quiet = cli_run("weights", "--counts", "absent.csv", code=2)
     assert len(quiet.stderr.splitlines()) == 1
-    done = subprocess.run(
-        [sys.executable, "-m", "skinlesion_cli", "weights", "--counts", "absent.csv", "--verbose"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert "Traceback" in done.stderr
+    command = [sys.executable, "-m", "skinlesion_cli", "weights", "--counts", "absent.csv", "--verbose"]
+    assert "Traceback" in run_to_end(command, code=2, cwd=tmp_path).stderr

@@ -7,7 +7,9 @@ from PIL import Image
 
 from skinlesion_cli.common.paper import PUBLISHED_COUNTS
 from skinlesion_cli.data.class_balance import balance_table
+from skinlesion_cli.report import plots
 from tests.conftest import CLASSES, Run
+from tests.support.pictures import assert_shows
 
 
 def test_the_published_counts_are_the_default(cli_run: Run) -> None:
@@ -42,6 +44,8 @@ def test_csv_and_plot_are_written(cli_run: Run, tmp_path: Path) -> None:
     with Image.open(tmp_path / "out" / "w.png") as image:
         assert image.format == "PNG"
         assert min(image.size) > 200
+    table = balance_table({"a": 4, "b": 1}, 0.999, 0.5)
+    assert_shows(tmp_path / "out" / "w.png", plots.class_weights(table, beta=0.999, alpha=0.5))
 
 
 def test_counts_come_from_folders(cli_run: Run, data: Path) -> None:

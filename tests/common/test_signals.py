@@ -1,12 +1,12 @@
 import multiprocessing
 import os
 import signal
-import subprocess
 import time
 
 import pytest
 
 from skinlesion_cli.common.signals import Stopped, Stopping, outlive_signals
+from tests.support.processes import run_to_end
 
 
 def send(number: int) -> None:
@@ -47,17 +47,22 @@ def test_what_was_noted_raises_where_it_may() -> None:
 
 
 def test_a_second_interrupt_raises_everywhere_and_is_no_clean_stop() -> None:
+    reached = []
     with Stopping() as stopping, pytest.raises(KeyboardInterrupt) as stopped, stopping.held():  # noqa: PT012
         send(signal.SIGINT)
+        reached.append(stopping.asked)
         send(signal.SIGINT)
+    assert reached == [signal.SIGINT]
     assert not isinstance(stopped.value, Stopped)
 
 
 def test_an_interrupt_that_the_parent_hands_on_counts_once() -> None:
+    reached = []
     with Stopping(echo=60) as stopping, pytest.raises(Stopped), stopping.held():  # noqa: PT012
         send(signal.SIGINT)
         send(signal.SIGINT)
-        assert stopping.asked == signal.SIGINT
+        reached.append(stopping.asked)
+    assert reached == [signal.SIGINT]
 
 
 def wait_as_worker(ready: "multiprocessing.synchronize.Event") -> None:
@@ -71,11 +76,15 @@ def test_a_worker_outlives_what_its_group_gets_and_ends_for_its_parent() -> None
     ready = context.Event()
     worker = context.Process(target=wait_as_worker, args=(ready,), daemon=True)
     worker.start()
-    assert ready.wait(30)
-    for name in ("INT", "TERM"):
-        subprocess.run(["/bin/kill", f"-{name}", str(worker.pid)], check=True)
-    worker.join(0.5)
-    assert worker.is_alive()
-    worker.terminate()
-    worker.join(10)
-    assert worker.exitcode == 0
+    try:
+        assert ready.wait(30)
+        for name in ("INT", "TERM"):
+            run_to_end(["/bin/kill", f"-{name}", str(worker.pid)])
+        worker.join(0.5)
+        assert worker.is_alive()
+        worker.terminate()
+        worker.join(10)
+        assert worker.exitcode == 0
+    finally:
+        worker.kill()
+        worker.join()

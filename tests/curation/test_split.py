@@ -29,6 +29,7 @@ def test_no_group_spans_two_splits_and_each_class_keeps_the_ratios(seed: int) ->
     for group, split in zip(groups, splits, strict=True):
         sides.setdefault(group, set()).add(split)
     assert all(len(side) == 1 for side in sides.values())
+    assert sum(size > 1 for size in Counter(groups).values()) > 200
     counts, totals = Counter(zip(labels, splits, strict=True)), Counter(labels)
     for label in totals:
         assert all(counts[label, split] for split in ("train", "val", "test"))

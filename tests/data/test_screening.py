@@ -99,6 +99,7 @@ def test_each_file_is_opened_once(data: Path) -> None:
     for skip in (False, True):
         with opened_below(data) as opened:
             found = screened(splits, skip=skip)
+        assert len(opened) == 23 + 9
         assert opened == Counter(path for split in splits.values() for path in split.paths)
         assert found.facts.keys() == opened.keys()
         assert found.contents["val"].keys() == {file.as_posix() for file in splits["val"].files}

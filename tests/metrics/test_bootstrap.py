@@ -70,6 +70,7 @@ def test_groups_are_drawn_whole() -> None:
 
     expected = literal_loop(predictions, draw, 100)
     drawn = resampled_figures(predictions, groups.tolist(), resamples=100, seed=3)
+    assert set(expected) == {*SUMMARY, *PER_CLASS}
     for name, values in expected.items():
         assert np.allclose(drawn[name], values, rtol=0, atol=1e-9, equal_nan=True), name
 
@@ -97,6 +98,7 @@ def test_the_resamples_do_not_depend_on_how_many_are_in_hand(monkeypatch: pytest
     monkeypatch.setattr(bootstrap, "_KEPT", 0)
     parts = [resampled_figures(predictions, of, resamples=40) for of in (None, groups)]
     for one, other in zip(whole, parts, strict=True):
+        assert set(one) == {*SUMMARY, *PER_CLASS}
         for name in one:
             assert np.allclose(one[name], other[name], rtol=0, atol=1e-12, equal_nan=True)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sklearn_metrics
 
-from skinlesion_cli.metrics.roc import ranking_figures, sweep
+from skinlesion_cli.metrics.roc import RANKING, ranking_figures, sweep
 
 Problem = tuple[np.ndarray, np.ndarray]
 
@@ -81,7 +81,9 @@ def test_partial_areas_by_hand() -> None:
 @pytest.mark.parametrize("all_positive", [True, False])
 def test_one_sided_problems_have_no_figures(all_positive: bool) -> None:
     positive, scores = np.full(4, all_positive), np.array([0.1, 0.4, 0.4, 0.9])
-    assert all(math.isnan(figure[0]) for figure in ranking_figures(positive, scores).values())
+    figures = ranking_figures(positive, scores)
+    assert set(figures) == set(RANKING)
+    assert all(math.isnan(figure[0]) for figure in figures.values())
 
 
 @pytest.mark.parametrize("one", PROBLEMS)
@@ -91,6 +93,7 @@ def test_weighted_figures_are_those_of_repeated_images(one: Problem) -> None:
     weights = random.integers(0, 3, size=(30, len(scores)))
     weights[0], weights[1] = positive, ~positive  # a resample without negatives, one without positives
     figures = ranking_figures(positive, scores, weights.astype(np.float32))
+    assert set(figures) == set(RANKING)
     for row, counts in enumerate(weights):
         repeated = np.repeat(np.arange(len(scores)), counts)
         if not len(repeated):

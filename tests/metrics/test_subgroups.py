@@ -51,7 +51,9 @@ def test_images_without_a_source_are_in_no_block() -> None:
 def test_whole_groups_are_drawn_within_a_block() -> None:
     predictions = simulated(n=60, classes=3)
     sources, groups = ["s"] * 30 + ["t"] * 30, ["L1"] * 30 + ["L2"] * 30
-    for block in block_section(predictions, sources, Bootstrap(60, groups, resamples=20)).values():
+    blocks = block_section(predictions, sources, Bootstrap(60, groups, resamples=20))
+    assert list(blocks) == ["s", "t"]
+    for block in blocks.values():
         assert block["ci95"]["accuracy"] == [block["accuracy"]] * 2
 
 

@@ -2,10 +2,11 @@
 
 import os
 import platform
-import subprocess
 import sys
 
 import pytest
+
+from tests.support.processes import run_to_end
 
 # Twenty times a block of 64 MB, written to and given back; prints how many pages the last ten had to fetch.
 FAULTS = """
@@ -24,10 +25,7 @@ PAGES = 64 * 2**20 // os.sysconf("SC_PAGE_SIZE")
 
 def faults(**environment: str) -> int:
     own = {name: value for name, value in os.environ.items() if not name.startswith(("MALLOC_", "GLIBC_"))}
-    told = subprocess.run(
-        [sys.executable, "-c", FAULTS], env=own | environment, check=True, capture_output=True, text=True
-    )
-    return int(told.stdout)
+    return int(run_to_end([sys.executable, "-c", FAULTS], env=own | environment).stdout)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the allocator of glibc")

@@ -3,7 +3,6 @@
 import json
 import re
 import shutil
-import subprocess
 from html import escape, unescape
 from typing import Any
 
@@ -12,6 +11,7 @@ import pytest
 from skinlesion_cli.report.facts import read_run
 from skinlesion_cli.report.page import write_page
 from tests.support.finished_run import write_finished_run
+from tests.support.processes import run_to_end
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="there is no chromium on PATH")
@@ -59,13 +59,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     (folder / "host.html").write_text(HOST.format(page=page), encoding="utf-8")
     assert BROWSER is not None
     profile = f"--user-data-dir={folder / 'profile'}"
-    done = subprocess.run(
-        [BROWSER, *FLAGS.split(), profile, (folder / "host.html").as_uri()],
-        capture_output=True,
-        encoding="utf-8",
-        timeout=60,
-        check=True,
-    )
+    done = run_to_end([BROWSER, *FLAGS.split(), profile, (folder / "host.html").as_uri()], seconds=60)
     found = re.search(r'<pre id="told">(.*?)</pre>', done.stdout, re.DOTALL)
     assert found is not None, done.stdout[-2000:]
     wide, narrow = json.loads(unescape(found[1]))
@@ -80,6 +74,7 @@ def test_nothing_is_wider_than_the_window(told: list[dict[str, Any]]) -> None:
 
 
 def test_a_press_on_a_head_sorts_and_says_so(told: list[dict[str, Any]]) -> None:
+    assert len(told) == 2
     for one in told:
         down, up, names = one["sorted"]
         assert down == ["descending", ["18", "11", "5"]]

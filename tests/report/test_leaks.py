@@ -71,6 +71,7 @@ def test_a_name_adds_no_tag_and_no_attribute(tmp_path: Path, harmless: Tags, nam
     assert page.tags == harmless.tags
     assert page.attributes == harmless.attributes
     assert set(page.tags).isdisjoint({"svg", "iframe", "link", "a", "object"})
+    assert len(page.sources) == 2
     assert all(source.startswith("data:image/jpeg;base64,") for source in page.sources)
     assert all(char.isprintable() or char == "\n" for char in page.text)
 

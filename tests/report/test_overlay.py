@@ -73,6 +73,7 @@ def test_long_names_are_wrapped_inside_the_picture(tmp_path: Path) -> None:
     figure = overlay([replace(one, label=name) for one in measured], alpha=0.5)
     figure.draw_without_rendering()
     titles = [axes.title.get_window_extent() for axes in figure.axes[:3]]
+    assert len(titles) == 3
     assert all(one.x1 < other.x0 for one, other in itertools.pairwise(titles))
     title = figure.axes[1].get_title()
     assert [part in title.replace("\n", " ") for part in (name, "probability", "insertion")] == [True] * 3

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
-from PIL import Image
 
 from skinlesion_cli.common.events import EpochRecord
 from skinlesion_cli.data.class_balance import balance_table
 from skinlesion_cli.report import plots
 from skinlesion_cli.report.drawing import plain, save_figure
+from tests.support.pictures import pixels, pixels_of
 
 HISTORY = [
     EpochRecord(epoch, 2.0 / epoch, 0.5, 1.5, 0.6, 0.5 + epoch / 10, 3e-4, epoch < 3) for epoch in (1, 2, 3)
@@ -46,7 +46,9 @@ def test_learning_curves_show_every_epoch_and_the_best() -> None:
     assert scores.lines[2].get_ydata() == pytest.approx([0.6, 0.7, 0.8])
     assert (loss.get_ylim()[0], scores.get_ylim()) == (0, (0, 1))
     # Epochs are whole numbers, however few.
-    assert all(tick == round(tick) for tick in plots.learning_curves(HISTORY[:1]).axes[0].get_xticks())
+    ticks = plots.learning_curves(HISTORY[:1]).axes[0].get_xticks()
+    assert len(ticks)
+    assert all(tick == round(tick) for tick in ticks)
     # Lines that share a chart differ by more than their colour.
     assert [one.get_linestyle() for one in loss.lines] == ["--", "-", ":"]
 
@@ -82,6 +84,10 @@ def test_class_weights_show_counts_weights_and_probabilities() -> None:
     assert widths[1] == pytest.approx([one.weight for one in rows])
     assert widths[2] == pytest.approx([0.25, 0.75])
     assert figure.axes[0].get_xscale() == "log"
+    # No value stands outside its axes.
+    for axes, values in zip(figure.axes, widths, strict=True):
+        low, high = axes.get_xlim()
+        assert low < min(values) < max(values) < high
     assert legend(figure.axes[2]) == ["share of the images"]
 
 
@@ -146,6 +152,7 @@ def test_a_confusion_matrix_shows_counts_and_percentages() -> None:
     assert (shares.get_title(), shares.get_xlabel()) == ("Percent of the true class", "Predicted class")
     assert [text.get_text() for text in counts.texts] == ["3", "1", "", "", "", "", "1", "399", ""]
     assert [text.get_text() for text in shares.texts] == ["75", "25", "", "", "", "", "<1", "100", ""]
+    assert [one.images[0].get_clim() for one in (counts, shares)] == [(0, 1), (0, 1)]
     assert shares.images[0].get_array().tolist() == [[0.75, 0.25, 0], [0, 0, 0], [0.0025, 0.9975, 0]]
     assert [text.get_text() for text in counts.get_xticklabels()] == ["a", "b", "c"]
     # Light on dark and dark on light.
@@ -170,9 +177,17 @@ def test_a_name_is_one_short_line_and_no_formula(name: str, shown: str) -> None:
 
 def test_a_matrix_of_odd_names_is_drawn_without_a_warning(tmp_path: Path) -> None:
     names = ["$a", "b\nb", "\udcff", "母斑", "\x1b[1m", "y" * 300, "{}", "\\frac"]
-    save_figure(plots.confusion_matrix(np.eye(len(names), dtype=int), names, "test"), tmp_path / "m.png")
-    with Image.open(tmp_path / "m.png") as drawn:
-        assert drawn.width > 500
+    figure = plots.confusion_matrix(np.eye(len(names), dtype=int), names, "test")
+    shown = [r"\$a", r"b\nb", r"\udcff", "母斑", r"\x1b[1m", "y" * 47 + "…", "{}", r"\frac"]
+    for axes in figure.axes[:2]:
+        assert [text.get_text() for text in axes.get_xticklabels()] == shown
+        assert (axes.get_xlim(), axes.get_ylim()) == ((-0.5, 7.5), (7.5, -0.5))
+    assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == shown
+    save_figure(figure, tmp_path / "m.png")
+    assert pixels(tmp_path / "m.png").shape[1] > 500
+    # One cell in eight has the darkest blue, with a number on it; the others have the lightest.
+    dark, light = (pixels_of(tmp_path / "m.png", colour) for colour in ((8, 48, 107), (247, 251, 255)))
+    assert 0.11 < dark / (dark + light) < 0.125
 
 
 def test_very_many_classes_make_no_larger_picture_than_many(monkeypatch: pytest.MonkeyPatch) -> None:

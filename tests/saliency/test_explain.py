@@ -11,7 +11,8 @@ from skinlesion_cli import explain
 from skinlesion_cli.api.explain import Explanation
 from skinlesion_cli.common.errors import InputError, UnreadableImageError
 from skinlesion_cli.common.events import Event, ImagesDone
-from tests.support.known_location import bright_pixels, picture_with_blob
+from tests.support.known_location import bright_pixels, panels_of, picture_with_blob
+from tests.support.pictures import HOTTEST, pixels_of
 
 
 def test_paths_images_and_arrays_give_the_same_maps(tmp_path: Path) -> None:
@@ -55,6 +56,8 @@ def test_an_explanation_as_a_document_and_as_pictures(tmp_path: Path) -> None:
     found.save(tmp_path / "map.png", alpha=0.4)
     with Image.open(tmp_path / "map.png") as drawn:
         assert drawn.width > 1000
+        assert len(panels_of(drawn)) == 2
+    assert pixels_of(tmp_path / "map.png", HOTTEST) > 20
     # The map colours the blob, and leaves what lies outside the frame as it was.
     overlay = np.asarray(found.overlay(alpha=1.0)).astype(int)
     assert overlay.shape == (70, 90, 3)
@@ -79,5 +82,5 @@ def test_it_is_public_and_frozen() -> None:
     assert {"explain", "Explanation"} <= set(dir(skinlesion_cli))
     (found,) = explain(bright_pixels(), picture_with_blob((90, 70), (38, 28)))
     assert isinstance(found, Explanation)
-    with pytest.raises(AttributeError):
+    with pytest.raises(AttributeError, match="cannot assign to field 'label'"):
         found.label = "none"  # type: ignore[misc]

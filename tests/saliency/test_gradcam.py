@@ -11,7 +11,7 @@ from pytorch_grad_cam import GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from scipy.stats import spearmanr
 
-from skinlesion_cli.common.errors import InputError, SkinLesionError
+from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.data.images import centre_frame, read_image
 from skinlesion_cli.inference.predictor import Predictor, load_predictor
 from skinlesion_cli.saliency.cam_methods import DEFAULT_METHOD
@@ -138,7 +138,7 @@ def test_a_layer_that_the_answer_ignores_is_refused() -> None:
     model.unused = torch.nn.Identity()
     with pytest.raises(InputError, match="is not a single tensor"):
         class_activation_map(model, torch.zeros(1, 3, 64, 64), "unused", 0)
-    with pytest.raises(SkinLesionError):
+    with pytest.raises(InputError, match="timm does not list the spatial layers of this backbone"):
         default_layer(torch.nn.Linear(1, 1))
 
 
@@ -206,7 +206,7 @@ def test_neither_hook_nor_graph_stays_behind(tmp_path: Path) -> None:
         explain_classes(predictor, path, top=2)
         assert len(seen) == 1, "one forward pass"
         assert seen[0]() is None, "the activation, and with it the graph, is still held"
-        with pytest.raises(SkinLesionError):
+        with pytest.raises(InputError, match="the backbone has no layer 'nowhere'"):
             explain(predictor, path, layer="nowhere")
     finally:
         gc.enable()

@@ -17,13 +17,13 @@ from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.data.splits import read_split
 from skinlesion_cli.training.sampler import WeightedDraws
 from tests.conftest import TINY
-from tests.support.groups import group_of, runs, workers_of
+from tests.support.processes import run_to_end, runs, started, wait_for, workers_of
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-# What tests/together.py trains, by the command.
+# What tests/support/together.py trains, by the command.
 RUN = [*TINY, "--batch-size", "4", "--epochs", "2", "--lr", "0.002", "--beta", "1", "--num-workers", "0"]
 RUN += ["--precision", "fp32"]
 
@@ -38,16 +38,15 @@ def environment(command_environment: dict[str, str]) -> dict[str, str]:
 def seen(
     data: Path, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> list[dict[str, Any]]:
-    """What each of two processes found in tests/together.py."""
+    """What each of two processes found in tests/support/together.py."""
     out = tmp_path_factory.mktemp("together")
     command = [*TORCHRUN, "-m", "tests.support.together", str(data), str(out)]
-    with group_of(command, env=environment, stderr=subprocess.PIPE) as process:
-        _, text = process.communicate(timeout=120)
-        assert process.returncode == 0, text
+    run_to_end(command, env=environment, seconds=120)
     return [json.loads((out / f"{rank}.json").read_text(encoding="utf-8")) for rank in range(2)]
 
 
 def test_a_step_of_two_is_the_step_of_one_on_their_batches_together(seen: list[dict[str, Any]]) -> None:
+    assert len(seen) == 2
     for one in seen:
         assert len(one["gaps"]["seen"]) == 2
         assert max(one["gaps"]["seen"]) < 1e-6
@@ -70,6 +69,7 @@ def test_they_draw_what_one_would_draw(seen: list[dict[str, Any]], data: Path) -
 
 
 def test_their_scores_are_those_of_one_process_to_the_last_bit(seen: list[dict[str, Any]]) -> None:
+    assert len(seen) == 2
     for one in seen:
         last = one["run"]["history"][-1]
         assert [last[name] for name in ("val_loss", "val_accuracy", "val_weighted_f1")] == one["run"]["alone"]
@@ -105,7 +105,7 @@ def restarted(
     command = [*TORCHRUN, "--max-restarts", "1", "-m", "skinlesion_cli", "train", *RUN]
     with (folder / "stderr.txt").open("w", encoding="utf-8") as stderr:
         options = {"cwd": folder, "env": environment, "stdout": subprocess.PIPE, "stderr": stderr}
-        with group_of([*command, "--save-every", "1"], **options) as process:
+        with started([*command, "--save-every", "1"], **options) as process:
             wait_for((folder / "checkpoints" / "last.pth").exists)
             leader, other = workers_of(process.pid)
             os.kill(other, signal.SIGKILL)
@@ -116,13 +116,6 @@ def restarted(
     (folder / "stdout.txt").write_text(stdout, encoding="utf-8")
     assert process.returncode == 0, (folder / "stderr.txt").read_text(encoding="utf-8")
     return folder, seconds
-
-
-def wait_for(condition: Any, seconds: float = 60.0) -> None:
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end
-        time.sleep(0.02)
 
 
 def test_a_killed_process_ends_the_other_with_a_message(restarted: tuple[Path, float]) -> None:
@@ -177,7 +170,7 @@ def test_a_refusal_ends_all_with_one_line(
     with contextlib.ExitStack() as stack:
         processes = [
             stack.enter_context(
-                group_of(
+                started(
                     command,
                     cwd=folder,
                     env=environment | shared | {"RANK": str(rank), "LOCAL_RANK": str(rank)},
@@ -193,14 +186,14 @@ def test_a_refusal_ends_all_with_one_line(
     assert line.startswith("error: checkpoints/last.pth belongs to an earlier run")
 
 
-def test_a_group_ends_with_its_block(tmp_path: Path, environment: dict[str, str]) -> None:
+def test_all_that_was_started_ends_with_its_block(tmp_path: Path, environment: dict[str, str]) -> None:
     # torchrun gives each of its processes a session of its own, which a signal to its group does not reach.
     script = tmp_path / "sleep.py"
     script.write_text("import os, pathlib, time\npathlib.Path(os.environ['RANK']).touch()\ntime.sleep(600)\n")
     workers: list[int] = []
 
     def fail() -> None:
-        with group_of([*TORCHRUN, str(script)], cwd=tmp_path, env=environment) as process:
+        with started([*TORCHRUN, str(script)], cwd=tmp_path, env=environment) as process:
             workers.append(process.pid)
             wait_for(lambda: (tmp_path / "0").exists() and (tmp_path / "1").exists())
             workers.extend(workers_of(process.pid))

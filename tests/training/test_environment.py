@@ -1,11 +1,11 @@
 import json
-import subprocess
 from importlib import metadata
 from pathlib import Path
 
 import pytest
 
 from skinlesion_cli.training.environment import environment, git_commit, record
+from tests.support.processes import run_to_end
 
 
 def test_the_commit_is_the_repositorys(tmp_path: Path) -> None:
@@ -14,14 +14,9 @@ def test_the_commit_is_the_repositorys(tmp_path: Path) -> None:
         ["init", "-q"],
         ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-q", "--allow-empty", "-m", "x"],
     ):
-        subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
-    expected = subprocess.run(
-        ["git", "-C", str(tmp_path), "log", "-1", "--format=%H"],
-        check=True,
-        capture_output=True,
-        encoding="ascii",
-    ).stdout.strip()
-    assert git_commit(tmp_path) == expected
+        run_to_end(["git", *command], cwd=tmp_path)
+    told = run_to_end(["git", "log", "-1", "--format=%H"], cwd=tmp_path)
+    assert git_commit(tmp_path) == told.stdout.strip()
 
 
 def test_without_git_the_commit_is_unknown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -94,13 +94,9 @@ def test_workers_do_not_change_what_is_loaded(data: Path) -> None:
     batches = []
     for workers in (0, 2):
         sampler = WeightedDraws(split.labels, alpha=0.5, epoch_size_mult=1.0, batch_size=8, seed=3)
-        loader = training_loader(
-            split,
-            sampler,
-            img_size=64,
-            workers=workers,
-        )
+        loader = training_loader(split, sampler, img_size=64, workers=workers)
         batches.append([images for images, _, _ in loader])
+    assert [len(images) for images in batches[0]] == [8, 8, 7]
     assert all(torch.equal(a, b) for a, b in zip(*batches, strict=True))
 
 
@@ -162,7 +158,9 @@ def test_resuming_leaves_out_whole_steps_of_every_process() -> None:
 
 def test_the_labels_of_a_step_are_those_of_all_its_images() -> None:
     sampler = in_parts(Division(2, 1), batch_size=4)
-    for step, labels in enumerate(sampler.labels_by_step()):
+    by_step = list(sampler.labels_by_step())
+    assert len(by_step) == sampler.steps > 1
+    for step, labels in enumerate(by_step):
         images = sampler.images_of_steps(step, step + 1)
         assert labels.tolist() == [SMALL[index] for index in images]
 
