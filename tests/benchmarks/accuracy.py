@@ -1,4 +1,4 @@
-"""Whether speed costs accuracy: the published PIL pipeline against the batched one, with the same seeds.
+"""Whether the faster pipeline costs accuracy: the published PIL pipeline and the batched one, same seeds.
 
     python tests/benchmarks/accuracy.py DATA --init-weights FILE [--first-seed 0] [--seeds 3] [--epochs 4]
 
@@ -24,14 +24,16 @@ from skinlesion_cli.data.screening import Screening
 from skinlesion_cli.data.splits import Split, read_split
 from skinlesion_cli.inference.predictor import load_predictor
 from skinlesion_cli.inference.scoring import predict_and_evaluate
-from skinlesion_cli.training import trainer as training
 from skinlesion_cli.training.run_folder import RunFolder
+from skinlesion_cli.training.trainer import Trainer
 
+UNCHANGED = torch.tensor([0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
+"""Parameters with which `augment` changes nothing: no flip, no colour jitter, no rotation."""
 FIGURES = ("weighted_f1", "macro_f1", "balanced_accuracy", "weighted_auc", "loss")
 
 
 class PublishedImages(Dataset[Any]):
-    """Images as the published pipeline augments them; an item's key is a draw, as in training."""
+    """Images augmented by the published pipeline; the key of an item is a `Draw`, as in training."""
 
     def __init__(self, split: Split, side: int):
         self._paths, self._labels = split.paths, split.labels
@@ -41,37 +43,35 @@ class PublishedImages(Dataset[Any]):
         index, seed = key
         torch.manual_seed(seed)
         pixels = np.array(self._transform(read_image(self._paths[index])))
-        return torch.from_numpy(pixels).permute(2, 0, 1), self._labels[index], torch.zeros(1)
+        return torch.from_numpy(pixels).permute(2, 0, 1), self._labels[index], UNCHANGED
 
 
 def scores(settings: Settings, *, published: bool) -> dict[str, float]:
-    """Train once and score on test."""
+    """Train once and score the test split."""
     splits = {name: read_split(settings.data_root, name) for name in ("train", "val", "test")}
     with tempfile.TemporaryDirectory() as scratch:
         folder = RunFolder(Path(scratch))
         folder.claim(resume=False, overwrite=False)
-        run = training.Trainer(settings, Screening(splits, {}, []), folder)
-        augment = training.augment
+        trainer = Trainer(settings, Screening(splits, {}, []), folder)
         if published:
             images = PublishedImages(splits["train"], settings.img_size)
-            run.loader = DataLoader(images, batch_sampler=run.draws, num_workers=2, persistent_workers=True)
-            training.augment = lambda batch, _: batch.float() / 255
-        try:
-            run.run()
-        finally:
-            training.augment = augment
+            trainer.loader = DataLoader(
+                images, batch_sampler=trainer.draws, num_workers=2, persistent_workers=True
+            )
+        trainer.run()
         predictor = load_predictor(folder.best, batch_size=64)
         _, _, document = predict_and_evaluate(predictor, splits["test"])
     return {name: document[name] for name in FIGURES}
 
 
 def mean_and_deviation(values: list[float]) -> str:
-    """Mean and standard deviation of at least two values, as text."""
-    return f"{statistics.mean(values):.4f} (sd {statistics.stdev(values):.4f})"
+    """Mean and, of several values, standard deviation, as text."""
+    deviation = f" (sd {statistics.stdev(values):.4f})" if len(values) > 1 else ""
+    return f"{statistics.mean(values):.4f}{deviation}"
 
 
 def main() -> None:
-    """Train every seed twice and print the scores."""
+    """Train with both pipelines for every seed, and print the scores."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--init-weights", type=Path, required=True)

@@ -1,11 +1,11 @@
-"""How often the 95 % intervals hold the true value, on simulated classifiers whose true figures are known.
+"""How often 95 % intervals contain the true value, for simulated classifiers whose true scores are known.
 
     python tests/benchmarks/coverage.py [--simulations 1000] [--resamples 500] [--images 500]
 
-A true figure is that of two million simulated images. Each simulation draws a small test set from the same
-source, and counts whether its interval holds that figure. Exact intervals do so in 95 %, give or take 1.4
-points in 1,000 simulations. Grouped images come in fives that share class and most of their noise, as
-photographs of one lesion do.
+A true score is computed from two million simulated images. Each simulation draws a small test set from the
+same source, and counts whether its interval contains that score. The coverage of an exact interval is 95 %,
+within 1.4 points for 1,000 simulations. Grouped images come in groups of five that share the class and most
+of their noise, as photographs of one lesion do.
 """
 
 import argparse
@@ -38,18 +38,18 @@ Intervals = dict[str, tuple[float, float]]
 
 @dataclass(frozen=True)
 class Source:
-    """Where simulated images and a classifier's answers come from."""
+    """A distribution of images, and of a classifier's predictions for them."""
 
     signal: float = 1.5
-    """How far the true class's score stands above noise of spread 1."""
+    """Mean score of the true class; the noise has a standard deviation of 1."""
     sureness: float = 1.0
-    """1 is calibrated; more is too sure."""
+    """1 is calibrated; more is overconfident."""
     group_size: int = 1
     shared: float = 0.8
-    """Share of the noise's variance that the images of a group have in common."""
+    """Share of the noise variance that is common to the images of a group."""
 
     def draw(self, n: int, random: np.random.Generator, own: float = 0.0) -> tuple[Predictions, list[str]]:
-        """About n images and the group of each; a share `own` of the noise's variance is drawn last."""
+        """About n images and the group of each; a share `own` of the noise variance is drawn last."""
         groups = np.repeat(np.arange(math.ceil(n / self.group_size)), self.group_size)
         true = random.choice(len(CLASSES), size=groups.max() + 1, p=SHARES)[groups]
         shape = (len(groups), len(CLASSES))
@@ -59,9 +59,9 @@ class Source:
             noise = math.sqrt(self.shared) * common + math.sqrt(1 - self.shared) * noise
         if own:
             noise = math.sqrt(1 - own) * noise + math.sqrt(own) * random.normal(size=shape)
-        return self._answers(true, noise), [str(group) for group in groups]
+        return self._predictions(true, noise), [str(group) for group in groups]
 
-    def _answers(self, true: np.ndarray, noise: np.ndarray) -> Predictions:
+    def _predictions(self, true: np.ndarray, noise: np.ndarray) -> Predictions:
         scores = noise + self.signal * np.eye(len(CLASSES))[true]
         # Bayes' rule for normal scores: the probabilities are exactly calibrated at a sureness of 1.
         logits = self.sureness * (self.signal * scores + np.log(SHARES))
@@ -74,7 +74,7 @@ class Source:
 def coverage_of(
     truth: dict[str, float], simulations: int, intervals: Callable[[np.random.Generator], Intervals]
 ) -> dict[str, float]:
-    """The share of simulations whose interval holds the true figure, for each figure."""
+    """The share of simulations whose interval contains the true value, for each figure."""
     held: dict[str, int] = defaultdict(int)
     for seed in range(simulations):
         for name, (low, high) in intervals(np.random.default_rng(seed)).items():
@@ -83,14 +83,14 @@ def coverage_of(
 
 
 def true_scores(source: Source, n: int = MANY) -> dict[str, float]:
-    """The summary figures of very many images."""
+    """The summary scores of very many images."""
     return score(source.draw(n, np.random.default_rng(10**6))[0]).summary
 
 
 def scores_coverage(
     source: Source, truth: dict[str, float], n: int, simulations: int, resamples: int, *, by_group: bool
 ) -> dict[str, float]:
-    """Coverage of the summary figures' intervals."""
+    """Coverage of the intervals of the summary scores."""
 
     def intervals(random: np.random.Generator) -> Intervals:
         predictions, groups = source.draw(n, random)
@@ -103,7 +103,7 @@ def scores_coverage(
 
 
 def calibration_coverage(source: Source, n: int, simulations: int, resamples: int) -> dict[str, float]:
-    """Coverage of the calibration figures and of AURC, and of the plain percentile interval of the error."""
+    """Coverage for the calibration figures, AURC, and the plain percentile interval of the ECE."""
     many, _ = source.draw(MANY, np.random.default_rng(10**6))
     found = calibration_document(many, Bootstrap(len(many), resamples=1))["before"]
     area = area_under_risk_coverage(*risk_coverage(*_confidence_and_hits(many)))
@@ -112,9 +112,10 @@ def calibration_coverage(source: Source, n: int, simulations: int, resamples: in
         predictions, _ = source.draw(n, random)
         seed = int(random.integers(2**32))
         bootstrap = Bootstrap(len(predictions), resamples=resamples, seed=seed)
-        ci95 = calibration_document(predictions, bootstrap)["before"]["ci95"]
+        ci95: Intervals = calibration_document(predictions, bootstrap)["before"]["ci95"]
         ci95["ece, percentile"] = _percentile_of_error(predictions, bootstrap)
-        return ci95 | selective_document(predictions, bootstrap)["ci95"]
+        ci95 |= selective_document(predictions, bootstrap)["ci95"]
+        return ci95
 
     truth = {name: found[name] for name in FIGURES} | {"aurc": area}
     return coverage_of(truth, simulations, intervals)
@@ -136,18 +137,18 @@ def _percentile_of_error(predictions: Predictions, bootstrap: Bootstrap) -> tupl
 def difference_coverage(
     n: int, simulations: int, resamples: int, many: int = MANY
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Coverage of paired differences; and the width of their intervals by that of unpaired ones."""
+    """Coverage for paired differences; and the width of their intervals relative to unpaired ones."""
     weak, strong = Source(signal=1.4), Source(signal=1.6)
 
     def draw(count: int, random: np.random.Generator) -> Pair:
         seed = int(random.integers(2**32))
-        # The same seed gives both the same images, and one of them noise of its own on top.
+        # The same seed gives both models the same images, and the second one additional noise.
         a, _ = weak.draw(count, np.random.default_rng(seed))
         b, _ = strong.draw(count, np.random.default_rng(seed), own=0.3)
         return Pair(a, b)
 
-    endless = draw(many, np.random.default_rng(10**6))
-    scores = [score(one).summary for one in (endless.a, endless.b)]
+    very_many = draw(many, np.random.default_rng(10**6))
+    scores = [score(one).summary for one in (very_many.a, very_many.b)]
     truth = {name: scores[1][name] - scores[0][name] for name in SUMMARY}
     widths: dict[str, list[float]] = defaultdict(list)
 
@@ -175,7 +176,7 @@ def _print(title: str, columns: Sequence[str], rows: Sequence[dict[str, float]])
 
 
 def main() -> None:
-    """Print a table for each kind of figure."""
+    """Print one table for each kind of score."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--simulations", type=int, default=1000)
     parser.add_argument("--resamples", type=int, default=500)
@@ -184,16 +185,16 @@ def main() -> None:
     sizes = (options.images, options.simulations, options.resamples)
     print(f"{options.images} images, {options.simulations} simulations, {options.resamples} resamples")
 
-    single, fives = Source(), Source(group_size=5)
-    truths = {source: true_scores(source) for source in (single, fives)}
+    single, grouped = Source(), Source(group_size=5)
+    truths = {source: true_scores(source) for source in (single, grouped)}
     rows = [
         scores_coverage(single, truths[single], *sizes, by_group=False),
-        scores_coverage(fives, truths[fives], *sizes, by_group=True),
-        scores_coverage(fives, truths[fives], *sizes, by_group=False),
+        scores_coverage(grouped, truths[grouped], *sizes, by_group=True),
+        scores_coverage(grouped, truths[grouped], *sizes, by_group=False),
     ]
-    _print("Scores", ("independent", "fives by group", "fives by image"), rows)
+    _print("Scores", ("independent", "groups by group", "groups by image"), rows)
     rows = [calibration_coverage(Source(sureness=sure), *sizes) for sure in (1.0, 1.2, 1.5)]
-    _print("Calibration", ("calibrated", "1.2 times sure", "1.5 times sure"), rows)
+    _print("Calibration", ("calibrated", "logits × 1.2", "logits × 1.5"), rows)
     _print("Paired differences", ("coverage", "width/unpaired"), difference_coverage(*sizes))
 
 

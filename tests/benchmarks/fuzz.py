@@ -1,7 +1,7 @@
-"""Damaged files against every reader: `python tests/benchmarks/fuzz.py --inputs 2000`.
+"""Damaged files for every reader: `python tests/benchmarks/fuzz.py --inputs 2000`.
 
-Each batch is read in a separate process, so that a decoder that crashes, hangs or takes too much memory is
-reported as a finding. Findings are saved in --keep, one file each. The test suite runs a small part of this.
+Each batch is read in a separate process, so a decoder that crashes, hangs or needs too much memory becomes a
+finding. Each finding is saved as a file in --keep. The test suite runs a small part of this.
 """
 
 import argparse
@@ -27,9 +27,9 @@ MEMORY = 2 << 30
 
 
 def main() -> None:
-    """Run all readers and print a row for each."""
+    """Fuzz the readers and print a row for each."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--inputs", type=int, default=2000, help="for each reader")
+    parser.add_argument("--inputs", type=int, default=2000, help="inputs per reader")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--readers", default="", help="comma-separated names; default: all")
     parser.add_argument("--keep", type=Path, default=Path("fuzz-findings"))
@@ -53,7 +53,7 @@ def main() -> None:
 
 
 def _import_first() -> None:
-    # Shared by the child processes; torch's threads do not survive the fork.
+    # Imported once for all child processes. One thread, because threads do not survive a fork.
     import onnxruntime  # noqa: F401
     import timm  # noqa: F401
     import torch
@@ -62,7 +62,7 @@ def _import_first() -> None:
 
 
 def fuzz(reader: Reader, inputs: int, seed: int, keep: Path) -> tuple[Counter[str], float, int]:
-    """Read damaged files; returns how many were read, refused and findings, the longest time, peak memory."""
+    """Read damaged files; returns the number of each outcome, the longest time and the peak memory."""
     seeds = reader.seeds()
     counts: Counter[str] = Counter()
     slowest, peak, done = 0.0, 0, 0

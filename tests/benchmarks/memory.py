@@ -1,4 +1,4 @@
-"""Whether memory and open files stay flat: over epochs, over thousands of predicted images, and over maps.
+"""Whether memory use and open files stay constant over epochs, predicted images and heat maps.
 
     python tests/benchmarks/memory.py [--epochs 30] [--images 4000] [--maps 1000]
 
@@ -40,7 +40,7 @@ def open_files() -> int:
 
 
 def main() -> None:
-    """Train, then predict, and print the memory use at several points."""
+    """Train, predict and explain, and print the memory use at several points."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--images", type=int, default=4000)
@@ -50,7 +50,7 @@ def main() -> None:
         data, root = Path(scratch, "data"), Path(scratch, "run")
         draw_images(data, 64, 50)
 
-        def told(event: Event) -> None:
+        def show(event: Event) -> None:
             if isinstance(event, EpochDone) and event.record.epoch in (
                 1,
                 2,
@@ -70,7 +70,7 @@ def main() -> None:
         )
         folder = RunFolder(root)
         folder.claim(resume=False, overwrite=False)
-        Trainer(settings, Screening(read_splits(data, ["train", "val"]), {}, []), folder, on_event=told).run()
+        Trainer(settings, Screening(read_splits(data, ["train", "val"]), {}, []), folder, on_event=show).run()
 
         onnx = Path(scratch, "model.onnx")
         paths = read_split(data, "test").paths
@@ -86,7 +86,7 @@ def main() -> None:
 
 
 def explain_many(checkpoint: Path, paths: Sequence[Path], maps: int, scratch: Path) -> None:
-    """Explain photographs and lay their maps on contact sheets, as `gradcam` does."""
+    """Explain photographs and draw contact sheets of their maps, as `gradcam` does."""
     predictor = load_predictor(checkpoint)
     sheets = Sheets([scratch / f"sheet-{number}.png" for number in range(maps // TILES + 1)], alpha=0.5)
     for number in range(1, maps + 1):

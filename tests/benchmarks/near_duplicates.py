@@ -1,10 +1,10 @@
-"""How many augmented copies `find_duplicates` finds, and how many of its links are false.
+"""How many augmented copies `find_duplicates` finds, and how many of its pairs are false.
 
     python tests/benchmarks/near_duplicates.py FOLDER [--photos 300] [--even] [--copies 14] [--keep DIR]
 
-Takes photographs of FOLDER (one folder per class) at random, or with --even spread over the classes, makes
-copies of each with two random operations at once, assigns all of them at random to train, val and test, and
-compares the reported families with the true ones.
+Chooses photographs of FOLDER (one folder per class) at random, or with --even evenly from the classes; makes
+copies of each by two random operations; assigns all of them at random to train, val and test; and compares
+the families that are found with the true ones.
 """
 
 import argparse
@@ -49,7 +49,7 @@ def _rotate(image: Image.Image, angle: float, fill: str) -> Image.Image:
     width, height = image.size
     if fill == "crop":
         cos, sin = abs(np.cos(np.radians(angle))), abs(np.sin(np.radians(angle)))
-        # The largest upright rectangle of the same shape that the turned picture fills.
+        # The largest upright rectangle of the same aspect ratio inside the rotated picture.
         shrink = min(width / (width * cos + height * sin), height / (width * sin + height * cos))
         width, height = int(width * shrink), int(height * shrink)
     left, top = (turned.width - width) // 2, (turned.height - height) // 2
@@ -96,7 +96,7 @@ def operate(image: Image.Image, name: str, random: np.random.Generator) -> Image
 def make_copies(
     photos: list[Path], copies: int, out: Path, seed: int
 ) -> tuple[list[Path], list[int], list[str]]:
-    """Write every photograph and its copies; the files, the original of each, and what was done to it."""
+    """Write each photograph and its copies; returns the files, their originals and their operations."""
     files, origin, done = [], [], []
     for number, photo in enumerate(photos):
         image = read_image(photo)
@@ -117,7 +117,7 @@ def make_copies(
 
 
 def choose(folder: Path, count: int, seed: int, even: bool) -> list[Path]:
-    """Photographs at random, or spread over the classes, as evenly as they reach."""
+    """Choose photographs at random, or from the classes in turn."""
     random = np.random.default_rng(seed)
     if not even:
         paths = sorted(path for path in folder.rglob("*") if has_image_suffix(path))
@@ -133,11 +133,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--photos", type=int, default=300)
-    parser.add_argument("--even", action="store_true", help="spread over the classes")
+    parser.add_argument("--even", action="store_true", help="take them from the classes in turn")
     parser.add_argument("--copies", type=int, default=14)
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--keep", type=Path, help="write the copies and links.json here")
+    parser.add_argument("--keep", type=Path, help="folder for the copies and pairs.json")
     options = parser.parse_args()
     photos = choose(options.folder, options.photos, options.seed, options.even)
     with tempfile.TemporaryDirectory() as scratch:
@@ -165,7 +165,7 @@ def main() -> None:
             (a, b) for members in found for a, b in itertools.combinations(members, 2) if split[a] != split[b]
         ]
         true = sum(origin[a] == origin[b] for a, b in reported)
-        false_links = [(a, b) for a, b in ((p.a, p.b) for p in pairs) if origin[a] != origin[b]]
+        false_pairs = [(a, b) for a, b in ((p.a, p.b) for p in pairs) if origin[a] != origin[b]]
         alone = Counter(done[i] for i in range(len(files)) if i not in family)
         per_operation = Counter(name for both in alone.elements() for name in both.split("+"))
         print(
@@ -175,11 +175,11 @@ def main() -> None:
                     "files": len(files),
                     "seconds": round(seconds, 1),
                     "true_cross_split_pairs": len(siblings),
-                    "recall": round(kept / len(siblings), 4),
+                    "recall": round(kept / max(len(siblings), 1), 4),
                     "reported_cross_split_pairs": len(reported),
                     "precision": round(true / max(len(reported), 1), 4),
                     "pairs": dict(Counter(p.kind for p in pairs)),
-                    "false_links": len(false_links),
+                    "false_pairs": len(false_pairs),
                     "alone": sum(alone.values()),
                     "alone_by_operation": dict(per_operation.most_common()),
                 },
@@ -192,13 +192,13 @@ def main() -> None:
                     "photos": [str(p) for p in photos],
                     "false": [
                         (files[a].name, files[b].name, str(photos[origin[a]]), str(photos[origin[b]]))
-                        for a, b in false_links
+                        for a, b in false_pairs
                     ],
                     "alone": [(files[i].name, done[i]) for i in range(len(files)) if i not in family],
                 },
                 indent=1,
             )
-            (options.keep / "links.json").write_text(text)
+            (options.keep / "pairs.json").write_text(text)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The pipelines that this one is compared with, and the synthetic images that all of them read."""
+"""The pipelines that this package is compared with, and synthetic images for all of them."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,7 +30,7 @@ def draw_images(folder: Path, train: int, test: int) -> None:
 
 
 def published_transform(side: int = SIDE) -> transforms.Compose:
-    """The published augmentation, up to the bytes."""
+    """The published augmentation, without the conversion to a tensor."""
     return transforms.Compose(
         [
             transforms.RandomResizedCrop(side, scale=(0.7, 1.0), ratio=(0.9, 1.1)),
@@ -51,7 +51,7 @@ def published_loader(folder: Path) -> Batches:
 
 
 def timm_loader(folder: Path) -> Batches:
-    """timm's own training pipeline, with its defaults; its prefetcher is for CUDA alone."""
+    """timm's own training pipeline, with its defaults; its prefetcher is for CUDA only."""
     images = timm.data.create_dataset("", root=str(folder), split="train", is_training=True)
     loader: Batches = timm.data.create_loader(
         images,
@@ -67,14 +67,14 @@ def timm_loader(folder: Path) -> Batches:
     return loader
 
 
-def without_end(loader: Batches) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Batches of one epoch after another."""
+def endless(loader: Batches) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
+    """The batches of one epoch after another, without end."""
     while True:
         yield from loader
 
 
 def timm_optimizer(model: nn.Module) -> torch.optim.Optimizer:
-    """What timm's training makes of `--opt adamw`."""
+    """The optimiser that timm's training script makes for `--opt adamw`."""
     import timm.optim
 
     optimizer: torch.optim.Optimizer = timm.optim.create_optimizer_v2(model, "adamw", lr=3e-4)

@@ -1,4 +1,4 @@
-"""A small part of tests/benchmarks/fuzz.py, the same at each run."""
+"""A small, deterministic part of tests/benchmarks/fuzz.py."""
 
 import random
 from pathlib import Path
@@ -11,7 +11,7 @@ from tests.fuzz.mutation import damaged
 from tests.fuzz.readers import READERS, Reader, fault_of_reading
 
 INPUTS = 60
-SHORT = hypothesis.settings(
+DETERMINISTIC = hypothesis.settings(
     derandomize=True,
     max_examples=40,
     deadline=None,
@@ -25,7 +25,7 @@ def path_in(folder: Path, reader: Reader) -> Path:
     return folder / (f"input{reader.suffix}" if reader.suffix.startswith(".") else reader.suffix)
 
 
-def require_kept(reader: Reader, path: Path, content: bytes) -> None:
+def require_read_or_refused(reader: Reader, path: Path, content: bytes) -> None:
     path.write_bytes(content)
     fault, _ = fault_of_reading(reader, path)
     assert not fault
@@ -48,7 +48,7 @@ def test_valid_files_are_read(reader: Reader, tmp_path: Path) -> None:
 def test_damaged_files_are_read_or_refused(reader: Reader, tmp_path: Path) -> None:
     path, seeds, draw = path_in(tmp_path, reader), reader.seeds(), random.Random(f"suite {reader.name}")
     for _ in range(INPUTS):
-        require_kept(reader, path, reader.wrap(damaged(seeds, reader.tokens, draw)))
+        require_read_or_refused(reader, path, reader.wrap(damaged(seeds, reader.tokens, draw)))
 
 
 @pytest.mark.parametrize("reader", READERS, ids=lambda reader: reader.name)
@@ -56,11 +56,11 @@ def test_any_bytes_are_read_or_refused(reader: Reader, tmp_path: Path) -> None:
     path = path_in(tmp_path, reader)
     seeds = reader.seeds()
 
-    @SHORT
+    @DETERMINISTIC
     @hypothesis.given(
         st.one_of(
             st.binary(max_size=300),
-            # The head of a valid file, and anything behind it.
+            # The start of a valid file, followed by random bytes.
             st.builds(
                 lambda seed, at, end: seed[:at] + end,
                 st.sampled_from(seeds),
@@ -70,7 +70,7 @@ def test_any_bytes_are_read_or_refused(reader: Reader, tmp_path: Path) -> None:
             st.text(max_size=200).map(lambda text: text.encode("utf-8", "surrogatepass")),
         )
     )
-    def look(content: bytes) -> None:
-        require_kept(reader, path, reader.wrap(content))
+    def check(content: bytes) -> None:
+        require_read_or_refused(reader, path, reader.wrap(content))
 
-    look()
+    check()
