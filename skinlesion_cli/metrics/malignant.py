@@ -4,7 +4,8 @@ The score of an image is the sum of the probabilities of the malignant classes, 
 cell carcinoma is not a miss.
 """
 
-from collections.abc import Sequence
+import re
+from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,11 @@ from skinlesion_cli.metrics.bootstrap import Bootstrap, interval
 from skinlesion_cli.metrics.predictions import Predictions
 from skinlesion_cli.metrics.roc import RANKING, ranking_figures, sweep
 
-MALIGNANT = ("Melanoma", "Basal cell carcinoma", "Squamous cell carcinoma", "MEL", "BCC", "SCC")
+MALIGNANT = (
+    *("Melanoma", "Melanoma in situ", "Basal cell carcinoma", "Squamous cell carcinoma", "MEL", "BCC", "SCC"),
+)
 """The default malignant classes; the codes are those of HAM10000 and ISIC."""
+SUSPECT = re.compile("carcinoma|melanoma|sarcoma|lymphoma|malignant", re.IGNORECASE)
 RATES = ("sensitivity", "specificity", "ppv", "npv")
 SPECIFICITY, SENSITIVITY = 0.95, 0.90
 
@@ -28,23 +32,44 @@ _OperatingPoint = tuple[str, float, Booleans]
 def malignant_classes(classes: Sequence[str], named: Sequence[str] | None = None) -> tuple[str, ...]:
     """The malignant ones of a model's classes, in the model's order.
 
-    Those that are `named`, in upper or lower case; None takes those of `MALIGNANT`.
+    Those that are `named`, also several in one text, between commas; None takes those of `MALIGNANT`. Upper
+    or lower case, spaces, underscores and hyphens make no difference.
 
     Raises:
         InputError: the model lacks a named class, or no class is left benign.
     """
-    wanted = {name.casefold() for name in (MALIGNANT if named is None else named)}
-    found = tuple(name for name in classes if name.casefold() in wanted)
     if named is None:
-        return found
-    known = {name.casefold() for name in classes}
-    for name in named:
-        if name.casefold() not in known:
-            hint = nearest(name, classes) or f"; the classes are {', '.join(classes)}"
-            raise InputError(f"--malignant: the model has no class {name!r}{hint}")
+        wanted = {_key(name) for name in MALIGNANT}
+        return tuple(name for name in classes if _key(name) in wanted)
+    known: dict[str, set[str]] = {}
+    for name in classes:
+        known.setdefault(_key(name), set()).add(name)
+    found: set[str] = set()
+    for text in [named] if isinstance(named, str) else named:
+        for name in _split(text, known):
+            if _key(name) not in known:
+                hint = nearest(name, classes) or f"; the classes are {', '.join(classes)}"
+                raise InputError(f"--malignant: the model has no class {name!r}{hint}")
+            # Where several names differ only in case or hyphens, the very name is meant.
+            found |= known[_key(name)] & {name} or known[_key(name)]
     if not found or len(found) == len(classes):
         raise InputError("--malignant must name some of the classes, and leave at least one benign")
-    return found
+    return tuple(name for name in classes if name in found)
+
+
+def _key(name: str) -> str:
+    return re.sub(r"[\s_-]+", "", name.casefold())
+
+
+def _split(text: str, known: Container[str]) -> Iterator[str]:
+    """The names between commas; a class whose own name has commas, as "Melanoma, NOS", is one name."""
+    parts = text.split(",")
+    while parts:
+        counts = range(len(parts), 0, -1)
+        count = next((count for count in counts if _key(",".join(parts[:count])) in known), 1)
+        if name := ",".join(parts[:count]).strip():
+            yield name
+        parts = parts[count:]
 
 
 def malignant_section(
@@ -84,12 +109,16 @@ def malignant_section(
     }
 
 
-def malignant_warnings(section: dict[str, Any] | None) -> list[str]:
-    """Why figures of the section are undefined."""
-    if section is None or (section["n_malignant"] and section["n_benign"]):
-        return []
-    missing = "benign" if section["n_malignant"] else "malignant"
-    return [f"no {missing} images: malignant against benign has no ROC curve"]
+def malignant_warnings(section: dict[str, Any] | None, classes: Sequence[str] = ()) -> list[str]:
+    """Why figures of the section are undefined, and which of the classes may have been forgotten."""
+    counted = [] if section is None else section["classes"]
+    forgotten = [name for name in classes if SUSPECT.search(name) and name not in counted]
+    told = [f"counted as benign: {', '.join(forgotten)} (--malignant A,B names the malignant classes)"]
+    told = told if forgotten else []
+    if section is not None and not (section["n_malignant"] and section["n_benign"]):
+        missing = "benign" if section["n_malignant"] else "malignant"
+        told.append(f"no {missing} images: malignant against benign has no ROC curve")
+    return told
 
 
 def _operating_points(positive: Booleans, scores: Floats | None, decided: Booleans) -> list[_OperatingPoint]:
