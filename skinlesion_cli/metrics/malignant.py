@@ -5,7 +5,7 @@ cell carcinoma is not a miss.
 """
 
 import re
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,10 +17,8 @@ from skinlesion_cli.metrics.bootstrap import Bootstrap, interval
 from skinlesion_cli.metrics.predictions import Predictions
 from skinlesion_cli.metrics.roc import RANKING, ranking_figures, sweep
 
-MALIGNANT = (
-    *("Melanoma", "Melanoma in situ", "Basal cell carcinoma", "Squamous cell carcinoma", "MEL", "BCC", "SCC"),
-)
-"""The default malignant classes; the codes are those of HAM10000 and ISIC."""
+MALIGNANT = {"melanoma", "melanomainsitu", "basalcellcarcinoma", "squamouscellcarcinoma", "mel", "bcc", "scc"}
+"""The default malignant classes, as `_key` spells them; the codes are those of HAM10000 and ISIC."""
 SUSPECT = re.compile("carcinoma|melanoma|sarcoma|lymphoma|malignant", re.IGNORECASE)
 RATES = ("sensitivity", "specificity", "ppv", "npv")
 SPECIFICITY, SENSITIVITY = 0.95, 0.90
@@ -39,37 +37,31 @@ def malignant_classes(classes: Sequence[str], named: Sequence[str] | None = None
         InputError: the model lacks a named class, or no class is left benign.
     """
     if named is None:
-        wanted = {_key(name) for name in MALIGNANT}
-        return tuple(name for name in classes if _key(name) in wanted)
-    known: dict[str, set[str]] = {}
-    for name in classes:
-        known.setdefault(_key(name), set()).add(name)
-    found: set[str] = set()
-    for text in [named] if isinstance(named, str) else named:
-        for name in _split(text, known):
-            if _key(name) not in known:
-                hint = nearest(name, classes) or f"; the classes are {', '.join(classes)}"
-                raise InputError(f"--malignant: the model has no class {name!r}{hint}")
-            # Where several names differ only in case or hyphens, the very name is meant.
-            found |= known[_key(name)] & {name} or known[_key(name)]
-    if not found or len(found) == len(classes):
+        return tuple(name for name in classes if _key(name) in MALIGNANT)
+    found: list[str] = []
+    parts = ",".join([named] if isinstance(named, str) else named).split(",")
+    while parts:
+        # Of the longest texts first, because a name may have commas: "Melanoma, NOS".
+        texts = [",".join(parts[:count]).strip() for count in range(len(parts), 0, -1)]
+        name = next((text for text in texts if _named(text, classes)), texts[-1])
+        found += _named(name, classes)
+        parts = parts[name.count(",") + 1 :]
+        if name and not _named(name, classes):
+            hint = nearest(name, classes) or f"; the classes are {', '.join(classes)}"
+            raise InputError(f"--malignant: the model has no class {name!r}{hint}")
+    if not found or set(found) == set(classes):
         raise InputError("--malignant must name some of the classes, and leave at least one benign")
     return tuple(name for name in classes if name in found)
 
 
+def _named(text: str, classes: Sequence[str]) -> list[str]:
+    """The class of this very name, or those whose name differs only in case, spaces or hyphens."""
+    same = [name for name in classes if _key(name) == _key(text)]
+    return [text] if text in same else same
+
+
 def _key(name: str) -> str:
     return re.sub(r"[\s_-]+", "", name.casefold())
-
-
-def _split(text: str, known: Container[str]) -> Iterator[str]:
-    """The names between commas; a class whose own name has commas, as "Melanoma, NOS", is one name."""
-    parts = text.split(",")
-    while parts:
-        counts = range(len(parts), 0, -1)
-        count = next((count for count in counts if _key(",".join(parts[:count])) in known), 1)
-        if name := ",".join(parts[:count]).strip():
-            yield name
-        parts = parts[count:]
 
 
 def malignant_section(
@@ -112,9 +104,9 @@ def malignant_section(
 def malignant_warnings(section: dict[str, Any] | None, classes: Sequence[str] = ()) -> list[str]:
     """Why figures of the section are undefined, and which of the classes may have been forgotten."""
     counted = [] if section is None else section["classes"]
-    forgotten = [name for name in classes if SUSPECT.search(name) and name not in counted]
-    told = [f"counted as benign: {', '.join(forgotten)} (--malignant A,B names the malignant classes)"]
-    told = told if forgotten else []
+    told = []
+    if forgotten := [name for name in classes if SUSPECT.search(name) and name not in counted]:
+        told = [f"counted as benign: {', '.join(forgotten)} (--malignant A,B names the malignant classes)"]
     if section is not None and not (section["n_malignant"] and section["n_benign"]):
         missing = "benign" if section["n_malignant"] else "malignant"
         told.append(f"no {missing} images: malignant against benign has no ROC curve")
