@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from skinlesion_cli.common.events import OnEvent, ignore
+from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.events import OnEvent, Warned, ignore
 from skinlesion_cli.curation.audit import Audit, audit_folder
 from skinlesion_cli.curation.check_log import remember_check
 from skinlesion_cli.curation.groups import read_groups
@@ -41,5 +42,8 @@ def audit(
         groups = folder / MANIFEST
     known = read_groups(Path(groups)) if groups is not None else {}
     found = audit_folder(folder, known, near, worker_count(num_workers), on_event)
-    remember_check(folder, found.verdict(), leaking=found.leaking)
+    try:
+        remember_check(folder, found.verdict(), leaking=found.leaking)
+    except InputError as error:
+        on_event(Warned(f"this check is not remembered: {error}"))
     return found

@@ -73,6 +73,7 @@ def evaluate(
     data: str | Path | None = None,
     split: str = "test",
     predictions: str | Path | Predictions | None = None,
+    classes: Sequence[str] | None = None,
     manifest: str | Path | None = None,
     validation: str | Path | Predictions | None = None,
     malignant: Sequence[str] | None = None,
@@ -88,6 +89,7 @@ def evaluate(
         data: with a checkpoint, the data set's folder.
         split: name of the split.
         predictions: instead of a checkpoint and data, predictions or their CSV file.
+        classes: with a file of predictions, its columns of probabilities; None finds them.
         manifest: with predictions, the manifest with lesion and source of each image of the split.
         validation: with predictions and a target accuracy, the same model's predictions on validation.
         malignant: the malignant classes; None takes the usual ones.
@@ -108,9 +110,9 @@ def evaluate(
             raise InputError("--predictions needs --target-accuracy and --validation together, or neither")
         if tta:
             raise InputError("--tta needs a model: use it with --checkpoint, not with --predictions")
-        scored = _predictions(predictions)
+        scored = _predictions(predictions, classes)
         origins = {} if manifest is None else vars(origins_in(Path(manifest), split, scored.images))
-        chosen_on = None if validation is None else _predictions(validation)
+        chosen_on = None if validation is None else _predictions(validation, classes)
         scores, document = evaluation.evaluate(
             scored, malignant=malignant, target_accuracy=target_accuracy, validation=chosen_on, **origins
         )
@@ -123,7 +125,7 @@ def evaluate(
             raise InputError("--manifest goes with --predictions; --data has its own manifest.csv")
         if validation is not None:
             raise InputError("--validation goes with --predictions; a checkpoint is run on DATA/val itself")
-        images = read_split(Path(data), split)
+        images = read_split(Path(data), split, complete=False)
         predictor = load_predictor(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
         predictor = predictor() if callable(predictor) else predictor
         if out is not None:
@@ -165,5 +167,5 @@ def compare(
     return Comparison(pair, paired.compare(pair, Bootstrap(len(pair.a), groups, seed=seed)))
 
 
-def _predictions(source: str | Path | Predictions) -> Predictions:
-    return source if isinstance(source, Predictions) else read_predictions(Path(source))
+def _predictions(source: str | Path | Predictions, classes: Sequence[str] | None = None) -> Predictions:
+    return source if isinstance(source, Predictions) else read_predictions(Path(source), classes)

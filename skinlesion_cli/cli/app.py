@@ -92,6 +92,8 @@ def _root(version: Annotated[bool, _VERSION] = False) -> None:
 
 def main() -> None:
     """Run the command line; exit with 0, 1 (faults), 2 (wrong usage or input), 130 or 143 (signals)."""
+    # Figures are files here. A notebook's backend would stop the import of matplotlib where it is missing.
+    os.environ.pop("MPLBACKEND", None)
     try:
         code = app(standalone_mode=False)
     except SkinLesionError as error:
@@ -103,6 +105,9 @@ def main() -> None:
     except (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError) as error:
         _stop(error, f"cannot use {error.filename}: {error.strerror}", 1)
     except Exception as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()  # type: ignore[attr-defined]
+            sys.exit(2)
         usage = getattr(error, "format_message", None)
         if usage is not None:
             _stop(error, f"{usage()} (see --help)", getattr(error, "exit_code", 2))

@@ -75,9 +75,10 @@ class ModelChoice:
 
     def _description(self) -> dict[str, Any]:
         size = None if self.img_size is None else checked("img_size", self.img_size)
-        return {"arch": self.arch, "classes": self._class_names(), "img_size": size}
+        return {"arch": self.arch, "classes": self.class_names(), "img_size": size}
 
-    def _class_names(self) -> list[str] | None:
+    def class_names(self) -> list[str] | None:
+        """The names given with --classes."""
         if self.classes is None:
             return None
         path = Path(self.classes)

@@ -111,8 +111,11 @@ def read_text(path: Path, what: str = "", most: int = MAX_TEXT_BYTES) -> str:
 
 
 def user_cache_folder() -> Path:
-    """The cache folder of this tool: `$XDG_CACHE_HOME/skinlesion`, by default in `~/.cache`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "skinlesion"
+    """`$XDG_CACHE_HOME/skinlesion`, by default in `~/.cache`; InputError for a user without a home folder."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "skinlesion"
+    except RuntimeError:
+        raise InputError("this user has no home folder for a cache: set XDG_CACHE_HOME to a folder") from None
 
 
 def ensure_writable_folder(folder: Path) -> None:

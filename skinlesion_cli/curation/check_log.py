@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from skinlesion_cli.common.errors import SkinLesionError
+from skinlesion_cli.common.errors import InputError, SkinLesionError
 from skinlesion_cli.common.files import user_cache_folder, write_text
 from skinlesion_cli.data.images import has_image_suffix
 from skinlesion_cli.data.manifest import MANIFEST
@@ -43,7 +43,7 @@ def read_check(folder: Path) -> LastCheck | None:
         entry = json.loads(_entry_file(folder).read_text(encoding="utf-8"))
         outdated = entry["state"] != _state(folder)
         return LastCheck(str(entry["when"]), str(entry["verdict"]), bool(entry["leaking"]), outdated)
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, InputError):
         return None
 
 

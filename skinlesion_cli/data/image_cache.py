@@ -148,14 +148,17 @@ def _open(
         return None, "off"
     needed = len(sizes) + sum(3 * width * height for width, height in sizes)
     text = filesize.decimal(needed)
-    folder = user_cache_folder() / "images"
     if kind == "auto":
         if copies * needed <= SHARE_OF_MEMORY * _free_memory():
             kind = "ram"
-        elif needed <= SHARE_OF_DISK * _free_disk(folder):
-            kind = "disk"
         else:
-            return None, f"off, not enough space for {text}"
+            try:
+                enough = needed <= SHARE_OF_DISK * _free_disk(user_cache_folder())
+            except InputError as error:
+                return None, f"off: {error}"
+            if not enough:
+                return None, f"off, not enough space for {text}"
+            kind = "disk"
     if kind == "ram":
         if copies * needed > _free_memory():
             times = f"{copies} times " if copies > 1 else ""
@@ -163,7 +166,7 @@ def _open(
                 f"--cache ram needs {times}{text} of shared memory; use --cache disk or --cache off"
             )
         return ImageCache(sizes, None), f"memory, {text}"
-    path = folder / _file_name(paths, what)
+    path = user_cache_folder() / "images" / _file_name(paths, what)
     if not (path.is_file() and path.stat().st_size == needed):
         _reserve(path, needed, text)
     return ImageCache(sizes, path), f"{path}, {text}"

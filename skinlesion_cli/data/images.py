@@ -4,10 +4,11 @@ Only Pillow and numpy, no torch: these functions run in worker processes and thr
 """
 
 import math
+import struct
 import threading
 import warnings
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -39,6 +40,11 @@ STRIP_ROWS = 512
 _TIFF_TILE_SIZE = (322, 323)
 """The TIFF tags of a tile's width and length."""
 
+_broken_exif = suppress(
+    ArithmeticError, AttributeError, LookupError, SyntaxError, TypeError, ValueError, struct.error
+)
+"""Damaged EXIF data are ignored, as every viewer does, and as Pillow does in a JPEG."""
+
 _ONE_LARGE = threading.RLock()
 
 
@@ -67,7 +73,7 @@ def rgb_of(image: Image.Image, name: str) -> Image.Image:
     """A copy of an image in memory as `read_image` would give it, called `name` in an error."""
     try:
         with _quiet:
-            return _upright_rgb(ImageOps.exif_transpose(image))
+            return _upright_rgb(image.copy())
     except Exception as error:
         raise UnreadableImageError(f"cannot read {name}: {_reason(error)}") from None
 
@@ -79,7 +85,9 @@ def upright_size(path: Path, *, shorter: int | None = None, file: BinaryIO | Non
         if isinstance(image, TiffImageFile):
             # Pillow rotates the size of a TIFF, and of no other format, before it rotates the pixels.
             width, height = image.tag_v2[ExifTags.Base.ImageWidth], image.tag_v2[ExifTags.Base.ImageLength]
-        rotated = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
+        rotated = False
+        with _broken_exif:
+            rotated = image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8)
         return (height, width) if rotated else (width, height)
 
 
@@ -175,7 +183,8 @@ def _reason(error: Exception) -> str:
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
     is_png = image.format == "PNG"
-    ImageOps.exif_transpose(image, in_place=True)
+    with _broken_exif:
+        ImageOps.exif_transpose(image, in_place=True)
     # Some versions of Pillow open a 16-bit PNG as "I"; in other formats "I" is 32 bits of any range.
     if image.mode.startswith("I;16") or (image.mode == "I" and is_png):
         # Pillow's conversion clips at 255, which turns a 16-bit photograph white.

@@ -39,8 +39,8 @@ class Split:
         return [self.root / file for file in self.files]
 
 
-def read_split(data_root: Path, name: str) -> Split:
-    """List the images of one split; InputError if its folder, its classes or a class's images are missing."""
+def read_split(data_root: Path, name: str, *, complete: bool = True) -> Split:
+    """List the images of one split; InputError without its folder, its classes or (`complete`) images."""
     if not data_root.is_dir():
         raise InputError(f"there is no folder {data_root}; name the data set's folder with --data")
     root = data_root / name
@@ -56,11 +56,13 @@ def read_split(data_root: Path, name: str) -> Split:
     left_out = 0
     for label, class_name in enumerate(classes):
         images, others = list_files(root, class_name)
-        if not images:
+        if not images and complete:
             raise InputError(f"{root / class_name} holds no images; add some, or remove the folder")
         files += images
         labels += [label] * len(images)
         left_out += len(others)
+    if not files:
+        raise InputError(f"{root} holds no images")
     return Split(name, root, tuple(classes), tuple(files), tuple(labels), left_out)
 
 
@@ -74,9 +76,10 @@ def read_splits(data_root: Path, names: Sequence[str], optional: Sequence[str] =
     return splits
 
 
-def require_classes(split: Split, classes: Sequence[str], owner: str) -> None:
-    """Require that a split has the classes of `owner`; the error names the extra and the missing ones."""
+def require_classes(split: Split, classes: Sequence[str], owner: str, *, complete: bool = True) -> None:
+    """Require that a split has the classes of `owner`, without `complete` only some of them."""
     extra, missing = set(split.classes) - set(classes), set(classes) - set(split.classes)
+    missing = missing if complete else set()
     faults = [f"only in {split.root}: {', '.join(sorted(extra))}"] if extra else []
     faults += [f"missing there: {', '.join(sorted(missing))}"] if missing else []
     if faults:

@@ -102,7 +102,7 @@ def predict_split(
     """Predict every image of a split.
 
     Args:
-        split: its classes are those of the model, in any order.
+        split: its classes are among those of the model, in any order.
         classes: the model's, in the order of its outputs.
         world: the processes that share the work; each gets all predictions.
         temperature: what to divide the logits by; None for no calibration.

@@ -42,15 +42,15 @@ def predict_and_evaluate(
         flips: whether the probabilities are means over flipped views.
 
     Raises:
-        InputError: the split's classes are not the model's, or the malignant ones are not.
+        InputError: the split has other classes than the model, or the malignant ones are no classes of it.
     """
-    require_classes(split, predictor.classes, "the checkpoint")
+    require_classes(split, predictor.classes, "the checkpoint", complete=False)
     malignant_classes(predictor.classes, malignant)
     origins = origins_of(split.root.parent, split.name, split.files)
     others = None
     if target_accuracy is not None and split.name != VALIDATION:
-        others = read_split(split.root.parent, VALIDATION)
-        require_classes(others, predictor.classes, "the checkpoint")
+        others = read_split(split.root.parent, VALIDATION, complete=False)
+        require_classes(others, predictor.classes, "the checkpoint", complete=False)
 
     def predicted(images: Split) -> Predictions:
         return predict_split(
@@ -77,7 +77,11 @@ def predict_and_evaluate(
         validation=predictions if others is None else predicted(others),
     )
     if flips:
-        document["tta"] = tta_section(predictions, predictor.temperature, origins.groups)
+        temperature, calibration = predictor.temperature, document["calibration"]
+        document["tta"] = tta_section(predictions, temperature, origins.groups)
+        if temperature is not None:
+            # Each view was calibrated before the mean, so the scores are those after calibration.
+            calibration |= {"temperature": temperature, "before": None, "after": calibration["before"]}
     return predictions, scores, document
 
 

@@ -67,8 +67,9 @@ def evaluate(
         "selective": selective_document(predictions, bootstrap, target_accuracy, validation),
         "tta": None,
         "warnings": [
+            *predictions.remarks,
             *scores.warnings,
-            *malignant_warnings(of_malignant),
+            *malignant_warnings(of_malignant, predictions.classes),
             *block_warnings(blocks, scores.summary),
         ],
     }

@@ -4,6 +4,7 @@ The score of an image is the sum of the probabilities of the malignant classes, 
 cell carcinoma is not a miss.
 """
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,8 +17,9 @@ from skinlesion_cli.metrics.bootstrap import Bootstrap, interval
 from skinlesion_cli.metrics.predictions import Predictions
 from skinlesion_cli.metrics.roc import RANKING, ranking_figures, sweep
 
-MALIGNANT = ("Melanoma", "Basal cell carcinoma", "Squamous cell carcinoma", "MEL", "BCC", "SCC")
-"""The default malignant classes; the codes are those of HAM10000 and ISIC."""
+MALIGNANT = {"melanoma", "melanomainsitu", "basalcellcarcinoma", "squamouscellcarcinoma", "mel", "bcc", "scc"}
+"""The default malignant classes, as `_key` spells them; the codes are those of HAM10000 and ISIC."""
+SUSPECT = re.compile("carcinoma|melanoma|sarcoma|lymphoma|malignant", re.IGNORECASE)
 RATES = ("sensitivity", "specificity", "ppv", "npv")
 SPECIFICITY, SENSITIVITY = 0.95, 0.90
 
@@ -28,23 +30,38 @@ _OperatingPoint = tuple[str, float, Booleans]
 def malignant_classes(classes: Sequence[str], named: Sequence[str] | None = None) -> tuple[str, ...]:
     """The malignant ones of a model's classes, in the model's order.
 
-    Those that are `named`, in upper or lower case; None takes those of `MALIGNANT`.
+    Those that are `named`, also several in one text, between commas; None takes those of `MALIGNANT`. Upper
+    or lower case, spaces, underscores and hyphens make no difference.
 
     Raises:
         InputError: the model lacks a named class, or no class is left benign.
     """
-    wanted = {name.casefold() for name in (MALIGNANT if named is None else named)}
-    found = tuple(name for name in classes if name.casefold() in wanted)
     if named is None:
-        return found
-    known = {name.casefold() for name in classes}
-    for name in named:
-        if name.casefold() not in known:
+        return tuple(name for name in classes if _key(name) in MALIGNANT)
+    found: list[str] = []
+    parts = ",".join([named] if isinstance(named, str) else named).split(",")
+    while parts:
+        # Of the longest texts first, because a name may have commas: "Melanoma, NOS".
+        texts = [",".join(parts[:count]).strip() for count in range(len(parts), 0, -1)]
+        name = next((text for text in texts if _named(text, classes)), texts[-1])
+        found += _named(name, classes)
+        parts = parts[name.count(",") + 1 :]
+        if name and not _named(name, classes):
             hint = nearest(name, classes) or f"; the classes are {', '.join(classes)}"
             raise InputError(f"--malignant: the model has no class {name!r}{hint}")
-    if not found or len(found) == len(classes):
+    if not found or set(found) == set(classes):
         raise InputError("--malignant must name some of the classes, and leave at least one benign")
-    return found
+    return tuple(name for name in classes if name in found)
+
+
+def _named(text: str, classes: Sequence[str]) -> list[str]:
+    """The class of this very name, or those whose name differs only in case, spaces or hyphens."""
+    same = [name for name in classes if _key(name) == _key(text)]
+    return [text] if text in same else same
+
+
+def _key(name: str) -> str:
+    return re.sub(r"[\s_-]+", "", name.casefold())
 
 
 def malignant_section(
@@ -84,12 +101,16 @@ def malignant_section(
     }
 
 
-def malignant_warnings(section: dict[str, Any] | None) -> list[str]:
-    """Why figures of the section are undefined."""
-    if section is None or (section["n_malignant"] and section["n_benign"]):
-        return []
-    missing = "benign" if section["n_malignant"] else "malignant"
-    return [f"no {missing} images: malignant against benign has no ROC curve"]
+def malignant_warnings(section: dict[str, Any] | None, classes: Sequence[str] = ()) -> list[str]:
+    """Why figures of the section are undefined, and which of the classes may have been forgotten."""
+    counted = [] if section is None else section["classes"]
+    told = []
+    if forgotten := [name for name in classes if SUSPECT.search(name) and name not in counted]:
+        told = [f"counted as benign: {', '.join(forgotten)} (--malignant A,B names the malignant classes)"]
+    if section is not None and not (section["n_malignant"] and section["n_benign"]):
+        missing = "benign" if section["n_malignant"] else "malignant"
+        told.append(f"no {missing} images: malignant against benign has no ROC curve")
+    return told
 
 
 def _operating_points(positive: Booleans, scores: Floats | None, decided: Booleans) -> list[_OperatingPoint]:

@@ -77,7 +77,7 @@ def compare(pair: Pair, bootstrap: Bootstrap) -> dict[str, Any]:
         "per_class": _per_class(pair, right_a, right_b, bootstrap),
         "ci95_method": f"paired {bootstrap.method}",
         "resampling_unit": bootstrap.unit,
-        "warnings": [f"{models}: {text}" for text, models in whose.items()],
+        "warnings": [*(f"{models}: {text}" for text, models in whose.items()), *a.remarks, *b.remarks],
     }
 
 

@@ -1,6 +1,7 @@
 """Predictions on labelled images, and their CSV file: `image,y_true,y_pred,` and one column per class."""
 
 import contextlib
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,13 +9,15 @@ from pathlib import Path
 import numpy as np
 
 from skinlesion_cli.common.csv_files import csv_rows, require_distinct, write_csv
-from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.errors import InputError, first_few
 from skinlesion_cli.common.limits import MAX_CLASSES
 from skinlesion_cli.common.text import nearest, quoted
-from skinlesion_cli.metrics.arrays import Floats, Ints
+from skinlesion_cli.metrics.arrays import Booleans, Floats, Ints
 
 IMAGE, TRUE, PREDICTED = "image", "y_true", "y_pred"
 SUM_TOLERANCE = 0.01
+ROUNDING = 1e-6
+"""How far outside [0, 1] a probability may be: float32 gives 1.0000001."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,8 @@ class Predictions:
     """(n, classes): of the images as they are, before any temperature; None if unknown, as in a CSV file."""
     temperature: float | None = None
     """What the logits were divided by to give the probabilities; None if no temperature was fitted."""
+    remarks: tuple[str, ...] = ()
+    """What was left out of the file that they were read from."""
 
     def __len__(self) -> int:
         return len(self.images)
@@ -75,40 +80,70 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
     write_csv(path, [IMAGE, TRUE, PREDICTED, *columns], cells)
 
 
-def read_predictions(path: Path) -> Predictions:
+def read_predictions(path: Path, classes: Sequence[str] | None = None) -> Predictions:
     """Read a CSV file of predictions, made with any program.
 
-    The columns `image` and `y_true` are required. Every column other than these and `y_pred` is a class and
-    contains its probability. Without `y_pred` the most probable class is the prediction; without class
-    columns the classes are those that occur.
+    The columns `image` and `y_true` are required. The columns of `classes` contain their probabilities;
+    without `classes`, those named like a class of the rows, and those that complete the sum to 1. Others are
+    ignored, with a remark. Without `y_pred` the most probable class is the prediction; without class columns
+    the classes are those that occur.
 
     Raises:
         InputError: a missing or duplicate column, an unknown class, an empty cell, a duplicate image, or a
             probability that is not a number in [0, 1]; the message names the line.
     """
     header, rows = _read_rows(path)
-    columns = tuple(name for name in header if name not in (IMAGE, TRUE, PREDICTED))
-    if PREDICTED not in header and not columns:
-        raise InputError(f"{path} needs the column {PREDICTED} or one column of probabilities per class")
+    others = [name for name in header if name not in (IMAGE, TRUE, PREDICTED)]
+    place = {name: column for column, name in enumerate(others)}
     names = [name for name in (TRUE, PREDICTED) if name in header]
-    classes = columns or tuple(sorted({row[name] for row in rows.values() for name in names} - {""}))
+    occurring = {row[name] for row in rows.values() for name in names} - {""}
+    values = _numbers(rows, others)
+    if classes is None:
+        columns = list(itertools.compress(others, _are_classes(values, others, occurring)))
+    else:
+        columns = [name for name in classes if name in place]
+        if columns and (missing := [name for name in classes if name not in place]):
+            raise InputError(f"{path} has no column of the class {first_few(missing)}")
+    if PREDICTED not in header and not (columns or (others and classes is None)):
+        raise InputError(f"{path} needs the column {PREDICTED} or one column of probabilities per class")
+    classes = tuple(classes or columns or (() if others else sorted(occurring)))
     if len(classes) > MAX_CLASSES:
         raise InputError(f"{path} has {len(classes):,} classes; at most {MAX_CLASSES:,} can be scored")
     _check_images(path, rows)
     index = {name: position for position, name in enumerate(classes)}
+    ignored = [name for name in others if name not in index or not columns]
     for line, row in rows.items():
         for name in names:
             if row[name] not in index:
                 what = "an empty cell"
                 if row[name]:
-                    what = f"the class {quoted(row[name])}, which has no column{nearest(row[name], classes)}"
+                    what = f"the class {quoted(row[name])}, which has no column{nearest(row[name], others)}"
+                    what += f"; columns that are no class: {first_few(ignored, 9)}" if ignored else ""
                 raise InputError(f"{path}, line {line}: {name} is {what}")
     labels = {name: np.array([index[row[name]] for row in rows.values()], dtype=np.int64) for name in names}
-    probabilities = _probabilities(path, rows, columns) if columns else None
-    if probabilities is not None and PREDICTED not in labels:
-        labels[PREDICTED] = probabilities.argmax(axis=1)
+    taken = values[:, [place[name] for name in columns]]
+    probabilities = _probabilities(path, rows, columns, taken) if columns else None
+    if probabilities is not None:
+        labels.setdefault(PREDICTED, probabilities.argmax(axis=1))
     images = tuple(row[IMAGE] for row in rows.values())
-    return Predictions(images, classes, labels[PREDICTED], labels[TRUE], probabilities)
+    told = f"{path}: the classes are {first_few(classes, 20)}; ignored: {first_few(ignored, 20)} "
+    remarks = (told + "(evaluate --classes names others)",) if ignored else ()
+    return Predictions(images, classes, labels[PREDICTED], labels[TRUE], probabilities, remarks=remarks)
+
+
+def _are_classes(values: Floats, columns: Sequence[str], occurring: set[str]) -> Booleans:
+    """Which columns hold the probabilities of a class, (columns,); `values` are (n, columns).
+
+    A class without images completes the sum of each row to 1, unlike an age, a fold, or a confidence.
+    """
+    named = np.array([name in occurring for name in columns], dtype=bool)
+    with np.errstate(all="ignore"):
+        rest = 1.0 - values[:, named].sum(axis=1, keepdims=True)
+        fits = (values >= -ROUNDING) & (values <= rest + SUM_TOLERANCE)
+        more = ~named & fits.all(axis=0) & values.any(axis=0)
+        error = np.abs(rest - values[:, more].sum(axis=1, keepdims=True)).max()
+        completes = error <= SUM_TOLERANCE and error < np.abs(rest).max()
+    return named | more if completes else named
 
 
 def _read_rows(path: Path) -> tuple[list[str], dict[int, dict[str, str]]]:
@@ -145,13 +180,22 @@ def _check_images(path: Path, rows: dict[int, dict[str, str]]) -> None:
             )
 
 
-def _probabilities(path: Path, rows: dict[int, dict[str, str]], columns: Sequence[str]) -> Floats:
+def _numbers(rows: dict[int, dict[str, str]], columns: Sequence[str]) -> Floats:
+    """The cells of the columns, (n, columns); NaN where a cell is not a number."""
     values = np.full((len(rows), len(columns)), np.nan)
-    for position, (line, row) in enumerate(rows.items()):
+    for position, row in enumerate(rows.values()):
         for column, name in enumerate(columns):
             with contextlib.suppress(ValueError):
                 values[position, column] = float(row[name])
-            if not 0.0 <= values[position, column] <= 1.0:
-                where = f"{path}, line {line}, column {name}"
-                raise InputError(f"{where}: {quoted(row[name])} is not a probability between 0 and 1")
     return values
+
+
+def _probabilities(
+    path: Path, rows: dict[int, dict[str, str]], columns: Sequence[str], values: Floats
+) -> Floats:
+    # Written so that NaN is refused, too.
+    for position, column in np.argwhere(~((values >= -ROUNDING) & (values <= 1.0 + ROUNDING))):
+        line, name = list(rows)[position], columns[column]
+        fault = f"{quoted(rows[line][name])} is not a probability between 0 and 1"
+        raise InputError(f"{path}, line {line}, column {name}: {fault}")
+    return np.asarray(values.clip(0.0, 1.0))

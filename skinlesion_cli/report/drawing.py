@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 from markupsafe import Markup
 from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from skinlesion_cli.common.files import written_whole
@@ -34,6 +35,8 @@ def save_figure(figure: Figure, path: Path) -> None:
     with written_whole(path) as part, warnings.catch_warnings():
         # A class may be named in a script that matplotlib's own font does not have: it draws boxes.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        # Whatever backend a notebook has chosen.
+        FigureCanvasAgg(figure)
         figure.savefig(part, dpi=DPI, bbox_inches="tight", pad_inches=0.15)
 
 

@@ -176,6 +176,8 @@ def _history(text: str) -> tuple[EpochRecord, ...]:
 def _matching(path: Path, document: Document) -> Predictions:
     """The predictions, if they are those that were scored."""
     predictions = read_predictions(path)
+    if set(predictions.classes) < set(document["classes"]):
+        predictions = read_predictions(path, document["classes"])
     if len(predictions) != document["n"] or set(predictions.classes) != set(document["classes"]):
         raise InputError(
             f"{path} and metrics.json disagree: they are of different runs; restore the one that was changed"

@@ -22,7 +22,7 @@ def named_faults(settings: Settings) -> Iterator[None]:
             name = f"{type(error).__module__}.{type(error).__qualname__}: "
             raise type(error)(_last_line(str(error)).removeprefix(name)) from None
         raise
-    except (RuntimeError, MemoryError, OSError) as error:
+    except (RuntimeError, MemoryError, OSError, ValueError) as error:
         if (text := _explained(error, settings)) is None:
             raise
         raise TrainingError(text) from error
@@ -48,6 +48,8 @@ def _explained(error: Exception, settings: Settings) -> str | None:
             "use a smaller --batch-size (with --accumulate to keep the images per step), or --precision bf16 "
             "or fp16 if the device supports it"
         )
+    if "Expected more than 1 value per channel" in text:
+        return "batch normalisation cannot train on a batch of one image: use --batch-size 2 or more"
     return None
 
 

@@ -1,5 +1,6 @@
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +44,21 @@ def test_an_unknown_variable_is_a_warning_told_once(cli_run: Run) -> None:
     assert line.startswith("warning: unknown environment variable SKINLESION_LOSS_BETTA is ignored")
     assert "did you mean SKINLESION_LOSS_BETA" in line
     assert done.json()["beta"] == 0.999
+
+
+@pytest.mark.parametrize(("arguments", "listed"), [([], "  train "), (["data"], "  split ")])
+def test_without_a_command_the_help_is_shown(cli_run: Run, arguments: list[str], listed: str) -> None:
+    lines = cli_run(*arguments, code=2).stderr.splitlines()
+    assert lines[0].startswith("Usage: ")
+    assert any(line.startswith(listed) for line in lines)
+    assert not [line for line in lines if "error" in line or "\\n" in line]
+
+
+@pytest.mark.parametrize("backend", ["module://matplotlib_inline.backend_inline", "absent"])
+def test_figures_need_no_backend_of_a_notebook(cli_run: Run, tmp_path: Path, backend: str) -> None:
+    (tmp_path / "p.csv").write_text("image,y_true,a,b\n1,a,0.8,0.2\n2,b,0.2,0.8\n", encoding="utf-8")
+    cli_run("evaluate", "--predictions", "p.csv", "--out", "o", env={"MPLBACKEND": backend})
+    assert (tmp_path / "o" / "confusion_matrix.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "--help"], ["weights"]])

@@ -129,9 +129,26 @@ def test_wrong_input_is_refused(refused: Callable[..., str], data: Path, tmp_pat
     assert not (tmp_path / "scores").exists()
 
 
+@pytest.mark.parametrize("empty_folder", [False, True])
+def test_a_class_without_images_is_scored_with_dashes(
+    cli_run: Run, checkpoint: Path, tmp_path: Path, empty_folder: bool
+) -> None:
+    two = draw_data_set(tmp_path / "two", {"test": (1, 1)}, CLASSES[:2])
+    if empty_folder:
+        (two / "test" / CLASSES[2]).mkdir()
+    done = cli_run("evaluate", "--data", two.name, "--checkpoint", checkpoint, "--out", "o")
+    (row,) = (line for line in done.stdout.splitlines() if line.startswith(CLASSES[2]))
+    assert row.split()[-4:] == ["–", "–", "–", "0"]
+    assert [line for line in done.stderr.splitlines() if "no images of" in line] == [
+        f"warning: no images of {CLASSES[2]}: their recall, AUC and similar figures are undefined"
+    ]
+    assert {path.name for path in (tmp_path / "o").iterdir()} == FILES
+
+
 def test_other_classes_than_the_checkpoints_are_refused(
     refused: Callable[..., str], checkpoint: Path, tmp_path: Path
 ) -> None:
     two = draw_data_set(tmp_path / "two", {"test": (1, 1)}, CLASSES[:2])
+    (two / "test" / CLASSES[1]).rename(two / "test" / "unknown")
     line = refused("evaluate", "--data", two.name, "--checkpoint", checkpoint)
     assert "two/test has 2 classes and the checkpoint has 3" in line

@@ -8,7 +8,15 @@ from torchvision.transforms import v2
 from skinlesion_cli.common.errors import UnreadableImageError
 from skinlesion_cli.curation.synthetic import draw_lesion
 from skinlesion_cli.data import images
-from skinlesion_cli.data.images import centre_crop, centre_frame, check_images, read_image, resize_side
+from skinlesion_cli.data.images import (
+    centre_crop,
+    centre_frame,
+    check_images,
+    read_image,
+    resize_side,
+    rgb_of,
+    upright_size,
+)
 
 LESION = draw_lesion("synthetic blotch", 5)
 
@@ -134,3 +142,17 @@ def test_every_bad_file_is_named_at_once(tmp_path: Path) -> None:
     check_images([good])
     with pytest.raises(UnreadableImageError, match=r"a\.jpg.*b\.jpg.*2 such files"):
         check_images([bad[0], good, bad[1]])
+
+
+@pytest.mark.parametrize(
+    "broken", [b"\0\x08\0\x02\x01\x12\0\x03", b"", b"II*\0\xff\xff\xff\xff", b"II*\0\x08\0\0\0\x09"]
+)
+@pytest.mark.parametrize("suffix", ["png", "webp", "jpg"])
+def test_broken_exif_is_ignored(tmp_path: Path, suffix: str, broken: bytes) -> None:
+    path = saved(tmp_path / f"a.{suffix}", Image.new("RGB", (40, 30), "red"), exif=b"Exif\0\0" + broken)
+    assert upright_size(path) == read_image(path).size == (40, 30)
+    assert read_image(path).getpixel((9, 9)) == pytest.approx((255, 0, 0), abs=3)
+    if suffix != "jpg":
+        # Of a JPEG, Pillow warns when it is opened.
+        with Image.open(path) as image:
+            assert rgb_of(image, "one").size == (40, 30)

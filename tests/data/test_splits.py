@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.data.splits import find_images, read_split, read_splits
+from skinlesion_cli.data.splits import find_images, read_split, read_splits, require_classes
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -47,6 +47,18 @@ def test_what_is_missing_is_named(tmp_path: Path, files: list[str], reason: str)
     touch(tmp_path, *files)
     with pytest.raises(InputError, match=reason):
         read_splits(tmp_path, ["train", "val"], optional=["test"])
+
+
+def test_a_class_may_be_without_images_where_a_model_is_scored(tmp_path: Path) -> None:
+    touch(tmp_path, "test/b/1.jpg", "test/a/notes.txt")
+    split = read_split(tmp_path, "test", complete=False)
+    assert split.counts == {"a": 0, "b": 1}
+    require_classes(split, ["a", "b", "c"], "the checkpoint", complete=False)
+    with pytest.raises(InputError, match=r"only in .*test: a\)"):
+        require_classes(split, ["b", "c"], "the checkpoint", complete=False)
+    touch(tmp_path, "val/b/notes.txt")
+    with pytest.raises(InputError, match="val holds no images"):
+        read_split(tmp_path, "val", complete=False)
 
 
 def test_files_folders_and_globs_are_found_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -133,10 +133,16 @@ def test_a_split_with_an_unreadable_image_is_not_scored(checkpoint: Path, tmp_pa
         predict_and_evaluate(load_predictor(checkpoint), read_split(data, "test"))
 
 
-def test_other_classes_than_the_models_are_refused(checkpoint: Path, tmp_path: Path) -> None:
-    data = draw_data_set(tmp_path / "data", {"test": (1, 1)}, classes=CLASSES[:2])
+def test_classes_without_images_are_scored_and_unknown_ones_refused(checkpoint: Path, tmp_path: Path) -> None:
+    data = draw_data_set(tmp_path / "data", {"test": (2, 1)}, classes=CLASSES[:2])
+    _, scores, document = predict_and_evaluate(load_predictor(checkpoint), read_split(data, "test"))
+    assert (document["n"], document["classes"]) == (3, list(CLASSES))
+    assert [scores.per_class[name].support for name in CLASSES] == [2, 1, 0]
+    assert document["per_class"][CLASSES[2]]["recall"] is None
+    assert f"no images of {CLASSES[2]}: " in document["warnings"][0]
+    (data / "test" / CLASSES[1]).rename(data / "test" / "unknown")
     with pytest.raises(
-        InputError, match=r"has 2 classes and the checkpoint has 3 .*missing there: synthetic ring"
+        InputError, match=r"has 2 classes and the checkpoint has 3 \(only in .*test: unknown\)"
     ):
         predict_and_evaluate(load_predictor(checkpoint), read_split(data, "test"))
 

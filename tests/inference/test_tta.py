@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,8 +45,10 @@ def test_the_unflipped_view_is_not_predicted_again(exported: Path, data: Path) -
     assert counting.batches == 4
 
 
-def test_evaluation_shows_the_difference(exported: Path, data: Path) -> None:
+@pytest.mark.parametrize("temperature", [1.0, 2.5])
+def test_evaluation_shows_the_difference(exported: Path, data: Path, temperature: float) -> None:
     predictor, split = load_predictor(exported), read_split(data, "test")
+    predictor.checkpoint = replace(predictor.checkpoint, temperature=temperature)
     _, _, plain = predict_and_evaluate(predictor, split)
     predictions, _, document = predict_and_evaluate(predictor, split, flips=True)
     assert plain["tta"] is None
@@ -55,5 +58,10 @@ def test_evaluation_shows_the_difference(exported: Path, data: Path) -> None:
     assert difference["b"] == document["loss"] != plain["loss"]
     assert difference["difference"] == pytest.approx(document["loss"] - plain["loss"])
     assert difference["ci95"][0] <= difference["difference"] <= difference["ci95"][1]
-    assert document["calibration"]["after"] is None
+    section = document["calibration"]
+    # The mean of calibrated views is never called uncalibrated.
+    stage, other = ("before", "after") if temperature == 1.0 else ("after", "before")
+    assert section[stage]["nll"] == pytest.approx(document["loss"], rel=1e-9)
+    assert section[other] is None
+    assert section["temperature"] == (None if temperature == 1.0 else temperature)
     assert predictions.probabilities is not None

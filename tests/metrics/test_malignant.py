@@ -18,6 +18,27 @@ def test_the_usual_malignant_classes_are_known_by_name_and_by_code() -> None:
     assert malignant_classes(ISIC) == ("MEL", "BCC", "SCC")
     assert malignant_classes(["akiec", "bcc", "mel", "nv"]) == ("bcc", "mel")
     assert malignant_classes(["melanocytic nevi", "melanoma metastasis"]) == ()
+    spelled = ["basal_cell_carcinoma", "Squamous-Cell Carcinoma", "melanoma  in situ", "BasalCellCarcinoma"]
+    assert malignant_classes([*spelled, "nevus"]) == tuple(spelled)
+    assert malignant_classes(["AKIEC", "BCC", "BKL", "DF", "MEL", "NV", "VASC"]) == ("BCC", "MEL")
+
+
+def test_a_name_with_commas_is_one_name() -> None:
+    classes = ["Melanoma, NOS", "Melanoma", "Merkel_cell carcinoma", "Nevus"]
+    assert malignant_classes(classes, "Melanoma, NOS") == ("Melanoma, NOS",)
+    assert malignant_classes(classes, "merkel-cell carcinoma,Melanoma,NOS") == tuple(classes[::2])
+    assert malignant_classes(classes, ["Melanoma", "melanoma, nos"]) == tuple(classes[:2])
+    assert malignant_classes(["A-B", "a b", "C"], "a b") == ("a b",)
+    with pytest.raises(InputError, match=r"no class 'NOS'"):
+        malignant_classes(classes[1:], "Melanoma, NOS")
+
+
+def test_a_name_that_looks_malignant_and_is_not_counted_is_told() -> None:
+    warnings = malignant_warnings(None, ["Melanoma, NOS", "Kaposi_Sarcoma", "nevus"])
+    text = "counted as benign: Melanoma, NOS, Kaposi_Sarcoma (--malignant A,B names the malignant classes)"
+    assert warnings == [text]
+    section = {"classes": ["Melanoma"], "n_malignant": 1, "n_benign": 1}
+    assert malignant_warnings(section, ["Melanoma", "nevus"]) == []
 
 
 def test_others_can_be_named() -> None:

@@ -89,3 +89,52 @@ def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
     path.write_bytes(b"image,y_true,y_pred\n\xff\xfe\n")
     with pytest.raises(InputError, match="cannot read the predictions"):
         read_predictions(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "classes", "probabilities", "ignored"),
+    [
+        # A confidence, a fold and an age beside the classes.
+        ("image,y_true,confidence,A,B\n1,A,0.9,0.9,0.1\n2,B,0.8,0.2,0.8\n", "AB", [0.9, 0.1], ["confidence"]),
+        ("image,y_true,A,B,fold,age\n1,A,1,0,0,57\n2,B,0,1,1,\n", "AB", [1, 0], ["fold", "age"]),
+        ("image,y_true,A,B,fold\n1,A,1,0,0\n2,B,0,1,0\n", "AB", [1, 0], ["fold"]),
+        # A class without images completes the sum; the confidence repeats another class.
+        ("image,y_true,A,B,C\n1,A,0.6,0.1,0.3\n2,B,0.2,0.5,0.3\n", "ABC", [0.6, 0.1, 0.3], []),
+        (
+            "image,y_true,top,A,C,B\n1,A,0.6,0.6,0.3,0.1\n2,B,0.5,0.2,0.3,0.5\n",
+            "ACB",
+            [0.6, 0.3, 0.1],
+            ["top"],
+        ),
+        ("image,y_true,A,B,C\n1,A,0.999,0,0.001\n2,B,0,0.999,0.001\n", "ABC", [0.999, 0, 0.001], []),
+        # What y_pred names is a class.
+        ("image,y_true,y_pred,A,B\n1,A,B,0.2,0.2\n2,A,A,0.3,0.1\n", "AB", [0.2, 0.2], []),
+        # Rounded in float32.
+        ("image,y_true,A,B\n1,A,1.0000001192092896,-1e-9\n2,B,0.2,0.8\n", "AB", [1, 0], []),
+    ],
+)
+def test_only_classes_are_scored(
+    tmp_path: Path, text: str, classes: str, probabilities: list[float], ignored: list[str]
+) -> None:
+    (tmp_path / "p.csv").write_text(text, encoding="utf-8")
+    read = read_predictions(tmp_path / "p.csv")
+    assert read.classes == tuple(classes)
+    assert read.probabilities is not None
+    assert read.probabilities[0].tolist() == probabilities
+    told = f"the classes are {', '.join(classes)}; ignored: {', '.join(ignored)} "
+    told = f"{tmp_path}/p.csv: {told}(evaluate --classes names others)"
+    assert read.remarks == ((told,) if ignored else ())
+
+
+def test_the_class_columns_can_be_named(tmp_path: Path) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text("image,y_true,A,B,C,fold\n1,A,0.5,0.4,0.5,1\n2,A,0.3,0.6,0.4,1\n", encoding="utf-8")
+    read = read_predictions(path, ["C", "A"])
+    assert (read.classes, read.predicted.tolist(), read.true.tolist()) == (("C", "A"), [0, 0], [1, 1])
+    assert "ignored: B, fold " in read.remarks[0]
+    with pytest.raises(InputError, match="has no column of the class D"):
+        read_predictions(path, ["A", "D"])
+    path.write_text("image,y_true,y_pred,confidence\n1,A,B,0.5\n", encoding="utf-8")
+    with pytest.raises(InputError, match="'A', which has no column; columns that are no class: confidence"):
+        read_predictions(path)
+    assert read_predictions(path, ["A", "B"]).predicted.tolist() == [1]

@@ -125,3 +125,11 @@ def test_a_table_can_be_shown_with_fewer_columns() -> None:
     fewer = whole.only("b", "absent")
     assert [column.name for column in fewer.columns] == ["Class", "b"]
     assert fewer.rows == (("x", 2), ("y", 4))
+
+
+def test_calibrated_views_are_not_shown_as_uncalibrated(facts: RunFacts) -> None:
+    document = facts.document["calibration"] | {"temperature": 2.0, "before": None}
+    lines = printed(tables.SECTIONS["calibration"](document)).splitlines()
+    assert lines[0].endswith(" 2.000, fitted on validation, applied to each flipped view.")
+    assert lines[1].split() == ["Calibration", "calibrated", "(T", "=", "2.00)"]
+    assert "uncalibrated" not in "".join(lines)

@@ -133,6 +133,15 @@ def test_no_memory_names_the_batch_size_and_what_to_try(allocate: "object") -> N
         allocate()  # type: ignore[operator]
 
 
+def test_a_batch_of_one_image_names_the_batch_size(data: Path, tmp_path: Path) -> None:
+    run, _ = trainer(data, tmp_path, batch_size=1, img_size=32)
+    with (
+        pytest.raises(TrainingError, match=r"batch of one image: use --batch-size 2"),
+        named_faults(run.settings),
+    ):
+        run.run()
+
+
 def test_a_fault_that_is_not_known_stays_what_it_is() -> None:
     with pytest.raises(RuntimeError, match=r"^shape mismatch$"), named_faults(Settings()):
         raise RuntimeError("shape mismatch")

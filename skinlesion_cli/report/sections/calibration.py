@@ -13,11 +13,12 @@ def calibration(document: Document) -> content.Section:
     bins, temperature = document["reliability"], document["temperature"]
     if not bins:
         return content.Section("calibration", "Calibration", missing=NO_PROBABILITIES)
-    stages = {"uncalibrated": document["before"]}
+    stages = {"uncalibrated": document["before"]} if document["before"] else {}
     text = "No temperature was fitted: the probabilities are the model's own."
     if temperature is not None:
         stages[f"calibrated (T = {temperature:.2f})"] = document["after"]
-        text = f"Probabilities are calibrated with the temperature {temperature:.3f}, fitted on validation."
+        text = f"Probabilities are calibrated with the temperature {temperature:.3f}, fitted on validation"
+        text += "." if document["before"] else ", applied to each flipped view."
     accuracy = content.Chart(
         "Reliability diagram: accuracy by confidence",
         partial(plots.plot_reliability, bins=bins),
