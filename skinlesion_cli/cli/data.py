@@ -105,6 +105,7 @@ def split(
         )
     console.out.print(counts_table(built.counts()))
     console.out.print(f"\n{len(built.images)} images in {built.groups} groups; no group spans two splits")
+    console.say(built.coverage)
     console.note(f"images and manifest.csv: {out}")
     return 0
 

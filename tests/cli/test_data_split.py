@@ -29,6 +29,7 @@ def test_neither_copies_nor_groups_span_two_splits(cli_run: Run, source: Path, t
     (tmp_path / "g.csv").write_text("image,patient_id\none,P\ntwo,P\n", encoding="utf-8")
     done = cli_run("data", "split", source, "--out", "d", "--groups", "g.csv", "--ratios", "60/20/20")
     assert "28 images in 24 groups; no group spans two splits" in done.stdout
+    assert "images with a group: 2 of 28 (train " in done.stdout
     rows = rows_of(tmp_path / "d")
     sides: dict[str, set[str]] = {}
     for row in rows:
@@ -65,4 +66,7 @@ def test_wrong_input_is_refused(refused: Callable[..., str], source: Path, tmp_p
     assert "bad.csv, row 1: 'absent.jpg' is no file" in refused("data", "split", "bad.csv", "--out", "d")
     (tmp_path / "up.csv").write_text(f"file,label\nsource/{CLASSES[0]}/0.jpg,../x\n", encoding="utf-8")
     assert "cannot be the name of a class" in refused("data", "split", "up.csv", "--out", "d")
+    (tmp_path / "other.csv").write_text("image,group\n0007,A\n", encoding="utf-8")
+    unmatched = refused("data", "split", source, "--out", "d", "--groups", "other.csv")
+    assert "other.csv gives none of 28 images a group" in unmatched
     assert not (tmp_path / "d").exists()
