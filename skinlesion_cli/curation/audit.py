@@ -15,7 +15,7 @@ from skinlesion_cli.curation.families import connected_components
 from skinlesion_cli.curation.fingerprint import Fingerprint, fingerprint
 from skinlesion_cli.curation.groups import coverage_text, groups_of
 from skinlesion_cli.data.images import stored_kind
-from skinlesion_cli.data.splits import SPLITS, class_folders, count_labels, list_files
+from skinlesion_cli.data.splits import SPLITS, class_folders, count_labels, list_files, refuse_alike
 from skinlesion_cli.data.workers import map_files
 
 FindGroups = Callable[[list[str]], list[str | None]]
@@ -184,6 +184,7 @@ def _read_all(
     classes = {split: class_folders(folder) for split, folder in splits.items()}
     if not any(classes.values()):
         raise InputError(f"{root} has no class folders; each class is a folder of images")
+    refuse_alike(set().union(*classes.values()), f"{root}: the class folders")
     found: list[tuple[str, str, str]] = []
     not_images: list[str] = []
     remarks = []

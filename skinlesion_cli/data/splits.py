@@ -2,6 +2,7 @@
 
 import glob
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -76,6 +77,7 @@ def read_splits(data_root: Path, names: Sequence[str], optional: Sequence[str] =
 
 def require_classes(split: Split, classes: Sequence[str], owner: str) -> None:
     """Require that a split has the classes of `owner`; the error names the extra and the missing ones."""
+    refuse_alike({*split.classes, *classes}, f"{split.root} and {owner}: the classes")
     extra, missing = set(split.classes) - set(classes), set(classes) - set(split.classes)
     faults = [f"only in {split.root}: {', '.join(sorted(extra))}"] if extra else []
     faults += [f"missing there: {', '.join(sorted(missing))}"] if missing else []
@@ -84,6 +86,19 @@ def require_classes(split: Split, classes: Sequence[str], owner: str) -> None:
             f"{split.root} has {len(split.classes)} classes and {owner} has {len(classes)} "
             f"({'; '.join(faults)}); both need the same class folders"
         )
+
+
+def refuse_alike(names: Iterable[str], what: str) -> None:
+    """Refuse names of classes that differ only in upper and lower case, or in their Unicode form."""
+    seen: dict[str, str] = {}
+    for name in sorted(names):
+        composed = unicodedata.normalize("NFC", name)
+        other = seen.setdefault(unicodedata.normalize("NFC", composed.casefold()), name)
+        if other != name:
+            # Their letters look the same.
+            same = unicodedata.normalize("NFC", other) == composed
+            both = f"Unicode form ({other!a}, {name!a})" if same else "upper and lower case"
+            raise InputError(f"{what} {other!r} and {name!r} differ only in their {both}; give them one name")
 
 
 def count_labels(images: Iterable[tuple[str, str]]) -> dict[str, dict[str, int]]:
@@ -95,11 +110,13 @@ def count_labels(images: Iterable[tuple[str, str]]) -> dict[str, dict[str, int]]
 
 
 def class_folders(root: Path) -> list[str]:
-    """Names of the folders in `root`, sorted, without hidden ones."""
+    """Names of the folders in `root`, sorted, without hidden ones; InputError if two are alike."""
     try:
-        return sorted(one.name for one in root.iterdir() if one.is_dir() and not one.name.startswith("."))
+        names = sorted(one.name for one in root.iterdir() if one.is_dir() and not one.name.startswith("."))
     except OSError as error:
         raise InputError(f"cannot list {root}: {error.strerror}") from None
+    refuse_alike(names, f"{root}: the folders")
+    return names
 
 
 def list_files(root: Path, folder: str = "") -> tuple[list[Path], list[Path]]:

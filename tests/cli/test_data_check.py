@@ -130,5 +130,7 @@ def test_wrong_input_is_refused(refused: Callable[..., str], clean: Path, tmp_pa
     (tmp_path / "other.csv").write_text("image,group\n0007,A\n", encoding="utf-8")
     assert "gives none of 14 images a group" in refused("data", "check", clean, "--groups", "other.csv")
     assert "cannot read the groups" in refused("data", "check", clean, "--groups", "absent.csv")
+    (clean / "val" / CLASSES[2]).rename(clean / "val" / CLASSES[2].upper())
+    assert "differ only in their upper and lower case" in refused("data", "check", clean)
     (tmp_path / "void").mkdir()
     assert "has no class folders" in refused("data", "check", "void")

@@ -55,6 +55,19 @@ def test_a_csv_of_files_and_labels_is_a_source(cli_run: Run, tmp_path: Path) -> 
     assert (tmp_path / "d" / rows[0]["split"] / rows[0]["class"] / rows[0]["file"]).stat().st_nlink == 2
 
 
+def test_a_file_with_two_labels_is_refused(refused: Callable[..., str], source: Path, tmp_path: Path) -> None:
+    file = f"source/{CLASSES[0]}/0.jpg"
+    (source / "link.jpg").symlink_to(tmp_path / file)
+    for again in (file, f"./{file}", "source/link.jpg"):
+        (tmp_path / "l.csv").write_text(f"file,label\n{file},Melanoma\n{again},Nevus\n", encoding="utf-8")
+        message = refused("data", "split", "l.csv", "--out", "d")
+        assert f"l.csv, row 2: '{again}' is 'Nevus', but in row 1 'Melanoma'; keep one label" in message
+    rows = f"{file},NEVUS\nsource/{CLASSES[0]}/1.jpg,Nevus\n"
+    (tmp_path / "l.csv").write_text(f"file,label\n{rows}", encoding="utf-8")
+    message = refused("data", "split", "l.csv", "--out", "d")
+    assert "the labels 'NEVUS' and 'Nevus' differ only in their upper and lower case" in message
+
+
 def test_wrong_input_is_refused(refused: Callable[..., str], source: Path, tmp_path: Path) -> None:
     assert "there is no folder or file absent" in refused("data", "split", "absent", "--out", "d")
     (tmp_path / "full").mkdir()

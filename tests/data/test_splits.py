@@ -49,6 +49,25 @@ def test_what_is_missing_is_named(tmp_path: Path, files: list[str], reason: str)
         read_splits(tmp_path, ["train", "val"], optional=["test"])
 
 
+@pytest.mark.parametrize(
+    ("names", "differ"),
+    [
+        (("NEVUS", "Nevus"), "'NEVUS' and 'Nevus' differ only in their upper and lower case"),
+        (("n\u00e9vus", "ne\u0301vus"), r"differ only in their Unicode form \('ne\\u0301vus', 'n\\xe9vus'\)"),
+        (("N\u00c9VUS", "ne\u0301vus"), "differ only in their upper and lower case"),
+    ],
+)
+def test_classes_that_differ_only_in_how_they_are_written_are_refused(
+    tmp_path: Path, names: tuple[str, str], differ: str
+) -> None:
+    touch(tmp_path, f"both/{names[0]}/1.jpg", f"both/{names[1]}/1.jpg", "both/b/1.jpg")
+    with pytest.raises(InputError, match=differ):
+        read_split(tmp_path, "both")
+    touch(tmp_path, f"train/{names[0]}/1.jpg", "train/b/1.jpg", f"val/{names[1]}/1.jpg", "val/b/1.jpg")
+    with pytest.raises(InputError, match=differ):
+        read_splits(tmp_path, ["train", "val"])
+
+
 def test_files_folders_and_globs_are_found_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch(tmp_path, "b.jpg", "a.jpg", "sub/c.png", "sub/notes.txt", "odd[1].jpg", "plain")
     monkeypatch.chdir(tmp_path)
