@@ -61,9 +61,9 @@ def weights(
     if counts_file is not None:
         counts = read_counts(Path(counts_file))
     elif data is not None:
-        from skinlesion_cli.data.splits import read_split
+        from skinlesion_cli.data.splits import read_splits
 
-        counts = read_split(Path(data), "train").counts
+        counts = read_splits(Path(data), ["train"])["train"].counts
     elif counts is None:
         counts = PUBLISHED_COUNTS
     table = balance_table(counts, beta, alpha)

@@ -15,7 +15,14 @@ from skinlesion_cli.curation.families import connected_components
 from skinlesion_cli.curation.fingerprint import Fingerprint, fingerprint
 from skinlesion_cli.curation.groups import coverage_text, groups_of
 from skinlesion_cli.data.images import stored_kind
-from skinlesion_cli.data.splits import SPLITS, class_folders, count_labels, list_files, refuse_alike
+from skinlesion_cli.data.splits import (
+    SPLITS,
+    class_folders,
+    count_labels,
+    list_files,
+    one_class_fault,
+    refuse_alike,
+)
 from skinlesion_cli.data.workers import map_files
 
 FindGroups = Callable[[list[str]], list[str | None]]
@@ -50,7 +57,7 @@ class Inventory:
     not_images: tuple[str, ...]
     """Files in class folders that do not have the suffix of an image."""
     remarks: tuple[str, ...]
-    """Empty class folders, and classes that are missing or misspelt in a split."""
+    """Empty class folders, a split of one class, and classes that are missing or misspelt in a split."""
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Number of readable images per class, per split."""
@@ -190,6 +197,7 @@ def _read_all(
     remarks = []
     for split, folder in splits.items():
         prefix = folder.relative_to(root)
+        remarks += filter(None, [one_class_fault(folder, classes[split])])
         for label in classes[split]:
             files, others = list_files(folder, label)
             found += [((prefix / file).as_posix(), split, label) for file in files]

@@ -8,7 +8,7 @@ from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.files import NO_FILE, fault_of, leaves_folder
 from skinlesion_cli.common.limits import MAX_IMAGE_BYTES, MAX_NAME
 from skinlesion_cli.common.text import quoted
-from skinlesion_cli.data.splits import SPLITS, class_folders, find_images, refuse_alike
+from skinlesion_cli.data.splits import SPLITS, class_folders, find_images, one_class_fault, refuse_alike
 
 Labelled = list[tuple[Path, str]]
 
@@ -31,6 +31,8 @@ def read_labels(source: Path) -> Labelled:
         raise InputError(f"{source} is split already ({', '.join(split)})")
     if not classes:
         raise InputError(f"{source} has no class folders; each class is a folder of images")
+    if fault := one_class_fault(source, classes):
+        raise InputError(fault)
     return [(path, label) for label in classes for path in find_images([str(source / label)])]
 
 

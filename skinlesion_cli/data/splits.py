@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.errors import InputError, first_few
 from skinlesion_cli.data.images import has_image_suffix
 
 SPLITS = ("train", "val", "test")
@@ -46,8 +46,9 @@ def read_split(data_root: Path, name: str) -> Split:
         raise InputError(f"there is no folder {data_root}; name the data set's folder with --data")
     root = data_root / name
     if not root.is_dir():
+        hint = _where_splits_are(data_root, name)
         raise InputError(
-            f"{data_root} has no {name}/ folder; each split is a folder with one folder per class"
+            f"{data_root} has no {name}/ folder; each split is a folder with one folder per class{hint}"
         )
     classes = class_folders(root)
     if not classes:
@@ -72,7 +73,27 @@ def read_splits(data_root: Path, names: Sequence[str], optional: Sequence[str] =
     first = splits[names[0]]
     for split in splits.values():
         require_classes(split, first.classes, str(first.root))
+    if fault := one_class_fault(first.root, first.classes):
+        raise InputError(fault)
     return splits
+
+
+def one_class_fault(root: Path, classes: Sequence[str]) -> str:
+    """What is wrong with a single class, which every model predicts; empty if there are more."""
+    if len(classes) != 1:
+        return ""
+    inner = class_folders(root / classes[0])
+    hint = f"; move the folders in {root / classes[0]} ({first_few(inner)}) up one level" if inner else ""
+    return f"{root} has one class only, {classes[0]!r}; at least two are needed{hint}"
+
+
+def _where_splits_are(data_root: Path, name: str) -> str:
+    folders = class_folders(data_root)
+    if inner := [data_root / one for one in folders if (data_root / one / name).is_dir()]:
+        return f"; {inner[0]} has one: name that folder"
+    if len(folders) > 1 and not set(folders) & set(SPLITS):
+        return f"; are these the classes? skinlesion data split {data_root} --out NEW_FOLDER"
+    return ""
 
 
 def require_classes(split: Split, classes: Sequence[str], owner: str) -> None:

@@ -75,6 +75,13 @@ def test_wrong_input_is_refused(refused: Callable[..., str], source: Path, tmp_p
     assert "full is not empty" in refused("data", "split", source, "--out", "full")
     draw_data_set(tmp_path / "split", {"train": (1,), "val": (1,)}, CLASSES[:1])
     assert "is split already" in refused("data", "split", "split", "--out", "d")
+    (tmp_path / "outer").mkdir()
+    (tmp_path / "outer" / "photos").symlink_to(source)
+    wrapped = refused("data", "split", "outer", "--out", "d")
+    assert (
+        "outer has one class only, 'photos'; at least two are needed; move the folders in outer/photos"
+        in wrapped
+    )
     (tmp_path / "bad.csv").write_text("file,label\nabsent.jpg,a\n", encoding="utf-8")
     assert "bad.csv, row 1: 'absent.jpg' is no file" in refused("data", "split", "bad.csv", "--out", "d")
     (tmp_path / "up.csv").write_text(f"file,label\nsource/{CLASSES[0]}/0.jpg,../x\n", encoding="utf-8")

@@ -68,6 +68,27 @@ def test_classes_that_differ_only_in_how_they_are_written_are_refused(
         read_splits(tmp_path, ["train", "val"])
 
 
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        (["train/a/1.jpg"], r"train has one class only, 'a'; at least two are needed$"),
+        (
+            ["train/images/a/1.jpg", "train/images/b/1.jpg"],
+            r"move the folders in .*train/images \(a, b\) up one",
+        ),
+        (
+            ["data/train/a/1.jpg", "data/train/b/1.jpg"],
+            r"no train/ folder; .*/data has one: name that folder$",
+        ),
+        (["a/1.jpg", "b/1.jpg"], "are these the classes\\? skinlesion data split .* --out"),
+    ],
+)
+def test_a_wrapper_folder_is_no_data_set_of_one_class(tmp_path: Path, files: list[str], reason: str) -> None:
+    touch(tmp_path, *files)
+    with pytest.raises(InputError, match=reason):
+        read_splits(tmp_path, ["train"])
+
+
 def test_files_folders_and_globs_are_found_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch(tmp_path, "b.jpg", "a.jpg", "sub/c.png", "sub/notes.txt", "odd[1].jpg", "plain")
     monkeypatch.chdir(tmp_path)
