@@ -123,7 +123,7 @@ def evaluate(
             raise InputError("--manifest goes with --predictions; --data has its own manifest.csv")
         if validation is not None:
             raise InputError("--validation goes with --predictions; a checkpoint is run on DATA/val itself")
-        images = read_split(Path(data), split)
+        images = read_split(Path(data), split, on_event)
         predictor = load_predictor(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
         predictor = predictor() if callable(predictor) else predictor
         if out is not None:

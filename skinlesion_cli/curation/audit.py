@@ -22,6 +22,7 @@ from skinlesion_cli.data.splits import (
     list_files,
     one_class_fault,
     refuse_alike,
+    tell_skipped,
 )
 from skinlesion_cli.data.workers import map_files
 
@@ -194,15 +195,18 @@ def _read_all(
     refuse_alike(set().union(*classes.values()), f"{root}: the class folders")
     found: list[tuple[str, str, str]] = []
     not_images: list[str] = []
-    remarks = []
+    remarks: list[str] = []
+    skipped = 0
     for split, folder in splits.items():
         prefix = folder.relative_to(root)
         remarks += filter(None, [one_class_fault(folder, classes[split])])
         for label in classes[split]:
-            files, others = list_files(folder, label)
+            files, others, hidden = list_files(folder, label)
+            skipped += hidden
             found += [((prefix / file).as_posix(), split, label) for file in files]
             not_images += [(prefix / file).as_posix() for file in others]
             remarks += [] if files else [f"{split}/{label} holds no images"]
+    tell_skipped(root, skipped, on_event)
     groups = find_groups([file for file, _, _ in found])
     images, prints, unreadable = [], [], {}
     results = map_files(partial(_read, near), [root / file for file, _, _ in found], workers, on_event)

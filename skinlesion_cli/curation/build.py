@@ -71,7 +71,7 @@ def split_data_set(
         SkinLesionError: an image cannot be read, or a file cannot be written.
     """
     shares = parse_ratios(ratios)
-    labelled = read_labels(source)
+    labelled = read_labels(source, on_event)
     known = read_groups(groups) if groups is not None else {}
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} is not empty; name a new folder with --out")

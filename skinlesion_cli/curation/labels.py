@@ -5,6 +5,7 @@ from pathlib import Path
 
 from skinlesion_cli.common.csv_files import read_table
 from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.events import OnEvent, ignore
 from skinlesion_cli.common.files import NO_FILE, fault_of, leaves_folder
 from skinlesion_cli.common.limits import MAX_IMAGE_BYTES, MAX_NAME
 from skinlesion_cli.common.text import quoted
@@ -13,7 +14,7 @@ from skinlesion_cli.data.splits import SPLITS, class_folders, find_images, one_c
 Labelled = list[tuple[Path, str]]
 
 
-def read_labels(source: Path) -> Labelled:
+def read_labels(source: Path, on_event: OnEvent = ignore) -> Labelled:
     """List the photographs of a folder with one folder per class, or of a CSV file, with their labels.
 
     The CSV file has the columns `file` and `label`; the files are relative to its folder, and below it.
@@ -33,7 +34,7 @@ def read_labels(source: Path) -> Labelled:
         raise InputError(f"{source} has no class folders; each class is a folder of images")
     if fault := one_class_fault(source, classes):
         raise InputError(fault)
-    return [(path, label) for label in classes for path in find_images([str(source / label)])]
+    return [(path, label) for label in classes for path in find_images([str(source / label)], on_event)]
 
 
 def _read_csv(path: Path) -> Labelled:

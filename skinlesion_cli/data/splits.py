@@ -9,9 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skinlesion_cli.common.errors import InputError, first_few
+from skinlesion_cli.common.events import Note, OnEvent, ignore
 from skinlesion_cli.data.images import has_image_suffix
 
 SPLITS = ("train", "val", "test")
+# In lower case: network storage, Windows, macOS.
+SYSTEM_NAMES = {"@eadir", "#recycle", "@recycle", "#snapshot", "$recycle.bin", "thumbs.db", "__macosx"}
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Split:
         return [self.root / file for file in self.files]
 
 
-def read_split(data_root: Path, name: str) -> Split:
+def read_split(data_root: Path, name: str, on_event: OnEvent = ignore) -> Split:
     """List the images of one split; InputError if its folder, its classes or a class's images are missing."""
     if not data_root.is_dir():
         raise InputError(f"there is no folder {data_root}; name the data set's folder with --data")
@@ -55,21 +58,25 @@ def read_split(data_root: Path, name: str) -> Split:
         raise InputError(f"{root} has no class folders; each class is a folder of images")
     files: list[Path] = []
     labels: list[int] = []
-    left_out = 0
+    left_out, skipped = 0, sum(is_skipped(one.name) for one in root.iterdir())
     for label, class_name in enumerate(classes):
-        images, others = list_files(root, class_name)
+        images, others, hidden = list_files(root, class_name)
         if not images:
             raise InputError(f"{root / class_name} holds no images; add some, or remove the folder")
         files += images
         labels += [label] * len(images)
         left_out += len(others)
+        skipped += hidden
+    tell_skipped(root, skipped, on_event)
     return Split(name, root, tuple(classes), tuple(files), tuple(labels), left_out)
 
 
-def read_splits(data_root: Path, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, Split]:
+def read_splits(
+    data_root: Path, names: Sequence[str], optional: Sequence[str] = (), on_event: OnEvent = ignore
+) -> dict[str, Split]:
     """List the images of several splits, which must have the same classes; `optional` ones may be missing."""
     present = [*names, *(name for name in optional if (data_root / name).is_dir())]
-    splits = {name: read_split(data_root, name) for name in present}
+    splits = {name: read_split(data_root, name, on_event) for name in present}
     first = splits[names[0]]
     for split in splits.values():
         require_classes(split, first.classes, str(first.root))
@@ -131,29 +138,43 @@ def count_labels(images: Iterable[tuple[str, str]]) -> dict[str, dict[str, int]]
 
 
 def class_folders(root: Path) -> list[str]:
-    """Names of the folders in `root`, sorted, without hidden ones; InputError if two are alike."""
+    """Names of the folders in `root`, sorted, without skipped ones; InputError if two are alike."""
     try:
-        names = sorted(one.name for one in root.iterdir() if one.is_dir() and not one.name.startswith("."))
+        names = sorted(one.name for one in root.iterdir() if one.is_dir() and not is_skipped(one.name))
     except OSError as error:
         raise InputError(f"cannot list {root}: {error.strerror}") from None
     refuse_alike(names, f"{root}: the folders")
     return names
 
 
-def list_files(root: Path, folder: str = "") -> tuple[list[Path], list[Path]]:
-    """The images, by their suffix, and the other files in `root/folder` and below, without hidden ones.
+def is_skipped(name: str) -> bool:
+    """Whether a file or folder is hidden, or one that a system adds, such as thumbnails or a recycle bin."""
+    return name.startswith(".") or name.casefold() in SYSTEM_NAMES
 
-    Both are sorted, and relative to `root`. InputError if a folder cannot be listed.
+
+def list_files(root: Path, folder: str = "") -> tuple[list[Path], list[Path], int]:
+    """The images, by their suffix, and the other files in `root/folder` and below, and the number skipped.
+
+    Both are sorted, and relative to `root`. Linked folders are followed, and no folder is entered twice.
+    InputError if a folder cannot be listed.
     """
     images: list[Path] = []
     others: list[Path] = []
-    # os.walk does not follow links to folders, so a loop of links cannot trap it.
-    for where, folders, names in os.walk(root / folder, onerror=_refuse_unlisted):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(name for name in names if not name.startswith(".")):
+    skipped = 0
+    top = Path(os.path.realpath(root / folder))
+    # A link to a folder that was entered, or to one around it, would repeat images or never end.
+    entered = {str(one) for one in (top, *top.parents)}
+    for where, folders, names in os.walk(root / folder, onerror=_refuse_unlisted, followlinks=True):
+        skipped += sum(map(is_skipped, (*folders, *names)))
+        real: dict[str, str] = {}
+        for name in sorted(name for name in folders if not is_skipped(name)):
+            real.setdefault(os.path.realpath(Path(where, name)), name)
+        folders[:] = [name for one, name in real.items() if one not in entered]
+        entered |= real.keys()
+        for name in sorted(name for name in names if not is_skipped(name)):
             path = Path(where, name).relative_to(root)
             (images if has_image_suffix(path) else others).append(path)
-    return images, others
+    return images, others, skipped
 
 
 def _refuse_unlisted(error: OSError) -> None:
@@ -161,7 +182,13 @@ def _refuse_unlisted(error: OSError) -> None:
     raise InputError(f"cannot list {error.filename}: {error.strerror}")
 
 
-def find_images(arguments: Sequence[str]) -> list[Path]:
+def tell_skipped(where: Path, number: int, on_event: OnEvent) -> None:
+    """Say how many entries `is_skipped` left out."""
+    if number:
+        on_event(Note(f"{where}: {number} hidden or system files and folders are skipped"))
+
+
+def find_images(arguments: Sequence[str], on_event: OnEvent = ignore) -> list[Path]:
     """The image files that files, folders and globs name, in the order of the arguments.
 
     A named file is taken whatever its suffix; folders (searched recursively) and globs give images only.
@@ -173,12 +200,19 @@ def find_images(arguments: Sequence[str]) -> list[Path]:
         # Unlike pathlib's, these are false for a name too long, or in a folder without access.
         is_folder, exists = os.path.isdir(path), os.path.exists(path)  # noqa: PTH110, PTH112
         if is_folder:
-            matches = [path / file for file in list_files(path)[0]]
+            files, _, skipped = list_files(path)
+            matches = [path / file for file in files]
+            tell_skipped(path, skipped, on_event)
         elif exists or not glob.has_magic(argument):
             matches = [path] if exists else []
         else:
             matches = [Path(name) for name in sorted(glob.glob(argument, recursive=True))]  # noqa: PTH207
             matches = [match for match in matches if match.is_file() and has_image_suffix(match)]
+            matches = [
+                one
+                for one in matches
+                if not SYSTEM_NAMES & {part.casefold() for part in {*one.parts} - {*path.parts}}
+            ]
         if not matches:
             raise InputError(f"there is no {'image in' if is_folder else 'file'} {argument}")
         found += matches

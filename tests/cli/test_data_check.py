@@ -105,10 +105,15 @@ def test_the_page_stands_alone(cli_run: Run, faulty: Path, tmp_path: Path) -> No
     assert page.index("across splits") < page.index("mislabelled.jpg</figcaption>")
 
 
-def test_missing_and_misspelt_classes_are_named(cli_run: Run, clean: Path) -> None:
+def test_missing_and_misspelt_classes_and_skipped_folders_are_named(cli_run: Run, clean: Path) -> None:
     (clean / "val" / CLASSES[2]).rename(clean / "val" / "synthetic rings")
     (clean / "test" / "empty").mkdir()
-    err = cli_run("data", "check", clean).stderr
+    thumbnails = clean / "test" / CLASSES[0] / "@eaDir"
+    shutil.copytree(clean / "test" / CLASSES[1], thumbnails)
+    done = cli_run("data", "check", clean)
+    err = done.stderr
+    assert "1 hidden or system files and folders are skipped" in err
+    assert "0 of 4 test images (0.0 %) have a sibling in train." in done.stdout
     assert "val has no class 'synthetic ring'; did you mean synthetic rings?" in err
     assert "test/empty holds no images" in err
 

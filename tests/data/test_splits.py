@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.events import Event, Note
 from skinlesion_cli.data.splits import find_images, read_split, read_splits
 
 
@@ -23,6 +24,36 @@ def test_a_split_lists_its_images_class_by_class(tmp_path: Path) -> None:
     assert split.labels == (0, 1, 1)
     assert split.counts == {"a": 1, "b": 2}
     assert split.left_out == 1
+
+
+def test_hidden_and_system_files_are_skipped_and_counted(tmp_path: Path) -> None:
+    folders = ("@eaDir", "@EADIR", "#recycle", "$RECYCLE.BIN", ".thumbnails", "__MACOSX")
+    touch(
+        tmp_path,
+        *(f"train/a/{name}/1.jpg" for name in folders),
+        "train/@eaDir/1.jpg",
+        "train/a/x/@eaDir/1.jpg",
+    )
+    touch(tmp_path, "train/a/._1.jpg", "train/a/Thumbs.db", "train/a/x/1.jpg", "train/b/1.jpg")
+    notes: list[Event] = []
+    split = read_split(tmp_path, "train", notes.append)
+    assert (split.counts, split.left_out) == ({"a": 1, "b": 1}, 0)
+    said = "10 hidden or system files and folders are skipped"
+    assert notes == [Note(f"{tmp_path / 'train'}: {said}")]
+    assert find_images([str(tmp_path / "train")], notes.append) == [
+        tmp_path / "train" / name for name in ("a/x/1.jpg", "b/1.jpg")
+    ]
+    assert notes[1] == notes[0]
+    assert len(find_images([f"{tmp_path}/**/*.jpg"])) == 2
+
+
+def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
+    touch(tmp_path, "elsewhere/2.jpg", "elsewhere/deep/3.jpg", "train/a/1.jpg", "train/b/1.jpg")
+    (tmp_path / "elsewhere/back").symlink_to(tmp_path / "elsewhere")
+    for name in ("site", "site again"):
+        (tmp_path / "train/a" / name).symlink_to(tmp_path / "elsewhere")
+    files = [file.as_posix() for file in read_split(tmp_path, "train").files]
+    assert sorted(files) == ["a/1.jpg", "a/site/2.jpg", "a/site/deep/3.jpg", "b/1.jpg"]
 
 
 def test_links_to_folders_cannot_trap_it(tmp_path: Path) -> None:
