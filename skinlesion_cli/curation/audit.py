@@ -1,6 +1,6 @@
 """The audit of a data set: what its folder holds, duplicates, groups that span splits, and the verdict."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -136,7 +136,10 @@ class Audit:
             "families": [[image.file for image in family] for family in self.families],
             "pairs": self.rows(),
             "groups_across_splits": list(self.groups_across_splits),
-            "images_with_group": Counter(image.split for image in self.inventory.images if image.group),
+            "images_with_group": {
+                split: sum(image.split == split and bool(image.group) for image in self.inventory.images)
+                for split in self.inventory.counts()
+            },
             "test_images": self.test_images,
             "test_with_sibling_in_train": self.test_with_sibling_in_train,
             "leaking": self.leaking,

@@ -15,8 +15,8 @@ from skinlesion_cli.curation.families import merge_names
 from skinlesion_cli.data.images import has_image_suffix
 from skinlesion_cli.data.splits import SPLITS
 
-# Published tables and our manifest first, then other usual names.
-FILE_COLUMNS = ("image_id", "image", "file", "filename", "image_name", "path", "isic_id", "img_id")
+# A path says more than a name; then published tables and our manifest, then other usual names.
+FILE_COLUMNS = ("path", "image_id", "image", "file", "filename", "image_name", "isic_id", "img_id")
 # The id that names a group comes first: a patient has several lesions.
 GROUP_COLUMNS = ("patient_id", "patient", "lesion_id", "lesion", "group", "group_id")
 MISSING = {"", "na", "n/a", "n.a.", "<na>", "nan", "none", "null", "nil", "unknown", "-", "--", "?"}
@@ -39,7 +39,7 @@ def read_groups(path: Path) -> dict[str, str]:
     id_columns = [columns[name] for name in GROUP_COLUMNS if name in columns]
     if file_column is None or not id_columns:
         raise InputError(
-            f"{path} needs a column for the file ({', '.join(FILE_COLUMNS[:4])}) and one for the group "
+            f"{path} needs a column for the file ({', '.join(FILE_COLUMNS[1:5])}) and one for the group "
             "(patient_id, lesion_id, group)"
         )
     folder = [columns["split"], columns["class"]] if {"split", "class"} <= columns.keys() else []
@@ -84,7 +84,8 @@ def groups_of(
     waiting = list(groups)
     deepest = max((file.count("/") + 1 for file in files), default=0)
     for depth, suffix in itertools.product(range(deepest, 0, -1), (True, False)):
-        waiting = [name for name in waiting if depth > 1 or not found or not _ending(name, 2)]
+        if depth == 1 and suffix and found:
+            waiting = [name for name in waiting if not _ending(name, 2)]
         fitting = defaultdict(list)
         for number, file in enumerate(files):
             fitting[_ending(file, depth, suffix)].append(number)

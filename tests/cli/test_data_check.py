@@ -84,7 +84,7 @@ def test_groups_that_span_splits_are_leaks(cli_run: Run, clean: Path, tmp_path: 
     assert document["pairs"] == []
     assert document["leaking"] is True
     assert document["test_with_sibling_in_train"] == 2
-    assert document["images_with_group"] == {"train": 2, "test": 2}
+    assert document["images_with_group"] == {"train": 2, "val": 0, "test": 2}
     text = cli_run("data", "check", clean, "--groups", "groups.csv", code=1).stdout
     assert (
         "images with a group: 4 of 14 (train 2 of 7, val 0 of 3, test 2 of 4); 10 without, each its own"

@@ -91,6 +91,11 @@ def test_names_are_text_and_come_before_stems(tmp_path: Path) -> None:
     ]
 
 
+def test_folders_of_another_machine_and_a_changed_suffix_do_not_matter(tmp_path: Path) -> None:
+    text = "image_id,path,group\n1,C:\\data\\a.jpg,L1\n1,/data/b.png,L2\n"
+    assert grouped(tmp_path, text, "x/a.jpg", "y/b.jpg", "y/1.jpg") == ["L1", "L2", None]
+
+
 @pytest.mark.parametrize("number", ["12", "12.0", "012"])
 def test_groups_that_match_nothing_are_refused_with_the_likely_reason(tmp_path: Path, number: str) -> None:
     lost = rf"gives none of 2 images a group.*without leading zeros \('{number}' for 00012\)"
