@@ -35,13 +35,15 @@ def audit(
         The audit. `leaking` is the finding, `verdict()` says it in a sentence, `rows()` lists the pairs.
 
     Raises:
-        InputError: there is no such folder, it has no class folders, or the groups cannot be read.
+        InputError: there is no such folder, it has no class folders, or the groups cannot be read,
+            are ambiguous, or match none of the images.
     """
     folder = Path(data)
-    if groups is None and (folder / MANIFEST).is_file():
-        groups = folder / MANIFEST
-    known = read_groups(Path(groups)) if groups is not None else {}
-    found = audit_folder(folder, known, near, worker_count(num_workers), on_event)
+    table = None if groups is None else Path(groups)
+    own = folder / MANIFEST
+    source = own if table is None and own.is_file() else table
+    known = read_groups(source) if source is not None else {}
+    found = audit_folder(folder, known, table, near, worker_count(num_workers), on_event)
     try:
         remember_check(folder, found.verdict(), leaking=found.leaking)
     except InputError as error:

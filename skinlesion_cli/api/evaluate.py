@@ -125,7 +125,7 @@ def evaluate(
             raise InputError("--manifest goes with --predictions; --data has its own manifest.csv")
         if validation is not None:
             raise InputError("--validation goes with --predictions; a checkpoint is run on DATA/val itself")
-        images = read_split(Path(data), split, complete=False)
+        images = read_split(Path(data), split, on_event, complete=False)
         predictor = load_predictor(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
         predictor = predictor() if callable(predictor) else predictor
         if out is not None:

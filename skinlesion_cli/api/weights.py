@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.events import OnEvent, ignore
 from skinlesion_cli.common.paper import PUBLISHED_COUNTS
 from skinlesion_cli.common.settings import FIELDS
 from skinlesion_cli.data.class_balance import ClassBalance, balance_table, imbalance_ratio, read_counts
@@ -37,6 +38,7 @@ def weights(
     counts_file: str | Path | None = None,
     beta: float = FIELDS["loss_beta"].default,
     alpha: float = FIELDS["sampler_alpha"].default,
+    on_event: OnEvent = ignore,
 ) -> ClassWeights:
     """The effective number, loss weight and sampling probability of each class.
 
@@ -48,6 +50,7 @@ def weights(
         counts_file: a CSV file with the columns class and count.
         beta: of the loss weights (Cui et al. 2019), in [0, 1]: 0 is unweighted, 1 the inverse frequency.
         alpha: of the sampler, in [0, 1]: 0 is uniform, 1 by frequency.
+        on_event: receives notes on files that are skipped.
 
     Returns:
         The classes in the order of the counts; their weights have mean 1, their probabilities sum to 1.
@@ -61,9 +64,9 @@ def weights(
     if counts_file is not None:
         counts = read_counts(Path(counts_file))
     elif data is not None:
-        from skinlesion_cli.data.splits import read_split
+        from skinlesion_cli.data.splits import read_splits
 
-        counts = read_split(Path(data), "train").counts
+        counts = read_splits(Path(data), ["train"], on_event=on_event)["train"].counts
     elif counts is None:
         counts = PUBLISHED_COUNTS
     table = balance_table(counts, beta, alpha)

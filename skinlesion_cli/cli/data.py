@@ -25,7 +25,7 @@ LinkOption = Annotated[bool, option("--link", "Make hard links instead of copies
 NEAR = "Look for changed copies (rotated, cropped, recoloured, …), not only equal bytes and pixels."
 NearOption = Annotated[bool, option("--near/--no-near", NEAR)]
 GROUPS = """Lesion or patient of each image: the metadata of HAM10000 or ISIC 2019, or any CSV file with a
-    file and a group column."""
+    file column and one or more id columns (patient_id, lesion_id, …); missing ids are unknown."""
 GroupsOption = Annotated[Path | None, option("--groups", GROUPS, "FILE.csv")]
 _REPORT = option("--report", "Also write a page with the pairs.", "FILE.html")
 _SOURCE = typer.Argument(metavar="SRC", help="One folder per class, or a CSV file with file,label.")
@@ -105,6 +105,7 @@ def split(
         )
     console.out.print(counts_table(built.counts()))
     console.out.print(f"\n{len(built.images)} images in {built.groups} groups; no group spans two splits")
+    console.say(built.coverage)
     console.note(f"images and manifest.csv: {out}")
     return 0
 

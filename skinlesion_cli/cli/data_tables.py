@@ -44,6 +44,7 @@ def print_audit(found: "Audit") -> None:
         console.say(f"{pair.kind:<6} {pair.a.file} = {pair.b.file}  {', '.join(marks)}".rstrip())
     if (more := len(found.pairs) - PAIRS_PRINTED) > 0:
         console.say(f"… and {more} more pairs (--json or --report shows all)")
+    console.say(found.coverage)
     if spanning := found.groups_across_splits:
         console.say(f"{len(spanning)} groups span more than one split: {first_few(spanning, 5)}")
     console.out.print(f"\n{found.verdict()}", soft_wrap=True)

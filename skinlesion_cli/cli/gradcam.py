@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.model_choice import ModelChoice
 from skinlesion_cli.cli.options import IMAGES, JsonOption, option, with_settings
+from skinlesion_cli.cli.progress import Display
 from skinlesion_cli.common.errors import InputError, UnreadableImageError
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.data.manifest import origins_of
@@ -118,8 +119,8 @@ def _photographs(
     if split is None:
         if limit is not None:
             raise InputError("--limit is for --split: leave it out, or name fewer images")
-        return find_images(images), None
-    found = read_split(data_root, split)
+        return find_images(images, Display().show), None
+    found = read_split(data_root, split, Display().show)
     files = found.files if limit is None else evenly(found.files, limit)
     return [found.root / file for file in files], origins_of(data_root, split, files).groups
 

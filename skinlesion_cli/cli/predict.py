@@ -43,7 +43,7 @@ def predict(
     from skinlesion_cli.data.splits import find_images
     from skinlesion_cli.metrics.predictions import write_rows
 
-    paths = find_images(images)
+    paths = find_images(images, Display().show)
     if csv is not None:
         ensure_writable_file(csv)
     predictor = model.load(settings)

@@ -5,6 +5,7 @@ from typing import Annotated
 
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import JsonOption, option, with_settings
+from skinlesion_cli.cli.progress import Display
 from skinlesion_cli.common.csv_files import write_csv
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.files import ensure_writable_file
@@ -35,7 +36,7 @@ def weights(
     if counts is not None and data is not None:
         raise InputError("--counts and --data exclude each other")
     beta, alpha = settings.loss_beta, settings.sampler_alpha
-    found = class_balance(data=data, counts_file=counts, beta=beta, alpha=alpha)
+    found = class_balance(data=data, counts_file=counts, beta=beta, alpha=alpha, on_event=Display().show)
     for path in filter(None, (csv, plot)):
         ensure_writable_file(path)
     rows = found.rows()

@@ -1,7 +1,7 @@
 """The audit of a data set: what its folder holds, duplicates, groups that span splits, and the verdict."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,11 +13,20 @@ from skinlesion_cli.common.text import nearest
 from skinlesion_cli.curation.duplicates import find_pairs
 from skinlesion_cli.curation.families import connected_components
 from skinlesion_cli.curation.fingerprint import Fingerprint, fingerprint
-from skinlesion_cli.curation.groups import groups_of
+from skinlesion_cli.curation.groups import coverage_text, groups_of
 from skinlesion_cli.data.images import stored_kind
-from skinlesion_cli.data.splits import SPLITS, class_folders, count_labels, list_files
+from skinlesion_cli.data.splits import (
+    SPLITS,
+    class_folders,
+    count_labels,
+    list_files,
+    one_class_fault,
+    refuse_alike,
+    tell_skipped,
+)
 from skinlesion_cli.data.workers import map_files
 
+FindGroups = Callable[[list[str]], list[str | None]]
 UNSPLIT = "all"
 """Name of the only split of a folder that has class folders and no split folders."""
 
@@ -34,6 +43,8 @@ class ImageRecord:
     """Width and height in pixels, as stored."""
     mode: str
     """Pillow's name of the stored pixel format: RGB, L, CMYK, …"""
+    group: str | None = None
+    """Its lesion or patient, where that is known."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +58,7 @@ class Inventory:
     not_images: tuple[str, ...]
     """Files in class folders that do not have the suffix of an image."""
     remarks: tuple[str, ...]
-    """Empty class folders, and classes that are missing or misspelt in a split."""
+    """Empty class folders, a split of one class, and classes that are missing or misspelt in a split."""
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Number of readable images per class, per split."""
@@ -86,6 +97,8 @@ class Audit:
     groups_across_splits: tuple[str, ...]
     test_images: int
     test_with_sibling_in_train: int
+    coverage: str = ""
+    """How many images have a group, in one line."""
 
     @property
     def leaking(self) -> bool:
@@ -123,6 +136,10 @@ class Audit:
             "families": [[image.file for image in family] for family in self.families],
             "pairs": self.rows(),
             "groups_across_splits": list(self.groups_across_splits),
+            "images_with_group": {
+                split: sum(image.split == split and bool(image.group) for image in self.inventory.images)
+                for split in self.inventory.counts()
+            },
             "test_images": self.test_images,
             "test_with_sibling_in_train": self.test_with_sibling_in_train,
             "leaking": self.leaking,
@@ -132,21 +149,25 @@ class Audit:
         }
 
 
-def audit_folder(root: Path, groups: Mapping[str, str], near: bool, workers: int, on_event: OnEvent) -> Audit:
+def audit_folder(
+    root: Path, groups: Mapping[str, str], table: Path | None, near: bool, workers: int, on_event: OnEvent
+) -> Audit:
     """Read every image below `root` once, and look for photographs and groups in more than one split.
 
-    `groups` are those of `read_groups`; `workers` processes read the images. The rest is as in `api.audit`.
+    `groups` are those of `read_groups`; with `table`, they must match an image (see `groups_of`).
+    `workers` processes read the images. The rest is as in `api.audit`.
     """
-    inventory, prints = _read_all(root, near, workers, on_event)
+    find_groups = partial(groups_of, groups, root=root, table=table)
+    inventory, prints = _read_all(root, find_groups, near, workers, on_event)
     images = inventory.images
     pairs = find_pairs(prints, workers, on_event)
     found = [PairFound(images[pair.a], images[pair.b], pair.kind) for pair in pairs]
     components = connected_components(len(images), [(pair.a, pair.b) for pair in pairs])
     families = tuple(tuple(images[index] for index in component) for component in components)
     members: dict[str, list[ImageRecord]] = defaultdict(list)
-    for image, group in zip(images, groups_of(groups, [image.file for image in images]), strict=True):
-        if group:
-            members[group].append(image)
+    for image in images:
+        if image.group:
+            members[image.group].append(image)
     siblings = [one for one in (*families, *members.values()) if "train" in _splits(one)]
     leaked = {image.file for one in siblings for image in one if image.split == "test"}
     return Audit(
@@ -156,6 +177,7 @@ def audit_folder(root: Path, groups: Mapping[str, str], near: bool, workers: int
         groups_across_splits=tuple(sorted(group for group, one in members.items() if len(_splits(one)) > 1)),
         test_images=sum(image.split == "test" for image in images),
         test_with_sibling_in_train=len(leaked),
+        coverage=coverage_text([(image.split, image.file, image.group) for image in images], groups),
     )
 
 
@@ -163,7 +185,9 @@ def _splits(images: Iterable[ImageRecord]) -> set[str]:
     return {image.split for image in images}
 
 
-def _read_all(root: Path, near: bool, workers: int, on_event: OnEvent) -> tuple[Inventory, list[Fingerprint]]:
+def _read_all(
+    root: Path, find_groups: FindGroups, near: bool, workers: int, on_event: OnEvent
+) -> tuple[Inventory, list[Fingerprint]]:
     """The inventory of a folder, and the fingerprint of each of its readable images."""
     if not root.is_dir():
         raise InputError(f"there is no folder {root}")
@@ -171,24 +195,30 @@ def _read_all(root: Path, near: bool, workers: int, on_event: OnEvent) -> tuple[
     classes = {split: class_folders(folder) for split, folder in splits.items()}
     if not any(classes.values()):
         raise InputError(f"{root} has no class folders; each class is a folder of images")
+    refuse_alike(set().union(*classes.values()), f"{root}: the class folders")
     found: list[tuple[str, str, str]] = []
     not_images: list[str] = []
-    remarks = []
+    remarks: list[str] = []
+    skipped = 0
     for split, folder in splits.items():
         prefix = folder.relative_to(root)
+        remarks += filter(None, [one_class_fault(folder, classes[split])])
         for label in classes[split]:
-            files, others = list_files(folder, label)
+            files, others, hidden = list_files(folder, label)
+            skipped += hidden
             found += [((prefix / file).as_posix(), split, label) for file in files]
             not_images += [(prefix / file).as_posix() for file in others]
             remarks += [] if files else [f"{split}/{label} holds no images"]
+    tell_skipped(root, skipped, on_event)
+    groups = find_groups([file for file, _, _ in found])
     images, prints, unreadable = [], [], {}
     results = map_files(partial(_read, near), [root / file for file, _, _ in found], workers, on_event)
-    for (file, split, label), result in zip(found, results, strict=True):
+    for (file, split, label), group, result in zip(found, groups, results, strict=True):
         if isinstance(result, str):
             unreadable[file] = result
         else:
             size, mode, one = result
-            images.append(ImageRecord(file, split, label, size, mode))
+            images.append(ImageRecord(file, split, label, size, mode, group))
             prints.append(one)
     remarks += _missing_classes(classes)
     return Inventory(root, tuple(images), unreadable, tuple(sorted(not_images)), tuple(remarks)), prints

@@ -15,7 +15,7 @@ from skinlesion_cli.curation import downloads
 from skinlesion_cli.curation.downloads import Download, Photo
 from skinlesion_cli.curation.duplicates import find_duplicates
 from skinlesion_cli.curation.families import merge_names
-from skinlesion_cli.curation.groups import groups_of, read_groups
+from skinlesion_cli.curation.groups import coverage_text, groups_of, read_groups
 from skinlesion_cli.curation.labels import read_labels
 from skinlesion_cli.curation.split import Ratios, parse_ratios, split_groups
 from skinlesion_cli.data.images import check_images
@@ -32,6 +32,8 @@ class DataSet:
     images: tuple[ManifestRow, ...]
     downloads: tuple[Download, ...] = ()
     """The downloads it was built from, with what was left out."""
+    coverage: str = ""
+    """How many images have a group, in one line."""
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Number of images per class, per split."""
@@ -61,6 +63,7 @@ def split_data_set(
         source: a folder with one folder per class, or a CSV file with the columns `file` and `label`.
         out: a new or empty folder; files are copied there, or hard-linked if `link`.
         groups: CSV file with the lesion or patient of each image; an image without one is its own group.
+            InputError if it gives none to any image.
         near: whether to look for changed copies too, not only for equal bytes and equal pixels.
 
     Raises:
@@ -68,18 +71,22 @@ def split_data_set(
         SkinLesionError: an image cannot be read, or a file cannot be written.
     """
     shares = parse_ratios(ratios)
-    labelled = read_labels(source)
+    labelled = read_labels(source, on_event)
     known = read_groups(groups) if groups is not None else {}
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} is not empty; name a new folder with --out")
     paths = [path for path, _ in labelled]
     check_images(paths)
+    root = source if source.is_dir() else source.parent
+    files = [path.relative_to(root).as_posix() for path in paths]
+    given = groups_of(known, files, root, groups)
     pairs = find_duplicates(paths, near=near, workers=worker_count(num_workers), on_event=on_event)
-    given = groups_of(known, [path.name for path in paths])
     names = [group or f"{label}/{path.name}" for group, (path, label) in zip(given, labelled, strict=True)]
     merged = merge_names(names, [(pair.a, pair.b) for pair in pairs])
     photos = [Photo(*one, group, source.name) for one, group in zip(labelled, merged, strict=True)]
-    return DataSet(out, _copy_photos(photos, out, shares, seed, link, on_event))
+    rows = _copy_photos(photos, out, shares, seed, link, on_event)
+    images = [(row.split, file, group) for row, file, group in zip(rows, files, given, strict=True)]
+    return DataSet(out, rows, coverage=coverage_text(images, known))
 
 
 def prepare_data_set(

@@ -1,59 +1,145 @@
 """The group of each image, which is a lesion or a patient, from a table or a manifest."""
 
-from collections.abc import Mapping, Sequence
+import filecmp
+import itertools
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from skinlesion_cli.common.csv_files import read_table
-from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.errors import InputError, first_few
 from skinlesion_cli.common.text import quoted
+from skinlesion_cli.curation.families import merge_names
 from skinlesion_cli.data.images import has_image_suffix
+from skinlesion_cli.data.splits import SPLITS
 
-# Published tables and our manifest first, then other usual names.
-FILE_COLUMNS = ("image_id", "image", "file", "filename", "image_name", "path", "isic_id")
-GROUP_COLUMNS = ("lesion_id", "patient_id", "group", "lesion", "patient", "group_id")
+# A path says more than a name; then published tables and our manifest, then other usual names.
+FILE_COLUMNS = ("path", "image_id", "image", "file", "filename", "image_name", "isic_id", "img_id")
+# The id that names a group comes first: a patient has several lesions.
+GROUP_COLUMNS = ("patient_id", "patient", "lesion_id", "lesion", "group", "group_id")
+MISSING = {"", "na", "n/a", "n.a.", "<na>", "nan", "none", "null", "nil", "unknown", "-", "--", "?"}
 
 
 def read_groups(path: Path) -> dict[str, str]:
     """Read the group of each image from a CSV file.
 
     The file may be the published metadata of HAM10000 or ISIC 2019, a `manifest.csv`, or any table with one
-    of `FILE_COLUMNS` and one of `GROUP_COLUMNS`. Rows without a group are skipped. The keys are
-    `split/class/file` where the table is a manifest, and otherwise file names without folder and suffix.
+    of `FILE_COLUMNS` and one or more of `GROUP_COLUMNS`. Images that share any id are one group; rows without
+    an id (see `MISSING`) are skipped. The keys are the names as the table has them, `split/class/file` where
+    it is a manifest.
 
     Raises:
         InputError: the file cannot be read, lacks the columns, or gives one image two groups.
     """
     names, rows = read_table(path, "the groups in ")
     columns = {name.strip().lower(): name for name in names} if rows else {}
-    file_column, group_column = (
-        next((columns[name] for name in known if name in columns), None)
-        for known in (FILE_COLUMNS, GROUP_COLUMNS)
-    )
-    if file_column is None or group_column is None:
+    file_column = next((columns[name] for name in FILE_COLUMNS if name in columns), None)
+    id_columns = [columns[name] for name in GROUP_COLUMNS if name in columns]
+    if file_column is None or not id_columns:
         raise InputError(
-            f"{path} needs a column for the file ({', '.join(FILE_COLUMNS[:4])}) and one for the group "
-            f"({', '.join(GROUP_COLUMNS[:3])})"
+            f"{path} needs a column for the file ({', '.join(FILE_COLUMNS[1:5])}) and one for the group "
+            "(patient_id, lesion_id, group)"
         )
-    is_manifest = {"split", "class"} <= columns.keys()
-    groups: dict[str, str] = {}
+    folder = [columns["split"], columns["class"]] if {"split", "class"} <= columns.keys() else []
+    images, ids = [], []
     for row in rows:
-        name, group = Path(row[file_column]).name, row[group_column]
-        key = f"{row[columns['split']]}/{row[columns['class']]}/{name}" if is_manifest else _stem(name)
-        if name and group and groups.setdefault(key, group) != group:
-            both = f"{quoted(groups[key])} and {quoted(group)}"
-            raise InputError(f"{path}: {quoted(name)} is in the groups {both}")
+        known = [(name, row[name]) for name in id_columns if row[name].casefold() not in MISSING]
+        if row[file_column] and known:
+            images.append("/".join(row[name] for name in (*folder, file_column)))
+            ids.append(known)
+    groups: dict[str, str] = {}
+    for image, group in zip(images, _joined(ids), strict=True):
+        if groups.setdefault(image, group) != group:
+            both = f"{quoted(groups[image])} and {quoted(group)}"
+            raise InputError(f"{path}: {quoted(image)} is in the groups {both}")
     return groups
 
 
-def groups_of(groups: Mapping[str, str], files: Sequence[str]) -> list[str | None]:
+def _joined(ids: Sequence[Sequence[tuple[str, str]]]) -> list[str]:
+    """The group of each row, from its ids as (column, value): rows that share an id are in one group."""
+    columns_of = Counter(value for _, value in {one for row in ids for one in row})
+    # Patient 7 and lesion 7 are not the same.
+    names = [value if columns_of[value] == 1 else f"{column} {value}" for (column, value), *_ in ids]
+    first: dict[tuple[str, str], int] = {}
+    edges = [(first.setdefault(one, number), number) for number, row in enumerate(ids) for one in row]
+    return merge_names(names, edges)
+
+
+def groups_of(
+    groups: Mapping[str, str], files: Sequence[str], root: Path | None = None, table: Path | None = None
+) -> list[str | None]:
     """The group of each image, from what `read_groups` returned; None where it has no group.
 
-    Files are relative to the data set's folder, with `/`.
+    Names are compared with as many folders as possible, at last without; each time with the suffix first.
+    Once one matches with its folder, those with folders must: benign/1.jpg is not malignant/1.jpg.
+    Files are relative to `root`, with `/`.
+
+    Raises:
+        InputError: a name fits several files that are not copies, names of different groups fit one file, or
+            no name of the `table` fits any file.
     """
-    return [groups.get(file, groups.get(_stem(file))) for file in files]
+    found: dict[int, str] = {}
+    waiting = list(groups)
+    deepest = max((file.count("/") + 1 for file in files), default=0)
+    for depth, suffix in itertools.product(range(deepest, 0, -1), (True, False)):
+        if depth == 1 and suffix and found:
+            waiting = [name for name in waiting if not _ending(name, 2)]
+        fitting = defaultdict(list)
+        for number, file in enumerate(files):
+            fitting[_ending(file, depth, suffix)].append(number)
+        claims: dict[int, str] = {}
+        for name in waiting:
+            hits = fitting.get(_ending(name, depth, suffix) or "/", [])
+            # A file that has a better match shows that the name is not of the others either.
+            if found.keys().isdisjoint(hits):
+                _refuse_ambiguous(name, [files[number] for number in hits], root)
+                if clash := [hit for hit in hits if groups[claims.setdefault(hit, name)] != groups[name]]:
+                    both = f"{quoted(claims[clash[0]])} and {quoted(name)}"
+                    raise InputError(f"the groups of {both} differ, and both fit the image {files[clash[0]]}")
+        found |= {number: groups[name] for number, name in claims.items()}
+    if table and files and not found:
+        names = f"it names {quoted(next(iter(groups)))}, the files {files[0]}" if groups else "it has no ids"
+        raise InputError(f"{table} gives none of {len(files)} images a group: {names}{_hint(groups, files)}")
+    return [found.get(number) for number in range(len(files))]
 
 
-def _stem(file: str) -> str:
-    path = Path(file)
+def _ending(name: str, depth: int, suffix: bool = True) -> str:
+    """The last `depth` parts of a path, in one Unicode form; empty where it has fewer."""
+    parts = unicodedata.normalize("NFC", name).replace("\\", "/").split("/")
     # "lesion.1" is a name without a suffix.
-    return path.stem if has_image_suffix(path) else path.name
+    parts[-1] = parts[-1] if suffix or not has_image_suffix(Path(parts[-1])) else Path(parts[-1]).stem
+    return "/".join(parts[-depth:]) if len(parts) >= depth else ""
+
+
+def _refuse_ambiguous(name: str, files: Sequence[str], root: Path | None) -> None:
+    with suppress(OSError):
+        if root and all(filecmp.cmp(root / files[0], root / file, shallow=False) for file in files[1:]):
+            return
+    if len(files) > 1:
+        fits = f"{quoted(name)} in the table of groups fits {first_few(files)}"
+        raise InputError(f"{fits}; it needs the images' paths, such as {files[0]}")
+
+
+def coverage_text(images: Sequence[tuple[str, str, str | None]], groups: Iterable[str]) -> str:
+    """How many images (split, file, group) have a group, and the first without; `groups` are the table's."""
+    total, known = Counter(one[0] for one in images), Counter(one[0] for one in images if one[2])
+    by_split = ", ".join(
+        f"{split} {known[split]} of {total[split]}" for split in (*SPLITS, "all") if total[split]
+    )
+    text = f"images with a group: {known.total()} of {len(images)} ({by_split})"
+    if without := [file for _, file, group in images if not group]:
+        text += f"; {len(without)} without, each its own group: {first_few(without)}{_hint(groups, without)}"
+    return text
+
+
+def _hint(names: Iterable[str], files: Sequence[str]) -> str:
+    """A hint where a table has 12, or 12.0, for the file 00012.jpg."""
+    stems = [_ending(file, 1, suffix=False) for file in files]
+    shortened = {stem.lstrip("0"): stem for stem in stems if stem.isdecimal()}
+    for name in names:
+        stem = shortened.get(_ending(name, 1, suffix=False).removesuffix(".0").lstrip("0"))
+        if stem and stem != _ending(name, 1, suffix=False):
+            return f"; its ids look like the files' names without leading zeros ({quoted(name)} for {stem})"
+    return ""

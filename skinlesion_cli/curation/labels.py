@@ -5,21 +5,23 @@ from pathlib import Path
 
 from skinlesion_cli.common.csv_files import read_table
 from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.events import OnEvent, ignore
 from skinlesion_cli.common.files import NO_FILE, fault_of, leaves_folder
 from skinlesion_cli.common.limits import MAX_IMAGE_BYTES, MAX_NAME
 from skinlesion_cli.common.text import quoted
-from skinlesion_cli.data.splits import SPLITS, class_folders, find_images
+from skinlesion_cli.data.splits import SPLITS, class_folders, find_images, one_class_fault, refuse_alike
 
 Labelled = list[tuple[Path, str]]
 
 
-def read_labels(source: Path) -> Labelled:
+def read_labels(source: Path, on_event: OnEvent = ignore) -> Labelled:
     """List the photographs of a folder with one folder per class, or of a CSV file, with their labels.
 
     The CSV file has the columns `file` and `label`; the files are relative to its folder, and below it.
 
     Raises:
-        InputError: `source` does not exist, has no classes, is split already, or a row is invalid.
+        InputError: `source` does not exist, has no classes, is split already, a row is invalid, a file
+            has two labels, or two labels differ only in case or Unicode form.
     """
     if source.is_file():
         return _read_csv(source)
@@ -30,14 +32,17 @@ def read_labels(source: Path) -> Labelled:
         raise InputError(f"{source} is split already ({', '.join(split)})")
     if not classes:
         raise InputError(f"{source} has no class folders; each class is a folder of images")
-    return [(path, label) for label in classes for path in find_images([str(source / label)])]
+    if fault := one_class_fault(source, classes):
+        raise InputError(fault)
+    return [(path, label) for label in classes for path in find_images([str(source / label)], on_event)]
 
 
 def _read_csv(path: Path) -> Labelled:
     columns, rows = read_table(path)
     if not rows or not {"file", "label"} <= set(columns):
         raise InputError(f"{path} needs the columns file,label and at least one row")
-    found = []
+    found: Labelled = []
+    first: dict[Path, tuple[int, str]] = {}
     for number, row in enumerate(rows, start=1):
         where, label = f"{path}, row {number}: {quoted(row['file'])}", row["label"]
         # A table from elsewhere must not reach files outside its folder.
@@ -50,5 +55,12 @@ def _read_csv(path: Path) -> Labelled:
             raise InputError(f"{where} has no label")
         if Path(label).name != label or label.startswith(".") or len(os.fsencode(label)) > MAX_NAME:
             raise InputError(f"{path}, row {number}: {quoted(label)} cannot be the name of a class folder")
+        # A file can be written in several ways: a.jpg, ./a.jpg, a link.
+        earlier, other = first.setdefault(file.resolve(), (number, label))
+        if other != label:
+            raise InputError(
+                f"{where} is {quoted(label)}, but in row {earlier} {quoted(other)}; keep one label"
+            )
         found.append((file, label))
+    refuse_alike({label for _, label in found}, f"{path}: the labels")
     return found

@@ -2,15 +2,19 @@
 
 import glob
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.errors import InputError, first_few
+from skinlesion_cli.common.events import Note, OnEvent, ignore
 from skinlesion_cli.data.images import has_image_suffix
 
 SPLITS = ("train", "val", "test")
+# In lower case: network storage, Windows, macOS.
+SYSTEM_NAMES = {"@eadir", "#recycle", "@recycle", "#snapshot", "$recycle.bin", "thumbs.db", "__macosx"}
 
 
 @dataclass(frozen=True)
@@ -39,45 +43,71 @@ class Split:
         return [self.root / file for file in self.files]
 
 
-def read_split(data_root: Path, name: str, *, complete: bool = True) -> Split:
+def read_split(data_root: Path, name: str, on_event: OnEvent = ignore, *, complete: bool = True) -> Split:
     """List the images of one split; InputError without its folder, its classes or (`complete`) images."""
     if not data_root.is_dir():
         raise InputError(f"there is no folder {data_root}; name the data set's folder with --data")
     root = data_root / name
     if not root.is_dir():
+        hint = _where_splits_are(data_root, name)
         raise InputError(
-            f"{data_root} has no {name}/ folder; each split is a folder with one folder per class"
+            f"{data_root} has no {name}/ folder; each split is a folder with one folder per class{hint}"
         )
     classes = class_folders(root)
     if not classes:
         raise InputError(f"{root} has no class folders; each class is a folder of images")
     files: list[Path] = []
     labels: list[int] = []
-    left_out = 0
+    left_out, skipped = 0, sum(is_skipped(one.name) for one in root.iterdir())
     for label, class_name in enumerate(classes):
-        images, others = list_files(root, class_name)
+        images, others, hidden = list_files(root, class_name)
         if not images and complete:
             raise InputError(f"{root / class_name} holds no images; add some, or remove the folder")
         files += images
         labels += [label] * len(images)
         left_out += len(others)
+        skipped += hidden
+    tell_skipped(root, skipped, on_event)
     if not files:
         raise InputError(f"{root} holds no images")
     return Split(name, root, tuple(classes), tuple(files), tuple(labels), left_out)
 
 
-def read_splits(data_root: Path, names: Sequence[str], optional: Sequence[str] = ()) -> dict[str, Split]:
+def read_splits(
+    data_root: Path, names: Sequence[str], optional: Sequence[str] = (), on_event: OnEvent = ignore
+) -> dict[str, Split]:
     """List the images of several splits, which must have the same classes; `optional` ones may be missing."""
     present = [*names, *(name for name in optional if (data_root / name).is_dir())]
-    splits = {name: read_split(data_root, name) for name in present}
+    splits = {name: read_split(data_root, name, on_event) for name in present}
     first = splits[names[0]]
     for split in splits.values():
         require_classes(split, first.classes, str(first.root))
+    if fault := one_class_fault(first.root, first.classes):
+        raise InputError(fault)
     return splits
+
+
+def one_class_fault(root: Path, classes: Sequence[str]) -> str:
+    """What is wrong with a single class, which every model predicts; empty if there are more."""
+    if len(classes) != 1:
+        return ""
+    inner = class_folders(root / classes[0])
+    hint = f"; move the folders in {root / classes[0]} ({first_few(inner)}) up one level" if inner else ""
+    return f"{root} has one class only, {classes[0]!r}; at least two are needed{hint}"
+
+
+def _where_splits_are(data_root: Path, name: str) -> str:
+    folders = class_folders(data_root)
+    if inner := [data_root / one for one in folders if (data_root / one / name).is_dir()]:
+        return f"; {inner[0]} has one: name that folder"
+    if len(folders) > 1 and not set(folders) & set(SPLITS):
+        return f"; are these the classes? skinlesion data split {data_root} --out NEW_FOLDER"
+    return ""
 
 
 def require_classes(split: Split, classes: Sequence[str], owner: str, *, complete: bool = True) -> None:
     """Require that a split has the classes of `owner`, without `complete` only some of them."""
+    refuse_alike({*split.classes, *classes}, f"{split.root} and {owner}: the classes")
     extra, missing = set(split.classes) - set(classes), set(classes) - set(split.classes)
     missing = missing if complete else set()
     faults = [f"only in {split.root}: {', '.join(sorted(extra))}"] if extra else []
@@ -89,6 +119,19 @@ def require_classes(split: Split, classes: Sequence[str], owner: str, *, complet
         )
 
 
+def refuse_alike(names: Iterable[str], what: str) -> None:
+    """Refuse names of classes that differ only in upper and lower case, or in their Unicode form."""
+    seen: dict[str, str] = {}
+    for name in sorted(names):
+        composed = unicodedata.normalize("NFC", name)
+        other = seen.setdefault(unicodedata.normalize("NFC", composed.casefold()), name)
+        if other != name:
+            # Their letters look the same.
+            same = unicodedata.normalize("NFC", other) == composed
+            both = f"Unicode form ({other!a}, {name!a})" if same else "upper and lower case"
+            raise InputError(f"{what} {other!r} and {name!r} differ only in their {both}; give them one name")
+
+
 def count_labels(images: Iterable[tuple[str, str]]) -> dict[str, dict[str, int]]:
     """Number of images per class, per split, from the split and class of each image."""
     counts: dict[str, dict[str, int]] = {}
@@ -98,27 +141,43 @@ def count_labels(images: Iterable[tuple[str, str]]) -> dict[str, dict[str, int]]
 
 
 def class_folders(root: Path) -> list[str]:
-    """Names of the folders in `root`, sorted, without hidden ones."""
+    """Names of the folders in `root`, sorted, without skipped ones; InputError if two are alike."""
     try:
-        return sorted(one.name for one in root.iterdir() if one.is_dir() and not one.name.startswith("."))
+        names = sorted(one.name for one in root.iterdir() if one.is_dir() and not is_skipped(one.name))
     except OSError as error:
         raise InputError(f"cannot list {root}: {error.strerror}") from None
+    refuse_alike(names, f"{root}: the folders")
+    return names
 
 
-def list_files(root: Path, folder: str = "") -> tuple[list[Path], list[Path]]:
-    """The images, by their suffix, and the other files in `root/folder` and below, without hidden ones.
+def is_skipped(name: str) -> bool:
+    """Whether a file or folder is hidden, or one that a system adds, such as thumbnails or a recycle bin."""
+    return name.startswith(".") or name.casefold() in SYSTEM_NAMES
 
-    Both are sorted, and relative to `root`. InputError if a folder cannot be listed.
+
+def list_files(root: Path, folder: str = "") -> tuple[list[Path], list[Path], int]:
+    """The images, by their suffix, and the other files in `root/folder` and below, and the number skipped.
+
+    Both are sorted, and relative to `root`. Linked folders are followed, and no folder is entered twice.
+    InputError if a folder cannot be listed.
     """
     images: list[Path] = []
     others: list[Path] = []
-    # os.walk does not follow links to folders, so a loop of links cannot trap it.
-    for where, folders, names in os.walk(root / folder, onerror=_refuse_unlisted):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(name for name in names if not name.startswith(".")):
+    skipped = 0
+    top = Path(os.path.realpath(root / folder))
+    # A link to a folder that was entered, or to one around it, would repeat images or never end.
+    entered = {str(one) for one in (top, *top.parents)}
+    for where, folders, names in os.walk(root / folder, onerror=_refuse_unlisted, followlinks=True):
+        skipped += sum(map(is_skipped, (*folders, *names)))
+        real: dict[str, str] = {}
+        for name in sorted(name for name in folders if not is_skipped(name)):
+            real.setdefault(os.path.realpath(Path(where, name)), name)
+        folders[:] = [name for one, name in real.items() if one not in entered]
+        entered |= real.keys()
+        for name in sorted(name for name in names if not is_skipped(name)):
             path = Path(where, name).relative_to(root)
             (images if has_image_suffix(path) else others).append(path)
-    return images, others
+    return images, others, skipped
 
 
 def _refuse_unlisted(error: OSError) -> None:
@@ -126,7 +185,13 @@ def _refuse_unlisted(error: OSError) -> None:
     raise InputError(f"cannot list {error.filename}: {error.strerror}")
 
 
-def find_images(arguments: Sequence[str]) -> list[Path]:
+def tell_skipped(where: Path, number: int, on_event: OnEvent) -> None:
+    """Say how many entries `is_skipped` left out."""
+    if number:
+        on_event(Note(f"{where}: {number} hidden or system files and folders are skipped"))
+
+
+def find_images(arguments: Sequence[str], on_event: OnEvent = ignore) -> list[Path]:
     """The image files that files, folders and globs name, in the order of the arguments.
 
     A named file is taken whatever its suffix; folders (searched recursively) and globs give images only.
@@ -138,12 +203,19 @@ def find_images(arguments: Sequence[str]) -> list[Path]:
         # Unlike pathlib's, these are false for a name too long, or in a folder without access.
         is_folder, exists = os.path.isdir(path), os.path.exists(path)  # noqa: PTH110, PTH112
         if is_folder:
-            matches = [path / file for file in list_files(path)[0]]
+            files, _, skipped = list_files(path)
+            matches = [path / file for file in files]
+            tell_skipped(path, skipped, on_event)
         elif exists or not glob.has_magic(argument):
             matches = [path] if exists else []
         else:
             matches = [Path(name) for name in sorted(glob.glob(argument, recursive=True))]  # noqa: PTH207
             matches = [match for match in matches if match.is_file() and has_image_suffix(match)]
+            matches = [
+                one
+                for one in matches
+                if not SYSTEM_NAMES & {part.casefold() for part in {*one.parts} - {*path.parts}}
+            ]
         if not matches:
             raise InputError(f"there is no {'image in' if is_folder else 'file'} {argument}")
         found += matches

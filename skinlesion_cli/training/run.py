@@ -93,7 +93,7 @@ def run_training(
         # Each machine counts torchrun's restarts on its own.
         (restarts,) = world.largest(launch.restarts)
         with world.together():
-            splits = read_splits(settings.data_root, ["train", "val"], optional=["test"])
+            splits = read_splits(settings.data_root, ["train", "val"], ["test"], tell)
             if world.leads:
                 resume = _claim(folder, launch, restarts, resume=resume, overwrite=overwrite)
         with world.together():

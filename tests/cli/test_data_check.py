@@ -81,13 +81,19 @@ def test_json_is_the_contracts(cli_run: Run, faulty: Path) -> None:
 def test_groups_that_span_splits_are_leaks(cli_run: Run, clean: Path, tmp_path: Path) -> None:
     for split in ("train", "test"):
         (clean / split / CLASSES[0] / "0.jpg").rename(clean / split / CLASSES[0] / f"{split}.jpg")
-    (tmp_path / "groups.csv").write_text("lesion_id,image_id\nL1,train\nL1,test\nL2,1\n", encoding="utf-8")
+    rows = ["L1,train", "L1,test", *(f"L2,{split}/{CLASSES[1]}/0" for split in ("train", "test"))]
+    (tmp_path / "groups.csv").write_text("\n".join(["lesion_id,image_id", *rows]), encoding="utf-8")
     document = cli_run("data", "check", clean, "--groups", "groups.csv", "--json", code=1).json()
-    # L2 names a file that is in every split.
     assert document["groups_across_splits"] == ["L1", "L2"]
     assert document["pairs"] == []
     assert document["leaking"] is True
     assert document["test_with_sibling_in_train"] == 2
+    assert document["images_with_group"] == {"train": 2, "val": 0, "test": 2}
+    text = cli_run("data", "check", clean, "--groups", "groups.csv", code=1).stdout
+    assert (
+        "images with a group: 4 of 14 (train 2 of 7, val 0 of 3, test 2 of 4); 10 without, each its own"
+        in text
+    )
 
 
 def test_the_page_stands_alone(cli_run: Run, faulty: Path, tmp_path: Path) -> None:
@@ -103,10 +109,15 @@ def test_the_page_stands_alone(cli_run: Run, faulty: Path, tmp_path: Path) -> No
     assert page.index("across splits") < page.index("mislabelled.jpg</figcaption>")
 
 
-def test_missing_and_misspelt_classes_are_named(cli_run: Run, clean: Path) -> None:
+def test_missing_and_misspelt_classes_and_skipped_folders_are_named(cli_run: Run, clean: Path) -> None:
     (clean / "val" / CLASSES[2]).rename(clean / "val" / "synthetic rings")
     (clean / "test" / "empty").mkdir()
-    err = cli_run("data", "check", clean).stderr
+    thumbnails = clean / "test" / CLASSES[0] / "@eaDir"
+    shutil.copytree(clean / "test" / CLASSES[1], thumbnails)
+    done = cli_run("data", "check", clean)
+    err = done.stderr
+    assert "1 hidden or system files and folders are skipped" in err
+    assert "0 of 4 test images (0.0 %) have a sibling in train." in done.stdout
     assert "val has no class 'synthetic ring'; did you mean synthetic rings?" in err
     assert "test/empty holds no images" in err
 
@@ -125,7 +136,11 @@ def test_a_check_is_remembered_until_a_file_changes(
 
 def test_wrong_input_is_refused(refused: Callable[..., str], clean: Path, tmp_path: Path) -> None:
     assert "there is no folder absent" in refused("data", "check", "absent")
+    (tmp_path / "other.csv").write_text("image,group\n0007,A\n", encoding="utf-8")
+    assert "gives none of 14 images a group" in refused("data", "check", clean, "--groups", "other.csv")
     assert "cannot read the groups" in refused("data", "check", clean, "--groups", "absent.csv")
+    (clean / "val" / CLASSES[2]).rename(clean / "val" / CLASSES[2].upper())
+    assert "differ only in their upper and lower case" in refused("data", "check", clean)
     (tmp_path / "void").mkdir()
     assert "has no class folders" in refused("data", "check", "void")
 

@@ -30,6 +30,7 @@ def test_neither_copies_nor_groups_span_two_splits(cli_run: Run, source: Path, t
     (tmp_path / "g.csv").write_text("image,patient_id\none,P\ntwo,P\n", encoding="utf-8")
     done = cli_run("data", "split", source, "--out", "d", "--groups", "g.csv", "--ratios", "60/20/20")
     assert "28 images in 24 groups; no group spans two splits" in done.stdout
+    assert "images with a group: 2 of 28 (train " in done.stdout
     rows = rows_of(tmp_path / "d")
     sides: dict[str, set[str]] = {}
     for row in rows:
@@ -56,6 +57,19 @@ def test_a_csv_of_files_and_labels_is_a_source(cli_run: Run, tmp_path: Path) -> 
     assert (tmp_path / "d" / rows[0]["split"] / rows[0]["class"] / rows[0]["file"]).stat().st_nlink == 2
 
 
+def test_a_file_with_two_labels_is_refused(refused: Callable[..., str], source: Path, tmp_path: Path) -> None:
+    file = f"source/{CLASSES[0]}/0.jpg"
+    (source / "link.jpg").symlink_to(tmp_path / file)
+    for again in (file, f"./{file}", "source/link.jpg"):
+        (tmp_path / "l.csv").write_text(f"file,label\n{file},Melanoma\n{again},Nevus\n", encoding="utf-8")
+        message = refused("data", "split", "l.csv", "--out", "d")
+        assert f"l.csv, row 2: '{again}' is 'Nevus', but in row 1 'Melanoma'; keep one label" in message
+    rows = f"{file},NEVUS\nsource/{CLASSES[0]}/1.jpg,Nevus\n"
+    (tmp_path / "l.csv").write_text(f"file,label\n{rows}", encoding="utf-8")
+    message = refused("data", "split", "l.csv", "--out", "d")
+    assert "the labels 'NEVUS' and 'Nevus' differ only in their upper and lower case" in message
+
+
 def test_wrong_input_is_refused(refused: Callable[..., str], source: Path, tmp_path: Path) -> None:
     assert "there is no folder or file absent" in refused("data", "split", "absent", "--out", "d")
     (tmp_path / "full").mkdir()
@@ -63,8 +77,18 @@ def test_wrong_input_is_refused(refused: Callable[..., str], source: Path, tmp_p
     assert "full is not empty" in refused("data", "split", source, "--out", "full")
     draw_data_set(tmp_path / "split", {"train": (1,), "val": (1,)}, CLASSES[:1])
     assert "is split already" in refused("data", "split", "split", "--out", "d")
+    (tmp_path / "outer").mkdir()
+    (tmp_path / "outer" / "photos").symlink_to(source)
+    wrapped = refused("data", "split", "outer", "--out", "d")
+    assert (
+        "outer has one class only, 'photos'; at least two are needed; move the folders in outer/photos"
+        in wrapped
+    )
     (tmp_path / "bad.csv").write_text("file,label\nabsent.jpg,a\n", encoding="utf-8")
     assert "bad.csv, row 1: 'absent.jpg' is no file" in refused("data", "split", "bad.csv", "--out", "d")
     (tmp_path / "up.csv").write_text(f"file,label\nsource/{CLASSES[0]}/0.jpg,../x\n", encoding="utf-8")
     assert "cannot be the name of a class" in refused("data", "split", "up.csv", "--out", "d")
+    (tmp_path / "other.csv").write_text("image,group\n0007,A\n", encoding="utf-8")
+    unmatched = refused("data", "split", source, "--out", "d", "--groups", "other.csv")
+    assert "other.csv gives none of 28 images a group" in unmatched
     assert not (tmp_path / "d").exists()

@@ -58,8 +58,11 @@ def test_the_manifest_gives_the_groups_unless_others_are_named(tmp_path: Path) -
     (data / "manifest.csv").write_text("\n".join(["split,class,file,group,source", *lines]), encoding="utf-8")
     assert skinlesion_cli.audit(data, near=False).groups_across_splits == ("L1",)
     other = tmp_path / "other.csv"
-    other.write_text("image,group\nabsent,L2\n", encoding="utf-8")
+    other.write_text(f"image,group\ntrain/{CLASSES[0]}/0.jpg,L2\n", encoding="utf-8")
     assert skinlesion_cli.audit(data, groups=other, near=False).groups_across_splits == ()
+    other.write_text("image,group\nabsent,L2\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"other.csv gives none of 2 images a group: it names 'absent'"):
+        skinlesion_cli.audit(data, groups=other, near=False)
     with pytest.raises(InputError, match="there is no folder"):
         skinlesion_cli.audit(tmp_path / "absent")
 

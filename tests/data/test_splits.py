@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.events import Event, Note
 from skinlesion_cli.data.splits import find_images, read_split, read_splits, require_classes
 
 
@@ -23,6 +24,36 @@ def test_a_split_lists_its_images_class_by_class(tmp_path: Path) -> None:
     assert split.labels == (0, 1, 1)
     assert split.counts == {"a": 1, "b": 2}
     assert split.left_out == 1
+
+
+def test_hidden_and_system_files_are_skipped_and_counted(tmp_path: Path) -> None:
+    folders = ("@eaDir", "@EADIR", "#recycle", "$RECYCLE.BIN", ".thumbnails", "__MACOSX")
+    touch(
+        tmp_path,
+        *(f"train/a/{name}/1.jpg" for name in folders),
+        "train/@eaDir/1.jpg",
+        "train/a/x/@eaDir/1.jpg",
+    )
+    touch(tmp_path, "train/a/._1.jpg", "train/a/Thumbs.db", "train/a/x/1.jpg", "train/b/1.jpg")
+    notes: list[Event] = []
+    split = read_split(tmp_path, "train", notes.append)
+    assert (split.counts, split.left_out) == ({"a": 1, "b": 1}, 0)
+    said = "10 hidden or system files and folders are skipped"
+    assert notes == [Note(f"{tmp_path / 'train'}: {said}")]
+    assert find_images([str(tmp_path / "train")], notes.append) == [
+        tmp_path / "train" / name for name in ("a/x/1.jpg", "b/1.jpg")
+    ]
+    assert notes[1] == notes[0]
+    assert len(find_images([f"{tmp_path}/**/*.jpg"])) == 2
+
+
+def test_linked_folders_are_followed_once(tmp_path: Path) -> None:
+    touch(tmp_path, "elsewhere/2.jpg", "elsewhere/deep/3.jpg", "train/a/1.jpg", "train/b/1.jpg")
+    (tmp_path / "elsewhere/back").symlink_to(tmp_path / "elsewhere")
+    for name in ("site", "site again"):
+        (tmp_path / "train/a" / name).symlink_to(tmp_path / "elsewhere")
+    files = [file.as_posix() for file in read_split(tmp_path, "train").files]
+    assert sorted(files) == ["a/1.jpg", "a/site/2.jpg", "a/site/deep/3.jpg", "b/1.jpg"]
 
 
 def test_links_to_folders_cannot_trap_it(tmp_path: Path) -> None:
@@ -49,6 +80,7 @@ def test_what_is_missing_is_named(tmp_path: Path, files: list[str], reason: str)
         read_splits(tmp_path, ["train", "val"], optional=["test"])
 
 
+<<<<<<< HEAD
 def test_a_class_may_be_without_images_where_a_model_is_scored(tmp_path: Path) -> None:
     touch(tmp_path, "test/b/1.jpg", "test/a/notes.txt")
     split = read_split(tmp_path, "test", complete=False)
@@ -61,6 +93,49 @@ def test_a_class_may_be_without_images_where_a_model_is_scored(tmp_path: Path) -
         read_split(tmp_path, "val", complete=False)
 
 
+||||||| 2797af8
+=======
+@pytest.mark.parametrize(
+    ("names", "differ"),
+    [
+        (("NEVUS", "Nevus"), "'NEVUS' and 'Nevus' differ only in their upper and lower case"),
+        (("n\u00e9vus", "ne\u0301vus"), r"differ only in their Unicode form \('ne\\u0301vus', 'n\\xe9vus'\)"),
+        (("N\u00c9VUS", "ne\u0301vus"), "differ only in their upper and lower case"),
+    ],
+)
+def test_classes_that_differ_only_in_how_they_are_written_are_refused(
+    tmp_path: Path, names: tuple[str, str], differ: str
+) -> None:
+    touch(tmp_path, f"both/{names[0]}/1.jpg", f"both/{names[1]}/1.jpg", "both/b/1.jpg")
+    with pytest.raises(InputError, match=differ):
+        read_split(tmp_path, "both")
+    touch(tmp_path, f"train/{names[0]}/1.jpg", "train/b/1.jpg", f"val/{names[1]}/1.jpg", "val/b/1.jpg")
+    with pytest.raises(InputError, match=differ):
+        read_splits(tmp_path, ["train", "val"])
+
+
+@pytest.mark.parametrize(
+    ("files", "reason"),
+    [
+        (["train/a/1.jpg"], r"train has one class only, 'a'; at least two are needed$"),
+        (
+            ["train/images/a/1.jpg", "train/images/b/1.jpg"],
+            r"move the folders in .*train/images \(a, b\) up one",
+        ),
+        (
+            ["data/train/a/1.jpg", "data/train/b/1.jpg"],
+            r"no train/ folder; .*/data has one: name that folder$",
+        ),
+        (["a/1.jpg", "b/1.jpg"], "are these the classes\\? skinlesion data split .* --out"),
+    ],
+)
+def test_a_wrapper_folder_is_no_data_set_of_one_class(tmp_path: Path, files: list[str], reason: str) -> None:
+    touch(tmp_path, *files)
+    with pytest.raises(InputError, match=reason):
+        read_splits(tmp_path, ["train"])
+
+
+>>>>>>> i13a
 def test_files_folders_and_globs_are_found_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch(tmp_path, "b.jpg", "a.jpg", "sub/c.png", "sub/notes.txt", "odd[1].jpg", "plain")
     monkeypatch.chdir(tmp_path)
