@@ -80,7 +80,6 @@ def test_what_is_missing_is_named(tmp_path: Path, files: list[str], reason: str)
         read_splits(tmp_path, ["train", "val"], optional=["test"])
 
 
-<<<<<<< HEAD
 def test_a_class_may_be_without_images_where_a_model_is_scored(tmp_path: Path) -> None:
     touch(tmp_path, "test/b/1.jpg", "test/a/notes.txt")
     split = read_split(tmp_path, "test", complete=False)
@@ -93,8 +92,6 @@ def test_a_class_may_be_without_images_where_a_model_is_scored(tmp_path: Path) -
         read_split(tmp_path, "val", complete=False)
 
 
-||||||| 2797af8
-=======
 @pytest.mark.parametrize(
     ("names", "differ"),
     [
@@ -135,7 +132,6 @@ def test_a_wrapper_folder_is_no_data_set_of_one_class(tmp_path: Path, files: lis
         read_splits(tmp_path, ["train"])
 
 
->>>>>>> i13a
 def test_files_folders_and_globs_are_found_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     touch(tmp_path, "b.jpg", "a.jpg", "sub/c.png", "sub/notes.txt", "odd[1].jpg", "plain")
     monkeypatch.chdir(tmp_path)
