@@ -8,6 +8,7 @@ from PIL import Image
 from skinlesion_cli.data.images import centre_frame
 from skinlesion_cli.report.figures import probability_text
 from tests.conftest import CLASSES, Run
+from tests.support.pictures import HOTTEST, pixels, pixels_of
 
 
 def test_a_picture_is_drawn_and_told_of(run_in: Run, trained: Path, picture: Path, tmp_path: Path) -> None:
@@ -23,8 +24,8 @@ def test_a_picture_is_drawn_and_told_of(run_in: Run, trained: Path, picture: Pat
         frame = centre_frame(photograph.size, 64)
     assert document["frame"] == pytest.approx([frame.left, frame.top, frame.right, frame.bottom])
     assert document["out"] == str(out)
-    with Image.open(out) as drawn:
-        assert drawn.width > 1000
+    assert pixels(out).shape[1] > 1000
+    assert pixels_of(out, HOTTEST) > 20
     assert picture.read_bytes() == before
     assert "not a medical device" in done.stderr
 

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
 from skinlesion_cli.cli.model_choice import ModelChoice
 from skinlesion_cli.curation.synthetic import draw_lesion
+from skinlesion_cli.data.class_balance import balance_table
 from skinlesion_cli.metrics.predictions import read_predictions
+from skinlesion_cli.report import plots
 from tests.conftest import CLASSES, Run
+from tests.support.pictures import assert_shows, pixels
 
 NAMES = [
     "[bold red]x.jpg",
@@ -93,8 +95,9 @@ def test_data_check_of_odd_classes_and_files(cli_run: Run, tmp_path: Path) -> No
     assert [one["name"] for one in done.json()["classes"]] == sorted(classes)
     lines = (tmp_path / "w.csv").read_text(encoding="utf-8").splitlines()
     assert {line.split(",")[0] for line in lines[1:]} == {"'=cmd", "[red]nevus", "k\\udcff", "<b>", "\x1b[1m"}
-    with Image.open(tmp_path / "w.png") as drawn:
-        assert drawn.width > 500
+    table = balance_table(dict.fromkeys(sorted(classes), 1), 0.999, 0.5)
+    assert pixels(tmp_path / "w.png").shape[1] > 500
+    assert_shows(tmp_path / "w.png", plots.class_weights(table, beta=0.999, alpha=0.5))
 
 
 def test_evaluate_of_predictions_with_odd_names(cli_run: Run, tmp_path: Path) -> None:

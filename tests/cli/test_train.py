@@ -3,17 +3,24 @@ import json
 import os
 import pty
 import re
-import subprocess
+import select
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
-import torch
-from PIL import Image
 
+from skinlesion_cli.data.class_balance import balance_table
+from skinlesion_cli.report import plots
+from skinlesion_cli.report.facts import read_run
+from skinlesion_cli.report.figures import split_title
 from tests.conftest import CLASSES, TINY, Run, draw_data_set
+from tests.support.pictures import assert_shows, pixels
+from tests.support.processes import started
+from tests.support.runs import assert_same_outcome
 
 PICTURES = (
     "class_weights",
@@ -44,9 +51,20 @@ def test_every_file_of_the_contract_is_there(trained: Path) -> None:
     }
     expected |= {f"{split}_predictions.csv" for split in ("train", "val", "test")}
     assert {path.name for path in (trained / "results").iterdir()} == expected
-    for name in PICTURES:
-        with Image.open(trained / "results" / f"{name}.png") as image:
-            assert min(image.size) > 300
+
+
+def test_the_pictures_show_what_the_tables_say(trained: Path) -> None:
+    facts = read_run(trained)
+    table = balance_table(dict(zip(CLASSES, (12, 7, 4), strict=True)), 0.999, 0.5)
+    figures = [plots.class_weights(table, beta=0.999, alpha=0.5), plots.learning_curves(facts.history)]
+    for split in ("train", "val", "test"):
+        counts = np.array(facts.documents[split]["confusion_matrix"])
+        title = f"{split_title(split).capitalize()} split"
+        figures.append(plots.confusion_matrix(counts, CLASSES, title))
+    for name, figure in zip(PICTURES, figures, strict=True):
+        path = trained / "results" / f"{name}.png"
+        assert min(pixels(path).shape[:2]) > 300
+        assert_shows(path, figure)
 
 
 def test_the_history_has_a_row_an_epoch(trained: Path) -> None:
@@ -97,13 +115,7 @@ def test_its_settings_reproduce_it_to_the_bit(
 ) -> None:
     again = tmp_path_factory.mktemp("again")
     run_in(again, "train", "--config", trained / "results" / "settings.toml", "--out", "run")
-    history = [folder / "results" / "history.csv" for folder in (trained, again / "run")]
-    assert history[0].read_bytes() == history[1].read_bytes()
-    first, second = (
-        torch.load(folder / "checkpoints" / "best_model.pth", weights_only=True)["model"]
-        for folder in (trained, again / "run")
-    )
-    assert all(torch.equal(first[name], second[name]) for name in first)
+    assert_same_outcome(trained, again / "run")
 
 
 def test_an_earlier_run_is_not_overwritten(run_in: Run, trained: Path, data: Path) -> None:
@@ -148,28 +160,30 @@ def test_without_a_hub_the_error_says_what_to_do(cli_run: Run, data: Path) -> No
     assert "--init-weights FILE" in line
 
 
+def read_to_end(terminal: int, seconds: float) -> bytes:
+    """All that the other end of a terminal gets until it is closed; fails if that takes too long."""
+    end = time.monotonic() + seconds
+    shown = bytearray()
+    with open(terminal, "rb", buffering=0) as file:
+        while select.select([file], [], [], max(0.0, end - time.monotonic()))[0]:
+            try:
+                chunk = file.read(65536)
+            except OSError:  # Linux answers so when the other end is closed
+                chunk = b""
+            if not chunk:
+                return bytes(shown)
+            shown += chunk
+    raise AssertionError(f"it was not closed within {seconds:.0f} s:\n{shown.decode()}")
+
+
 def test_a_terminal_gets_a_live_bar(data: Path, tmp_path: Path, command_environment: dict[str, str]) -> None:
     terminal, its_end = pty.openpty()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "skinlesion_cli", "train", "--data", data, *TINY, "--epochs", "1"],
-        cwd=tmp_path,
-        env=command_environment | {"TERM": "xterm-256color"},
-        stdout=its_end,
-        stderr=its_end,
-    )
-    os.close(its_end)
-    shown = bytearray()
-    while True:
-        try:
-            chunk = os.read(terminal, 65536)
-        except OSError:  # Linux answers so when the other end is closed
-            break
-        if not chunk:
-            break
-        shown += chunk
-    os.close(terminal)
-    assert process.wait() == 0
-    text = shown.decode()
+    command = [sys.executable, "-m", "skinlesion_cli", "train", "--data", data, *TINY, "--epochs", "1"]
+    options = {"cwd": tmp_path, "env": command_environment | {"TERM": "xterm-256color"}}
+    with started(command, **options, stdout=its_end, stderr=its_end) as process:
+        os.close(its_end)
+        text = read_to_end(terminal, seconds=240).decode()
+        assert process.wait(timeout=60) == 0, text
     assert "img/s" in text
     assert "acc " in text
     assert text.count("train loss") == 1

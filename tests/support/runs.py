@@ -96,5 +96,6 @@ def assert_same_outcome(first: Path, second: Path) -> None:
     assert history[0] == history[1]
     for name in ("last.pth", "best_model.pth"):
         one, other = (weights_of(run / "checkpoints" / name) for run in (first, second))
+        assert one
         assert one.keys() == other.keys()
         assert all(torch.equal(one[key], other[key]) for key in one)

@@ -147,6 +147,7 @@ def test_weights_that_are_not_finite_replace_no_checkpoint(data: Path, tmp_path:
         run.run()
     content = torch.load(run.folder.last, weights_only=True)
     assert (content["epoch"], content["training"]["step"]) == (2, 2)
+    assert content["model"]
     assert all(torch.isfinite(value).all() for value in content["model"].values())
 
 
