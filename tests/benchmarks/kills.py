@@ -1,10 +1,10 @@
-"""Whether anything is lost when training is killed: SIGKILL at random moments, resumed each time.
+"""Whether a training run loses anything if it is killed at random moments and resumed each time.
 
     python -m tests.benchmarks.kills [--kills 20] [--seed 1]
 
-Without and with two worker processes: one run of the command that is never stopped, and one that is killed
-again and again, once in the middle of writing a checkpoint. Weights and history must be equal to the last
-bit, and after each kill there must be a checkpoint that loads. All images are synthetic.
+One run is uninterrupted; another is killed (SIGKILL) many times, once in the middle of writing a checkpoint.
+Their weights and histories must be identical, and after each kill a checkpoint must be loadable. This is done
+with no and with two worker processes. All images are synthetic.
 """
 
 import argparse
@@ -18,8 +18,8 @@ from tests.conftest import draw_data_set
 from tests.support.killed import SMALL, Run, kill, kill_in_a_write, wait_for_line
 
 
-def killed_again_and_again(run: Run, kills: int, chance: random.Random, length: float) -> None:
-    """Kill the run `kills` times, then let it end; print where each kill found it."""
+def kill_repeatedly(run: Run, kills: int, draw: random.Random, length: float) -> None:
+    """Kill the run `kills` times, then let it finish; print when each kill happened."""
     saved = False
     for number in range(1, kills + 1):
         if number == kills // 2:
@@ -30,7 +30,7 @@ def killed_again_and_again(run: Run, kills: int, chance: random.Random, length: 
             where = "in the middle of a write"
         else:
             from_start = number % 4 == 0
-            delay = chance.uniform(0, length / (2 if from_start else kills))
+            delay = draw.uniform(0, length / (2 if from_start else kills))
             with run.started() as process:
                 if not from_start:
                     wait_for_line(process, "never checked for leaks")
@@ -41,8 +41,8 @@ def killed_again_and_again(run: Run, kills: int, chance: random.Random, length: 
         if saved and not loadable:
             raise SystemExit(f"kill {number}, {where}: no checkpoint can be loaded")
         saved = bool(loadable)
-        half = " (a half-written file is left)" if run.unfinished() else ""
-        print(f"  kill {number:>2}: {where}; whole: {', '.join(loadable) or 'none yet'}{half}", flush=True)
+        half = " (and a half-written file)" if run.unfinished() else ""
+        print(f"  kill {number:>2}: {where}; intact: {', '.join(loadable) or 'none yet'}{half}", flush=True)
     run.finish()
 
 
@@ -58,19 +58,19 @@ def main() -> None:
         environment = os.environ | {"XDG_CACHE_HOME": str(Path(scratch, "cache"))}
         for workers in (0, 2):
             arguments = ["--data", data, *SMALL, "--epochs", 8, "--save-every", 1, "--num-workers", workers]
-            whole = Run(Path(scratch, f"whole-{workers}"), arguments, environment)
+            uninterrupted = Run(Path(scratch, f"whole-{workers}"), arguments, environment)
             begun = time.monotonic()
-            whole.finish()
+            uninterrupted.finish()
             length = time.monotonic() - begun
-            print(f"{workers} workers: never stopped, {length:.0f} s", flush=True)
+            print(f"{workers} workers: uninterrupted run, {length:.0f} s", flush=True)
             killed = Run(Path(scratch, f"killed-{workers}"), arguments, environment)
-            killed_again_and_again(killed, options.kills, random.Random(options.seed), length)
-            for name, expected in whole.results().items():
+            kill_repeatedly(killed, options.kills, random.Random(options.seed), length)
+            for name, expected in uninterrupted.results().items():
                 found = killed.results()[name]
                 failed |= found != expected
-                print(f"  {name}: {'equal' if found == expected else 'NOT EQUAL'} ({found[:16]})", flush=True)
+                print(f"  {name}: {'equal' if found == expected else 'DIFFERENT'} ({found[:16]})", flush=True)
     if failed:
-        raise SystemExit("something was lost")
+        raise SystemExit("the killed runs differ from the uninterrupted ones")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""How fast this tool is against the pipeline as it was published, in one run on one machine.
+"""Speed of this package, compared with the published pipeline and with timm, in one run on one machine.
 
     python tests/benchmarks/speed.py [--images 600] [--test-images 1000] [--arch mobilevitv2_100] [--repeat 3]
 
-The reference: ImageFolder, PIL transforms, ToTensor and Normalize, float32 batches, contiguous layout, AdamW.
-(Its autocast is for CUDA and does nothing on a CPU.) Beside it, timm's own loader and step, fp32, contiguous.
-All images are drawn: JPEGs of 600 × 450. Each figure is the best of the repeats, taken in turns; a
-training is a process of its own.
-`--compile` adds the compiled step, after the minutes that compiling takes; `--only` leaves parts out.
+The reference is the published pipeline: ImageFolder, PIL transforms, ToTensor and Normalize, float32 batches,
+contiguous layout, AdamW. (Its autocast applies to CUDA only and does nothing on a CPU.) timm is measured with
+its own loader and optimiser, in fp32 and contiguous layout. All images are synthetic JPEGs of 600 × 450. The
+variants take turns, and each figure is the best of the repeats; every training measurement runs in a separate
+process. `--compile` also measures the compiled model, which takes minutes to compile; `--only` selects parts.
 """
 
 import argparse
@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,10 @@ from pipelines import (
     STD,
     WORKERS,
     draw_images,
+    endless,
     published_loader,
     timm_loader,
     timm_optimizer,
-    without_end,
 )
 from torch import nn
 
@@ -48,23 +49,28 @@ from skinlesion_cli.models.model_info import Preprocessing
 from skinlesion_cli.training.sampler import WeightedDraws, training_loader
 
 WARM_UP = 3
-"""Training steps of each process that are not timed."""
+"""Untimed training steps at the start of each process."""
 
 
-def images_per_second(batches: Callable[[], int]) -> float:
-    """Speed of a function that works through images and returns their number."""
+def images_per_second(process: Callable[[], int]) -> float:
+    """Throughput of a function that processes images and returns their number."""
     begun = time.perf_counter()
-    return batches() / (time.perf_counter() - begun)
+    return process() / (time.perf_counter() - begun)
+
+
+def count_images(loader: Iterable[Sequence[torch.Tensor]]) -> int:
+    """Load one epoch; returns its number of images."""
+    return sum(len(batch[1]) for batch in loader)
 
 
 def loader_speeds(folder: Path, repeat: int) -> dict[str, float]:
-    """Images a second that arrive, nothing being done with them."""
+    """Images per second that each loader delivers, without training."""
     speeds: dict[str, list[float]] = {}
     others = {"reference": published_loader(folder), "timm": timm_loader(folder)}
     split = read_split(folder, "train")
     for turn in range(repeat):
         for name, loader in others.items():
-            speed = images_per_second(lambda loader=loader: sum(len(labels) for _, labels in loader))
+            speed = images_per_second(partial(count_images, loader))
             speeds.setdefault(name, []).append(speed)
         for kind in ("off", "ram", "disk"):
             with tempfile.TemporaryDirectory() as cache_folder:
@@ -83,7 +89,7 @@ def loader_speeds(folder: Path, repeat: int) -> dict[str, float]:
                 )
                 for epoch, name in enumerate(("first epoch", "second epoch", "later epochs")):
                     draws.start_epoch(epoch)
-                    speed = images_per_second(lambda loader=loader: sum(len(batch[1]) for batch in loader))
+                    speed = images_per_second(partial(count_images, loader))
                     speeds.setdefault(f"cache {kind}, {name}", []).append(speed)
                 del loader
     return {name: max(values) for name, values in speeds.items()}
@@ -91,15 +97,16 @@ def loader_speeds(folder: Path, repeat: int) -> dict[str, float]:
 
 def train(
     batches: Iterable[Sequence[torch.Tensor]],
-    answer: Callable[[Sequence[torch.Tensor]], torch.Tensor],
+    logits_of: Callable[[Sequence[torch.Tensor]], torch.Tensor],
     optimizer: torch.optim.Optimizer,
     steps: int,
 ) -> int:
-    """Take some steps: `answer` gives the logits of a batch, whose second part is its labels."""
+    """Train for some steps; returns the number of images. The second item of a batch holds its labels."""
     done = 0
     for batch in itertools.islice(batches, steps):
         optimizer.zero_grad()
-        nn.functional.cross_entropy(answer(batch), batch[1]).backward()
+        loss = nn.functional.cross_entropy(logits_of(batch), batch[1])
+        loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(optimizer.param_groups[0]["params"], 1.0)
         optimizer.step()
         done += len(batch[1])
@@ -107,25 +114,25 @@ def train(
 
 
 def training_speeds(folder: Path, arch: str, steps: int, repeat: int, compiled: bool) -> dict[str, float]:
-    """Images a second of training from files, the loader included; each kind once, then all again."""
-    kinds: dict[str, tuple[Callable[..., float], tuple[Any, ...]]] = {
-        "reference, fp32": (others_training, (folder, arch, steps, published_loader, adamw)),
-        "timm, fp32": (others_training, (folder, arch, steps, timm_loader, timm_optimizer)),
+    """Images per second of training from files, including the loader; the variants take turns."""
+    variants: dict[str, tuple[Callable[..., float], tuple[Any, ...]]] = {
+        "reference, fp32": (reference_training, (folder, arch, steps, published_loader, adamw)),
+        "timm, fp32": (reference_training, (folder, arch, steps, timm_loader, timm_optimizer)),
     }
     for precision in ("fp32", "bf16"):
-        for how in (False, True) if compiled else (False,):
-            name = f"skinlesion, {precision}{', compiled' if how else ''}"
-            kinds[name] = (own_training, (folder, arch, precision, steps, how))
+        for compiling in (False, True) if compiled else (False,):
+            name = f"skinlesion, {precision}{', compiled' if compiling else ''}"
+            variants[name] = (package_training, (folder, arch, precision, steps, compiling))
     speeds: dict[str, list[float]] = {}
     for _ in range(repeat):
-        for name, (training, arguments) in kinds.items():
+        for name, (training, arguments) in variants.items():
             speeds.setdefault(name, []).append(in_own_process(training, *arguments))
             print(f"{name}: {speeds[name][-1]:.2f}", flush=True)
     return {name: max(values) for name, values in speeds.items()}
 
 
 def in_own_process(function: Callable[..., float], *arguments: Any) -> float:
-    """What a function finds in a process that nothing was done in: allocators remember."""
+    """Call a function in a fresh process, because an allocator keeps the memory of earlier work."""
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
         return pool.submit(function, *arguments).result()
 
@@ -135,43 +142,43 @@ def adamw(model: nn.Module) -> torch.optim.Optimizer:
     return torch.optim.AdamW(model.parameters(), lr=3e-4, weight_decay=0.05)
 
 
-def others_training(
+def reference_training(
     folder: Path,
     arch: str,
     steps: int,
     make_loader: Callable[[Path], Any],
     make_optimizer: Callable[[nn.Module], torch.optim.Optimizer],
 ) -> float:
-    """Images a second by somebody else's loader and optimiser: float32, contiguous."""
+    """Images per second with another loader and optimiser, in float32 and contiguous layout."""
     model = create_model(arch, 2, SIDE)
-    optimizer, batches = make_optimizer(model), without_end(make_loader(folder))
+    optimizer, batches = make_optimizer(model), endless(make_loader(folder))
     train(batches, lambda batch: model(batch[0]), optimizer, WARM_UP)
     return images_per_second(lambda: train(batches, lambda batch: model(batch[0]), optimizer, steps))
 
 
-def own_training(folder: Path, arch: str, precision: str, steps: int, compiled: bool) -> float:
-    """Images a second by this tool's step, with the cache in memory; the time to compile is printed."""
+def package_training(folder: Path, arch: str, precision: str, steps: int, compiled: bool) -> float:
+    """Images per second of this package's training step, cached in memory; prints the compile time."""
     split, runtime = read_split(folder, "train"), choose_runtime("cpu", precision, training=True)
     runtime.activate()
-    model = create_model(arch, 2, SIDE).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = create_model(arch, 2, SIDE).to(memory_format=torch.channels_last)
     forward = torch.compile(model) if compiled else model
     adamw = torch.optim.AdamW(model.parameters(), fused=True)
     draws = WeightedDraws(split.labels, alpha=0.5, epoch_size_mult=1.5, batch_size=BATCH, seed=0)
     cache, _ = open_cache("ram", split.paths, SIDE)
     loader = training_loader(split, draws, img_size=SIDE, workers=WORKERS, pin_memory=False, cache=cache)
 
-    def answer(batch: Sequence[torch.Tensor]) -> torch.Tensor:
+    def logits_of(batch: Sequence[torch.Tensor]) -> torch.Tensor:
         inputs = runtime.put(normalize(augment(batch[0], batch[2]), MEAN, STD))
         with runtime.autocast():
             logits: torch.Tensor = forward(inputs)
         return logits.float()
 
-    batches = without_end(loader)
+    batches = endless(loader)
     begun = time.perf_counter()
-    train(batches, answer, adamw, WARM_UP)
+    train(batches, logits_of, adamw, WARM_UP)
     if compiled:
         print(f"compiling {arch}, {precision}: {time.perf_counter() - begun:.0f} s", flush=True)
-    return images_per_second(lambda: train(batches, answer, adamw, steps))
+    return images_per_second(lambda: train(batches, logits_of, adamw, steps))
 
 
 REFERENCE_EVALUATION = """
@@ -189,7 +196,7 @@ with torch.no_grad():
 """
 
 
-# A small parent: a child's memory is counted from the moment that it is a copy of its parent.
+# Started from a small process, because a child's peak memory includes that of the parent it was forked from.
 MEASURED = """
 import resource, subprocess, sys, time
 begun = time.perf_counter()
@@ -198,22 +205,22 @@ print(time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_CHILDREN).
 """
 
 
-def process_seconds(*command: str | Path, repeat: int) -> tuple[float, float]:
-    """Least wall time and largest resident memory (MB) of a whole process."""
+def process_seconds(*command: object, repeat: int) -> tuple[float, float]:
+    """Minimum wall time in seconds and peak resident memory in MB of a whole process."""
     taken = []
     for _ in range(repeat):
-        told = subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-c", MEASURED, *map(str, command)], check=True, capture_output=True, text=True
         )
-        taken.append([float(figure) for figure in told.stdout.split()])
+        taken.append([float(figure) for figure in done.stdout.split()])
     return min(seconds for seconds, _ in taken), max(memory for _, memory in taken)
 
 
 def process_figures(folder: Path, arch: str, repeat: int) -> dict[str, tuple[float, float]]:
-    """Whole processes: seconds and MB."""
+    """Seconds and peak MB of whole commands."""
     checkpoint, onnx = folder / "model.pth", folder / "model.onnx"
     program = [sys.executable, "-m", "skinlesion_cli"]
-    # Random weights: they change no time.
+    # Random weights: the time does not depend on them.
     model = create_model(arch, 2, SIDE)
     classes = read_split(folder, "test").classes
     preprocessing = Preprocessing(SIDE, MEAN, STD)
@@ -244,7 +251,7 @@ def process_figures(folder: Path, arch: str, repeat: int) -> dict[str, tuple[flo
 
 
 def table(title: str, figures: dict[str, float], first: str, *, more_is_better: bool) -> None:
-    """Print figures with their ratio to the one named `first`."""
+    """Print figures, and how many times better each is than the one named `first`."""
     print(f"\n{title}")
     for name, value in figures.items():
         ratio = value / figures[first] if more_is_better else figures[first] / value
@@ -256,10 +263,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--images", type=int, default=600, help="training images")
     parser.add_argument("--arch", default="mobilevitv2_100")
-    parser.add_argument("--steps", type=int, default=4, help="training steps of each kind")
+    parser.add_argument("--steps", type=int, default=4, help="timed training steps of each variant")
     parser.add_argument("--repeat", type=int, default=3)
-    parser.add_argument("--test-images", type=int, default=1000, help="images to evaluate")
-    parser.add_argument("--compile", action="store_true", help="measure the compiled step, too")
+    parser.add_argument("--test-images", type=int, default=1000, help="images that `evaluate` scores")
+    parser.add_argument("--compile", action="store_true", help="also measure the compiled model")
     parts = ["loader", "training", "processes"]
     parser.add_argument("--only", nargs="+", choices=parts, default=parts)
     options = parser.parse_args()
@@ -268,7 +275,7 @@ def main() -> None:
         draw_images(folder, options.images, options.test_images)
         if "loader" in options.only:
             loaders = loader_speeds(folder, options.repeat)
-            table("loader alone, images/s", loaders, "reference", more_is_better=True)
+            table("data loading only, images/s", loaders, "reference", more_is_better=True)
         if "training" in options.only:
             training = training_speeds(folder, options.arch, options.steps, options.repeat, options.compile)
             table(f"training {options.arch}, images/s", training, "reference, fp32", more_is_better=True)
@@ -276,7 +283,7 @@ def main() -> None:
             processes = process_figures(folder, options.arch, options.repeat)
             seconds = {name: value for name, (value, _) in processes.items()}
             table("whole processes, s", seconds, "evaluate, reference loop", more_is_better=False)
-            print("\nresident memory, MB")
+            print("\npeak memory, MB")
             print(json.dumps({name: round(memory) for name, (_, memory) in processes.items()}, indent=1))
 
 
