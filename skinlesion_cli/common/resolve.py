@@ -19,8 +19,8 @@ def resolve(
     """Take each setting from the first of: option, environment, `.env`, config file, default.
 
     An option of None is "not given". `config` is a TOML file; `dotenv` has lines `SKINLESION_NAME=value`
-    (other names are ignored), and may be missing. InputError for an unknown key, or a value of the wrong type or
-    out of range; the message names its origin.
+    (other names are ignored), and may be missing. InputError for an unknown key, a wrong type or value; the
+    message names its origin.
     """
     environ = os.environ if environ is None else environ
     sources = [(OPTION, {name: value for name, value in options.items() if value is not None})]
