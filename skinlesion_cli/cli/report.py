@@ -72,7 +72,6 @@ def _pictures(facts: "RunFacts", device: str) -> tuple[dict[str, "Pictures"], st
         return {}, "The data set's folder was not found; name it with --data."
     if not checkpoint.is_file():
         return {}, f"{checkpoint} was not found."
-
     with Display() as display:
         folder = facts.data_root / facts.split
         pictures = draw_mistakes(mistakes, checkpoint, folder, device=device, on_event=display.show)

@@ -7,11 +7,9 @@ from skinlesion_cli.common.errors import InputError
 
 def require_modules(names: str, purpose: str) -> None:
     """Require modules of the extra `export`, for a `purpose` such as "to run an .onnx" in the message."""
-    missing = [name for name in names.split() if find_spec(name) is None]
-    if missing:
-        raise InputError(
-            f"{', '.join(missing)} is needed {purpose}: install it with pip install 'skinlesion-cli[export]'"
-        )
+    if missing := ", ".join(name for name in names.split() if find_spec(name) is None):
+        hint = "install it with pip install 'skinlesion-cli[export]'"
+        raise InputError(f"{missing} is needed {purpose}: {hint}")
 
 
 def require_writer(suffix: str) -> None:

@@ -18,13 +18,9 @@ def resolve(
 ) -> Settings:
     """Take each setting from the first of: option, environment, `.env`, config file, default.
 
-    Args:
-        options: values given on the command line; None is "not given".
-        config: a TOML file whose keys are names of settings.
-        dotenv: a file of `SKINLESION_NAME=value` lines; it may be missing. Other names in it are ignored.
-
-    Raises:
-        InputError: an unknown key, a value of the wrong type or out of range; the message names its origin.
+    An option of None is "not given". `config` is a TOML file; `dotenv` has lines `SKINLESION_NAME=value`
+    (other names are ignored), and may be missing. InputError for an unknown key, a wrong type or value; the
+    message names its origin.
     """
     environ = os.environ if environ is None else environ
     sources = [(OPTION, {name: value for name, value in options.items() if value is not None})]

@@ -53,11 +53,7 @@ class _Dotenv(DotEnvSettingsSource):
 def read_sources(
     config: Path | None, environ: Mapping[str, str], dotenv: Path
 ) -> list[tuple[str, dict[str, Any]]]:
-    """The unchecked values of each source that there is, by its name for messages; later ones win.
-
-    Raises:
-        InputError: a file cannot be read, is too large or malformed.
-    """
+    """The unchecked values of each source, by its name; later ones win. InputError for an unusable file."""
     environment = EnvSettingsSource(_Sourced)
     environment.env_vars = {name.lower(): value for name, value in environ.items()}
     sources = {str(dotenv): _Dotenv(_Sourced, dotenv), "the environment": environment}

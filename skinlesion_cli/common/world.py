@@ -60,9 +60,8 @@ def read_launch(environ: Mapping[str, str] | None = None) -> Launch:
 def _whole(environ: Mapping[str, str], name: str, low: int, default: int | None = None) -> int:
     text = environ.get(name, str(default))
     if not text.isdecimal() or int(text) < low:
-        raise InputError(
-            f"{name} is {text!r} in the environment; torchrun sets a whole number of at least {low}"
-        )
+        fault = f"{name} is {text!r} in the environment"
+        raise InputError(f"{fault}; torchrun sets a whole number of at least {low}")
     return int(text)
 
 

@@ -1,7 +1,7 @@
 """The audit of a data set: what its folder holds, duplicates, groups that span splits, and the verdict."""
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,6 @@ from skinlesion_cli.data.splits import (
 )
 from skinlesion_cli.data.workers import map_files
 
-FindGroups = Callable[[list[str]], list[str | None]]
 UNSPLIT = "all"
 """Name of the only split of a folder that has class folders and no split folders."""
 
@@ -117,13 +116,8 @@ class Audit:
     def rows(self) -> list[dict[str, Any]]:
         """One row per pair: `a`, `b`, `kind`, `across_splits`, `same_class`."""
         return [
-            {
-                "a": pair.a.file,
-                "b": pair.b.file,
-                "kind": pair.kind,
-                "across_splits": pair.across_splits,
-                "same_class": pair.same_class,
-            }
+            {"a": pair.a.file, "b": pair.b.file, "kind": pair.kind}
+            | {"across_splits": pair.across_splits, "same_class": pair.same_class}
             for pair in self.pairs
         ]
 
@@ -154,11 +148,9 @@ def audit_folder(
 ) -> Audit:
     """Read every image below `root` once, and look for photographs and groups in more than one split.
 
-    `groups` are those of `read_groups`; with `table`, they must match an image (see `groups_of`).
-    `workers` processes read the images. The rest is as in `api.audit`.
+    `groups` are those of `read_groups`; with `table`, one must match an image. The rest is as in `api.audit`.
     """
-    find_groups = partial(groups_of, groups, root=root, table=table)
-    inventory, prints = _read_all(root, find_groups, near, workers, on_event)
+    inventory, prints = _read_all(root, groups, table, near, workers, on_event)
     images = inventory.images
     pairs = find_pairs(prints, workers, on_event)
     found = [PairFound(images[pair.a], images[pair.b], pair.kind) for pair in pairs]
@@ -186,7 +178,7 @@ def _splits(images: Iterable[ImageRecord]) -> set[str]:
 
 
 def _read_all(
-    root: Path, find_groups: FindGroups, near: bool, workers: int, on_event: OnEvent
+    root: Path, groups: Mapping[str, str], table: Path | None, near: bool, workers: int, on_event: OnEvent
 ) -> tuple[Inventory, list[Fingerprint]]:
     """The inventory of a folder, and the fingerprint of each of its readable images."""
     if not root.is_dir():
@@ -210,10 +202,10 @@ def _read_all(
             not_images += [(prefix / file).as_posix() for file in others]
             remarks += [] if files else [f"{split}/{label} holds no images"]
     tell_skipped(root, skipped, on_event)
-    groups = find_groups([file for file, _, _ in found])
+    known = groups_of(groups, [file for file, _, _ in found], root, table)
     images, prints, unreadable = [], [], {}
     results = map_files(partial(_read, near), [root / file for file, _, _ in found], workers, on_event)
-    for (file, split, label), group, result in zip(found, groups, results, strict=True):
+    for (file, split, label), group, result in zip(found, known, results, strict=True):
         if isinstance(result, str):
             unreadable[file] = result
         else:

@@ -59,16 +59,10 @@ def split_data_set(
 ) -> DataSet:
     """Split labelled photographs so that neither a group nor copies of one photograph span two splits.
 
-    Args:
-        source: a folder with one folder per class, or a CSV file with the columns `file` and `label`.
-        out: a new or empty folder; files are copied there, or hard-linked if `link`.
-        groups: CSV file with the lesion or patient of each image; an image without one is its own group.
-            InputError if it gives none to any image.
-        near: whether to look for changed copies too, not only for equal bytes and equal pixels.
-
-    Raises:
-        InputError: `source` or `groups` is invalid, `out` is not empty, or a class has too few groups.
-        SkinLesionError: an image cannot be read, or a file cannot be written.
+    `source` and `groups` are those of `read_labels` and `read_groups`; an image without a group is its own.
+    Files are copied, or hard-linked if `link`, to `out`, a new or empty folder. With `near`, changed copies
+    are found too, not only equal bytes and equal pixels. InputError if `source` or `groups` is invalid, `out`
+    is not empty, or a class has too few groups; SkinLesionError if a file cannot be read or written.
     """
     shares = parse_ratios(ratios)
     labelled = read_labels(source, on_event)
@@ -102,14 +96,9 @@ def prepare_data_set(
 ) -> DataSet:
     """Build the 14-class data set from the published downloads: originals only, each image once.
 
-    Args:
-        out: a new folder, or one that an interrupted call with the same arguments began; files are copied
-            there, or hard-linked if `link`.
-        isic2019: folder of the training set, with its two tables.
-
-    Raises:
-        InputError: no download is given, a download is incomplete, or `out` holds other files.
-        SkinLesionError: a file cannot be written.
+    Files are copied, or hard-linked if `link`, to `out`: a new folder, or one that an interrupted call with
+    the same arguments began. InputError if no download is given, one is incomplete, or `out` holds other
+    files; SkinLesionError if a file cannot be written.
     """
     shares = parse_ratios(ratios)
     for folder in (isic2019, ham10000, msld):

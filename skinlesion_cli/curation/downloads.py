@@ -88,10 +88,7 @@ class Download:
 
 
 def read_ham10000(folder: Path, truth: dict[str, str] | None) -> Download:
-    """Read HAM10000: HAM10000_metadata.csv, and the images anywhere below `folder`.
-
-    `truth`, from `read_isic2019_truth`, distinguishes the two classes of akiec.
-    """
+    """Read HAM10000's table and images below `folder`; `truth` (ISIC 2019) distinguishes akiec's classes."""
     table = _table(folder, {"lesion_id", "image_id", "dx"}, "HAM10000_metadata.csv", "HAM10000_metadata")
     images = _images_by_stem(folder)
     found: list[Photo | str] = []
@@ -134,10 +131,7 @@ def read_isic2019_truth(folder: Path) -> dict[str, str]:
 
 
 def read_msld(folder: Path) -> Download:
-    """Read MSLD v2.0: the images of `Original Images`, each once, however many folds repeat it.
-
-    Files are named DISEASE_PATIENT_IMAGE; the patient is the group.
-    """
+    """Read MSLD v2.0's `Original Images` (DISEASE_PATIENT_IMAGE), each once; the patient is the group."""
     found: list[Photo | str] = []
     taken = set()
     for path in find_images([str(folder)]):

@@ -50,10 +50,7 @@ class Pair(NamedTuple):
 def find_duplicates(
     paths: Sequence[Path], *, near: bool = True, workers: int = 1, on_event: OnEvent = ignore
 ) -> list[Pair]:
-    """Read photographs with `workers` processes, and find those that show the same one, as `find_pairs`.
-
-    With `near`, changed copies are found too, not only equal bytes and equal pixels.
-    """
+    """Read photographs, and find those that show the same one (`find_pairs`), `near` also changed ones."""
     prints = list(map_files(partial(fingerprint, near=near), paths, workers, on_event))
     return find_pairs(prints, workers, on_event)
 

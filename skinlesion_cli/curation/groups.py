@@ -28,10 +28,7 @@ def read_groups(path: Path) -> dict[str, str]:
     The file may be the published metadata of HAM10000 or ISIC 2019, a `manifest.csv`, or any table with one
     of `FILE_COLUMNS` and one or more of `GROUP_COLUMNS`. Images that share any id are one group; rows without
     an id (see `MISSING`) are skipped. The keys are the names as the table has them, `split/class/file` where
-    it is a manifest.
-
-    Raises:
-        InputError: the file cannot be read, lacks the columns, or gives one image two groups.
+    it is a manifest. InputError if it cannot be read, lacks the columns, or gives one image two groups.
     """
     names, rows = read_table(path, "the groups in ")
     columns = {name.strip().lower(): name for name in names} if rows else {}
@@ -74,11 +71,8 @@ def groups_of(
 
     Names are compared with as many folders as possible, at last without; each time with the suffix first.
     Once one matches with its folder, those with folders must: benign/1.jpg is not malignant/1.jpg.
-    Files are relative to `root`, with `/`.
-
-    Raises:
-        InputError: a name fits several files that are not copies, names of different groups fit one file, or
-            no name of the `table` fits any file.
+    Files are relative to `root`, with `/`. InputError if a name fits several files that are not copies, names
+    of different groups fit one file, or no name of the `table` fits any file.
     """
     found: dict[int, str] = {}
     waiting = list(groups)

@@ -18,10 +18,8 @@ def read_labels(source: Path, on_event: OnEvent = ignore) -> Labelled:
     """List the photographs of a folder with one folder per class, or of a CSV file, with their labels.
 
     The CSV file has the columns `file` and `label`; the files are relative to its folder, and below it.
-
-    Raises:
-        InputError: `source` does not exist, has no classes, is split already, a row is invalid, a file
-            has two labels, or two labels differ only in case or Unicode form.
+    InputError if `source` does not exist, has no classes or is split already, a row is invalid, a file has
+    two labels, or two labels differ only in case or Unicode form.
     """
     if source.is_file():
         return _read_csv(source)
@@ -58,9 +56,8 @@ def _read_csv(path: Path) -> Labelled:
         # A file can be written in several ways: a.jpg, ./a.jpg, a link.
         earlier, other = first.setdefault(file.resolve(), (number, label))
         if other != label:
-            raise InputError(
-                f"{where} is {quoted(label)}, but in row {earlier} {quoted(other)}; keep one label"
-            )
+            both = f"{quoted(label)}, but in row {earlier} {quoted(other)}"
+            raise InputError(f"{where} is {both}; keep one label")
         found.append((file, label))
     refuse_alike({label for _, label in found}, f"{path}: the labels")
     return found

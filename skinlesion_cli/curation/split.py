@@ -28,10 +28,8 @@ def split_groups(labels: Sequence[str], groups: Sequence[str], ratios: Ratios, s
 
     The rarest class is assigned first, because its groups leave the least choice. Each group goes to the
     split where its class lacks most images, large groups before small ones, and every split gets every class.
-    A group may hold images of several classes. `seed` is for the order of groups of one size.
-
-    Raises:
-        InputError: a class has fewer groups than there are splits.
+    A group may hold images of several classes. `seed` is for the order of groups of one size. InputError if a
+    class has fewer groups than there are splits.
     """
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for label, group in zip(labels, groups, strict=True):
@@ -39,7 +37,6 @@ def split_groups(labels: Sequence[str], groups: Sequence[str], ratios: Ratios, s
     order = sorted(counts)
     random.Random(seed).shuffle(order)
     order.sort(key=lambda group: -counts[group].total())
-
     totals = Counter(labels)
     shares = dict(zip(SPLITS, ratios, strict=True))
     lacking = {label: {split: share * n for split, share in shares.items()} for label, n in totals.items()}

@@ -77,8 +77,7 @@ def imbalance_ratio(counts: Sequence[int]) -> float:
 def balance_table(counts: Mapping[str, int], beta: float, alpha: float) -> list[ClassBalance]:
     """The balance of every class, in the order of `counts`.
 
-    Raises:
-        InputError: no class, a count below 1, or `beta` or `alpha` outside [0, 1].
+    InputError without classes, for a count below 1, or for `beta` or `alpha` outside [0, 1].
     """
     for name, value in (("beta", beta), ("alpha", alpha)):
         if not 0.0 <= value <= 1.0:

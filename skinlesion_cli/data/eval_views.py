@@ -65,10 +65,8 @@ def viewed_batches(
 ) -> Iterator[ViewedBatch]:
     """Yield the views of the files in their order; memory does not grow with their number.
 
-    Args:
-        workers: threads that read; without any, and for a single file, the calling thread reads.
-        kept: cache of the views of these files, or of more.
-        indices: of these files in `kept`; None for 0, 1, …
+    `workers` threads read; without any, and for a single file, the calling thread does. `indices` are those
+    of the files in `kept`; None for 0, 1, …
     """
     places = range(len(paths)) if indices is None else indices
     pool = ThreadPoolExecutor(min(workers, len(paths))) if workers > 0 and len(paths) > 1 else None

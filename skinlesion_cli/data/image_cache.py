@@ -128,11 +128,9 @@ def open_cache(
 ) -> tuple[ImageCache | None, str]:
     """Open or make the cache of a split's shrunk pictures; returns also a text on its place and size.
 
-    Args:
-        kind: off, disk, ram, or auto: memory if a quarter of the free memory is enough, else a file if half
-            of the free disk space is, else off. InputError if there is too little space for disk or ram.
-        facts: of the images, so that the files need not be opened; empty or None to open them.
-        copies: number of processes of this machine that each hold a cache in memory.
+    `kind` is off, disk, ram, or auto: memory if a quarter of the free memory is enough, else a file if half
+    of the free disk space is, else off. InputError if there is too little space for disk or ram. Without
+    `facts` the images are opened. `copies` processes of this machine each hold a cache in memory.
     """
     if kind == "off":
         return None, "off"
@@ -148,23 +146,19 @@ def _open(
         return None, "off"
     needed = len(sizes) + sum(3 * width * height for width, height in sizes)
     text = filesize.decimal(needed)
-    if kind == "auto":
-        if copies * needed <= SHARE_OF_MEMORY * _free_memory():
-            kind = "ram"
-        else:
-            try:
-                enough = needed <= SHARE_OF_DISK * _free_disk(user_cache_folder())
-            except InputError as error:
-                return None, f"off: {error}"
-            if not enough:
+    if kind == "auto" and copies * needed <= SHARE_OF_MEMORY * _free_memory():
+        kind = "ram"
+    elif kind == "auto":
+        try:
+            if needed > SHARE_OF_DISK * _free_disk(user_cache_folder()):
                 return None, f"off, not enough space for {text}"
-            kind = "disk"
+        except InputError as error:
+            return None, f"off: {error}"
     if kind == "ram":
         if copies * needed > _free_memory():
             times = f"{copies} times " if copies > 1 else ""
-            raise InputError(
-                f"--cache ram needs {times}{text} of shared memory; use --cache disk or --cache off"
-            )
+            fault = f"--cache ram needs {times}{text} of shared memory"
+            raise InputError(f"{fault}; use --cache disk or --cache off")
         return ImageCache(sizes, None), f"memory, {text}"
     path = user_cache_folder() / "images" / _file_name(paths, what)
     if not (path.is_file() and path.stat().st_size == needed):

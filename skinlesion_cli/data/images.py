@@ -98,10 +98,7 @@ def stored_kind(path: Path) -> tuple[tuple[int, int], str]:
 
 
 def check_images(paths: Iterable[Path]) -> None:
-    """Check the headers of files: cheaper than decoding them, but it does not find truncated files.
-
-    One UnreadableImageError names those that cannot be read.
-    """
+    """Check the headers of files, not for truncation; one UnreadableImageError names all unreadable ones."""
     faults = []
     for path in paths:
         try:
@@ -145,7 +142,6 @@ _quiet = _Quiet()
 def _open(path: Path, file: BinaryIO | None = None, shorter: int | None = None) -> Iterator[Image.Image]:
     """The image, not yet decoded; whatever fails until it is closed becomes an `UnreadableImageError`."""
     try:
-        # Before it is opened: opening a pipe or a device would block.
         if fault := fault_of(path, MAX_IMAGE_BYTES):
             raise ValueError(fault)
         with _quiet, Image.open(file or path, formats=FORMATS) as image:

@@ -45,10 +45,7 @@ def origins_of(data_root: Path, split: str, files: Sequence[Path]) -> Origins:
 
 
 def origins_in(manifest: Path, split: str, images: Sequence[str]) -> Origins:
-    """Group and source of each image of a predictions file, from a manifest that must list them all.
-
-    Images are `class/file`, as `evaluate` writes them, or `split/class/file`.
-    """
+    """Group and source of each image, `class/file` or `split/class/file`; the manifest must list all."""
     rows = _rows_by_image(manifest, split)
     found = []
     for image in images:

@@ -58,11 +58,7 @@ def shorter_side(img_size: int) -> int:
 
 
 def examine(path: Path, *, img_size: int, decode: bool = False) -> ImageFacts | str:
-    """Open an image file once; returns what was found, or why it cannot be read.
-
-    With `decode`, all pixels are decoded: the header alone does not show that a file is truncated.
-    """
-    # Checked before the file is opened: opening a pipe would block.
+    """Open an image file once: its facts, or why it cannot be read; `decode` also finds truncated files."""
     if fault := fault_of(path, MAX_IMAGE_BYTES):
         return f"cannot read {path}: {fault}"
     try:
@@ -99,8 +95,7 @@ def screen(splits: Mapping[str, Split], *, img_size: int, skip: bool, workers: i
         }
         facts |= readable
         kept[name] = split_of(split, [path in readable for path in split.paths])
-        empty = [class_name for class_name, count in kept[name].counts.items() if count == 0]
-        if empty:
+        if empty := [class_name for class_name, count in kept[name].counts.items() if count == 0]:
             fault = next(one for one in found[name] if isinstance(one, str))
             raise InputError(
                 f"{split.root}: no image of {first_few(empty)} can be read ({fault}); "

@@ -49,10 +49,8 @@ def read_split(data_root: Path, name: str, on_event: OnEvent = ignore, *, comple
         raise InputError(f"there is no folder {data_root}; name the data set's folder with --data")
     root = data_root / name
     if not root.is_dir():
-        hint = _where_splits_are(data_root, name)
-        raise InputError(
-            f"{data_root} has no {name}/ folder; each split is a folder with one folder per class{hint}"
-        )
+        fault = f"{data_root} has no {name}/ folder; each split is a folder with one folder per class"
+        raise InputError(fault + _where_splits_are(data_root, name))
     classes = class_folders(root)
     if not classes:
         raise InputError(f"{root} has no class folders; each class is a folder of images")
@@ -211,11 +209,8 @@ def find_images(arguments: Sequence[str], on_event: OnEvent = ignore) -> list[Pa
         else:
             matches = [Path(name) for name in sorted(glob.glob(argument, recursive=True))]  # noqa: PTH207
             matches = [match for match in matches if match.is_file() and has_image_suffix(match)]
-            matches = [
-                one
-                for one in matches
-                if not SYSTEM_NAMES & {part.casefold() for part in {*one.parts} - {*path.parts}}
-            ]
+            own = {*path.parts}
+            matches = [one for one in matches if not SYSTEM_NAMES & {*map(str.casefold, {*one.parts} - own)}]
         if not matches:
             raise InputError(f"there is no {'image in' if is_folder else 'file'} {argument}")
         found += matches

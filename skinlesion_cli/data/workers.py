@@ -16,10 +16,7 @@ CHUNK = 8
 
 
 def worker_count(num_workers: int | None, sharers: int = 1) -> int:
-    """Number of threads or processes that read images: as requested, or one per usable CPU core, at most 8.
-
-    `sharers` processes on this machine share the cores.
-    """
+    """Readers of images: as requested, or CPU cores / `sharers` (processes of this machine), 1 to 8."""
     return max(1, min(usable_cores() // sharers, 8)) if num_workers is None else num_workers
 
 
@@ -31,11 +28,7 @@ def usable_cores() -> int:
 def map_files(
     function: Callable[[Path], Result], paths: Sequence[Path], workers: int, on_event: OnEvent = ignore
 ) -> Iterator[Result]:
-    """Yield `function(path)` for each path, in order, computed by `workers` processes.
-
-    The function is defined at the top level of a module, so that it can be pickled. With fewer than 2 workers
-    this process does the work.
-    """
+    """Yield `function(path)` of each path, in order; from 2 `workers` on, processes call it (pickled)."""
     parallel = workers > 1
     with ProcessPoolExecutor(workers, initializer=outlive_signals) if parallel else nullcontext() as pool:
         results = pool.map(function, paths, chunksize=CHUNK) if pool else map(function, paths)

@@ -31,10 +31,8 @@ def malignant_classes(classes: Sequence[str], named: Sequence[str] | None = None
     """The malignant ones of a model's classes, in the model's order.
 
     Those that are `named`, also several in one text, between commas; None takes those of `MALIGNANT`. Upper
-    or lower case, spaces, underscores and hyphens make no difference.
-
-    Raises:
-        InputError: the model lacks a named class, or no class is left benign.
+    or lower case, spaces, underscores and hyphens make no difference. InputError if the model lacks a named
+    class, or no class is left benign.
     """
     if named is None:
         return tuple(name for name in classes if _key(name) in MALIGNANT)

@@ -2,7 +2,7 @@
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -62,13 +62,10 @@ Row = tuple[str, str, str, Sequence[float]]
 def write_predictions(path: Path, predictions: Predictions) -> None:
     """Write the CSV file, atomically."""
     classes, probabilities = predictions.classes, predictions.probabilities
-
-    def rows() -> Iterator[Row]:
-        for row, image in enumerate(predictions.images):
-            values = () if probabilities is None else probabilities[row]
-            yield image, classes[predictions.true[row]], classes[predictions.predicted[row]], values
-
-    write_rows(path, classes if probabilities is not None else (), rows())
+    values: Iterable[Sequence[float]] = [()] * len(predictions) if probabilities is None else probabilities
+    parts = zip(predictions.images, predictions.true, predictions.predicted, values, strict=True)
+    rows = ((image, classes[true], classes[predicted], row) for image, true, predicted, row in parts)
+    write_rows(path, () if probabilities is None else classes, rows)
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
@@ -86,11 +83,8 @@ def read_predictions(path: Path, classes: Sequence[str] | None = None) -> Predic
     The columns `image` and `y_true` are required. The columns of `classes` contain their probabilities;
     without `classes`, those named like a class of the rows, and those that complete the sum to 1. Others are
     ignored, with a remark. Without `y_pred` the most probable class is the prediction; without class columns
-    the classes are those that occur.
-
-    Raises:
-        InputError: a missing or duplicate column, an unknown class, an empty cell, a duplicate image, or a
-            probability that is not a number in [0, 1]; the message names the line.
+    the classes are those that occur. InputError for a missing or duplicate column, an unknown class, an empty
+    cell, a duplicate image, or a probability that is not a number in [0, 1]; the message names the line.
     """
     header, rows = _read_rows(path)
     others = [name for name in header if name not in (IMAGE, TRUE, PREDICTED)]

@@ -38,9 +38,8 @@ def require_same(world: World, settings: Settings, screening: Screening) -> None
     with world.together():
         for rank, (of_settings, of_names, of_contents) in enumerate(digests if world.leads else []):
             if of_settings != digests[0][0]:
-                raise InputError(
-                    f"process {rank} has different settings from process 0; start all with the same settings"
-                )
+                fault = f"process {rank} has different settings from process 0"
+                raise InputError(f"{fault}; start all with the same settings")
             if of_names != digests[0][1] or of_contents not in (None, digests[0][2]):
                 raise InputError(
                     f"process {rank} finds different images in {settings.data_root} from process 0; give "

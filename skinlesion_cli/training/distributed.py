@@ -203,7 +203,6 @@ def _device(launch: Launch, device: str) -> torch.device:
 def _lost_connection(error: RuntimeError) -> str:
     """How an error says that a peer has ended; an empty text for any other error."""
     # gloo raises plain RuntimeErrors, which only their message tells apart.
-    found = re.search(r"connection (closed|reset|refused)|broken pipe|timed out", str(error).lower())
-    if found is not None:
+    if found := re.search(r"connection (closed|reset|refused)|broken pipe|timed out", str(error).lower()):
         return found[0]
     return "NCCL lost the connection" if isinstance(error, dist.DistBackendError) else ""

@@ -77,7 +77,6 @@ def finalize(
     finished = dataclasses.replace(checkpoint, temperature=temperature, novelty=novelty, distance_limit=limit)
     save_checkpoint(path, finished)
     backend.novelty = novelty
-    detector = "with" if novelty is not None else "without"
-    text = f"temperature {temperature:.3f}, fitted on validation; {detector} an out-of-distribution detector"
-    on_event(Note(text))
+    detector = f"{'without' if novelty is None else 'with'} an out-of-distribution detector"
+    on_event(Note(f"temperature {temperature:.3f}, fitted on validation; {detector}"))
     return Predictor(finished.description, backend, batch_size=batch_size, workers=workers)

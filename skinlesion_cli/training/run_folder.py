@@ -19,7 +19,6 @@ class RunFolder:
     def __init__(self, root: Path):
         self.root, self.results = root, root / "results"
         self.best = root / BEST_MODEL
-        """The best epoch's checkpoint."""
         self.last = self.best.with_name("last.pth")
         """The last checkpoint, with everything that resuming needs."""
         self.previous = self.best.with_name("last.previous.pth")

@@ -72,11 +72,7 @@ class WeightedDraws(Sampler[list[Draw]]):
         seed: int,
         division: Division = Division(),
     ):
-        """Draw epoch 0, of images with these labels; each class from 0 on appears at least once.
-
-        Raises:
-            InputError: an epoch has too few draws to give every batch of a step an image.
-        """
+        """Draw epoch 0 of images with these labels (0, 1, …); InputError if it is too short for one step."""
         self._labels = np.asarray(labels)
         self._sizes = np.bincount(self._labels)
         self._by_class = np.argsort(self._labels, kind="stable")
@@ -134,10 +130,7 @@ class WeightedDraws(Sampler[list[Draw]]):
 
 
 class TrainingImages(Dataset[tuple[torch.Tensor, int, torch.Tensor]]):
-    """Training images, randomly cropped. The key of an item is a `Draw`.
-
-    An item is the bytes (3, side, side), the label, and the parameters of `augment`.
-    """
+    """Training images by `Draw`: a random crop's bytes (3, side, side), the label, `augment`'s parameters."""
 
     def __init__(self, split: Split, img_size: int, cache: ImageCache | None = None):
         self._pictures = ShrunkPictures(split.paths, img_size, cache)

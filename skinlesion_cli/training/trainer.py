@@ -35,10 +35,7 @@ SECONDS_BETWEEN_EVENTS = 0.25
 
 
 class Trainer:
-    """One training run on two splits, writing its checkpoints and history to a folder.
-
-    The constructor makes everything, so that errors are found before the first step.
-    """
+    """One training run on two splits. The constructor makes everything: errors come before the first step."""
 
     def __init__(
         self,
@@ -184,7 +181,6 @@ class Trainer:
                 nn.utils.clip_grad_norm_(self.parameters, settings.grad_clip_norm)
             self.scaler.step(self.optimizer)
             self.scaler.update()
-
             self.monitor.add(world.sums_of_step(torch.stack(seen).sum(dim=0)), len(labels))
             progress.step = step
             now = time.monotonic()
