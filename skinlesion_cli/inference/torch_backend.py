@@ -42,7 +42,6 @@ class TorchBackend:
         """
         self.model, self.preprocessing, self.runtime = model.eval(), preprocessing, runtime
         self.img_size = preprocessing.img_size
-        """Side of the model's input, in pixels."""
         self.novelty, self._frozen = novelty, frozen
         self._faster: nn.Module | None = None
 

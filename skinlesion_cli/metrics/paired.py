@@ -86,7 +86,6 @@ def mcnemar(only_a: int, only_b: int) -> float:
 
     If they are, the images that only one of them gets right are split between them like the throws of a fair
     coin (McNemar, *Psychometrika* 12, 1947, in its exact binomial form). Images are treated as independent.
-    `only_a` and `only_b` are the numbers of images that only a or only b gets right.
     """
     n, fewer = only_a + only_b, min(only_a, only_b)
     ways, tail = 1, 1

@@ -65,10 +65,7 @@ class Checkpoint(Description):
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, *, earlier: Path | None = None, **extra: Any) -> None:
-    """Write a checkpoint, completely or not at all, with `extra` entries (plain data and tensors) beside it.
-
-    `earlier` is where the replaced file is kept, as in `written_whole`.
-    """
+    """Write a checkpoint and `extra` plain data and tensors; `earlier` keeps a file as in `written_whole`."""
     # As tensors and numbers, which `torch.load(weights_only=True)` reads.
     novelty = checkpoint.novelty and {
         "mean": torch.from_numpy(checkpoint.novelty.mean),

@@ -84,10 +84,7 @@ def removal_order(heat: NDArray[np.float32], grid: tuple[int, ...], seed: int) -
 def areas(
     probabilities: Probabilities, view: NDArray[np.uint8], order: NDArray[np.int64], steps: int = STEPS
 ) -> tuple[float, float]:
-    """Areas under the deletion and the insertion curve of a view (3, side, side).
-
-    `order` holds the flat indices of all pixels, in the order of removal and insertion.
-    """
+    """Areas under the deletion and insertion curves of a view (3, side, side), in a `removal_order`."""
     mean = view.mean(axis=(1, 2), keepdims=True).round().astype(np.uint8)
     deleted = replaced(view, np.broadcast_to(mean, view.shape), order, steps)
     inserted = replaced(blurred(view), view, order, steps)
