@@ -46,10 +46,8 @@ def pair(a: Predictions, b: Predictions, names: tuple[str, str] = ("A", "B")) ->
     if (differing := np.flatnonzero(ordered.a.true != ordered.b.true)).size:
         row = differing[0]
         truths = [classes[one.true[row]] for one in (ordered.a, ordered.b)]
-        raise InputError(
-            f"{names[0]} and {names[1]} differ in y_true of {len(differing)} images: "
-            f"{ordered.a.images[row]} is {truths[0]} in one and {truths[1]} in the other"
-        )
+        first = f"{ordered.a.images[row]} is {truths[0]} in one and {truths[1]} in the other"
+        raise InputError(f"{names[0]} and {names[1]} differ in y_true of {len(differing)} images: {first}")
     return ordered
 
 

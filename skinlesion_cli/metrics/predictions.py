@@ -2,7 +2,7 @@
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -60,13 +60,10 @@ Row = tuple[str, str, str, Sequence[float]]
 def write_predictions(path: Path, predictions: Predictions) -> None:
     """Write the CSV file, atomically."""
     classes, probabilities = predictions.classes, predictions.probabilities
-
-    def rows() -> Iterator[Row]:
-        for row, image in enumerate(predictions.images):
-            values = () if probabilities is None else probabilities[row]
-            yield image, classes[predictions.true[row]], classes[predictions.predicted[row]], values
-
-    write_rows(path, classes if probabilities is not None else (), rows())
+    true, predicted = ((classes[one] for one in ones) for ones in (predictions.true, predictions.predicted))
+    values: Iterable[Sequence[float]] = [()] * len(predictions) if probabilities is None else probabilities
+    rows = zip(predictions.images, true, predicted, values, strict=True)
+    write_rows(path, () if probabilities is None else classes, rows)
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:

@@ -16,11 +16,8 @@ from skinlesion_cli.metrics.arrays import Booleans, Floats, Multiplicities, divi
 MIN_SENSITIVITY = 0.8
 """The partial area of the ISIC 2024 challenge is the one above this sensitivity."""
 RANKING = (
-    "auc",
-    "average_precision",
-    "partial_auc",
-    "sensitivity_at_90_specificity",
-    "sensitivity_at_95_specificity",
+    *("auc", "average_precision", "partial_auc"),
+    *("sensitivity_at_90_specificity", "sensitivity_at_95_specificity"),
 )
 # A share of a count, such as 5 % of 20, may be a rounding error below the whole number that it should be.
 _ROUNDING = 1e-9
@@ -68,8 +65,7 @@ class Sweep:
             passed += (self.up_to - self.above) / 2 * share
             gained -= lost
         kept = (gained * (self.negatives[:, None] - passed)).sum(axis=1)
-        area: Floats = divide(kept, self.positives * self.negatives)
-        return area
+        return self._where_defined(divide(kept, self.positives * self.negatives))
 
     def average_precision(self) -> Floats:
         """(resamples,): Σ (R_k − R_(k−1)) P_k, in [0, 1], R recall and P precision; not interpolated."""

@@ -35,9 +35,8 @@ class Threshold:
     """The lowest that is answered."""
     coverage: float
     accuracy: float
-    """Of the answered images."""
+    """Of the `n` answered images."""
     n: int
-    """Number of answered images."""
 
 
 def risk_coverage(confidence: Floats, hits: Floats) -> tuple[Floats, Floats]:

@@ -109,10 +109,8 @@ def _classes(path: Path, known: Mapping[str, Any]) -> tuple[str, ...] | None:
     names = tuple(str(name) for name in named if isinstance(name, str | int))
     valid = len(set(names)) == len(named) <= MAX_CLASSES
     if not valid or not all(0 < len(name) <= MAX_NAME for name in names):
-        raise InputError(
-            f"{path} has invalid class names: expected at most {MAX_CLASSES:,} different names of 1 to "
-            f"{MAX_NAME} characters"
-        )
+        expected = f"at most {MAX_CLASSES:,} different names of 1 to {MAX_NAME} characters"
+        raise InputError(f"{path} has invalid class names: expected {expected}")
     return names
 
 

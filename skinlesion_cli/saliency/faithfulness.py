@@ -48,10 +48,7 @@ def faithfulness(
     *,
     seed: int,
 ) -> Faithfulness:
-    """Compare a map `heat` (side, side) over a view (3, side, side) with random maps of the same resolution.
-
-    `probabilities` are of the class that the map explains, `grid` the rows and columns of the map's layer.
-    """
+    """Compare a map `heat` (side, side) over a view (3, side, side) with random maps of its `grid`."""
     own = areas(probabilities, view, removal_order(heat, grid, seed))
     return Faithfulness(*own, *random_areas(probabilities, view, grid, seed=seed))
 
@@ -94,10 +91,7 @@ def areas(
 def replaced(
     start: NDArray[np.uint8], end: NDArray[np.uint8], order: NDArray[np.int64], steps: int
 ) -> NDArray[np.uint8]:
-    """One view (3, side, side) turned into another: (steps + 1, 3, side, side), including both.
-
-    Each step replaces the same number of pixels, up to rounding, in the order of their flat indices `order`.
-    """
+    """A view (3, side, side) turned into another, by flat indices `order`: (steps + 1, 3, side, side)."""
     images = np.repeat(start[None], steps + 1, axis=0)
     rows, source = images.reshape(steps + 1, 3, -1), end.reshape(3, -1)
     for step in range(1, steps + 1):
