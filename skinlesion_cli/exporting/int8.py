@@ -82,10 +82,7 @@ def export_int8(
 
 
 def quantize(source: Path, target: Path, images: Sequence[Path], *, img_size: int, workers: int) -> None:
-    """Write an .onnx of `export` with int8 weights (one scale per channel) and activations, in QDQ format.
-
-    The ranges of the activations come from `images`. The target is written completely or not at all.
-    """
+    """Quantise an .onnx to int8, as QDQ: weights with a scale per channel, activations by `images`."""
     import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process

@@ -124,10 +124,8 @@ def export(checkpoint: Checkpoint, target: Path, pixels: Pixels) -> Exported:
             raise
         # torch's exporter raises dozens of types, with messages of hundreds of lines.
         except Exception as error:
-            what = f"{checkpoint.arch} as {target.suffix}"
-            raise SkinLesionError(
-                f"torch {torch.__version__} cannot export {what}: {one_line(error)}"
-            ) from error
+            what = f"torch {torch.__version__} cannot export {checkpoint.arch} as {target.suffix}"
+            raise SkinLesionError(f"{what}: {one_line(error)}") from error
         runtime = choose_runtime("cpu", "fp32", training=False)
         backend = TorchBackend(model, checkpoint.preprocessing, runtime)
         expected = _answers(

@@ -99,15 +99,11 @@ def predict_split(
     temperature: float | None = None,
     flips: bool = False,
 ) -> Predictions:
-    """Predict every image of a split.
+    """Predict every image of a split, whose classes are among those of the model, in any order.
 
-    Args:
-        split: its classes are among those of the model, in any order.
-        classes: the model's, in the order of its outputs.
-        world: the processes that share the work; each gets all predictions.
-        temperature: what to divide the logits by; None for no calibration.
-        flips: whether the probabilities are means over flipped views. Their `logits` are still those of the
-            images as they are, and they have no temperature, because a mean has none of its own.
+    The processes of `world` share the work, and each gets all predictions. None for `temperature` means no
+    calibration. With `flips`, the probabilities are means over flipped views; the `logits` are still those of
+    the images as they are, and have no temperature, because a mean has none of its own.
 
     Raises:
         UnreadableImageError: some images cannot be read; scores without them would be those of another split.

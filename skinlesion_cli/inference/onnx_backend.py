@@ -35,7 +35,6 @@ class OnnxBackend:
         self._outputs = [one.name for one in session.get_outputs()]
         self._threads = ThreadPoolExecutor(min(usable_cores(), IMAGES_AT_ONCE), thread_name_prefix="onnx")
         self.img_size = description.preprocessing.img_size
-        """Side of the model's input, in pixels."""
 
     def outputs(self, images: NDArray[np.uint8]) -> Outputs:
         """Run the model on a batch of bytes (n, 3, img_size, img_size)."""

@@ -36,10 +36,7 @@ def predict_and_evaluate(
 ) -> tuple[Predictions, Scores, dict[str, Any]]:
     """Predict every image of a split and score the predictions (see `predict_split` and `evaluate`).
 
-    Args:
-        malignant: the malignant classes; None takes the usual ones (see `malignant_classes`).
-        target_accuracy: the accuracy for which a confidence threshold is chosen on the data set's `val`.
-        flips: whether the probabilities are means over flipped views.
+    The confidence threshold for a `target_accuracy` is chosen on the data set's `val`.
 
     Raises:
         InputError: the split has other classes than the model, or the malignant ones are no classes of it.

@@ -35,14 +35,9 @@ class TorchBackend:
         novelty: OodDetector | None = None,
         frozen: bool = False,
     ):
-        """Put a model that is on the runtime's device into evaluation mode, and leave it there.
-
-        `novelty` is its out-of-distribution detector. `frozen` promises that the weights will not change, so
-        that a faster copy may be used.
-        """
+        """Leave the model in evaluation mode; if its weights are `frozen`, a faster copy may be used."""
         self.model, self.preprocessing, self.runtime = model.eval(), preprocessing, runtime
         self.img_size = preprocessing.img_size
-        """Side of the model's input, in pixels."""
         self.novelty, self._frozen = novelty, frozen
         self._faster: nn.Module | None = None
 

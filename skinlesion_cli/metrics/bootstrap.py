@@ -69,11 +69,10 @@ class Bootstrap:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def means(self, columns: Floats) -> Floats:
-        """The mean of each column over the images of each resample.
+        """The mean of each of the `columns` (n, columns) over each resample: (resamples, columns).
 
         Accuracy, recall, likelihood, the gap of a confidence bin: each is a mean over the images, or a
-        quotient of two means, and all of them come from one matrix product. `columns` is (n, columns), the
-        result (resamples, columns).
+        quotient of two means, and all of them come from one matrix product.
         """
         parts = (weights @ columns / weights.sum(axis=1, keepdims=True) for weights in self.blocks())
         return np.concatenate(list(parts))

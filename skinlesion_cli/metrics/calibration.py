@@ -52,7 +52,6 @@ def fit_temperature(logits: Floats, true: Ints) -> float:
     The likelihood is convex in 1 / T, so its slope has one root (Guo et al. 2017, section 4.2). T is from
     0.05 to 20, the nearer bound if the optimum is beyond. It is 1 if nothing can be learned: from fewer than
     two images, or if every true class is the most probable, so that the likelihood only grows as T falls.
-
     `logits` (n, classes) are those of the validation images, `true` (n,) indices of classes.
     """
     of_true = logits[np.arange(len(true)), true]
@@ -92,9 +91,8 @@ def confidence_and_hits(predictions: Predictions) -> tuple[Floats, Floats] | Non
 def reliability(confidence: Floats, hits: Floats, bins: int = BINS, *, equal_mass: bool = False) -> list[Bin]:
     """The bins of the reliability diagram, from low to high, over [0, 1]; a confidence of 0 is in the first.
 
-    `confidence` and `hits` are those of `confidence_and_hits`. With `equal_mass`, the bins hold numbers of
-    images as equal as ties allow, instead of having equal widths. Equal confidences stay in one bin, so that
-    the order of the images changes nothing.
+    With `equal_mass`, the bins hold numbers of images as equal as ties allow, instead of having equal widths.
+    Equal confidences stay in one bin, so that the order of the images changes nothing.
     """
     edges = _edges(confidence, bins, equal_mass)
     held = _one_hot(_bin_of(confidence, edges), bins).astype(bool)

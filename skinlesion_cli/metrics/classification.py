@@ -175,8 +175,7 @@ def _warnings(predictions: Predictions, confusion: Ints) -> tuple[str, ...]:
         found.append(f"never predicted: {', '.join(never)}; their precision is undefined")
     probabilities = predictions.probabilities
     if probabilities is None:
-        found.append("no probabilities: loss, AUC and similar figures are undefined")
-        return tuple(found)
+        return (*found, "no probabilities: loss, AUC and similar figures are undefined")
     if not _rows_sum_to_one(probabilities):
         found.append("the probabilities of some images do not sum to 1: the loss is undefined")
     elif zeros := int((_of_true_class(probabilities, predictions.true) <= 0).sum()):

@@ -41,14 +41,13 @@ def evaluate(
     of_malignant = malignant_section(predictions, malignant, bootstrap)
     scores = score(predictions)
     drawn = bootstrap.figures(lambda weights: figures(predictions, weights))
-    weighted = None if class_weights is None else number(weighted_loss(predictions, class_weights))
     blocks = block_section(predictions, sources, bootstrap)
     document = {
         "split": split,
         "n": scores.n,
         "classes": list(scores.classes),
         **{name: number(value) for name, value in scores.summary.items()},
-        "weighted_loss": weighted,
+        "weighted_loss": None if class_weights is None else number(weighted_loss(predictions, class_weights)),
         "per_class": {
             name: {
                 "support": one.support,

@@ -46,10 +46,8 @@ def pair(a: Predictions, b: Predictions, names: tuple[str, str] = ("A", "B")) ->
     if (differing := np.flatnonzero(ordered.a.true != ordered.b.true)).size:
         row = differing[0]
         truths = [classes[one.true[row]] for one in (ordered.a, ordered.b)]
-        raise InputError(
-            f"{names[0]} and {names[1]} differ in y_true of {len(differing)} images: "
-            f"{ordered.a.images[row]} is {truths[0]} in one and {truths[1]} in the other"
-        )
+        first = f"{ordered.a.images[row]} is {truths[0]} in one and {truths[1]} in the other"
+        raise InputError(f"{names[0]} and {names[1]} differ in y_true of {len(differing)} images: {first}")
     return ordered
 
 
@@ -86,7 +84,6 @@ def mcnemar(only_a: int, only_b: int) -> float:
 
     If they are, the images that only one of them gets right are split between them like the throws of a fair
     coin (McNemar, *Psychometrika* 12, 1947, in its exact binomial form). Images are treated as independent.
-    `only_a` and `only_b` are the numbers of images that only a or only b gets right.
     """
     n, fewer = only_a + only_b, min(only_a, only_b)
     ways, tail = 1, 1

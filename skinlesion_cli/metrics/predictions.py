@@ -22,14 +22,12 @@ ROUNDING = 1e-6
 
 @dataclass(frozen=True)
 class Predictions:
-    """Predicted and true classes of n images."""
+    """Predicted and true classes of n images, each (n,), as indices of `classes`."""
 
     images: tuple[str, ...]
     classes: tuple[str, ...]
     predicted: Ints
-    """(n,): index into `classes`."""
     true: Ints
-    """(n,): index into `classes`."""
     probabilities: Floats | None = None
     """(n, classes), each in [0, 1]; None if only decisions are known."""
     logits: Floats | None = None
@@ -168,10 +166,8 @@ def _check_images(path: Path, rows: dict[int, dict[str, str]]) -> None:
             raise InputError(f"{path}, line {line}: {IMAGE} is an empty cell")
         first = lines.setdefault(row[IMAGE], line)
         if first != line:
-            raise InputError(
-                f"{path}, line {line}: the image {row[IMAGE]} is a duplicate, first on line {first}; "
-                "keep one line per image"
-            )
+            fault = f"the image {row[IMAGE]} is a duplicate, first on line {first}; keep one line per image"
+            raise InputError(f"{path}, line {line}: {fault}")
 
 
 def _numbers(rows: dict[int, dict[str, str]], columns: Sequence[str]) -> Floats:

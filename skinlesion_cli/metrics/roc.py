@@ -16,13 +16,9 @@ from skinlesion_cli.metrics.arrays import Booleans, Floats, Multiplicities, divi
 MIN_SENSITIVITY = 0.8
 """The partial area of the ISIC 2024 challenge is the one above this sensitivity."""
 RANKING = (
-    "auc",
-    "average_precision",
-    "partial_auc",
-    "sensitivity_at_90_specificity",
-    "sensitivity_at_95_specificity",
+    *("auc", "average_precision", "partial_auc"),
+    *("sensitivity_at_90_specificity", "sensitivity_at_95_specificity"),
 )
-"""The figures of `ranking_figures`."""
 # A share of a count, such as 5 % of 20, may be a rounding error below the whole number that it should be.
 _ROUNDING = 1e-9
 
@@ -31,11 +27,11 @@ _ROUNDING = 1e-9
 class Sweep:
     """Counts in each resample while the threshold falls through the distinct scores of the positives.
 
-    Sensitivity rises nowhere else, so all figures follow from these thresholds alone.
+    Sensitivity rises nowhere else, so all figures follow from these thresholds alone. `thresholds` are
+    (thresholds,), falling; `positives` and `negatives` are all there are in each resample, (resamples,).
     """
 
     thresholds: Floats
-    """(thresholds,), falling."""
     hits: Floats
     """(resamples, thresholds): positives at or above the threshold."""
     above: Floats
@@ -43,9 +39,7 @@ class Sweep:
     up_to: Floats
     """(resamples, thresholds): negatives at or above the threshold."""
     positives: Floats
-    """(resamples,): all positives."""
     negatives: Floats
-    """(resamples,): all negatives."""
 
     def specific(self, specificity: float) -> Booleans:
         """(resamples, thresholds): whether the specificity is at least the given one."""
@@ -71,8 +65,7 @@ class Sweep:
             passed += (self.up_to - self.above) / 2 * share
             gained -= lost
         kept = (gained * (self.negatives[:, None] - passed)).sum(axis=1)
-        area: Floats = divide(kept, self.positives * self.negatives)
-        return area
+        return self._where_defined(divide(kept, self.positives * self.negatives))
 
     def average_precision(self) -> Floats:
         """(resamples,): Σ (R_k − R_(k−1)) P_k, in [0, 1], R recall and P precision; not interpolated."""
@@ -91,10 +84,7 @@ class Sweep:
 
 
 def sweep(positive: Booleans, scores: Floats, weights: Multiplicities | None = None) -> Sweep:
-    """Count positives and negatives along the falling threshold.
-
-    `positive` and `scores` are (n,); without `weights`, one resample contains each image once.
-    """
+    """Count along the falling threshold, for arrays (n,); None for `weights` takes each image once."""
     weights = np.ones((1, len(scores)), dtype=np.float32) if weights is None else weights
     falling = np.argsort(-scores, kind="stable")
     of_positives, of_negatives = falling[positive[falling]], falling[~positive[falling]]

@@ -35,9 +35,8 @@ class Threshold:
     """The lowest that is answered."""
     coverage: float
     accuracy: float
-    """Of the answered images."""
+    """Of the `n` answered images."""
     n: int
-    """Number of answered images."""
 
 
 def risk_coverage(confidence: Floats, hits: Floats) -> tuple[Floats, Floats]:
@@ -55,9 +54,7 @@ def area_under_risk_coverage(coverage: Floats, risk: Floats) -> float:
 
     This is the estimator of Geifman, Uziel and El-Yaniv, *Bias-Reduced Uncertainty Estimation for Deep Neural
     Classifiers*, ICLR 2019, with one threshold for images of equal confidence. As a sum over the curve it is
-    Σ_j (coverage_j − coverage_{j−1}) risk_j. Lower is better.
-
-    Coverage and risk are those of `risk_coverage`. The area is from 0 to 1; NaN for no images.
+    Σ_j (coverage_j − coverage_{j−1}) risk_j, from 0 to 1. Lower is better; NaN for no images.
     """
     return float((np.diff(coverage, prepend=0.0) * risk).sum()) if len(coverage) else math.nan
 

@@ -51,10 +51,8 @@ class Checkpoint(Description):
             model = create_model(arch, classes, side, verify=False)
         own = model.state_dict()
         if fault := misfit(own, self.state):
-            raise InputError(
-                f"the checkpoint's weights do not fit {arch} with {classes} classes "
-                f"and images of {side} pixels: {fault}"
-            )
+            wanted = f"{arch} with {classes} classes and images of {side} pixels"
+            raise InputError(f"the checkpoint's weights do not fit {wanted}: {fault}")
         if any(buffer.is_meta for name, buffer in model.named_buffers() if name not in own):
             # No checkpoint holds these buffers: only the constructor computes them.
             model = create_model(arch, classes, side, verify=False)
@@ -65,10 +63,7 @@ class Checkpoint(Description):
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint, *, earlier: Path | None = None, **extra: Any) -> None:
-    """Write a checkpoint, completely or not at all, with `extra` entries (plain data and tensors) beside it.
-
-    `earlier` is where the replaced file is kept, as in `written_whole`.
-    """
+    """Write a checkpoint with `extra` plain data and tensors; `earlier` as in `written_whole`."""
     # As tensors and numbers, which `torch.load(weights_only=True)` reads.
     novelty = checkpoint.novelty and {
         "mean": torch.from_numpy(checkpoint.novelty.mean),
@@ -139,10 +134,8 @@ def load_checkpoint(path: Path, **given: Any) -> Checkpoint:
     for head in head_names(description.arch):
         bias = state.get(f"{head}.bias")
         if bias is not None and bias.shape != (len(classes),):
-            raise InputError(
-                f"{path} has a head for {bias.numel()} classes, but {len(classes)} are named: "
-                f"{first_few(classes, 20)}"
-            )
+            named = f"{len(classes)} are named: {first_few(classes, 20)}"
+            raise InputError(f"{path} has a head for {bias.numel()} classes, but {named}")
     return Checkpoint(**vars(description), state=state, novelty=_detector(path, known))
 
 

@@ -43,7 +43,6 @@ class Description:
     class_counts: dict[str, int] = field(default_factory=dict)
     """Number of training images per class; empty if unknown."""
     settings: dict[str, Any] = field(default_factory=dict)
-    """The run's settings; empty if unknown."""
     metrics: dict[str, float] = field(default_factory=dict)
     """Validation metrics of the selected epoch."""
     epoch: int = 0
@@ -69,13 +68,10 @@ def describe(
     classes: Sequence[str] | None = None,
     img_size: int | None = None,
 ) -> Description:
-    """Read a model's metadata, completed by what the caller knows.
+    """Read the metadata `known`, as `Description.plain` writes them, completed by what the caller knows.
 
-    Args:
-        known: its metadata, as `Description.plain` writes them; any key may be missing.
-        arch: timm's name of the backbone, if the file has none; it must agree if the file has one.
-        classes: the classes in the order of the outputs; as for `arch`.
-        img_size: side of the input in pixels, if the file does not have it; default 256.
+    Any key may be missing. Where the file names the backbone or the classes, `arch` and `classes` must agree;
+    `img_size` (in pixels, default 256) counts only where the file has none.
 
     Raises:
         InputError: an entry is missing, invalid, or disagrees with the caller's.
@@ -113,10 +109,8 @@ def _classes(path: Path, known: Mapping[str, Any]) -> tuple[str, ...] | None:
     names = tuple(str(name) for name in named if isinstance(name, str | int))
     valid = len(set(names)) == len(named) <= MAX_CLASSES
     if not valid or not all(0 < len(name) <= MAX_NAME for name in names):
-        raise InputError(
-            f"{path} has invalid class names: expected at most {MAX_CLASSES:,} different names of 1 to "
-            f"{MAX_NAME} characters"
-        )
+        expected = f"at most {MAX_CLASSES:,} different names of 1 to {MAX_NAME} characters"
+        raise InputError(f"{path} has invalid class names: expected {expected}")
     return names
 
 

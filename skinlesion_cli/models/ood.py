@@ -42,8 +42,7 @@ class OodDetector:
         # c' C^-1 c, where C^-1 is (1/noise) I minus a term along the leading directions (Woodbury).
         along = ((centred @ self.directions.astype(np.float64)) ** 2).sum(axis=1)
         squared = (centred**2).sum(axis=1) / self.noise - along
-        distances: Floats = np.sqrt(np.maximum(squared, 0.0) / len(self.mean))
-        return distances
+        return np.asarray(np.sqrt(np.maximum(squared, 0.0) / len(self.mean)))
 
 
 def fit_ood_detector(

@@ -35,11 +35,7 @@ def write_card(facts: RunFacts, path: Path, *, title: str) -> None:
 
 
 def require_replaceable(path: Path) -> None:
-    """Check that no card is lost that a person wrote or edited.
-
-    Raises:
-        InputError: there is such a card.
-    """
+    """Raise InputError where a card would be lost that a person wrote or edited."""
     if not path.exists():
         return
     # What cannot be read has no mark either.

@@ -32,7 +32,6 @@ class Mistake:
 def most_confident(predictions: Predictions) -> list[Mistake]:
     """The wrong predictions with the highest confidence, in that order; the first without probabilities."""
     true, predicted, probabilities = predictions.true, predictions.predicted, predictions.probabilities
-    assert true is not None
     wrong = np.flatnonzero(predicted != true)
     if probabilities is not None:
         wrong = wrong[np.argsort(-probabilities[wrong, predicted[wrong]], kind="stable")]

@@ -183,10 +183,7 @@ def plot_precision_recall(axes: Axes, recall: Floats, precision: Floats, share: 
 def plot_risk_coverage(
     axes: Axes, points: Sequence[Sequence[float]], target: Mapping[str, Any] | None = None
 ) -> None:
-    """Share of wrong answers against share of images answered, from pairs of coverage and risk.
-
-    The `target` of a selective document is marked if it was reached.
-    """
+    """Risk against coverage, from pairs of coverage and risk; the `target` is marked if it was reached."""
     coverage, risk = zip(*points, strict=True)
     axes.plot(coverage, risk, color=BLUE, linewidth=1.6)
     if target and target["coverage"] is not None and target["accuracy_reached"] is not None:

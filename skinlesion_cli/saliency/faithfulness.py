@@ -48,10 +48,7 @@ def faithfulness(
     *,
     seed: int,
 ) -> Faithfulness:
-    """Compare a map `heat` (side, side) over a view (3, side, side) with random maps of the same resolution.
-
-    `probabilities` are of the class that the map explains, `grid` the rows and columns of the map's layer.
-    """
+    """Compare a map `heat` (side, side) over a view (3, side, side) with random maps of its `grid`."""
     own = areas(probabilities, view, removal_order(heat, grid, seed))
     return Faithfulness(*own, *random_areas(probabilities, view, grid, seed=seed))
 
@@ -84,10 +81,7 @@ def removal_order(heat: NDArray[np.float32], grid: tuple[int, ...], seed: int) -
 def areas(
     probabilities: Probabilities, view: NDArray[np.uint8], order: NDArray[np.int64], steps: int = STEPS
 ) -> tuple[float, float]:
-    """Areas under the deletion and the insertion curve of a view (3, side, side).
-
-    `order` holds the flat indices of all pixels, in the order of removal and insertion.
-    """
+    """Areas under the deletion and insertion curves of a view (3, side, side), in a `removal_order`."""
     mean = view.mean(axis=(1, 2), keepdims=True).round().astype(np.uint8)
     deleted = replaced(view, np.broadcast_to(mean, view.shape), order, steps)
     inserted = replaced(blurred(view), view, order, steps)
@@ -97,10 +91,7 @@ def areas(
 def replaced(
     start: NDArray[np.uint8], end: NDArray[np.uint8], order: NDArray[np.int64], steps: int
 ) -> NDArray[np.uint8]:
-    """One view (3, side, side) turned into another: (steps + 1, 3, side, side), including both.
-
-    Each step replaces the same number of pixels, up to rounding, in the order of their flat indices `order`.
-    """
+    """A view (3, side, side) turned into another, by flat indices `order`: (steps + 1, 3, side, side)."""
     images = np.repeat(start[None], steps + 1, axis=0)
     rows, source = images.reshape(steps + 1, 3, -1), end.reshape(3, -1)
     for step in range(1, steps + 1):

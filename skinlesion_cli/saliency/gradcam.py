@@ -64,12 +64,9 @@ def explain_classes(
 ) -> list[Explanation]:
     """Map the evidence for some classes in fp32: one forward pass, and a backward pass per class.
 
-    Args:
-        photograph: a file, or an upright RGB image.
-        labels: the classes; if empty, the most probable ones.
-        top: how many of the most probable classes, in descending order; all if the model has fewer.
-        layer: name of the module whose output is mapped; default: `default_layer`.
-        measured: whether to measure each map's faithfulness, with about 260 more forward passes.
+    An image is upright and RGB. Without `labels`, the classes are the `top` most probable ones, in descending
+    order; None for `layer` takes `default_layer`. With `measured`, the faithfulness of each map is measured,
+    with about 260 more forward passes.
 
     Raises:
         InputError: unknown class, layer or method, a layer whose output is not spatial, or an exported model.

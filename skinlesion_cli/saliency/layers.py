@@ -32,19 +32,16 @@ def default_layer(model: nn.Module) -> str:
 
 def named_module(model: nn.Module, layer: str) -> nn.Module:
     """The module of this name, unless it is inside a MobileViT block, where the output is not spatial."""
-    modules = dict(model.named_modules())
+    modules: dict[str, nn.Module] = dict(model.named_modules())
     if layer not in modules or not layer:
         raise InputError(f"the backbone has no layer {layer!r}{nearest(layer, modules)}")
     # In a MobileViT block the transformer's output is (patch pixels × patches): it only looks like a grid.
     for name, module in modules.items():
         inside = f"{layer}.".startswith((f"{name}.transformer.", f"{name}.norm."))
         if inside and type(module).__name__ in {"MobileVitBlock", "MobileVitV2Block"}:
-            raise InputError(
-                f"the output of layer {layer} is patch × position, which is not spatial; use {name} "
-                "or another with --layer"
-            )
-    found: nn.Module = modules[layer]
-    return found
+            fault = f"the output of layer {layer} is patch × position, which is not spatial"
+            raise InputError(f"{fault}; use {name} or another with --layer")
+    return modules[layer]
 
 
 def as_grid(model: nn.Module, layer: str, values: torch.Tensor, image_size: tuple[int, int]) -> torch.Tensor:

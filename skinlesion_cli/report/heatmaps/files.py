@@ -30,8 +30,7 @@ class Files:
 def plan(images: Sequence[Path], out: str | None, *, tiles: int, npy: bool) -> Files:
     """Choose the files for photographs of at most `tiles` maps each.
 
-    Args:
-        out: a picture, or a folder (existing or ending with a slash); None: the current folder.
+    `out` is a picture, or a folder (existing or ending with a slash); None is the current folder.
 
     Raises:
         InputError: a name has an unknown suffix, is one of the photographs, or cannot be written.

@@ -35,8 +35,7 @@ class Sheets:
     """Writes each sheet as soon as it is full. Call `end` after the last photograph."""
 
     def __init__(self, paths: Sequence[Path], *, alpha: float):
-        self._paths = list(paths)
-        self._alpha = alpha
+        self._paths, self._alpha = list(paths), alpha
         self._tiles: list[Tile] = []
         self.written: list[Path] = []
 

@@ -18,10 +18,7 @@ OPACITY = 0.5
 
 
 def data_uri(picture: Image.Image) -> str:
-    """An RGB picture, made smaller, as a JPEG in a data URI.
-
-    Comments and EXIF data of its file, which may name a person or a place, are left out.
-    """
+    """An RGB picture as a small JPEG data URI, without its EXIF data, which may name a person or a place."""
     small = Image.fromarray(np.asarray(picture))
     small.thumbnail((SIDE, SIDE))
     buffer = io.BytesIO()
@@ -32,10 +29,7 @@ def data_uri(picture: Image.Image) -> str:
 def heat_pictures(
     explanation: "Explanation", *, opacity: float = OPACITY, side: int = SIDE
 ) -> tuple[Image.Image, Image.Image]:
-    """The photograph with a frame around what the model saw, and the same under the map of the evidence.
-
-    `opacity` is that of the map, in [0, 1].
-    """
+    """The photograph with a frame around what the model saw; the same under the map, `opacity` in [0, 1]."""
     from matplotlib import colormaps
 
     # Made small first, so that the frame's line is neither lost nor coarse.

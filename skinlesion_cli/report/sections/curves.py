@@ -26,7 +26,7 @@ def curves(facts: RunFacts) -> content.Section:
     title, predictions = "ROC and precision–recall curves", facts.predictions
     if predictions is None:
         return content.Section("curves", title, missing=facts.predictions_missing)
-    if predictions.probabilities is None or predictions.true is None:
+    if predictions.probabilities is None:
         return content.Section("curves", title, missing=NO_PROBABILITIES)
     from sklearn.metrics import precision_recall_curve, roc_curve
 
@@ -96,7 +96,7 @@ def malignant(document: Document | None, predictions: Predictions | None = None)
 
 
 def _malignant_curve(document: Document, predictions: Predictions | None) -> content.Charts | None:
-    if predictions is None or predictions.true is None or predictions.probabilities is None:
+    if predictions is None or predictions.probabilities is None:
         return None
     labels = [predictions.classes.index(name) for name in document["classes"] if name in predictions.classes]
     positive = np.isin(predictions.true, labels)
