@@ -14,7 +14,7 @@ from skinlesion_cli.cli import console
 from skinlesion_cli.common.errors import PeerError, SkinLesionError, one_line
 from skinlesion_cli.common.signals import INTERRUPTED
 from skinlesion_cli.common.version import __version__
-from skinlesion_cli.common.world import read_launch
+from skinlesion_cli.common.world import has_joined, read_launch
 
 LEADER_FIRST = 5.0
 """Seconds that other processes wait for the first one to report an error that all of them find."""
@@ -125,6 +125,11 @@ def _stop(error: Exception, text: str, code: int) -> None:
         # torchrun kills this process.
         os._exit(code)
     console.fail(_who() + text)
+    if has_joined():
+        # A normal exit would let the threads of the process group find their peers gone, and abort.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
     sys.exit(code)
 
 

@@ -1,6 +1,5 @@
 """`skinlesion train`."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -8,6 +7,7 @@ from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import option, with_settings
 from skinlesion_cli.cli.progress import Display
 from skinlesion_cli.common.settings import FIELDS, Settings
+from skinlesion_cli.common.world import has_joined
 
 _OUT = option("--out", "Folder for checkpoints/ and results/.", "DIR", envvar="SKINLESION_OUT")
 
@@ -30,7 +30,7 @@ def train(
         with Display() as display:
             result = train_model(settings, out=out, resume=resume, overwrite=overwrite, on_event=display.show)
     finally:
-        if _is_one_of_several():
+        if has_joined():
             console.hush()
     if result.documents:
         console.out.print(summary_table(result.documents))
@@ -43,9 +43,3 @@ def train(
             number = len(result.unreadable)
             console.warn(f"{number} files could not be read and were left out: {folder.unreadable}")
     return 1 if result.unreadable else 0
-
-
-def _is_one_of_several() -> bool:
-    """Whether this process has joined others, of which the first reports a common error."""
-    distributed = sys.modules.get("torch.distributed")
-    return distributed is not None and distributed.is_initialized()

@@ -7,6 +7,7 @@ neither torch nor numpy; `training.distributed.Group` is the world of several pr
 import contextlib
 import os
 import socket
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -63,6 +64,12 @@ def _whole(environ: Mapping[str, str], name: str, low: int, default: int | None 
         fault = f"{name} is {text!r} in the environment"
         raise InputError(f"{fault}; torchrun sets a whole number of at least {low}")
     return int(text)
+
+
+def has_joined() -> bool:
+    """Whether this process has joined others, of which the first reports a common error."""
+    distributed = sys.modules.get("torch.distributed")
+    return distributed is not None and distributed.is_initialized()
 
 
 class World:
