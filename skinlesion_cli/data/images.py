@@ -73,7 +73,11 @@ def rgb_of(image: Image.Image, name: str) -> Image.Image:
     """A copy of an image in memory as `read_image` would give it, called `name` in an error."""
     try:
         with _quiet:
-            return _upright_rgb(image.copy())
+            copy = image.copy()
+            with _broken_exif:
+                # From the original: a copy loses an orientation that was set through `getexif()`.
+                copy = ImageOps.exif_transpose(image)
+            return _upright_rgb(copy)
     except Exception as error:
         raise UnreadableImageError(f"cannot read {name}: {_reason(error)}") from None
 
