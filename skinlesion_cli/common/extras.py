@@ -6,10 +6,12 @@ from skinlesion_cli.common.errors import InputError
 
 
 def require_modules(names: str, purpose: str) -> None:
-    """Require modules of the extra `export`, for a `purpose` such as "to run an .onnx" in the message."""
-    if missing := ", ".join(name for name in names.split() if find_spec(name) is None):
-        hint = "install it with pip install 'skinlesion-cli[export]'"
-        raise InputError(f"{missing} is needed {purpose}: {hint}")
+    """Require modules for a `purpose` such as "to run an .onnx". Each has the name of its package.
+
+    The message names the packages, not our extra: that works wherever this tool was installed from.
+    """
+    if missing := [name for name in names.split() if find_spec(name) is None]:
+        raise InputError(f"{', '.join(missing)} is needed {purpose}: pip install {' '.join(missing)}")
 
 
 def require_writer(suffix: str) -> None:
