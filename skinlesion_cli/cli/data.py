@@ -86,7 +86,7 @@ def split(
 ) -> int:
     """Split photographs into train, val and test: stratified, without leaks.
 
-    No group spans two splits, and neither do copies of one photograph.
+    No lesion or patient (--groups) spans two splits, and neither do copies of one photograph.
     """
     from skinlesion_cli.cli.data_tables import counts_table
     from skinlesion_cli.curation.build import split_data_set
@@ -104,7 +104,7 @@ def split(
             on_event=display.show,
         )
     console.out.print(counts_table(built.counts()))
-    console.out.print(f"\n{len(built.images)} images in {built.groups} groups; no group spans two splits")
+    console.out.print(f"\n{built.summary()}", soft_wrap=True)
     console.say(built.coverage)
     console.note(f"images and manifest.csv: {out}")
     return 0

@@ -19,6 +19,7 @@ from skinlesion_cli.data.splits import SPLITS
 FILE_COLUMNS = ("path", "image_id", "image", "file", "filename", "image_name", "isic_id", "img_id")
 # The id that names a group comes first: a patient has several lesions.
 GROUP_COLUMNS = ("patient_id", "patient", "lesion_id", "lesion", "group", "group_id")
+NO_GROUPS = "a table of them (--groups FILE.csv) keeps their images together"
 MISSING = {"", "na", "n/a", "n.a.", "<na>", "nan", "none", "null", "nil", "unknown", "-", "--", "?"}
 
 
@@ -26,9 +27,10 @@ def read_groups(path: Path) -> dict[str, str]:
     """Read the group of each image from a CSV file.
 
     The file may be the published metadata of HAM10000 or ISIC 2019, a `manifest.csv`, or any table with one
-    of `FILE_COLUMNS` and one or more of `GROUP_COLUMNS`. Images that share any id are one group; rows without
-    an id (see `MISSING`) are skipped. The keys are the names as the table has them, `split/class/file` where
-    it is a manifest. InputError if it cannot be read, lacks the columns, or gives one image two groups.
+    of `FILE_COLUMNS` and one or more of `GROUP_COLUMNS`. Images that share any id are one group; rows
+    without an id (see `MISSING`), or with an image's name for one, as `data split` writes it, are skipped.
+    The keys are the names as the table has them, `split/class/file` where it is a manifest. InputError if it
+    cannot be read, lacks the columns, or gives one image two groups.
     """
     names, rows = read_table(path, "the groups in ")
     columns = {name.strip().lower(): name for name in names} if rows else {}
@@ -40,9 +42,20 @@ def read_groups(path: Path) -> dict[str, str]:
             "(patient_id, lesion_id, group)"
         )
     folder = [columns["split"], columns["class"]] if {"split", "class"} <= columns.keys() else []
+    # In a manifest, an image without a lesion or patient has the name of an image as its group.
+    own: set[str] = set()
+    if folder:
+        own = {f"{row[folder[1]]}/{row[file_column]}" for row in rows}
+        alone = Counter(row[name] for row in rows for name in id_columns)
+        stems = {Path(row[file_column]).stem for row in rows}
+        own |= {name for name in stems if alone[name] == 1}
     images, ids = [], []
     for row in rows:
-        known = [(name, row[name]) for name in id_columns if row[name].casefold() not in MISSING]
+        known = [
+            (name, row[name])
+            for name in id_columns
+            if row[name].casefold() not in MISSING and row[name] not in own
+        ]
         if row[file_column] and known:
             images.append("/".join(row[name] for name in (*folder, file_column)))
             ids.append(known)
@@ -118,6 +131,8 @@ def _refuse_ambiguous(name: str, files: Sequence[str], root: Path | None) -> Non
 
 def coverage_text(images: Sequence[tuple[str, str, str | None]], groups: Iterable[str]) -> str:
     """How many images (split, file, group) have a group, and the first without; `groups` are the table's."""
+    if not any(group for _, _, group in images):
+        return f"lesions and patients are unknown: {NO_GROUPS}"
     total, known = Counter(one[0] for one in images), Counter(one[0] for one in images if one[2])
     by_split = ", ".join(
         f"{split} {known[split]} of {total[split]}" for split in (*SPLITS, "all") if total[split]

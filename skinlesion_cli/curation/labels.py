@@ -9,7 +9,7 @@ from skinlesion_cli.common.events import OnEvent, ignore
 from skinlesion_cli.common.files import NO_FILE, fault_of, leaves_folder
 from skinlesion_cli.common.limits import MAX_IMAGE_BYTES, MAX_NAME
 from skinlesion_cli.common.text import quoted
-from skinlesion_cli.data.splits import SPLITS, class_folders, find_images, one_class_fault, refuse_alike
+from skinlesion_cli.data.splits import SPLITS, class_folders, list_classes, one_class_fault, refuse_alike
 
 Labelled = list[tuple[Path, str]]
 
@@ -32,7 +32,8 @@ def read_labels(source: Path, on_event: OnEvent = ignore) -> Labelled:
         raise InputError(f"{source} has no class folders; each class is a folder of images")
     if fault := one_class_fault(source, classes):
         raise InputError(fault)
-    return [(path, label) for label in classes for path in find_images([str(source / label)], on_event)]
+    found = list_classes(source, classes, on_event)
+    return [(source / file, label) for label, (files, _) in found.items() for file in files]
 
 
 def _read_csv(path: Path) -> Labelled:

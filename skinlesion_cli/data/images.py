@@ -22,7 +22,13 @@ from skinlesion_cli.common.files import fault_of
 from skinlesion_cli.common.limits import MAX_IMAGE_BYTES
 from skinlesion_cli.common.paper import RESIZE_RATIO
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
+JPEG_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif"})
+IMAGE_SUFFIXES = JPEG_SUFFIXES | {".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+UNREAD_SUFFIXES = frozenset(
+    {".heic", ".heif", ".hif", ".avif", ".jxl", ".jp2", ".j2k", ".jpf", ".jpx", ".dcm", ".dicom"}
+    | {".dng", ".raw", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".svs", ".ndpi", ".psd"}
+)
+"""Of pictures that this tool does not read."""
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
 """The formats that are decoded, whatever the file is called. Pillow knows forty more, such as PostScript, for
 which it runs another program."""

@@ -46,7 +46,8 @@ def faulty(clean: Path) -> Path:
 
 def test_a_clean_data_set_is_exit_0(cli_run: Run, clean: Path) -> None:
     done = cli_run("data", "check", clean)
-    assert "0 of 4 test images (0.0 %) have a sibling in train." in done.stdout
+    unknown = "by pixels; lesions and patients are unknown."
+    assert f"0 of 4 test images (0.0 %) have a sibling in train {unknown}" in done.stdout
     assert "imbalance ratio in train: 1.5 : 1" in done.stdout
     assert "colour modes: RGB (14)" in done.stdout
 
@@ -101,7 +102,7 @@ def test_the_page_stands_alone(cli_run: Run, faulty: Path, tmp_path: Path) -> No
     shutil.copy(faulty / "train" / CLASSES[0] / "0.jpg", hostile)
     cli_run("data", "check", faulty, "--report", "page.html", code=1)
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "1 of 5 test images (20.0 %) have a sibling in train." in page
+    assert "1 of 5 test images (20.0 %) have a sibling in train by pixels;" in page
     assert page.count("data:image/jpeg;base64,") >= 6
     assert "<script>alert" not in page
     assert "http:" not in page
@@ -117,7 +118,7 @@ def test_missing_and_misspelt_classes_and_skipped_folders_are_named(cli_run: Run
     done = cli_run("data", "check", clean)
     err = done.stderr
     assert "1 hidden or system files and folders are skipped" in err
-    assert "0 of 4 test images (0.0 %) have a sibling in train." in done.stdout
+    assert "0 of 4 test images (0.0 %) have a sibling in train by pixels;" in done.stdout
     assert "val has no class 'synthetic ring'; did you mean synthetic rings?" in err
     assert "test/empty holds no images" in err
 
