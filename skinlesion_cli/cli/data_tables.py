@@ -37,6 +37,9 @@ def print_audit(found: "Audit") -> None:
         ("colour modes", Counter(image.mode for image in inventory.images)),
     ):
         console.say(f"{title}: {', '.join(f'{name} ({n})' for name, n in values.most_common(5))}")
+    if profiles := inventory.profiles():
+        names = ", ".join(f"{name} ({n})" for name, n in profiles.items())
+        console.say(f"colour profiles, converted to sRGB unless damaged: {names}")
     if inventory.not_images:
         kinds = kinds_of(map(Path, inventory.not_images))
         console.say(f"files that are not images: {len(inventory.not_images)}: {kinds}")

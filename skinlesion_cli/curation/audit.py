@@ -1,6 +1,6 @@
 """The audit of a data set: what its folder holds, duplicates, groups that span splits, and the verdict."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -43,6 +43,8 @@ class ImageRecord:
     """Pillow's name of the stored pixel format: RGB, L, CMYK, …"""
     group: str | None = None
     """Its lesion or patient, where that is known."""
+    profile: str = ""
+    """Its colour profile, if it is converted to sRGB (see `profile_name`)."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,10 @@ class Inventory:
     def counts(self) -> dict[str, dict[str, int]]:
         """Number of readable images per class, per split."""
         return count_labels((image.split, image.label) for image in self.images)
+
+    def profiles(self) -> dict[str, int]:
+        """Number of images per colour profile that is converted to sRGB, or `damaged` and ignored."""
+        return dict(Counter(image.profile for image in self.images if image.profile).most_common())
 
 
 @dataclass(frozen=True)
@@ -131,6 +137,7 @@ class Audit:
                 split: sum(image.split == split and bool(image.group) for image in self.inventory.images)
                 for split in self.inventory.counts()
             },
+            "colour_profiles": self.inventory.profiles(),
             "test_images": self.test_images,
             "test_with_sibling_in_train": self.test_with_sibling_in_train,
             "leaking": self.leaking,
@@ -215,15 +222,15 @@ def _read_all(
         if isinstance(result, str):
             unreadable[file] = result
         else:
-            size, mode, one = result
-            images.append(ImageRecord(file, split, label, size, mode, group))
+            size, mode, profile, one = result
+            images.append(ImageRecord(file, split, label, size, mode, group, profile))
             prints.append(one)
     remarks += _missing_classes(classes)
     return Inventory(root, tuple(images), unreadable, tuple(sorted(not_images)), tuple(remarks)), prints
 
 
-def _read(near: bool, path: Path) -> tuple[tuple[int, int], str, Fingerprint] | str:
-    """Stored size, pixel format and fingerprint of an image, or why it cannot be read."""
+def _read(near: bool, path: Path) -> tuple[tuple[int, int], str, str, Fingerprint] | str:
+    """Stored size, pixel format, profile and fingerprint of an image, or why it cannot be read."""
     try:
         return *stored_kind(path), fingerprint(path, near=near)
     except UnreadableImageError as error:

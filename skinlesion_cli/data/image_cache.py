@@ -22,7 +22,7 @@ from skinlesion_cli.common.files import user_cache_folder
 from skinlesion_cli.data.images import read_image, upright_size
 from skinlesion_cli.data.screening import ImageFacts, shorter_side
 
-RULE = "2"
+RULE = "3"
 """Part of a cache file's name; to be raised when the layout or the pixels change."""
 
 # Maximum share of the free memory and disk space that `auto` takes.
