@@ -47,7 +47,7 @@ def check(
 ) -> int:
     """Audit a data set: unreadable files, duplicates, groups that span splits.
 
-    Exit code 1 if there are leaks between splits or unreadable files.
+    Exit code 1 if there are leaks between splits or unreadable files, 2 if there is only one class.
     """
     from skinlesion_cli.api.audit import audit
     from skinlesion_cli.cli.data_tables import print_audit
@@ -69,6 +69,8 @@ def check(
         console.print_json(found.to_dict())
     else:
         print_audit(found)
+    if found.inventory.one_class:
+        return 2
     return 1 if found.leaking or found.inventory.unreadable else 0
 
 

@@ -68,6 +68,11 @@ class Inventory:
         """Number of images per colour profile that is converted to sRGB, or `damaged` and ignored."""
         return dict(Counter(image.profile for image in self.images if image.profile).most_common())
 
+    @property
+    def one_class(self) -> bool:
+        """Whether all images have one class, so that there is nothing to tell apart."""
+        return len({image.label for image in self.images}) == 1
+
 
 @dataclass(frozen=True)
 class PairFound:
@@ -210,7 +215,11 @@ def _read_all(
     remarks: list[str] = []
     for split, folder in splits.items():
         prefix = folder.relative_to(root)
-        remarks += filter(None, [one_class_fault(folder, classes[split])])
+        fault = one_class_fault(folder, classes[split])
+        # A folder around the class folders, not a class.
+        if fault and class_folders(folder / classes[split][0]):
+            raise InputError(fault)
+        remarks += filter(None, [fault])
         for label, (files, others) in list_classes(folder, classes[split], on_event, complete=False).items():
             found += [((prefix / file).as_posix(), split, label) for file in files]
             not_images += [(prefix / file).as_posix() for file in others]

@@ -18,8 +18,8 @@ def read_labels(source: Path, on_event: OnEvent = ignore) -> Labelled:
     """List the photographs of a folder with one folder per class, or of a CSV file, with their labels.
 
     The CSV file has the columns `file` and `label`; the files are relative to its folder, and below it.
-    InputError if `source` does not exist, has no classes or is split already, a row is invalid, a file has
-    two labels, or two labels differ only in case or Unicode form.
+    InputError if `source` does not exist, has fewer than two classes, is split already, a row is invalid, a
+    file has two labels, or two labels differ only in case or Unicode form.
     """
     if source.is_file():
         return _read_csv(source)
@@ -60,5 +60,8 @@ def _read_csv(path: Path) -> Labelled:
             both = f"{quoted(label)}, but in row {earlier} {quoted(other)}"
             raise InputError(f"{where} is {both}; keep one label")
         found.append((file, label))
-    refuse_alike({label for _, label in found}, f"{path}: the labels")
+    labels = {label for _, label in found}
+    if len(labels) == 1:
+        raise InputError(f"{path} has one label only, {quoted(labels.pop())}; at least two are needed")
+    refuse_alike(labels, f"{path}: the labels")
     return found

@@ -11,6 +11,7 @@ from PIL import Image
 
 from skinlesion_cli.curation.check_log import last_check
 from tests.conftest import CLASSES, Run, draw_data_set
+from tests.support.icc import profile_of
 
 KEYS = {
     "images",
@@ -135,6 +136,28 @@ def test_a_check_is_remembered_until_a_file_changes(
     assert "has changed since it was checked" in last_check(clean)
 
 
+def test_one_class_is_exit_2(cli_run: Run, clean: Path) -> None:
+    for split in ("train", "val", "test"):
+        for name in CLASSES[1:]:
+            shutil.rmtree(clean / split / name)
+    done = cli_run("data", "check", clean, code=2)
+    assert f"train has one class only, '{CLASSES[0]}'; at least two are needed" in done.stderr
+
+
+def test_what_is_left_out_is_counted_by_kind(cli_run: Run, clean: Path) -> None:
+    picture = clean / "test" / CLASSES[0] / "0.jpg"
+    picture.with_name("a.HEIC").touch()
+    picture.rename(picture.with_suffix(".jfif"))
+    with Image.open(clean / "test" / CLASSES[0] / "1.jpg") as image:
+        image.save(picture.with_name("p3.png"), icc_profile=profile_of("Display P3"))
+    done = cli_run("data", "check", clean, "--no-near")
+    assert "1 files are left out: .heic (1); convert pictures to JPEG or PNG" in done.stderr
+    assert "files that are not images: 1: .heic (1)" in done.stdout
+    assert "colour profiles, converted to sRGB unless damaged: Display P3 (1)" in done.stdout
+    document = cli_run("data", "check", clean, "--no-near", "--json").json()
+    assert (document["images"], document["colour_profiles"]) == (15, {"Display P3": 1})
+
+
 def test_wrong_input_is_refused(refused: Callable[..., str], clean: Path, tmp_path: Path) -> None:
     assert "there is no folder absent" in refused("data", "check", "absent")
     (tmp_path / "other.csv").write_text("image,group\n0007,A\n", encoding="utf-8")
@@ -142,7 +165,9 @@ def test_wrong_input_is_refused(refused: Callable[..., str], clean: Path, tmp_pa
     assert "cannot read the groups" in refused("data", "check", clean, "--groups", "absent.csv")
     (clean / "val" / CLASSES[2]).rename(clean / "val" / CLASSES[2].upper())
     assert "differ only in their upper and lower case" in refused("data", "check", clean)
-    (tmp_path / "void").mkdir()
+    (tmp_path / "void" / "train").mkdir(parents=True)
+    shutil.copytree(clean / "train", tmp_path / "wrapped" / "train" / "images")
+    assert "move the folders in wrapped/train/images" in refused("data", "check", "wrapped")
     assert "has no class folders" in refused("data", "check", "void")
 
 

@@ -89,6 +89,9 @@ def test_wrong_input_is_refused(refused: Callable[..., str], source: Path, tmp_p
     assert "bad.csv, row 1: 'absent.jpg' is no file" in refused("data", "split", "bad.csv", "--out", "d")
     (tmp_path / "up.csv").write_text(f"file,label\nsource/{CLASSES[0]}/0.jpg,../x\n", encoding="utf-8")
     assert "cannot be the name of a class" in refused("data", "split", "up.csv", "--out", "d")
+    (tmp_path / "one.csv").write_text(f"file,label\nsource/{CLASSES[0]}/0.jpg,x\n", encoding="utf-8")
+    one = refused("data", "split", "one.csv", "--out", "d")
+    assert "one.csv has one label only, 'x'; at least two are needed" in one
     (tmp_path / "other.csv").write_text("image,group\n0007,A\n", encoding="utf-8")
     unmatched = refused("data", "split", source, "--out", "d", "--groups", "other.csv")
     assert "other.csv gives none of 28 images a group" in unmatched
