@@ -10,7 +10,7 @@ from pathlib import Path
 
 from skinlesion_cli.common.csv_files import read_table
 from skinlesion_cli.common.errors import InputError, first_few
-from skinlesion_cli.common.text import quoted
+from skinlesion_cli.common.text import folded, quoted
 from skinlesion_cli.curation.families import merge_names
 from skinlesion_cli.data.images import has_image_suffix
 from skinlesion_cli.data.splits import SPLITS
@@ -82,7 +82,8 @@ def groups_of(
 ) -> list[str | None]:
     """The group of each image, from what `read_groups` returned; None where it has no group.
 
-    Names are compared with as many folders as possible, at last without; each time with the suffix first.
+    Names are compared with as many folders as possible, at last without; each time with the suffix first, and
+    all of this again without upper and lower case.
     Once one matches with its folder, those with folders must: benign/1.jpg is not malignant/1.jpg.
     Files are relative to `root`, with `/`. InputError if a name fits several files that are not copies, names
     of different groups fit one file, or no name of the `table` fits any file.
@@ -90,15 +91,16 @@ def groups_of(
     found: dict[int, str] = {}
     waiting = list(groups)
     deepest = max((file.count("/") + 1 for file in files), default=0)
-    for depth, suffix in itertools.product(range(deepest, 0, -1), (True, False)):
+    # Only what matches in no other way is compared without upper and lower case.
+    for fold, depth, suffix in itertools.product((False, True), range(deepest, 0, -1), (True, False)):
         if depth == 1 and suffix and found:
             waiting = [name for name in waiting if not _ending(name, 2)]
         fitting = defaultdict(list)
         for number, file in enumerate(files):
-            fitting[_ending(file, depth, suffix)].append(number)
+            fitting[_ending(file, depth, suffix, fold)].append(number)
         claims: dict[int, str] = {}
         for name in waiting:
-            hits = fitting.get(_ending(name, depth, suffix) or "/", [])
+            hits = fitting.get(_ending(name, depth, suffix, fold) or "/", [])
             # A file that has a better match shows that the name is not of the others either.
             if found.keys().isdisjoint(hits):
                 _refuse_ambiguous(name, [files[number] for number in hits], root)
@@ -112,9 +114,9 @@ def groups_of(
     return [found.get(number) for number in range(len(files))]
 
 
-def _ending(name: str, depth: int, suffix: bool = True) -> str:
-    """The last `depth` parts of a path, in one Unicode form; empty where it has fewer."""
-    parts = unicodedata.normalize("NFC", name).replace("\\", "/").split("/")
+def _ending(name: str, depth: int, suffix: bool = True, fold: bool = False) -> str:
+    """The last `depth` parts of a path in one Unicode form, with `fold` in one case; empty if too few."""
+    parts = (folded(name) if fold else unicodedata.normalize("NFC", name)).replace("\\", "/").split("/")
     # "lesion.1" is a name without a suffix.
     parts[-1] = parts[-1] if suffix or not has_image_suffix(Path(parts[-1])) else Path(parts[-1]).stem
     return "/".join(parts[-depth:]) if len(parts) >= depth else ""
