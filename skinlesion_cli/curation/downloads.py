@@ -204,9 +204,8 @@ def _refuse_different(name: str, one: Path, other: Path) -> None:
     with suppress(OSError):
         if one == other or filecmp.cmp(one, other):
             return
-    raise InputError(
-        f"{name} is two different images, {one} and {other}; keep the published one, and move the other away"
-    )
+    fault = f"{name} is in two files that differ, {one} and {other}"
+    raise InputError(f"{fault}; keep the published one, and move the other away")
 
 
 def _list_images(folder: Path, on_event: OnEvent) -> list[Path]:
@@ -218,10 +217,13 @@ def _list_images(folder: Path, on_event: OnEvent) -> list[Path]:
 
 
 def _table(folder: Path, columns: set[str], *names: str) -> list[dict[str, str]]:
-    """The rows of the first table below `folder` that has one of the names."""
+    """The rows of the table below `folder` that has the first possible of the names."""
     found = [path for name in names for path in sorted(folder.rglob(name)) if path.is_file()]
     if not found:
         raise InputError(f"there is no {names[0]} below {folder}")
+    for other in found[1:]:
+        if other.name == found[0].name:
+            _refuse_different(other.name, found[0], other)
     present, rows = read_table(found[0])
     if not rows or not columns <= set(present):
         raise InputError(f"{found[0]} lacks columns of the published table ({', '.join(sorted(columns))})")

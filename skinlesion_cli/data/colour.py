@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageFile
+from PIL import Image, ImageChops, ImageCms, ImageFile
 
 from skinlesion_cli.common.text import printable, shortened
 
@@ -17,6 +17,8 @@ MAX_PROFILE_BYTES = 4 * 1024 * 1024
 SAME = 2
 """Grey levels by which a profile that is called sRGB may differ from it, through rounding."""
 DAMAGED = "damaged"
+STRIP_ROWS = 512
+"""Large images are changed in strips of this height."""
 
 _OTHER_BYTE = {"B": "L", "L": "B", "N": "B" if sys.byteorder == "little" else "L"}
 _SPACES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
@@ -57,20 +59,26 @@ def _raw_mode(tile: Any) -> str:
 
 
 def is_dark(upper: Image.Image) -> bool:
-    """Whether the upper bytes of 16-bit colours hold 14 bits or fewer in all."""
-    return all(high < 64 for _, high in upper.convert("RGB").getextrema())
+    """Whether the upper bytes of 16-bit colours hold so little that their depth is 14 bits or less."""
+    return _brightest(upper) < 64
 
 
-def combined(upper: Image.Image, lower: Image.Image) -> Image.Image:
-    """16-bit colours, as the upper and the lower byte of each channel, as 8-bit ones of their depth."""
-    high, low = np.array(upper.convert("RGB")), np.asarray(lower.convert("RGB"))
-    top = int(high.max())
-    shift = depth_of(256 * top + int(low[high == top].max())) - 8
-    pixels = Image.fromarray((low >> shift) | (high << (8 - shift)) if shift else low)
+def add_lower_bytes(upper: Image.Image, lower: Image.Image) -> None:
+    """Make 8-bit colours of 16-bit ones, in place; each of the two has one byte of each channel."""
+    shift = depth_of(256 * _brightest(upper)) - 8
+    high = [(value << (8 - shift)) & 255 for value in range(256)] * 3
+    low = [value >> shift for value in range(256)] * 3
     if "A" in upper.mode:
-        pixels.putalpha(upper.getchannel("A"))
-    pixels.info = upper.info
-    return pixels
+        high, low = [*high, *range(256)], low + [0] * 256
+    # In strips, to avoid copies of a large image.
+    for top in range(0, upper.height, STRIP_ROWS):
+        box = 0, top, upper.width, min(top + STRIP_ROWS, upper.height)
+        upper.paste(ImageChops.add(upper.crop(box).point(high), lower.crop(box).point(low)), box)
+
+
+def _brightest(image: Image.Image) -> int:
+    """The largest value of red, green and blue."""
+    return int(np.array(image.getextrema())[:3, 1].max())
 
 
 def as_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:

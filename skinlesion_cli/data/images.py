@@ -22,8 +22,9 @@ from skinlesion_cli.common.files import fault_of
 from skinlesion_cli.common.limits import MAX_IMAGE_BYTES
 from skinlesion_cli.common.paper import RESIZE_RATIO
 from skinlesion_cli.data.colour import (
+    STRIP_ROWS,
+    add_lower_bytes,
     as_srgb,
-    combined,
     decode_lower_bytes,
     has_16_bit_colours,
     is_dark,
@@ -49,11 +50,9 @@ MAX_PIXELS = 120_000_000
 MAX_ASPECT = 20
 LARGE_PIXELS = 30_000_000
 """Larger images are decoded one at a time per process, however many threads read."""
-MAX_PAGES = 100
-"""Pages of a TIFF that are looked at."""
+MAX_PAGES = 16
+"""Pages of a TIFF that are looked at; each can take half a second in a file made for that."""
 FAULTS_NAMED = 20
-STRIP_ROWS = 512
-"""A transparent image is put on white in strips of this height, to avoid a second copy of it."""
 
 _TIFF_TILE_SIZE = (322, 323)
 """The TIFF tags of a tile's width and length."""
@@ -89,7 +88,7 @@ def read_image(path: Path, *, shorter: int | None = None, file: BinaryIO | None 
         if deep and is_dark(image):
             with suppress(UnreadableImageError), _open(path, file) as lower:
                 decode_lower_bytes(lower)
-                return _upright_rgb(combined(image, lower))
+                add_lower_bytes(image, lower)
         return _upright_rgb(image)
 
 

@@ -4,7 +4,7 @@ A group is a lesion or a patient; the images of one group belong in one split. W
 group is the image's own `class/file`, or that of the image that it is a copy of.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -55,21 +55,31 @@ def check_manifest(data_root: Path, splits: Iterable[Split], on_event: OnEvent) 
         return
     for split in splits:
         rows = _Rows(path, split.name)
-        found = {file.as_posix(): rows.find(file.as_posix()) for file in split.files}
-        unlisted = [image for image, row in found.items() if row is None]
-        without = [image for image, row in found.items() if row is not None and not row["group"]]
-        if not (unlisted or without) or not rows.has_groups:
-            continue
-        lost = len(rows) - (len(found) - len(unlisted))
-        parts = [f"{len(unlisted)} of {len(found)} images are not listed ({first_few(unlisted)})"] * bool(
-            unlisted
-        )
-        parts += [f"{lost} of the {len(rows)} listed are not there"] * bool(unlisted and lost > 0)
-        parts += [f"{len(without)} have no group ({first_few(without)})"] * bool(without)
-        effect = "the intervals treat all its images as independent, not as lesions or patients"
-        on_event(
-            Warned(f"{path}, split {split.name}: {', '.join(parts)}; {effect}; correct it, or split again")
-        )
+        if text := _mismatch(rows, split) if rows.has_groups else _copies(rows):
+            effect = "the intervals treat all its images as independent"
+            on_event(Warned(f"{path}, split {split.name}: {text}; {effect}"))
+
+
+def _mismatch(rows: "_Rows", split: Split) -> str:
+    """How many images have no row or no group; empty where all have a group."""
+    found = {file.as_posix(): rows.find(file.as_posix()) for file in split.files}
+    unlisted = [image for image, row in found.items() if row is None]
+    without = [image for image, row in found.items() if row is not None and not row["group"]]
+    parts = []
+    if unlisted:
+        parts = [f"{len(unlisted)} of {len(found)} images are not listed ({first_few(unlisted)})"]
+        if (lost := len(rows) - (len(found) - len(unlisted))) > 0:
+            parts.append(f"{lost} of the {len(rows)} listed are not there")
+    if without:
+        parts.append(f"{len(without)} of {len(found)} images have no group ({first_few(without)})")
+    return ", ".join(parts)
+
+
+def _copies(rows: "_Rows") -> str:
+    """How many images are copies of others, where lesions and patients are unknown."""
+    groups = [row["group"] for row in rows if row["group"]]
+    copies = len(groups) - len(set(groups))
+    return f"{copies} of {len(rows)} images are copies of others" if copies else ""
 
 
 def origins_in(manifest: Path, split: str, images: Sequence[str]) -> Origins:
@@ -124,6 +134,9 @@ class _Rows:
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def __iter__(self) -> Iterator[dict[str, str]]:
+        return iter(self._rows.values())
 
     def find(self, image: str) -> dict[str, str] | None:
         """The row of an image (`class/file`)."""

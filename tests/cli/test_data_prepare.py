@@ -188,7 +188,9 @@ def test_resized_copies_and_masks_are_not_taken(
     for part in (1, 2):
         (ham / f"HAM10000_images_part_{part}").rename(ham / f"part {part}")
     message = refused("data", "prepare", "--out", "e", "--ham10000", ham)
-    assert f"ISIC_0000000 is two different images, {ham}/224/ISIC_0000000.jpg and {ham}/part 1/" in message
+    assert (
+        f"ISIC_0000000 is in two files that differ, {ham}/224/ISIC_0000000.jpg and {ham}/part 1/" in message
+    )
 
 
 def test_an_mpox_image_that_two_folds_show_differently_is_refused(
@@ -197,4 +199,12 @@ def test_an_mpox_image_that_two_folds_show_differently_is_refused(
     twice = sorted((msld / "Original Images").rglob("MKP_01_01.jpg"))
     PICTURE.resize((28, 28)).save(twice[1])
     message = refused("data", "prepare", "--out", "d", "--msld", msld)
-    assert f"MKP_01_01 is two different images, {twice[0]} and {twice[1]}" in message
+    assert f"MKP_01_01 is in two files that differ, {twice[0]} and {twice[1]}; keep the published" in message
+
+
+def test_two_tables_of_one_name_are_refused_if_they_differ(refused: Callable[..., str], ham: Path) -> None:
+    table = ham / "HAM10000_metadata.csv"
+    (ham / "A").mkdir()
+    (ham / "A" / table.name).write_text(table.read_text(encoding="utf-8") + "x,y,nv\n", encoding="utf-8")
+    message = refused("data", "prepare", "--out", "d", "--ham10000", ham)
+    assert f"HAM10000_metadata.csv is in two files that differ, {ham}/A/" in message

@@ -155,7 +155,7 @@ def test_a_manifest_that_does_not_list_the_files_is_told_before_scoring(
     renamed = f"{images[0].parent.name}/renamed.jpg"
     assert (
         f"warning: d/manifest.csv, split test: 1 of {n} images are not listed ({renamed}), 1 of the {n} "
-        "listed are not there; the intervals treat all its images as independent, not as lesions or patients"
+        "listed are not there; the intervals treat all its images as independent"
     ) in done.stderr
 
 

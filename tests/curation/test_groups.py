@@ -3,15 +3,18 @@ from pathlib import Path
 import pytest
 
 from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.events import Event, Warned
 from skinlesion_cli.curation.groups import coverage_text, groups_of, read_groups
 from skinlesion_cli.data.manifest import (
     ManifestRow,
     Origins,
+    check_manifest,
     groups_in,
     origins_in,
     origins_of,
     write_manifest,
 )
+from skinlesion_cli.data.splits import read_split
 
 
 @pytest.mark.parametrize(
@@ -182,3 +185,29 @@ def test_predictions_name_their_images_as_the_manifest_does(tmp_path: Path) -> N
     for image in ("a.jpg", "train/x/a.jpg"):
         with pytest.raises(InputError, match=f"has no image {image} in the split test; name another"):
             origins_in(path, "test", [image])
+
+
+def test_what_a_manifest_does_not_say_is_told(tmp_path: Path) -> None:
+    for name in ("test/x/a.jpg", "test/x/b.jpg", "test/y/c.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    split = read_split(tmp_path, "test")
+
+    def told(*rows: tuple[str, str]) -> list[str]:
+        images = [(*name.split("/"), group) for name, group in rows]
+        write_manifest(tmp_path, [ManifestRow("test", *image, "s") for image in images])
+        events: list[Event] = []
+        check_manifest(tmp_path, [split], events.append)
+        assert all(isinstance(event, Warned) for event in events)
+        return [event.text.split("split test: ")[1] for event in events if isinstance(event, Warned)]
+
+    assert told(("x/a.jpg", "P"), ("x/b.jpg", "P"), ("y/c.jpg", "y/c.jpg")) == []
+    assert told(("x/a.jpg", "x/a.jpg"), ("x/b.jpg", "x/b.jpg"), ("y/gone.jpg", "y/gone.jpg")) == []
+    assert told(("x/a.jpg", ""), ("x/b.jpg", ""), ("y/c.jpg", "")) == []
+    effect = "; the intervals treat all its images as independent"
+    assert told(("x/a.jpg", "P"), ("x/b.jpg", ""), ("y/gone.jpg", "Q")) == [
+        "1 of 3 images are not listed (y/c.jpg), 1 of the 3 listed are not there, "
+        f"1 of 3 images have no group (x/b.jpg){effect}"
+    ]
+    copies = told(("x/a.jpg", "x/a.jpg"), ("x/b.jpg", "x/a.jpg"), ("y/c.jpg", "y/c.jpg"))
+    assert copies == [f"1 of 3 images are copies of others{effect}"]
