@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import OnEvent, ignore
 from skinlesion_cli.common.files import ensure_writable_folder
-from skinlesion_cli.data.manifest import groups_in, origins_in
+from skinlesion_cli.data.manifest import check_manifest, groups_in, origins_in
 from skinlesion_cli.metrics import evaluation, paired
 from skinlesion_cli.metrics.bootstrap import Bootstrap
 from skinlesion_cli.metrics.classification import Scores
@@ -126,6 +126,7 @@ def evaluate(
         if validation is not None:
             raise InputError("--validation goes with --predictions; a checkpoint is run on DATA/val itself")
         images = read_split(Path(data), split, on_event, complete=False)
+        check_manifest(Path(data), [images], on_event)
         predictor = load_predictor(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
         predictor = predictor() if callable(predictor) else predictor
         if out is not None:

@@ -47,7 +47,7 @@ def check(
 ) -> int:
     """Audit a data set: unreadable files, duplicates, groups that span splits.
 
-    Exit code 1 if there are leaks between splits or unreadable files.
+    Exit code 1 if there are leaks between splits or unreadable files, 2 if there is only one class.
     """
     from skinlesion_cli.api.audit import audit
     from skinlesion_cli.cli.data_tables import print_audit
@@ -69,6 +69,8 @@ def check(
         console.print_json(found.to_dict())
     else:
         print_audit(found)
+    if found.inventory.one_class:
+        return 2
     return 1 if found.leaking or found.inventory.unreadable else 0
 
 
@@ -86,7 +88,7 @@ def split(
 ) -> int:
     """Split photographs into train, val and test: stratified, without leaks.
 
-    No group spans two splits, and neither do copies of one photograph.
+    No lesion or patient (--groups) spans two splits, and neither do copies of one photograph.
     """
     from skinlesion_cli.cli.data_tables import counts_table
     from skinlesion_cli.curation.build import split_data_set
@@ -104,7 +106,7 @@ def split(
             on_event=display.show,
         )
     console.out.print(counts_table(built.counts()))
-    console.out.print(f"\n{len(built.images)} images in {built.groups} groups; no group spans two splits")
+    console.out.print(f"\n{built.summary()}", soft_wrap=True)
     console.say(built.coverage)
     console.note(f"images and manifest.csv: {out}")
     return 0

@@ -38,8 +38,9 @@ def export(
         raise InputError(f"--to {to}: the file must be a .onnx or a .pt2")
     if int8 and (data is None or to.suffix != ".onnx"):
         raise InputError("--int8 needs --data with train/ and val/, and --to FILE.onnx")
-    splits = read_splits(data, ["train", "val"]) if int8 and data is not None else {}
-    paths = splits["val"].paths if splits else find_images([str(data)]) if data is not None else []
+    tell = Display().show
+    splits = read_splits(data, ["train", "val"], on_event=tell) if int8 and data is not None else {}
+    paths = splits["val"].paths if splits else find_images([str(data)], tell) if data is not None else []
     ensure_writable_file(to)
     model.require_weights("it is an exported model: name the .pth that it was made from")
     require_writer(to.suffix)

@@ -11,7 +11,7 @@ from skinlesion_cli.cli.options import IMAGES, JsonOption, option, with_settings
 from skinlesion_cli.cli.progress import Display
 from skinlesion_cli.common.errors import InputError, UnreadableImageError
 from skinlesion_cli.common.settings import Settings
-from skinlesion_cli.data.manifest import origins_of
+from skinlesion_cli.data.manifest import check_manifest, origins_of
 from skinlesion_cli.models.model_info import NEEDS_GRADIENTS
 from skinlesion_cli.report.figures import probability_text
 from skinlesion_cli.report.heatmaps.files import Files, plan
@@ -121,6 +121,7 @@ def _photographs(
             raise InputError("--limit is for --split: leave it out, or name fewer images")
         return find_images(images, Display().show), None
     found = read_split(data_root, split, Display().show)
+    check_manifest(data_root, [found], Display().show)
     files = found.files if limit is None else evenly(found.files, limit)
     return [found.root / file for file in files], origins_of(data_root, split, files).groups
 

@@ -11,7 +11,9 @@ from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.files import ensure_writable_file
 from skinlesion_cli.common.settings import Settings
 
-_COUNTS = option("--counts", "Counts from a class,count CSV file.", "FILE.csv")
+_COUNTS = option(
+    "--counts", "Counts from a CSV file with class (or name) and count, such as --csv writes.", "FILE.csv"
+)
 _DATA = option("--data", "Counts from the class folders in DIR/train.", "DIR")
 _COLUMNS = ("Class", "Images", "Share", "Effective number", "Loss weight", "Sampling probability")
 _FORMATS = ("", "", ".2%", ".1f", ".2f", ".2%")

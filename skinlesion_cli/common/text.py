@@ -3,6 +3,7 @@
 import difflib
 import itertools
 import re
+import unicodedata
 from collections.abc import Iterable
 
 MOST = 60
@@ -34,6 +35,11 @@ def shortened(text: str, most: int = MOST) -> str:
 def quoted(text: str) -> str:
     """The text in quotes, escaped and shortened, for a message."""
     return repr(shortened(text))
+
+
+def folded(name: str) -> str:
+    """The name for comparisons that ignore its Unicode form and upper and lower case."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

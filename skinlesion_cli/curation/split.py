@@ -44,7 +44,7 @@ def split_groups(labels: Sequence[str], groups: Sequence[str], ratios: Ratios, s
     for label in sorted(totals, key=lambda name: (totals[name], name)):
         with_label = [group for group in order if label in counts[group]]
         if len(with_label) < len(SPLITS):
-            fault = f"the class {label!r} has {len(with_label)} groups (lesions or patients)"
+            fault = f"the class {label!r} has {len(with_label)} groups (lesions, patients or single images)"
             raise InputError(f"{fault}; a split needs at least {len(SPLITS)}")
         waiting = [group for group in with_label if group not in assigned]
         present = {assigned[group] for group in with_label if group in assigned}

@@ -15,11 +15,9 @@ from skinlesion_cli.common.files import fault_of, write_text
 from skinlesion_cli.common.limits import MAX_IMAGE_BYTES
 from skinlesion_cli.common.paper import SHRINK_RATIO
 from skinlesion_cli.data.file_hashes import Contents, hash_of, name_of
-from skinlesion_cli.data.images import read_image, upright_size
+from skinlesion_cli.data.images import read_image, refuse_unreadable, upright_size
 from skinlesion_cli.data.splits import Split
 from skinlesion_cli.data.workers import map_files
-
-FAULTS_NAMED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +82,8 @@ def screen(splits: Mapping[str, Split], *, img_size: int, skip: bool, workers: i
         for name, split in splits.items()
     }
     faults = [one for split in found.values() for one in split if isinstance(one, str)]
-    if faults and not skip:
-        more = "" if len(faults) == 1 else f" ({len(faults)} such files in total)"
-        raise UnreadableImageError("; ".join(faults[:FAULTS_NAMED]) + f"{more}: repair or remove them")
+    if not skip:
+        refuse_unreadable(faults)
     kept: dict[str, Split] = {}
     facts: dict[Path, ImageFacts] = {}
     for name, split in splits.items():

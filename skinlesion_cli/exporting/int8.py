@@ -12,7 +12,7 @@ from skinlesion_cli.common.errors import SkinLesionError, UnreadableImageError, 
 from skinlesion_cli.common.events import OnEvent, ignore
 from skinlesion_cli.common.files import written_whole
 from skinlesion_cli.data.eval_views import viewed_batches
-from skinlesion_cli.data.splits import Split, evenly, require_classes
+from skinlesion_cli.data.splits import Split, evenly, named_as, require_classes
 from skinlesion_cli.exporting.onnx import Exported, Pixels, export, quiet
 from skinlesion_cli.inference.onnx_backend import INPUT
 from skinlesion_cli.inference.predictor import load_predictor
@@ -65,7 +65,7 @@ def export_int8(
         InputError: the classes of a split are not the model's; see also `export`.
     """
     for split in (train, val):
-        require_classes(split, checkpoint.classes, "the checkpoint")
+        require_classes(named_as(split, checkpoint.classes), checkpoint.classes, "the checkpoint")
     side = checkpoint.preprocessing.img_size
     images = evenly(train.paths, CALIBRATION_IMAGES)
     with tempfile.TemporaryDirectory() as folder, written_whole(target) as part:

@@ -20,6 +20,7 @@ from skinlesion_cli.common.signals import INTERRUPTED, Stopped, Stopping
 from skinlesion_cli.common.world import Launch, World, read_launch
 from skinlesion_cli.curation.check_log import last_check
 from skinlesion_cli.data.file_hashes import write_contents
+from skinlesion_cli.data.manifest import check_manifest
 from skinlesion_cli.data.screening import Screening, screen, write_unreadable
 from skinlesion_cli.data.splits import Split, read_splits
 from skinlesion_cli.data.workers import worker_count
@@ -95,6 +96,7 @@ def run_training(
         with world.together():
             splits = read_splits(settings.data_root, ["train", "val"], ["test"], tell)
             if world.leads:
+                check_manifest(settings.data_root, splits.values(), tell)
                 resume = _claim(folder, launch, restarts, resume=resume, overwrite=overwrite)
         with world.together():
             screening = _screen(splits, settings, launch, tell)
@@ -169,9 +171,6 @@ def _screen(splits: dict[str, Split], settings: Settings, launch: Launch, tell: 
     """Open each image once per machine; without facts where another process does it."""
     if launch.local_rank > 0:
         return Screening(splits, {}, [])
-    for split in splits.values():
-        if split.left_out:
-            tell(Note(f"{split.root}: {split.left_out} files without an image's suffix are left out"))
     workers, skip = worker_count(settings.num_workers), settings.on_bad_image == "skip"
     screening = screen(splits, img_size=settings.img_size, skip=skip, workers=workers)
     if screening.unreadable:

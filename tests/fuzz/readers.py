@@ -268,7 +268,8 @@ _RUN_FILES = (
     b"epoch,train_loss,train_accuracy,val_loss,val_accuracy,val_weighted_f1,learning_rate,best\n"
     b"1,1.5,0.5,1.4,0.5,0.5,0.001,True\n",
 )
-_LABEL_FILES = (b"file,label\npicture.jpg,a\n",)
+# The second file is the table itself.
+_LABEL_FILES = (b"file,label\npicture.jpg,a\ninput.csv,b\n",)
 
 
 def _image_reader(kind: str, tokens: str) -> Reader:
