@@ -71,6 +71,7 @@ def evaluate(
 
 def _print(result: "Evaluation", name: str) -> None:
     from skinlesion_cli.cli import tables
+    from skinlesion_cli.report.figures import method
 
     document = result.document
     console.out.print(tables.class_table(result.scores))
@@ -80,4 +81,4 @@ def _print(result: "Evaluation", name: str) -> None:
         if document[section]:
             console.out.print()
             console.out.print(table(document[section]))
-    console.out.print(f"\n95 % intervals: {document['ci95_method']}")
+    console.out.print(f"\n95 % intervals: {method(document)}")

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from skinlesion_cli.report.figures import figure, interval, interval_of
+from skinlesion_cli.report.figures import count_of, figure, interval, interval_of
 from skinlesion_cli.report.mistakes import Mistake, Pictures
 from skinlesion_cli.report.plots import Plot
 
@@ -25,6 +25,8 @@ class Number:
     colour: str = "blue"
     strip: bool = False
     """Whether a page draws the number and its interval on a line from 0 to 1 in place of digits."""
+    n: int | None = None
+    """How many images or groups an exact interval counts; None for a bootstrap interval."""
 
     @property
     def key(self) -> float | str:
@@ -38,7 +40,7 @@ class Number:
     @property
     def bounds(self) -> str:
         """Its interval in brackets; empty if it has none."""
-        return "" if self.key == "" else interval(self.ends)
+        return "" if self.key == "" else interval(self.ends, n=self.n)
 
 
 Cell = str | int | Number
@@ -180,4 +182,4 @@ def score_rows(labels: Mapping[str, str], documents: Iterable[Mapping[str, Any]]
 
 def score(document: Mapping[str, Any], name: str) -> Number:
     """A score of an evaluation document with its 95 % interval."""
-    return Number(document.get(name), interval_of(document, name))
+    return Number(document.get(name), interval_of(document, name), n=count_of(document, name))

@@ -39,15 +39,34 @@ def figure(value: float | None, digits: int = 4) -> str:
     return UNDEFINED if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
-def interval(ends: Sequence[float] | None, digits: int = 3) -> str:
-    """An interval in brackets; empty without one."""
-    return f"[{figure(ends[0], digits)}, {figure(ends[1], digits)}]" if ends else ""
+def interval(ends: Sequence[float] | None, digits: int = 3, n: int | None = None) -> str:
+    """An interval in brackets, and the n of an exact one; empty without one."""
+    counted = "" if n is None else f" n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{number(n)}"
+    return f"[{figure(ends[0], digits)}, {figure(ends[1], digits)}]{counted}" if ends else ""
 
 
 def interval_of(document: Mapping[str, Any], name: str) -> tuple[float, float] | None:
     """The 95 % interval of a score in an evaluation document, if any."""
     ends = (document.get("ci95") or {}).get(name)
     return (float(ends[0]), float(ends[1])) if ends else None
+
+
+def count_of(document: Mapping[str, Any], name: str) -> int | None:
+    """How many images or groups the exact interval of a score counts; None for a bootstrap interval."""
+    found = (document.get("exact_n") or {}).get(name)
+    return None if found is None else int(found)
+
+
+def method(document: Mapping[str, Any]) -> str:
+    """How the intervals of an evaluation document were computed."""
+    exact = f"; with n: exact (Clopper–Pearson), from n {document['resampling_unit']}"
+    return f"{document['ci95_method']}{exact if _has_exact(document) else ''}"
+
+
+def _has_exact(document: Any) -> bool:
+    if isinstance(document, Mapping):
+        return bool(document.get("exact_n")) or any(map(_has_exact, document.values()))
+    return isinstance(document, list) and any(map(_has_exact, document))
 
 
 def percent(value: float | None, digits: int = 1) -> str:
