@@ -74,7 +74,7 @@ def model_card(facts: RunFacts, title: str) -> str:
         balance=data.balance(facts).only("Training images"),
         leaks=data.leaks(facts),
         scores=scores.scores(facts, facts.documents),
-        classes=scores.classes(facts).only("Images", "Precision", "Recall", "F1", "AUC"),
+        classes=scores.class_scores(document["per_class"]).only("Images", "Precision", "Recall", "F1", "AUC"),
         malignant=curves.malignant(document["malignant"]).only("Sensitivity", "Specificity", "PPV", "NPV"),
         calibration=calibration.calibration(document["calibration"]),
         limits=limits(facts),

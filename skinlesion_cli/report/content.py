@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from skinlesion_cli.report.figures import count_of, figure, interval, interval_of
+from skinlesion_cli.report.figures import count_of, figure, interval, interval_of, number
 from skinlesion_cli.report.mistakes import Mistake, Pictures
 from skinlesion_cli.report.plots import Plot
 
@@ -38,9 +38,19 @@ class Number:
         return self.text or figure(self.value, digits)
 
     @property
-    def bounds(self) -> str:
+    def brackets(self) -> str:
         """Its interval in brackets; empty if it has none."""
-        return "" if self.key == "" else interval(self.ends, n=self.n)
+        return "" if self.key == "" else interval(self.ends)
+
+    @property
+    def counted(self) -> str:
+        """The n of an exact interval; empty for any other."""
+        return "" if self.n is None else f"n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{number(self.n)}"
+
+    @property
+    def bounds(self) -> str:
+        """Its interval, and the n of an exact one, in one line."""
+        return f"{self.brackets} {self.counted}".strip()
 
 
 Cell = str | int | Number

@@ -39,10 +39,9 @@ def figure(value: float | None, digits: int = 4) -> str:
     return UNDEFINED if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
-def interval(ends: Sequence[float] | None, digits: int = 3, n: int | None = None) -> str:
-    """An interval in brackets, and the n of an exact one; empty without one."""
-    counted = "" if n is None else f" n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{number(n)}"
-    return f"[{figure(ends[0], digits)}, {figure(ends[1], digits)}]{counted}" if ends else ""
+def interval(ends: Sequence[float] | None, digits: int = 3) -> str:
+    """An interval in brackets; empty without one."""
+    return f"[{figure(ends[0], digits)}, {figure(ends[1], digits)}]" if ends else ""
 
 
 def interval_of(document: Mapping[str, Any], name: str) -> tuple[float, float] | None:
