@@ -25,7 +25,7 @@ _FOLDER = "Folder for scores, predictions and figures. Default: results/evaluati
 _OUT = option("--out", _FOLDER, "DIR")
 
 
-@with_settings("data_root", "batch_size", "num_workers", "device", "precision")
+@with_settings("data_root", "batch_size", "num_workers", "device", "precision", "figures")
 def evaluate(
     *,
     settings: Settings,
@@ -57,6 +57,7 @@ def evaluate(
             target_accuracy=target_accuracy,
             tta=tta,
             out=folder,
+            figures=settings.figures,
             on_event=display.show,
         )
     for text in result.document["warnings"]:
