@@ -23,6 +23,7 @@ def train(
     """Train a classifier on DATA/train, select the epoch on DATA/val, score it on all splits."""
     from skinlesion_cli.api.train import train as train_model
     from skinlesion_cli.cli.tables import summary_table
+    from skinlesion_cli.report.figures import method
     from skinlesion_cli.training.run_folder import RunFolder
 
     folder = RunFolder(out)
@@ -34,7 +35,7 @@ def train(
             console.hush()
     if result.documents:
         console.out.print(summary_table(result.documents))
-        console.out.print(f"95 % intervals: {result.documents['val']['ci95_method']}")
+        console.out.print(f"95 % intervals: {method(result.documents['val'])}")
         best = f"best epoch {result.best_epoch} of {len(result.history)}: {result.checkpoint}"
         console.out.print(f"\n{best}", soft_wrap=True)
         console.out.print(f"scores and pictures: {folder.results}", soft_wrap=True)

@@ -47,9 +47,12 @@ def weights(
         console.note(f"table: {csv}")
     if plot is not None:
         from skinlesion_cli.report.drawing import save_figure
+        from skinlesion_cli.report.fonts import undrawable
         from skinlesion_cli.report.plots import class_weights
 
         save_figure(class_weights(found.classes, beta=beta, alpha=alpha), plot)
+        if text := undrawable(one.name for one in found.classes):
+            console.warn(text)
         console.note(f"picture: {plot}")
     if json:
         console.print_json(found.to_dict())

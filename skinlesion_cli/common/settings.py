@@ -145,6 +145,7 @@ class Settings(BaseModel):
         False, "Compile the model with torch.compile: for GPUs; takes minutes to start.", **_RESUMABLE
     )
     seed: int = _setting(42, "Random seed.", ge=0, le=2**32 - 1)
+    figures: Literal["png", "pdf", "svg"] = _setting("png", "Format of the figures.", **_RESUMABLE)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002
         """A copy with other values; unlike pydantic's own, checked."""

@@ -210,9 +210,11 @@ def _score(trainer: "Trainer", files: ModuleType) -> dict[str, dict[str, Any]]:
         on_event=tell,
     )
     documents: dict[str, dict[str, Any]] = {}
+    figures = trainer.settings.figures
     for name, split in trainer.screening.splits.items():
         views = trainer.val_views if name == "val" else None
         predictions, scores, documents[name] = predict_and_evaluate(predictor, split, tell, kept=views)
-        files.write_split(folder.results, name, predictions, scores)
-    files.write_run(folder.results, trainer.progress.history, predictor.checkpoint.epoch, documents)
+        files.write_split(folder.results, name, predictions, scores, figures)
+    best = predictor.checkpoint.epoch
+    files.write_run(folder.results, trainer.progress.history, best, documents, figures)
     return documents
