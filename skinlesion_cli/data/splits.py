@@ -10,6 +10,7 @@ from pathlib import Path
 
 from skinlesion_cli.common.errors import InputError, first_few
 from skinlesion_cli.common.events import Note, OnEvent, ignore
+from skinlesion_cli.common.files import is_own_figure
 from skinlesion_cli.data.images import has_image_suffix
 
 SPLITS = ("train", "val", "test")
@@ -211,6 +212,13 @@ def find_images(arguments: Sequence[str], on_event: OnEvent = ignore) -> list[Pa
             matches = [match for match in matches if match.is_file() and has_image_suffix(match)]
             own = {*path.parts}
             matches = [one for one in matches if not SYSTEM_NAMES & {*map(str.casefold, {*one.parts} - own)}]
+        if is_folder or not exists:
+            figures = [match for match in matches if is_own_figure(match)]
+            matches = [match for match in matches if match not in set(figures)]
+            if figures:
+                on_event(
+                    Note(f"{argument}: {len(figures)} figures of this tool, such as heat maps, are skipped")
+                )
         if not matches:
             raise InputError(f"there is no {'image in' if is_folder else 'file'} {argument}")
         found += matches

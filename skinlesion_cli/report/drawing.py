@@ -9,6 +9,7 @@ import re
 import textwrap
 import warnings
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 from markupsafe import Markup
@@ -16,7 +17,7 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from skinlesion_cli.common.files import written_whole
+from skinlesion_cli.common.files import FIGURE_MARK, written_whole
 from skinlesion_cli.common.text import printable, shortened
 
 BLUE, ORANGE, GREEN, GREY, PALE = "#0072B2", "#D55E00", "#009E73", "#7F7F7F", "#DDE1E6"
@@ -37,7 +38,14 @@ def save_figure(figure: Figure, path: Path) -> None:
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         # Whatever backend a notebook has chosen.
         FigureCanvasAgg(figure)
-        figure.savefig(part, dpi=DPI, bbox_inches="tight", pad_inches=0.15)
+        figure.savefig(part, dpi=DPI, bbox_inches="tight", pad_inches=0.15, **_marked(path))
+
+
+def _marked(path: Path) -> dict[str, Any]:
+    """What makes matplotlib write `FIGURE_MARK` into the file."""
+    if path.suffix.lower() in (".jpg", ".jpeg"):
+        return {"pil_kwargs": {"comment": FIGURE_MARK}}
+    return {"metadata": {"Software" if path.suffix.lower() == ".png" else "Creator": FIGURE_MARK}}
 
 
 def inline_svg(figure: Figure, title: str) -> Markup:
