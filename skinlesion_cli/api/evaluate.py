@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import OnEvent, Warned, ignore
-from skinlesion_cli.common.files import ensure_writable_folder
+from skinlesion_cli.common.files import ensure_writable_folder, require_replaceable
 from skinlesion_cli.data.manifest import check_manifest, groups_in, origins_in
 from skinlesion_cli.metrics import evaluation, paired
 from skinlesion_cli.metrics.bootstrap import Bootstrap
@@ -111,6 +111,9 @@ def evaluate(
         UnreadableImageError: some images cannot be read.
         SkinLesionError: the model's outputs are not finite.
     """
+    if out is not None:
+        given = [Path(one) for one in (predictions, validation, manifest) if isinstance(one, str | Path)]
+        require_replaceable(Path(out, "predictions.csv"), given, "--out")
     if predictions is not None and checkpoint is None:
         if (validation is None) != (target_accuracy is None):
             raise InputError("--predictions needs --target-accuracy and --validation together, or neither")

@@ -3,6 +3,7 @@
 import os
 import sys
 import time
+from contextlib import suppress
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from typer.main import get_command
 
 from skinlesion_cli.cli import console
 from skinlesion_cli.common.errors import PeerError, SkinLesionError, one_line
+from skinlesion_cli.common.files import user_cache_folder
 from skinlesion_cli.common.signals import INTERRUPTED
 from skinlesion_cli.common.version import __version__
 from skinlesion_cli.common.world import has_joined, read_launch
@@ -94,6 +96,9 @@ def main() -> None:
     """Run the command line; exit with 0, 1 (faults), 2 (wrong usage or input), 130 or 143 (signals)."""
     # Figures are files here. A notebook's backend would stop the import of matplotlib where it is missing.
     os.environ.pop("MPLBACKEND", None)
+    with suppress(SkinLesionError):
+        # matplotlib's list of fonts, too, is in our own cache folder.
+        os.environ.setdefault("MPLCONFIGDIR", str(user_cache_folder() / "matplotlib"))
     try:
         code = app(standalone_mode=False)
     except SkinLesionError as error:

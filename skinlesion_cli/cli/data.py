@@ -53,7 +53,7 @@ def check(
     from skinlesion_cli.cli.data_tables import print_audit
 
     if report is not None:
-        ensure_writable_file(report)
+        ensure_writable_file(report, ".html", ".htm", option="--report")
     with Display() as display:
         found = audit(
             folder, groups=groups, near=near, num_workers=settings.num_workers, on_event=display.show

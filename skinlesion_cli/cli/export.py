@@ -41,7 +41,7 @@ def export(
     tell = Display().show
     splits = read_splits(data, ["train", "val"], on_event=tell) if int8 and data is not None else {}
     paths = splits["val"].paths if splits else find_images([str(data)], tell) if data is not None else []
-    ensure_writable_file(to)
+    ensure_writable_file(to, inputs=model.files(), option="--to")
     model.require_weights("it is an exported model: name the .pth that it was made from")
     require_writer(to.suffix)
 
@@ -49,7 +49,7 @@ def export(
     from skinlesion_cli.exporting import onnx
 
     checkpoint = model.load_checkpoint()
-    pixels = onnx.check_pixels(paths, checkpoint.preprocessing.img_size)
+    pixels = onnx.check_pixels(paths, checkpoint.preprocessing)
     if splits:
         from skinlesion_cli.data.workers import worker_count
         from skinlesion_cli.exporting.int8 import export_int8

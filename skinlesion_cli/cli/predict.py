@@ -45,7 +45,8 @@ def predict(
 
     paths = find_images(images, Display().show)
     if csv is not None:
-        ensure_writable_file(csv)
+        inputs = (*paths, *model.files())
+        ensure_writable_file(csv, ".csv", inputs=inputs, option="--csv")
     predictor = model.load(settings)
     with Display() as display:
         shown = _Json(min_confidence) if json else _Tables(top, min_confidence, display)

@@ -44,8 +44,8 @@ def report(
         if path.suffix.lower() not in suffixes:
             raise InputError(f"{flag} {path}: the name must end in {suffixes[0]}")
     facts = read_run(run, data)
-    for path in (out, target):
-        ensure_writable_file(path)
+    for flag, path in (("--out", out), ("--card", target)):
+        ensure_writable_file(path, option=flag)
     require_replaceable(target)
     pictures, note = (
         _pictures(facts, settings.device) if images else ({}, "Pictures were switched off with --no-images.")

@@ -8,7 +8,7 @@ from skinlesion_cli.cli.options import JsonOption, option, with_settings
 from skinlesion_cli.cli.progress import Display
 from skinlesion_cli.common.csv_files import write_csv
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.files import ensure_writable_file
+from skinlesion_cli.common.files import FIGURES, ensure_writable_file
 from skinlesion_cli.common.settings import Settings
 
 _COUNTS = option(
@@ -39,8 +39,9 @@ def weights(
         raise InputError("--counts and --data exclude each other")
     beta, alpha = settings.loss_beta, settings.sampler_alpha
     found = class_balance(data=data, counts_file=counts, beta=beta, alpha=alpha, on_event=Display().show)
-    for path in filter(None, (csv, plot)):
-        ensure_writable_file(path)
+    for flag, path, suffixes in (("--csv", csv, (".csv",)), ("--plot", plot, FIGURES)):
+        if path is not None:
+            ensure_writable_file(path, *suffixes, inputs=[counts] if counts else [], option=flag)
     rows = found.rows()
     if csv is not None:
         write_csv(csv, list(rows[0]), [list(row.values()) for row in rows])

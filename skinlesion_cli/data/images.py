@@ -20,7 +20,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from skinlesion_cli.common.errors import UnreadableImageError, one_line
 from skinlesion_cli.common.files import fault_of
 from skinlesion_cli.common.limits import MAX_IMAGE_BYTES
-from skinlesion_cli.common.paper import RESIZE_RATIO
+from skinlesion_cli.common.paper import PAPER, Resize
 from skinlesion_cli.data.colour import (
     STRIP_ROWS,
     add_lower_bytes,
@@ -174,7 +174,7 @@ _quiet = _Quiet()
 def _open(path: Path, file: BinaryIO | None = None, shorter: int | None = None) -> Iterator[Image.Image]:
     """The image, not yet decoded; whatever fails until it is closed becomes an `UnreadableImageError`."""
     try:
-        if fault := fault_of(path, MAX_IMAGE_BYTES):
+        if file is None and (fault := fault_of(path, MAX_IMAGE_BYTES)):
             raise ValueError(fault)
         with _quiet, Image.open(file or path, formats=FORMATS) as image:
             if isinstance(image, TiffImageFile) and (page := _largest_page(file or path)):
@@ -219,6 +219,8 @@ def _problem(image: Image.Image) -> str:
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return f"it is not an image of a known kind ({', '.join(FORMATS)})"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"it has more than {MAX_PIXELS:,} pixels, the limit in docs/safety.md; shrink it first"
     return str(getattr(error, "strerror", None) or one_line(error))
 
 
@@ -259,30 +261,30 @@ class Frame:
     bottom: float
 
 
-def resize_side(img_size: int) -> int:
-    """Length that the shorter side is resized to before the centre crop: round(1.14 × img_size)."""
-    return round(RESIZE_RATIO * img_size)
+def resize_side(img_size: int, resize: Resize = PAPER) -> int:
+    """Length that the shorter side is resized to before the centre crop: round(ratio × img_size)."""
+    return round(resize.ratio * img_size)
 
 
-def centre_crop(image: Image.Image, img_size: int) -> Image.Image:
-    """The evaluation transform: shorter side to `resize_side` (bilinear, antialiased), then a centre crop.
+def centre_crop(image: Image.Image, img_size: int, resize: Resize = PAPER) -> Image.Image:
+    """The evaluation transform: the shorter side resized, then a centre crop.
 
     Bit-identical to torchvision's Resize and CenterCrop on the same image, which is RGB and of any size.
     """
-    size, left, top = _resized(image.size, img_size)
-    resized = image.resize(size, Image.Resampling.BILINEAR)
+    size, left, top = _resized(image.size, img_size, resize)
+    resized = image.resize(size, Image.Resampling[resize.interpolation.upper()])
     return resized.crop((left, top, left + img_size, top + img_size))
 
 
-def centre_frame(size: tuple[int, int], img_size: int) -> Frame:
+def centre_frame(size: tuple[int, int], img_size: int, resize: Resize = PAPER) -> Frame:
     """The part of an image of `size` (width, height) that `centre_crop` shows."""
-    (width, height), left, top = _resized(size, img_size)
+    (width, height), left, top = _resized(size, img_size, resize)
     scale_x, scale_y = size[0] / width, size[1] / height
     return Frame(left * scale_x, top * scale_y, (left + img_size) * scale_x, (top + img_size) * scale_y)
 
 
-def _resized(size: tuple[int, int], img_size: int) -> tuple[tuple[int, int], int, int]:
+def _resized(size: tuple[int, int], img_size: int, resize: Resize) -> tuple[tuple[int, int], int, int]:
     """Width and height before the centre crop, and the crop's left and top."""
-    shorter = resize_side(img_size)
+    shorter = resize_side(img_size, resize)
     width, height = (int(shorter * side / min(size)) for side in size)
     return (width, height), round((width - img_size) / 2.0), round((height - img_size) / 2.0)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from skinlesion_cli.common.errors import InputError, first_few
 from skinlesion_cli.common.events import Note, OnEvent, Warned, ignore
+from skinlesion_cli.common.files import is_own_figure
 from skinlesion_cli.common.text import folded, printable
 from skinlesion_cli.data.images import IMAGE_SUFFIXES, UNREAD_SUFFIXES, has_image_suffix
 
@@ -260,6 +261,13 @@ def find_images(arguments: Sequence[str], on_event: OnEvent = ignore) -> list[Pa
             skipped = len(named) - len(shown)
             matches = [one for one in shown if has_image_suffix(one)]
             others = [one for one in shown if not has_image_suffix(one)]
+        if is_folder or not exists:
+            figures = {match for match in matches if is_own_figure(match)}
+            matches = [match for match in matches if match not in figures]
+            if figures:
+                on_event(
+                    Note(f"{argument}: {len(figures)} figures of this tool, such as heat maps, are skipped")
+                )
         if not matches:
             what = "image in" if is_folder or others else "file"
             raise InputError(f"there is no {what} {argument}{_only(others)}")

@@ -1,9 +1,7 @@
 """The weights that a run starts from: pretrained ones from the hub, a file of the user's, or random ones."""
 
 import contextlib
-import importlib
 from pathlib import Path
-from typing import Any
 
 import timm
 from torch import nn
@@ -11,7 +9,14 @@ from torch import nn
 from skinlesion_cli.common.errors import InputError, SkinLesionError, one_line
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.models.backbone import head_names
-from skinlesion_cli.models.weight_files import StateDict, misfit, plain_state_dict, read_tensors
+from skinlesion_cli.models.state_dicts import (
+    StateDict,
+    converted_by_timm,
+    foreign_state_dict,
+    misfit,
+    plain_state_dict,
+)
+from skinlesion_cli.models.weight_files import read_tensors
 
 HUB_TIMEOUT_SECONDS = 10.0
 _INSTEAD = (
@@ -35,7 +40,7 @@ def load_pretrained(model: nn.Module, arch: str) -> str:
     if not config.hf_hub_id:
         raise SkinLesionError(f"timm has no pretrained weights of {arch} on the hub; {_INSTEAD}")
     file = _fetch_from_hub(config.hf_hub_id, config.hf_hub_filename, arch)
-    state = _converted_by_timm(read_tensors(file), model)
+    state = converted_by_timm(plain_state_dict(read_tensors(file)), model)
     _load_all_but_head(model, arch, state, f"the pretrained weights of {arch}")
     return f"pretrained weights of {config.hf_hub_id}"
 
@@ -46,11 +51,11 @@ def load_init_weights(model: nn.Module, arch: str, path: Path) -> str:
     A file whose tensors have other names is accepted if it lists the same tensors in the same order: the same
     shapes and the same last part of each name (weight, bias, running_mean, …).
     """
-    state = plain_state_dict(read_tensors(path))
+    state, _ = foreign_state_dict(read_tensors(path))
     if not state:
         raise InputError(f"{path} holds no weights")
     renamed = _renamed_by_order(state, model, arch)
-    _load_all_but_head(model, arch, renamed or _converted_by_timm(state, model), str(path))
+    _load_all_but_head(model, arch, renamed or converted_by_timm(state, model), str(path))
     return f"weights of {path}" + (" (different tensor names, matched by their order)" if renamed else "")
 
 
@@ -72,14 +77,6 @@ def _fetch_from_hub(repo: str, filename: str | None, arch: str) -> Path:
         raise SkinLesionError(
             f"cannot fetch the pretrained weights of {arch} from the hub ({one_line(error)}); {_INSTEAD}"
         ) from None
-
-
-def _converted_by_timm(state: Any, model: nn.Module) -> StateDict:
-    """Convert weights of an older layout to the present one, by timm's own rules for the architecture."""
-    state = plain_state_dict(state)
-    module = importlib.import_module(type(model).__module__)
-    convert = getattr(module, "checkpoint_filter_fn", None)
-    return plain_state_dict(convert(state, model)) if convert else state
 
 
 def _is_head(name: str, arch: str) -> bool:

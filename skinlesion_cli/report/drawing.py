@@ -9,6 +9,7 @@ import re
 import textwrap
 import warnings
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 from markupsafe import Markup
@@ -16,7 +17,7 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from skinlesion_cli.common.files import written_whole
+from skinlesion_cli.common.files import FIGURE_MARK, written_whole
 from skinlesion_cli.common.text import printable, shortened
 from skinlesion_cli.report.fonts import use_known_glyphs
 
@@ -38,12 +39,20 @@ def save_figure(figure: Figure, path: Path) -> None:
     The same figure gives the same bytes.
     """
     use_known_glyphs(figure)
-    # No date; and in a PDF, text that can be searched and edited.
-    metadata = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(path.suffix.lower())
+    # In a PDF, text that can be searched and edited.
     with written_whole(path) as part, rc_context({"svg.hashsalt": "skinlesion", "pdf.fonttype": 42}):
         # Whatever backend a notebook has chosen.
         FigureCanvasAgg(figure)
-        figure.savefig(part, dpi=DPI, bbox_inches="tight", pad_inches=0.15, metadata=metadata)
+        figure.savefig(part, dpi=DPI, bbox_inches="tight", pad_inches=0.15, **_marked(path))
+
+
+def _marked(path: Path) -> dict[str, Any]:
+    """What makes matplotlib write `FIGURE_MARK` into the file, and no date."""
+    suffix = path.suffix.lower()
+    if suffix in (".jpg", ".jpeg"):
+        return {"pil_kwargs": {"comment": FIGURE_MARK}}
+    undated = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(suffix, {})
+    return {"metadata": {"Software" if suffix == ".png" else "Creator": FIGURE_MARK, **undated}}
 
 
 def inline_svg(figure: Figure, title: str) -> Markup:

@@ -84,17 +84,18 @@ def explain_classes(
         raise InputError(NEEDS_GRADIENTS)
     layer = layer or default_layer(backend.model)
     image = read_image(photograph) if isinstance(photograph, Path) else photograph
-    pixels = view(image, backend.img_size)
+    pixels = view(image, backend.img_size, backend.resize)
     wanted = [classes.index(label) for label in labels]
     # Each photograph gets its own random maps, so that on average they favour no position.
     seed = zlib.crc32(pixels.tobytes())
-    maps, logits = class_activation_maps(
-        backend.model,
-        backend.inputs(torch.from_numpy(np.array(pixels))[None]),
-        layer,
-        lambda logits: wanted or torch.topk(logits, min(top, len(classes))).indices.tolist(),
-        method,
-    )
+    with backend.running():
+        maps, logits = class_activation_maps(
+            backend.model,
+            backend.inputs(torch.from_numpy(np.array(pixels))[None]),
+            layer,
+            lambda logits: wanted or torch.topk(logits, min(top, len(classes))).indices.tolist(),
+            method,
+        )
     probabilities = softmax(logits.cpu().numpy(), predictor.temperature)
     require_finite(probabilities)
     explanations = []
@@ -104,7 +105,7 @@ def explain_classes(
         explanations.append(
             Explanation(
                 image=image,
-                frame=centre_frame(image.size, backend.img_size),
+                frame=centre_frame(image.size, backend.img_size, backend.resize),
                 heat=heat,
                 grid=grid,
                 layer=layer,

@@ -17,7 +17,8 @@ from skinlesion_cli.common.settings import FIELDS, Settings, spec
 from skinlesion_cli.data.file_hashes import differences, read_contents, summary_of
 from skinlesion_cli.data.screening import Screening
 from skinlesion_cli.models.checkpoint import FORMAT, plain_settings
-from skinlesion_cli.models.weight_files import plain_state_dict, read_tensors
+from skinlesion_cli.models.state_dicts import plain_state_dict
+from skinlesion_cli.models.weight_files import read_tensors
 from skinlesion_cli.training.run_folder import RunFolder
 
 LastState = tuple[dict[str, Any], str]

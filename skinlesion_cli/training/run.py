@@ -101,13 +101,14 @@ def run_training(
         with world.together():
             screening = _screen(splits, settings, launch, tell)
 
+        from skinlesion_cli.models.device import preserved_precision
         from skinlesion_cli.training.agreement import agreed_splits, read_last_together, require_same
         from skinlesion_cli.training.trainer import Trainer
 
         screening = dataclasses.replace(screening, splits=agreed_splits(screening.splits, world))
         require_same(world, settings, screening)
         (resumes,) = world.largest(int(resume))
-        with named_faults(settings):
+        with preserved_precision(), named_faults(settings):
             last = read_last_together(world, folder) if resumes else None
             with world.together(), world.machine_first():
                 trainer = Trainer(

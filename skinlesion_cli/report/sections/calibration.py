@@ -14,7 +14,7 @@ def calibration(document: Document) -> content.Section:
     if not bins:
         return content.Section("calibration", "Calibration", missing=NO_PROBABILITIES)
     stages = {"uncalibrated": document["before"]} if document["before"] else {}
-    text = "No temperature was fitted: the probabilities are the model's own."
+    text = "No temperature is known: the probabilities are taken as they are."
     if temperature is not None:
         stages[f"calibrated (T = {temperature:.2f})"] = document["after"]
         text = f"Probabilities are calibrated with the temperature {temperature:.3f}, fitted on validation"
