@@ -84,7 +84,8 @@ def gradcam(
         written = writer.add(index, result)
         for one in result:
             if not one.heat.any():
-                console.warn(f"{one.source}: no positive evidence for {one.label}; the map is empty")
+                found = f"no positive evidence for {one.label} in the layer {one.layer}"
+                console.warn(f"{one.source}: {found}; the map is empty")
             keep(document := one.to_dict() | written)
             if not json:
                 _say(document, many=many)
