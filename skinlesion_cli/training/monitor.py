@@ -91,7 +91,7 @@ class Monitor:
         files = list(dict.fromkeys(str(self._files[index]) for index in images))
         message = (
             f"{what} in epoch {self._draws.epoch} by step {step}, which used "
-            f"{first_few(files, FILES_NAMED)}; the last good checkpoint is kept: "
+            f"{first_few(files, FILES_NAMED)}; this state is not saved: "
             "lower --learning-rate, or use --precision fp32"
         )
         # All processes have the same loss and weights.

@@ -23,6 +23,7 @@ from skinlesion_cli.data.file_hashes import write_contents
 from skinlesion_cli.data.screening import Screening, screen, write_unreadable
 from skinlesion_cli.data.splits import Split, read_splits
 from skinlesion_cli.data.workers import worker_count
+from skinlesion_cli.models.hub import require_start_weights
 from skinlesion_cli.training.faults import named_faults
 from skinlesion_cli.training.run_folder import RunFolder
 
@@ -96,6 +97,8 @@ def run_training(
             splits = read_splits(settings.data_root, ["train", "val"], ["test"], tell)
             if world.leads:
                 resume = _claim(folder, launch, restarts, resume=resume, overwrite=overwrite)
+                if not resume:
+                    require_start_weights(settings)
         with world.together():
             screening = _screen(splits, settings, launch, tell)
 
@@ -105,7 +108,7 @@ def run_training(
         screening = dataclasses.replace(screening, splits=agreed_splits(screening.splits, world))
         require_same(world, settings, screening)
         (resumes,) = world.largest(int(resume))
-        with named_faults(settings):
+        with named_faults(settings, folder):
             last = read_last_together(world, folder) if resumes else None
             with world.together(), world.machine_first():
                 trainer = Trainer(

@@ -16,7 +16,7 @@ from skinlesion_cli.data.augment import augment, normalize
 from skinlesion_cli.data.file_hashes import summary_of
 from skinlesion_cli.data.image_cache import open_cache, open_views
 from skinlesion_cli.data.screening import Screening
-from skinlesion_cli.data.workers import worker_count
+from skinlesion_cli.data.workers import worker_count, workers_that_fit
 from skinlesion_cli.inference.backend import predict_split
 from skinlesion_cli.inference.torch_backend import TorchBackend
 from skinlesion_cli.metrics.classification import score, weighted_loss
@@ -25,9 +25,10 @@ from skinlesion_cli.models.checkpoint import Checkpoint, plain_settings, plain_s
 from skinlesion_cli.models.device import choose_runtime, seed_everything
 from skinlesion_cli.models.model_info import Preprocessing
 from skinlesion_cli.models.pretrained import load_start_weights
+from skinlesion_cli.training.faults import SCARCE
 from skinlesion_cli.training.losses import WeightedCrossEntropy
 from skinlesion_cli.training.monitor import Monitor
-from skinlesion_cli.training.resume import LastState, Learner, Progress, require_same_run
+from skinlesion_cli.training.resume import LastState, Learner, Progress, require_best, require_same_run
 from skinlesion_cli.training.run_folder import RunFolder
 from skinlesion_cli.training.sampler import Division, WeightedDraws, training_loader
 
@@ -69,6 +70,8 @@ class Trainer:
         if last is not None:
             self._resume(*last)
         self._make_loaders()
+        if world.leads:
+            folder.make()
 
     def _make_model(self, *, pretrained: bool) -> None:
         settings, device = self.settings, self.runtime.device
@@ -113,6 +116,11 @@ class Trainer:
     def _make_loaders(self) -> None:
         settings, sharers, side = self.settings, self.world.launch.local_size, self.settings.img_size
         self.workers = worker_count(settings.num_workers, sharers)
+        loading = self.workers
+        if settings.num_workers is None:
+            loading = workers_that_fit(self.workers, settings.batch_size * 3 * side * side * sharers)
+        if loading < self.workers:
+            self.on_event(Note(f"{loading} worker processes instead of {self.workers}: {SCARCE}"))
         cache, place = open_cache(
             settings.cache, self.train_split.paths, side, facts=self.screening.facts, copies=sharers
         )
@@ -120,7 +128,7 @@ class Trainer:
         self.on_event(Note(f"image cache: {place}; of validation: {val_place}"))
         pinned = settings.pin_memory and self.runtime.device.type == "cuda"
         self.loader: DataLoader[Any] = training_loader(
-            self.train_split, self.draws, img_size=side, workers=self.workers, pin_memory=pinned, cache=cache
+            self.train_split, self.draws, img_size=side, workers=loading, pin_memory=pinned, cache=cache
         )
 
     def run(self) -> list[EpochRecord]:
@@ -279,6 +287,8 @@ class Trainer:
     def _resume(self, content: dict[str, Any], remark: str) -> None:
         require_same_run(content, self.settings, self.screening, self.folder)
         self.progress, change = self.learner.restore(content, self.draws.step_size, self.folder.last)
+        if self.world.leads:
+            require_best(self.folder, self.progress.history)
         if remarks := "; ".join(filter(None, [remark, change])):
             self.on_event(Warned(remarks))
         self.on_event(Note(f"resuming after {self.progress.describe()}"))
