@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.events import OnEvent, ignore
+from skinlesion_cli.common.events import Busy, OnEvent, ignore
 from skinlesion_cli.common.files import ensure_writable_folder
 from skinlesion_cli.data.manifest import groups_in, origins_in
 from skinlesion_cli.metrics import evaluation, paired
@@ -126,6 +126,7 @@ def evaluate(
         if validation is not None:
             raise InputError("--validation goes with --predictions; a checkpoint is run on DATA/val itself")
         images = read_split(Path(data), split, on_event, complete=False)
+        on_event(Busy("loading the model"))
         predictor = load_predictor(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
         predictor = predictor() if callable(predictor) else predictor
         if out is not None:

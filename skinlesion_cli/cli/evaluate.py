@@ -80,4 +80,4 @@ def _print(result: "Evaluation", name: str) -> None:
         if document[section]:
             console.out.print()
             console.out.print(table(document[section]))
-    console.out.print(f"\n95 % intervals: {document['ci95_method']}")
+    console.paragraph(f"\n95 % intervals: {document['ci95_method']}")

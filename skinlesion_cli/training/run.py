@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from skinlesion_cli.common.errors import InterruptedRunError, PeerError
-from skinlesion_cli.common.events import EpochRecord, Note, OnEvent, Warned, ignore
+from skinlesion_cli.common.events import Busy, EpochRecord, Note, OnEvent, Warned, ignore
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.common.signals import INTERRUPTED, Stopped, Stopping
 from skinlesion_cli.common.world import Launch, World, read_launch
@@ -102,6 +102,7 @@ def run_training(
         with world.together():
             screening = _screen(splits, settings, launch, tell)
 
+        tell(Busy("loading PyTorch"))
         from skinlesion_cli.training.agreement import agreed_splits, read_last_together, require_same
         from skinlesion_cli.training.trainer import Trainer
 
@@ -176,7 +177,7 @@ def _screen(splits: dict[str, Split], settings: Settings, launch: Launch, tell: 
         if split.left_out:
             tell(Note(f"{split.root}: {split.left_out} files without an image's suffix are left out"))
     workers, skip = worker_count(settings.num_workers), settings.on_bad_image == "skip"
-    screening = screen(splits, img_size=settings.img_size, skip=skip, workers=workers)
+    screening = screen(splits, img_size=settings.img_size, skip=skip, workers=workers, on_event=tell)
     if screening.unreadable:
         tell(Warned(f"{len(screening.unreadable)} files cannot be read and are left out"))
     return screening
