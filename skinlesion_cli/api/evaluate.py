@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.events import OnEvent, Warned, ignore
+from skinlesion_cli.common.events import Busy, OnEvent, Warned, ignore
 from skinlesion_cli.common.files import ensure_writable_folder, require_replaceable
 from skinlesion_cli.data.manifest import check_manifest, groups_in, origins_in
 from skinlesion_cli.metrics import evaluation, paired
@@ -136,6 +136,7 @@ def evaluate(
             raise InputError("--validation goes with --predictions; a checkpoint is run on DATA/val itself")
         images = read_split(Path(data), split, on_event, complete=False)
         check_manifest(Path(data), [images], on_event)
+        on_event(Busy("loading the model"))
         predictor = load_predictor(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
         predictor = predictor() if callable(predictor) else predictor
         if out is not None:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from skinlesion_cli.cli import console
+from skinlesion_cli.cli.help import Command, Group
 from skinlesion_cli.cli.options import JsonOption, option, with_settings
 from skinlesion_cli.cli.progress import Display
 from skinlesion_cli.common.files import ensure_writable_file
@@ -13,6 +14,7 @@ from skinlesion_cli.common.paper import DEFAULT_RATIOS
 from skinlesion_cli.common.settings import Settings
 
 data = typer.Typer(
+    cls=Group,
     help="Audit a data set, split one, or build one from the published downloads.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -34,7 +36,7 @@ _ISIC2019 = option("--isic2019", "ISIC 2019: ISIC_2019_Training_Input and its tw
 _MSLD = option("--msld", "MSLD v2.0: its Original Images, any folds.", "DIR")
 
 
-@data.command("check")
+@data.command("check", cls=Command)
 @with_settings("num_workers")
 def check(
     *,
@@ -74,7 +76,7 @@ def check(
     return 1 if found.leaking or found.inventory.unreadable else 0
 
 
-@data.command("split")
+@data.command("split", cls=Command)
 @with_settings("seed", "num_workers")
 def split(
     *,
@@ -112,7 +114,7 @@ def split(
     return 0
 
 
-@data.command("prepare")
+@data.command("prepare", cls=Command)
 @with_settings("seed")
 def prepare(
     *,

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
 from skinlesion_cli.cli import console
+from skinlesion_cli.cli.layout import Table
 from skinlesion_cli.common.errors import first_few
 from skinlesion_cli.data.class_balance import imbalance_ratio
 from skinlesion_cli.data.splits import SPLITS, kinds_of

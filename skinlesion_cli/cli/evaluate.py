@@ -82,4 +82,4 @@ def _print(result: "Evaluation", name: str) -> None:
         if document[section]:
             console.out.print()
             console.out.print(table(document[section]))
-    console.out.print(f"\n95 % intervals: {method(document)}")
+    console.paragraph(f"\n95 % intervals: {method(document)}")

@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from rich.table import Table
-
 from skinlesion_cli.cli import console
+from skinlesion_cli.cli.layout import Table
 from skinlesion_cli.cli.model_choice import ModelChoice
 from skinlesion_cli.cli.options import JsonOption, option, with_settings
 from skinlesion_cli.cli.progress import Display

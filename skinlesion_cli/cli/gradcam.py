@@ -28,7 +28,7 @@ _OUT = option(
 _CLASS = option("--class", "Class to explain; repeat for several. Default: the predicted class.", "NAME")
 _METHOD = option("--method", "How the map is computed.", "|".join(METHODS))
 _LAYER = option("--layer", "Layer to map. Default: the last spatial layer.", "NAME")
-_ALPHA = option("--alpha", "Opacity of the map over the photograph.", min=0.0, max=1.0)
+_ALPHA = option("--alpha", "Opacity of the map over the photograph.", "NUMBER", min=0.0, max=1.0)
 _DEPENDS = "Measure whether the prediction depends on the map (deletion, insertion)."
 
 
@@ -144,7 +144,9 @@ def _say_summary(summary: dict[str, Any]) -> None:
     for name, better in (("deletion", "lower"), ("insertion", "higher")):
         own, random = _with_interval(summary[name]), _with_interval(summary[f"random_{name}"])
         won = _with_interval(summary[f"{name}_beats_random"], ".0%")
-        console.say(f"{name} {own}, random {random}, {better} is better; better than random in {won} of maps")
+        console.paragraph(
+            f"{name} {own}, random {random}, {better} is better; better than random in {won} of maps"
+        )
 
 
 def _with_interval(figure: dict[str, Any], form: str = ".3f") -> str:

@@ -26,7 +26,9 @@ _DATA = option("--data", "The data set's folder. Default: the one in the run's s
 def report(
     *,
     settings: Settings,
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder that train wrote.")] = Path(),
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="The folder that train wrote. Default: this folder.")
+    ] = Path(),
     out: Annotated[Path, option("--out", "The page.", "FILE.html")] = Path("report.html"),
     card: Annotated[Path | None, _CARD] = None,
     images: Annotated[bool, _IMAGES] = True,

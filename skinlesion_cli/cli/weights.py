@@ -61,7 +61,7 @@ def weights(
     cells = [[*map(format, row.values(), _FORMATS)] for row in rows]
     console.out.print(console.table(_COLUMNS, cells))
     images = sum(one.count for one in found.classes)
-    console.out.print(
+    console.paragraph(
         f"\n{images} images, imbalance ratio {found.imbalance_ratio:.1f} : 1, "
         f"beta {beta:g}, alpha {alpha:g}"
         + (" (the paper's counts)" if counts is None and data is None else "")

@@ -119,11 +119,16 @@ def user_cache_folder() -> Path:
         raise InputError("this user has no home folder for a cache: set XDG_CACHE_HOME to a folder") from None
 
 
-def ensure_writable_folder(folder: Path) -> None:
-    """Create `folder` if it is missing; InputError unless files can be written there."""
+def ensure_writable_folder(folder: Path, *, make: bool = True) -> None:
+    """Create `folder` if it is missing; InputError unless files can be written there.
+
+    Without `make`, nothing is created: it is tried in the nearest folder above that exists.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".skinlesion-{secrets.token_hex(4)}"
+        if make:
+            folder.mkdir(parents=True, exist_ok=True)
+        nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        probe = nearest / f".skinlesion-{secrets.token_hex(4)}"
         probe.touch()
         probe.unlink()
     except OSError as error:

@@ -1,5 +1,6 @@
 """Untrusted text (file names, class names, cells), made safe to show on one line."""
 
+import codecs
 import difflib
 import itertools
 import re
@@ -25,6 +26,42 @@ _INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\
 def visible(text: str) -> str:
     """The text for a page of several lines: like `printable`, but newlines and all spaces stay."""
     return _INVISIBLE.sub(lambda found: printable(found[0]), text)
+
+
+# What this program writes beyond ASCII, for streams that lack it.
+_SIGNS = {
+    "−": "-",
+    "–": "-",
+    "…": "...",
+    "×": "x",
+    "█": "#",
+    "≥": ">=",
+    "≤": "<=",
+    "·": "*",
+    "²": "^2",
+    "→": "->",
+}
+REPLACE = "skinlesion.ascii"
+"""Name of the error handler that writes what an encoding lacks in ASCII."""
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    return "".join(map(_ascii_of, error.object[error.start : error.end])), error.end
+
+
+def _ascii_of(char: str) -> str:
+    # Without its accent, if it has one: the letter ć is c and a mark.
+    plain = _SIGNS.get(char) or unicodedata.normalize("NFKD", char).encode("ascii", "ignore").decode()
+    return plain or char.encode("ascii", "backslashreplace").decode()
+
+
+codecs.register_error(REPLACE, _in_ascii)
+
+
+def in_encoding(text: str, encoding: str) -> str:
+    """The text with what the encoding lacks replaced: a sign or a letter by one of ASCII, others escaped."""
+    return text.encode(encoding, REPLACE).decode(encoding)
 
 
 def shortened(text: str, most: int = MOST) -> str:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from skinlesion_cli.common.events import OnEvent, ignore
+from skinlesion_cli.common.events import Busy, OnEvent, ignore
 from skinlesion_cli.data.class_balance import ens_weights
 from skinlesion_cli.data.eval_views import KeptViews
 from skinlesion_cli.data.manifest import origins_of
@@ -65,6 +65,8 @@ def predict_and_evaluate(
         )
 
     predictions = predicted(split)
+    validation = predictions if others is None else predicted(others)
+    on_event(Busy(f"computing scores and intervals of {split.name}"))
     scores, document = evaluate(
         predictions,
         split.name,
@@ -73,7 +75,7 @@ def predict_and_evaluate(
         sources=origins.sources,
         malignant=malignant,
         target_accuracy=target_accuracy,
-        validation=predictions if others is None else predicted(others),
+        validation=validation,
     )
     if flips:
         temperature, calibration = predictor.temperature, document["calibration"]

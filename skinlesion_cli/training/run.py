@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from skinlesion_cli.common.errors import InterruptedRunError, PeerError
-from skinlesion_cli.common.events import EpochRecord, Note, OnEvent, Warned, ignore
+from skinlesion_cli.common.events import Busy, EpochRecord, Note, OnEvent, Warned, ignore
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.common.signals import INTERRUPTED, Stopped, Stopping
 from skinlesion_cli.common.world import Launch, World, read_launch
@@ -24,6 +24,7 @@ from skinlesion_cli.data.manifest import check_manifest
 from skinlesion_cli.data.screening import Screening, screen, write_unreadable
 from skinlesion_cli.data.splits import Split, read_splits
 from skinlesion_cli.data.workers import worker_count
+from skinlesion_cli.models.hub import require_start_weights
 from skinlesion_cli.training.faults import named_faults
 from skinlesion_cli.training.run_folder import RunFolder
 
@@ -98,9 +99,12 @@ def run_training(
             if world.leads:
                 check_manifest(settings.data_root, splits.values(), tell)
                 resume = _claim(folder, launch, restarts, resume=resume, overwrite=overwrite)
+                if not resume:
+                    require_start_weights(settings)
         with world.together():
             screening = _screen(splits, settings, launch, tell)
 
+        tell(Busy("loading PyTorch"))
         from skinlesion_cli.models.device import preserved_precision
         from skinlesion_cli.training.agreement import agreed_splits, read_last_together, require_same
         from skinlesion_cli.training.trainer import Trainer
@@ -108,7 +112,7 @@ def run_training(
         screening = dataclasses.replace(screening, splits=agreed_splits(screening.splits, world))
         require_same(world, settings, screening)
         (resumes,) = world.largest(int(resume))
-        with preserved_precision(), named_faults(settings):
+        with preserved_precision(), named_faults(settings, folder):
             last = read_last_together(world, folder) if resumes else None
             with world.together(), world.machine_first():
                 trainer = Trainer(
@@ -173,7 +177,7 @@ def _screen(splits: dict[str, Split], settings: Settings, launch: Launch, tell: 
     if launch.local_rank > 0:
         return Screening(splits, {}, [])
     workers, skip = worker_count(settings.num_workers), settings.on_bad_image == "skip"
-    screening = screen(splits, img_size=settings.img_size, skip=skip, workers=workers)
+    screening = screen(splits, img_size=settings.img_size, skip=skip, workers=workers, on_event=tell)
     if screening.unreadable:
         tell(Warned(f"{len(screening.unreadable)} files cannot be read and are left out"))
     return screening
