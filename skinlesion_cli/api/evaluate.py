@@ -120,7 +120,7 @@ def evaluate(
         if tta:
             raise InputError("--tta needs a model: use it with --checkpoint, not with --predictions")
         scored = _predictions(predictions, classes)
-        origins = {} if manifest is None else vars(origins_in(Path(manifest), split, scored.images))
+        origins = {} if manifest is None else vars(origins_in(Path(manifest), split, scored.images, on_event))
         chosen_on = None if validation is None else _predictions(validation, classes)
         scores, document = evaluation.evaluate(
             scored, malignant=malignant, target_accuracy=target_accuracy, validation=chosen_on, **origins
