@@ -10,9 +10,12 @@ from matplotlib import font_manager, get_data_path
 from matplotlib.figure import Figure
 
 from skinlesion_cli.api.evaluate import evaluate
-from skinlesion_cli.common.events import Event, Warned
+from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.events import EpochRecord, Event, Warned
+from skinlesion_cli.common.settings import Settings
+from skinlesion_cli.metrics.evaluation import evaluate as score_all
 from skinlesion_cli.metrics.predictions import Predictions
-from skinlesion_cli.report import fonts, plots
+from skinlesion_cli.report import fonts, plots, results
 from skinlesion_cli.report.drawing import save_figure
 from tests.support.simulated import simulated
 
@@ -27,7 +30,9 @@ def named(*classes: str) -> Predictions:
 
 
 @pytest.mark.parametrize("figures", STARTS)
-def test_the_figures_of_an_evaluation_have_the_format_and_the_same_bytes(figures: str, tmp_path: Path) -> None:
+def test_the_figures_of_an_evaluation_have_the_format_and_the_same_bytes(
+    figures: str, tmp_path: Path
+) -> None:
     for folder in ("one", "two"):
         evaluate(predictions=named("nevus", "naevus bleu à reflets"), out=tmp_path / folder, figures=figures)
     for name in ("confusion_matrix", "reliability"):
@@ -35,6 +40,22 @@ def test_the_figures_of_an_evaluation_have_the_format_and_the_same_bytes(figures
         assert one.startswith(STARTS[figures])
         assert one == two
     assert len(list((tmp_path / "one").iterdir())) == 4
+
+
+def test_the_figures_of_a_training_run_have_the_format(tmp_path: Path) -> None:
+    predictions = named("nevus", "melanoma")
+    scores, document = score_all(predictions, "test")
+    settings = Settings(figures="svg")
+    results.write_class_weights(tmp_path, {"nevus": 9, "melanoma": 4}, settings)
+    results.write_split(tmp_path, "test", predictions, scores, settings.figures)
+    record = EpochRecord(1, 2.0, 0.5, 1.5, 0.6, 0.55, 3e-4, True)
+    results.write_run(tmp_path, [record], 1, {"test": document}, settings.figures)
+    assert {one.name for one in tmp_path.iterdir()} == {
+        *("class_weights.svg", "test_confusion.svg", "learning_curves.svg"),
+        *("test_predictions.csv", "metrics.json"),
+    }
+    with pytest.raises(InputError, match="is not one of png, pdf, svg"):
+        Settings(figures="gif")
 
 
 @pytest.fixture
@@ -64,7 +85,16 @@ def test_what_no_font_has_is_escaped_and_told_in_one_warning(tmp_path: Path) -> 
     figure = plots.confusion_matrix(np.eye(8, dtype=int), names, "test")
     save_figure(figure, tmp_path / "m.png")
     assert texts(figure) == [
-        *("\\u6bcd\\u6591", "\\u0924\\u093f\\u0932", "\\U0001f52c\N{VARIATION SELECTOR-16}", "شامة", "μελάνωμα", "a", "b", "c"),
+        *(
+            "\\u6bcd\\u6591",
+            "\\u0924\\u093f\\u0932",
+            "\\U0001f52c\N{VARIATION SELECTOR-16}",
+            "شامة",
+            "μελάνωμα",
+            "a",
+            "b",
+            "c",
+        ),
     ]
     told: list[Event] = []
     evaluate(predictions=named(*names), out=tmp_path / "out", on_event=told.append)
