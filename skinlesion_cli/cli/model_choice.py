@@ -59,9 +59,9 @@ class ModelChoice:
 
         return load_checkpoint(self.checkpoint, **self._description())
 
-    def load(self, settings: Settings) -> "Predictor":
-        """Load the model for predictions, as the settings say."""
-        self._require_file()
+    def load(self, settings: Settings, *, needs_weights: str | None = None) -> "Predictor":
+        """Load the model for predictions, as the settings say; `needs_weights`: see `require_weights`."""
+        self.require_weights(needs_weights) if needs_weights else self._require_file()
         from skinlesion_cli.inference.predictor import load_predictor
 
         return load_predictor(
