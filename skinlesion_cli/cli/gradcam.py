@@ -88,8 +88,8 @@ def gradcam(
         written = writer.add(index, result, true[index] if true else None)
         for one in result:
             if not one.heat.any():
-                found = f"no positive evidence for {one.label} in the layer {one.layer}"
-                console.warn(f"{one.source}: {found}; the map is empty")
+                fault = f"no positive evidence for {one.label} in the layer {one.layer}"
+                console.warn(f"{one.source}: {fault}; the map is empty")
             known = {"true": true[index], "predicted": one.predicted} if true else {}
             keep(document := one.to_dict() | known | written)
             if not json:

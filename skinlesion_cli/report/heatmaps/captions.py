@@ -55,10 +55,10 @@ def true_class(true: str | None) -> str:
     return "" if true is None else f"true class: {true}"
 
 
-def text_of(lines: Sequence[str]) -> dict[str, Any]:
-    """Lines as matplotlib's keyword arguments: their text and font families."""
+def text_of(lines: Sequence[str]) -> tuple[str, list[str]]:
+    """Lines as matplotlib must receive them, and the font families for them."""
     text = "\n".join(lines)
-    return {"text": without_formula(text), "family": families(text)}
+    return without_formula(text), families(text)
 
 
 @cache

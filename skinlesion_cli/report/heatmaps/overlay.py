@@ -96,8 +96,8 @@ def _draw_photograph(axes: Axes, explanation: Explanation) -> None:
 
 
 def _set_title(axes: Axes, lines: Sequence[str]) -> None:
-    found = text_of(lines)
-    axes.set_title(found["text"], family=found["family"], fontsize=10)
+    text, family = text_of(lines)
+    axes.set_title(text, family=family, fontsize=10)
 
 
 def _title(one: Explanation, characters: int) -> list[str]:

@@ -119,6 +119,5 @@ def _draw(axes: Axes, picture: Image.Image, lines: Sequence[str]) -> None:
     axes.imshow(picture, interpolation="nearest")
     # Pictures of different heights stand on one line, above their captions.
     axes.set_anchor("S")
-    found = text_of(lines)
-    place = {"xy": (0.5, 0), "xytext": (0, -4), "xycoords": "axes fraction", "textcoords": "offset points"}
-    axes.annotate(found["text"], **place, family=found["family"], ha="center", va="top", fontsize=6.5)
+    (text, family), units = text_of(lines), ("axes fraction", "offset points")
+    axes.annotate(text, (0.5, 0), (0, -4), *units, ha="center", va="top", fontsize=6.5, family=family)
