@@ -85,9 +85,9 @@ class ModelChoice:
         _tell(checkpoint.notes)
         return checkpoint
 
-    def load(self, settings: Settings) -> "Predictor":
-        """Load the model for predictions, as the settings say."""
-        self._require_file()
+    def load(self, settings: Settings, *, needs_weights: str | None = None) -> "Predictor":
+        """Load the model for predictions, as the settings say; `needs_weights`: see `require_weights`."""
+        self.require_weights(needs_weights) if needs_weights else self._require_file()
         from skinlesion_cli.inference.predictor import load_predictor
 
         predictor = load_predictor(

@@ -49,6 +49,8 @@ class Explanation:
     """(rows, columns): the map as the method computes it, ≥ 0, neither scaled nor enlarged."""
     faithfulness: Faithfulness | None = None
     """How well the map predicts which pixels the probability depends on; None if not measured."""
+    predicted: str = ""
+    """The predicted class, which need not be the explained one."""
 
 
 def explain_classes(
@@ -98,7 +100,7 @@ def explain_classes(
         )
     probabilities = softmax(logits.cpu().numpy(), predictor.temperature)
     require_finite(probabilities)
-    explanations = []
+    explanations, predicted = [], classes[int(probabilities.argmax())]
     for index, map_ in maps.items():
         heat, grid = enlarged(map_, backend.img_size), (map_.shape[0], map_.shape[1])
         probability = probability_of(backend, index, predictor.temperature)
@@ -114,6 +116,7 @@ def explain_classes(
                 method=method,
                 raw=map_.float().cpu().numpy(),
                 faithfulness=faithfulness(probability, pixels, heat, grid, seed=seed) if measured else None,
+                predicted=predicted,
             )
         )
     return explanations

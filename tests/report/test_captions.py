@@ -1,0 +1,48 @@
+import pytest
+
+from skinlesion_cli.report.heatmaps.captions import families, folded
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "lines"),
+    [
+        ("Melanoma", 20, ["Melanoma"]),
+        ("Benign keratosis-like lesions", 20, ["Benign keratosis-", "like lesions"]),
+        ("ISIC_0030463_downsampled.jpg", 16, ["ISIC_0030463_", "downsampled.jpg"]),
+        ("Dermatofibrosarcoma", 10, ["Dermatofi…", "brosarcoma"]),
+        ("of Dermatofibrosarcoma", 10, ["of", "Dermatofi…", "brosarcoma"]),
+        ("", 10, []),
+        (
+            "\u8272\u7d20\u75e3\u548c\u9ed1\u8272\u7d20\u7624",
+            10,
+            ["\u8272\u7d20\u75e3\u548c…", "\u9ed1\u8272\u7d20\u7624"],
+        ),
+        ("a\nb", 10, [r"a\nb"]),
+    ],
+)
+def test_lines_break_between_words_or_say_that_they_do_not(text: str, width: int, lines: list[str]) -> None:
+    assert folded(text, width) == lines
+
+
+def test_too_many_lines_lose_the_end_or_the_beginning() -> None:
+    text = "one two three four five six"
+    assert folded(text, 5, most=3) == ["one", "two", "thre…"]
+    assert folded(text, 5, most=3, keep_end=True) == ["…four", "five", "six"]
+
+
+def test_a_font_is_found_for_characters_that_matplotlibs_own_lacks() -> None:
+    from matplotlib import font_manager
+    from matplotlib.ft2font import FT2Font
+
+    assert families("Mel\u00e4noma \u03b2") == ["DejaVu Sans"]
+    own = FT2Font(font_manager.findfont("DejaVu Sans")).get_charmap().keys()
+    for font in font_manager.fontManager.ttflist:
+        if not font.name.startswith("Last Resort") and (
+            more := FT2Font(font.fname).get_charmap().keys() - own
+        ):
+            (found,) = families(chr(min(more)))[1:]
+            chosen = FT2Font(font_manager.findfont(found)).get_charmap()
+            assert min(more) in chosen
+            break
+    # No font has it.
+    assert families("\U0010fffd") == ["DejaVu Sans"]
