@@ -52,13 +52,12 @@ def gradcam(
 ) -> int:
     """Show which parts of photographs are evidence for a class (Grad-CAM)."""
     require_method(method)
-    # In the order given, without repetitions.
-    wanted = list(dict.fromkeys(labels or ()))
+    wanted = list(dict.fromkeys(labels or ()))  # in the order given, without repetitions
     if wanted and top > 1:
         raise InputError("--class and --top exclude each other: use only one of them")
     if split is not None and out is None and (npy or not faithfulness):
         raise InputError("--split needs --out folder/, or --faithfulness without --npy")
-    paths, groups = _photographs(settings.data_root, images or [], split, limit)
+    paths, groups = _photographs(model.data_root(settings), images or [], split, limit)
     many, tiles = len(paths) > 1, max(top, len(wanted))
     files = plan(paths, out, tiles=tiles, npy=npy) if split is None or out is not None else Files([], [], [])
     model.require_weights(NEEDS_GRADIENTS)
@@ -142,9 +141,8 @@ def _say_summary(summary: dict[str, Any]) -> None:
     for name, better in (("deletion", "lower"), ("insertion", "higher")):
         own, random = _with_interval(summary[name]), _with_interval(summary[f"random_{name}"])
         won = _with_interval(summary[f"{name}_beats_random"], ".0%")
-        console.paragraph(
-            f"{name} {own}, random {random}, {better} is better; better than random in {won} of maps"
-        )
+        text = f"{name} {own}, random {random}, {better} is better; better than random in {won} of maps"
+        console.paragraph(text)
 
 
 def _with_interval(figure: dict[str, Any], form: str = ".3f") -> str:

@@ -9,16 +9,27 @@ from pathlib import Path
 from typing import Any
 
 from skinlesion_cli.common.errors import InputError, first_few
+from skinlesion_cli.common.files import is_folder
 from skinlesion_cli.common.limits import MAX_CLASSES, MAX_NAME
 from skinlesion_cli.common.paper import IMAGENET_MEAN, IMAGENET_STD, RESIZE_RATIO
 from skinlesion_cli.common.settings import FIELDS
 from skinlesion_cli.common.text import shortened
 
+BEST_MODEL = Path("checkpoints/best_model.pth")
+"""The model of a run, relative to the run's folder."""
 EXPORTED = (".onnx", ".pt2")
 """Suffixes of exported models."""
 LARGEST = 1e9
 """Numbers from here on are not a description of a model."""
 NEEDS_GRADIENTS = "an exported model gives no gradients: name the .pth that it was made from"
+
+
+def model_in(path: Path) -> Path:
+    """The model of a run, where `path` is the run's folder, or its checkpoints/; any other path as it is."""
+    if not is_folder(path):
+        return path
+    inside = path / BEST_MODEL.name
+    return inside if inside.is_file() else path / BEST_MODEL
 
 
 @dataclass(frozen=True)

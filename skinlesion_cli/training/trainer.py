@@ -238,13 +238,9 @@ class Trainer:
     def _close_epoch(self, val: dict[str, float]) -> None:
         """Add the epoch to the history and write the checkpoints."""
         progress = self.progress
-        record = EpochRecord(
-            progress.epoch,
-            *self.monitor.figures[:2],
-            **val,
-            learning_rate=float(self.scheduler.get_last_lr()[0]),
-            best=val["val_weighted_f1"] > progress.best_f1,
-        )
+        rate, best = float(self.scheduler.get_last_lr()[0]), val["val_weighted_f1"] > progress.best_f1
+        means = self.monitor.figures[:2]
+        record = EpochRecord(progress.epoch, *means, **val, learning_rate=rate, best=best)
         self.scheduler.step()
         checkpoint = self._checkpoint(record.epoch, val)
         progress.close_epoch(record)
