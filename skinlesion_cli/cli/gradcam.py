@@ -55,13 +55,12 @@ def gradcam(
 ) -> int:
     """Show which parts of photographs are evidence for a class (Grad-CAM)."""
     require_method(method)
-    # In the order given, without repetitions.
-    wanted = list(dict.fromkeys(labels or ()))
+    wanted = list(dict.fromkeys(labels or ()))  # in the order given, without repetitions
     if wanted and top > 1:
         raise InputError("--class and --top exclude each other: use only one of them")
     if split is not None and out is None and (npy or not faithfulness):
         raise InputError("--split needs --out folder/, or --faithfulness without --npy")
-    paths, true, groups = _photographs(settings.data_root, images or [], split, limit)
+    paths, true, groups = _photographs(model.data_root(settings), images or [], split, limit)
     many, tiles = len(paths) > 1, max(top, len(wanted))
     files = plan(paths, out, tiles=tiles, npy=npy) if split is None or out is not None else Files([], [], [])
     predictor = model.load(settings, needs_weights=NEEDS_GRADIENTS)
@@ -111,7 +110,7 @@ def gradcam(
     elif summary is not None:
         console.out.print()
         for line in summary_lines(summary):
-            console.say(line)
+            console.paragraph(line)
     console.note(console.DISCLAIMER)
     return 1 if failures else 0
 

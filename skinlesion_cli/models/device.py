@@ -69,7 +69,16 @@ class Runtime:
 
     def put(self, images: torch.Tensor) -> torch.Tensor:
         """Move a batch (n, 3, height, width) to the device, channels last."""
-        return images.to(self.device, non_blocking=True, memory_format=torch.channels_last)
+        return images.to(self.device, non_blocking=self._is_cuda, memory_format=torch.channels_last)
+
+    def move(self, values: torch.Tensor) -> torch.Tensor:
+        """Move any tensor to the device; only CUDA copies while the program goes on."""
+        return values.to(self.device, non_blocking=self._is_cuda)
+
+    @property
+    def _is_cuda(self) -> bool:
+        # On MPS such a copy has read memory that was freed already (pytorch#139550).
+        return self.device.type == "cuda"
 
     def describe(self) -> str:
         """Device and precision, as text for the user."""

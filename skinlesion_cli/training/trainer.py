@@ -119,8 +119,8 @@ class Trainer:
         )
         if division.parts > 1:
             self.on_event(Note(division.describe(settings)))
-        scaled = self.scaler.is_enabled()
-        self.monitor = Monitor(self.draws, split.files, self.runtime.device, scaled=scaled, world=world)
+        place, scaled = self.runtime.device, self.scaler.is_enabled()
+        self.monitor = Monitor(self.draws, split.files, place, scaled=scaled, model=self.model, world=world)
 
     def _make_loaders(self) -> None:
         settings, sharers, side = self.settings, self.world.launch.local_size, self.settings.img_size
@@ -179,8 +179,8 @@ class Trainer:
             shares, seen = self.loss.batch_shares(labels, self.draws.division), []
             for number, share in enumerate(shares, start=1):
                 images, targets, parameters = next(batches)
-                targets = targets.to(device, non_blocking=True)
-                images = augment(images.to(device, non_blocking=True), parameters)
+                targets = self.runtime.move(targets)
+                images = augment(self.runtime.move(images), parameters)
                 inputs = self.runtime.put(normalize(images, self.preprocessing.mean, self.preprocessing.std))
                 # Gradients are averaged over the processes once, with the last batch.
                 world.set_averaging(self.forward, number == len(shares))
@@ -238,13 +238,9 @@ class Trainer:
     def _close_epoch(self, val: dict[str, float]) -> None:
         """Add the epoch to the history and write the checkpoints."""
         progress = self.progress
-        record = EpochRecord(
-            progress.epoch,
-            *self.monitor.figures[:2],
-            **val,
-            learning_rate=float(self.scheduler.get_last_lr()[0]),
-            best=val["val_weighted_f1"] > progress.best_f1,
-        )
+        rate, best = float(self.scheduler.get_last_lr()[0]), val["val_weighted_f1"] > progress.best_f1
+        means = self.monitor.figures[:2]
+        record = EpochRecord(progress.epoch, *means, **val, learning_rate=rate, best=best)
         self.scheduler.step()
         checkpoint = self._checkpoint(record.epoch, val)
         progress.close_epoch(record)
