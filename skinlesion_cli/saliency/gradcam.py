@@ -65,9 +65,10 @@ def explain_classes(
 ) -> list[Explanation]:
     """Map the evidence for some classes in fp32: one forward pass, and a backward pass per class.
 
-    An image is upright and RGB. Without `labels`, the classes are the `top` most probable ones, in descending
-    order; None for `layer` takes `default_layer`. With `measured`, the faithfulness of each map is measured,
-    with about 260 more forward passes.
+    The first photograph of a model may take a second pass, to find the default layer. An image is upright
+    and RGB. Without `labels`, the classes are the `top` most probable ones, in descending order; None for
+    `layer` takes `default_layer`. With `measured`, the faithfulness of each map is measured, with about 260
+    more forward passes.
 
     Raises:
         InputError: unknown class, layer or method, a layer whose output is not spatial, or an exported model.
