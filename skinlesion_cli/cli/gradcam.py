@@ -67,9 +67,12 @@ def gradcam(
 
     from skinlesion_cli.api.explain import MapWriter, explain_each
     from skinlesion_cli.inference.predictor import Failure
+    from skinlesion_cli.report.fonts import undrawable
     from skinlesion_cli.report.heatmaps.captions import summary_lines
     from skinlesion_cli.saliency.faithfulness import summarise
 
+    if text := undrawable([*predictor.classes, *(path.name for path in paths)]):
+        console.warn(text)
     writer = MapWriter(files, alpha=alpha, smooth=smooth)
     listed = console.JsonList() if json and split is None and (many or tiles > 1) else None
     documents: deque[dict[str, Any]] = deque(maxlen=None if json and listed is None else 1)

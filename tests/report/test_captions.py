@@ -1,6 +1,6 @@
 import pytest
 
-from skinlesion_cli.report.heatmaps.captions import families, folded
+from skinlesion_cli.report.heatmaps.captions import folded
 
 
 @pytest.mark.parametrize(
@@ -28,21 +28,3 @@ def test_too_many_lines_lose_the_end_or_the_beginning() -> None:
     text = "one two three four five six"
     assert folded(text, 5, most=3) == ["one", "two", "thre…"]
     assert folded(text, 5, most=3, keep_end=True) == ["…four", "five", "six"]
-
-
-def test_a_font_is_found_for_characters_that_matplotlibs_own_lacks() -> None:
-    from matplotlib import font_manager
-    from matplotlib.ft2font import FT2Font
-
-    assert families("Mel\u00e4noma \u03b2") == ["DejaVu Sans"]
-    own = FT2Font(font_manager.findfont("DejaVu Sans")).get_charmap().keys()
-    for font in font_manager.fontManager.ttflist:
-        if not font.name.startswith("Last Resort") and (
-            more := FT2Font(font.fname).get_charmap().keys() - own
-        ):
-            (found,) = families(chr(min(more)))[1:]
-            chosen = FT2Font(font_manager.findfont(found)).get_charmap()
-            assert min(more) in chosen
-            break
-    # No font has it.
-    assert families("\U0010fffd") == ["DejaVu Sans"]

@@ -1,10 +1,8 @@
-"""The texts of heat maps: folded lines, fonts for them, and what the measured faithfulness says."""
+"""The texts of heat maps: folded lines, and what the measured faithfulness says."""
 
 import re
 import unicodedata
 from collections.abc import Sequence
-from contextlib import suppress
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from skinlesion_cli.common.text import printable
@@ -55,30 +53,9 @@ def true_class(true: str | None) -> str:
     return "" if true is None else f"true class: {true}"
 
 
-def text_of(lines: Sequence[str]) -> tuple[str, list[str]]:
-    """Lines as matplotlib must receive them, and the font families for them."""
-    text = "\n".join(lines)
-    return without_formula(text), families(text)
-
-
-@cache
-def families(text: str) -> list[str]:
-    """Font families for a text: matplotlib's own, then those on this machine for characters that it lacks."""
-    from matplotlib import font_manager
-    from matplotlib.ft2font import FT2Font
-
-    own = font_manager.findfont("DejaVu Sans")
-    chosen, missing = ["DejaVu Sans"], {ord(char) for char in text if not char.isspace()}
-    missing -= FT2Font(own).get_charmap().keys()
-    for font in font_manager.fontManager.ttflist:
-        # It has a box for every character.
-        if not missing or font.name.startswith("Last Resort"):
-            continue
-        with suppress(OSError, RuntimeError):
-            found = missing & FT2Font(font.fname).get_charmap().keys()
-            chosen += [font.name] if found else []
-            missing -= found
-    return chosen
+def text_of(lines: Sequence[str]) -> str:
+    """Lines as matplotlib must receive them."""
+    return without_formula("\n".join(lines))
 
 
 def summary_lines(summary: dict[str, Any]) -> list[str]:

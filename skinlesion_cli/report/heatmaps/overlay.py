@@ -96,8 +96,7 @@ def _draw_photograph(axes: Axes, explanation: Explanation) -> None:
 
 
 def _set_title(axes: Axes, lines: Sequence[str]) -> None:
-    text, family = text_of(lines)
-    axes.set_title(text, family=family, fontsize=10)
+    axes.set_title(text_of(lines), fontsize=10)
 
 
 def _title(one: Explanation, characters: int) -> list[str]:

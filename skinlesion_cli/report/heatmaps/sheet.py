@@ -119,5 +119,5 @@ def _draw(axes: Axes, picture: Image.Image, lines: Sequence[str]) -> None:
     axes.imshow(picture, interpolation="nearest")
     # Pictures of different heights stand on one line, above their captions.
     axes.set_anchor("S")
-    (text, family), units = text_of(lines), ("axes fraction", "offset points")
-    axes.annotate(text, (0.5, 0), (0, -4), *units, ha="center", va="top", fontsize=6.5, family=family)
+    units = ("axes fraction", "offset points")
+    axes.annotate(text_of(lines), (0.5, 0), (0, -4), *units, ha="center", va="top", fontsize=6.5)
