@@ -107,7 +107,7 @@ def evaluate(
     """
     if out is not None:
         given = [Path(one) for one in (predictions, validation, manifest) if isinstance(one, str | Path)]
-        require_replaceable(Path(out, "predictions.csv"), given, "--out")
+        require_replaceable([Path(out, "predictions.csv")], given, "--out")
     if predictions is not None and checkpoint is None:
         if (validation is None) != (target_accuracy is None):
             raise InputError("--predictions needs --target-accuracy and --validation together, or neither")

@@ -3,12 +3,11 @@
 import contextlib
 from pathlib import Path
 
-import timm
 from torch import nn
 
 from skinlesion_cli.common.errors import InputError, SkinLesionError, one_line
 from skinlesion_cli.common.settings import Settings
-from skinlesion_cli.models.backbone import head_names
+from skinlesion_cli.models.backbone import config_of, head_names
 from skinlesion_cli.models.state_dicts import (
     StateDict,
     converted_by_timm,
@@ -36,7 +35,7 @@ def load_start_weights(model: nn.Module, settings: Settings) -> str:
 
 def load_pretrained(model: nn.Module, arch: str) -> str:
     """Load the backbone's pretrained weights, cached or from the hub; the head keeps its random weights."""
-    config = timm.get_pretrained_cfg(arch)
+    config = config_of(arch)
     if not config.hf_hub_id:
         raise SkinLesionError(f"timm has no pretrained weights of {arch} on the hub; {_INSTEAD}")
     file = _fetch_from_hub(config.hf_hub_id, config.hf_hub_filename, arch)
