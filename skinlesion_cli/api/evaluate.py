@@ -118,7 +118,7 @@ def evaluate(
     model = None
     if out is not None:
         given = [Path(one) for one in (predictions, validation, manifest) if isinstance(one, str | Path)]
-        require_replaceable(Path(out, "predictions.csv"), given, "--out")
+        require_replaceable([Path(out, "predictions.csv")], given, "--out")
     if predictions is not None and checkpoint is None:
         if out is not None:
             _require_own(Path(out), None)
