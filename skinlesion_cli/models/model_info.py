@@ -97,10 +97,15 @@ def describe(
             "sigmoid, has two, as in --classes benign,malignant (the sigmoid is that of the second)"
         )
     own = str(known.get("format")).startswith("skinlesion-")
+    # The keys that the paper's code saves.
+    papers = {"model", "classes", "model_name"} <= known.keys()
     timms = partial(backbone, found) if backbone else dict
-    preprocessing, assumed = read_preprocessing(path, known, Given(**given), own=own, backbone=timms)
+    preprocessing, assumed = read_preprocessing(
+        path, known, Given(**given), own=own or papers, backbone=timms
+    )
+    whose = "in the paper's code, which saves such files" if papers else f"for timm's {found}"
     note = (
-        f"{path.name} does not say how its images were prepared, so as for timm's {found}: "
+        f"{path.name} does not say how its images were prepared, so as {whose}: "
         f"{preprocessing_text(preprocessing)}; --normalization, --mean, --std, --interpolation and "
         "--crop-pct change it"
     )
