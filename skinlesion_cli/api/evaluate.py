@@ -148,7 +148,7 @@ def evaluate(
         predictor = predictor() if callable(predictor) else predictor
         model = predictor.file
         if out is not None:
-            ensure_writable_folder(Path(out))
+            ensure_writable_folder(Path(out), make=False)
             _require_own(Path(out), model)
         scored, scores, document = predict_and_evaluate(
             predictor, images, on_event, malignant=malignant, target_accuracy=target_accuracy, flips=tta

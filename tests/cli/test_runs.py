@@ -10,7 +10,7 @@ import pytest
 import skinlesion_cli
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.data.manifest import ManifestRow, write_manifest
-from tests.conftest import Run
+from tests.conftest import CLASSES, Run, draw_data_set
 from tests.support.finished_run import write_finished_run
 
 
@@ -54,6 +54,15 @@ def test_scores_of_another_model_are_not_overwritten(
     line = refused("evaluate", "--run", "run", "--out", "run/results")
     assert "run/results holds the scores of a training run" in line
     assert (tmp_path / "scores" / "metrics.json").read_bytes() == before
+
+
+def test_a_refused_evaluation_leaves_no_folder_in_the_run(
+    refused: Callable[..., str], run_folder: Path, tmp_path: Path
+) -> None:
+    other = draw_data_set(tmp_path / "other", {"test": (1, 1)})
+    (other / "test" / CLASSES[0]).rename(other / "test" / "unknown")
+    refused("evaluate", "--run", "run", "--data", other)
+    assert not (run_folder / "results" / "evaluation").exists()
 
 
 def test_a_run_is_taken_where_a_model_is_expected(
