@@ -119,9 +119,9 @@ def evaluate(
     if out is not None:
         given = [Path(one) for one in (predictions, validation, manifest) if isinstance(one, str | Path)]
         require_replaceable([Path(out, "predictions.csv")], given, "--out")
-    if predictions is not None and checkpoint is None:
-        if out is not None:
+        if checkpoint is None:
             _require_own(Path(out), None)
+    if predictions is not None and checkpoint is None:
         if (validation is None) != (target_accuracy is None):
             raise InputError("--predictions needs --target-accuracy and --validation together, or neither")
         if tta:

@@ -21,8 +21,8 @@ from skinlesion_cli.inference.predictor import (
     pixels_of,
 )
 from skinlesion_cli.metrics.arrays import number
+from skinlesion_cli.report.heatmaps import ALPHA
 from skinlesion_cli.report.heatmaps.files import Files
-from skinlesion_cli.report.heatmaps.paint import ALPHA
 from skinlesion_cli.saliency import gradcam
 from skinlesion_cli.saliency.cam_methods import DEFAULT_METHOD
 

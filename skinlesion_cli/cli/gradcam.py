@@ -14,8 +14,8 @@ from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.data.manifest import check_manifest, origins_of
 from skinlesion_cli.models.model_info import NEEDS_GRADIENTS
 from skinlesion_cli.report.figures import probability_text
+from skinlesion_cli.report.heatmaps import ALPHA
 from skinlesion_cli.report.heatmaps.files import Files, plan
-from skinlesion_cli.report.heatmaps.paint import ALPHA
 from skinlesion_cli.saliency.cam_methods import DEFAULT_METHOD, METHODS, require_method
 
 _SPLIT = option("--split", "Explain this split of --data instead of IMAGE.", "NAME")

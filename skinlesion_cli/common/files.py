@@ -195,6 +195,9 @@ def _is_own_kind(path: Path) -> bool:
 def is_own_figure(path: Path) -> bool:
     """Whether a picture was drawn by this package, from the metadata at its start."""
     try:
+        # Opening a pipe would wait for its other end.
+        if not path.is_file():
+            return False
         with path.open("rb") as file:
             return FIGURE_MARK.encode() in file.read(_HEAD)
     except OSError:

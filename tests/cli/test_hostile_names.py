@@ -145,5 +145,5 @@ def test_arguments_that_can_be_no_file_are_one_line(refused: Callable[..., str],
 
 def test_many_long_classes_are_no_file_name(tmp_path: Path) -> None:
     names = ",".join(f"a rather long name of class {n}" for n in range(40))
-    chosen = ModelChoice(tmp_path / "c.pth", None, names, None)
+    chosen = ModelChoice(tmp_path / "c.pth", classes=names)
     assert len(chosen.class_names() or []) == 40

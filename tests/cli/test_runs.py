@@ -49,7 +49,8 @@ def test_scores_of_another_model_are_not_overwritten(
         "error: scores holds the scores of run/checkpoints/best_model.pth: remove it, or name another "
         "with --out"
     )
-    predictions = ["--predictions", "scores/predictions.csv", "--out", "scores"]
+    shutil.copy(tmp_path / "scores" / "predictions.csv", tmp_path / "mine.csv")
+    predictions = ["--predictions", "mine.csv", "--out", "scores"]
     assert "holds the scores of run/checkpoints/best_model.pth" in refused("evaluate", *predictions)
     line = refused("evaluate", "--run", "run", "--out", "run/results")
     assert "run/results holds the scores of a training run" in line

@@ -14,8 +14,9 @@ from matplotlib.patheffects import Normal, Stroke
 
 from skinlesion_cli.report.drawing import save_figure
 from skinlesion_cli.report.figures import probability_text
+from skinlesion_cli.report.heatmaps import ALPHA
 from skinlesion_cli.report.heatmaps.captions import folded, text_of, true_class, verdict
-from skinlesion_cli.report.heatmaps.paint import ALPHA, bar_colours, painted
+from skinlesion_cli.report.heatmaps.paint import bar_colours, painted
 from skinlesion_cli.saliency.cam_methods import METHODS
 from skinlesion_cli.saliency.gradcam import Explanation
 

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from skinlesion_cli.report.heatmaps import ALPHA
+
 if TYPE_CHECKING:
     from matplotlib.colors import BoundaryNorm, ListedColormap
 
@@ -19,8 +21,6 @@ if TYPE_CHECKING:
 COLOURS = "inferno"
 STEPS = 10
 """Steps of the colour bar."""
-ALPHA = 0.0
-"""Default opacity of the colours between the lines."""
 THINNEST, WIDEST = 0.004, 0.016
 """Width of a line with the least and with the most evidence, as a share of the map's side."""
 
