@@ -13,8 +13,16 @@ from skinlesion_cli.common.settings import Settings
 
 _COUNTS = option("--counts", "Counts from a class,count CSV file.", "FILE.csv")
 _DATA = option("--data", "Counts from the class folders in DIR/train.", "DIR")
-_COLUMNS = ("Class", "Images", "Share", "Effective number", "Loss weight", "Sampling probability")
-_FORMATS = ("", "", ".2%", ".1f", ".2f", ".2%")
+_COLUMNS = (
+    "Class",
+    "Images",
+    "Share",
+    "Effective number",
+    "Loss weight",
+    "Sampling probability",
+    "Effective prior",
+)
+_FORMATS = ("", "", ".2%", ".1f", ".2f", ".2%", ".2%")
 
 
 @with_settings("sampler_alpha", "loss_beta")

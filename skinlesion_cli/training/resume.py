@@ -29,7 +29,8 @@ class Progress:
     """How far a run has come: its state besides the tensors."""
 
     history: list[EpochRecord] = dataclasses.field(default_factory=list)
-    best_f1: float = -1.0
+    best_score: float | None = None
+    """Of the best epoch, as `score` gives it; None before the first epoch."""
     epochs_since_best: int = 0
     step: int = 0
     """Completed steps of the current epoch."""
@@ -41,12 +42,16 @@ class Progress:
         """The current epoch, from 1."""
         return len(self.history) + 1
 
-    def close_epoch(self, record: EpochRecord) -> None:
+    def is_best(self, score: float) -> bool:
+        """Whether an epoch with this score is better than all before it."""
+        return self.best_score is None or score > self.best_score
+
+    def close_epoch(self, record: EpochRecord, score: float) -> None:
         """Add a finished epoch to the history."""
         self.history.append(record)
         self.epochs_since_best = 0 if record.best else self.epochs_since_best + 1
         if record.best:
-            self.best_f1 = record.val_weighted_f1
+            self.best_score = score
         self.step, self.sums = 0, None
 
     def describe(self) -> str:
@@ -59,6 +64,8 @@ class Learner:
     """What changes with every step."""
 
     model: nn.Module
+    average: nn.Module | None
+    """The moving average of the model's weights, if there is one."""
     optimizer: torch.optim.Optimizer
     scheduler: LRScheduler
     scaler: torch.amp.GradScaler
@@ -68,6 +75,7 @@ class Learner:
         """All of it but the model, and this process's random generators, as tensors and plain data."""
         module = self._device_module
         return {
+            "average": None if self.average is None else self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "scaler": self.scaler.state_dict(),
@@ -102,6 +110,8 @@ class Learner:
         # all steps of the epoch were done before the run was resumed.
         self.optimizer.zero_grad()
         self.optimizer.step()
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         # The state of a disabled scaler is empty, and an enabled one would refuse it.
