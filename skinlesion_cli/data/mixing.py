@@ -1,7 +1,7 @@
 """Mixup and CutMix of neighbouring images of a batch.
 
 Images 0 and 1, 2 and 3, … are mixed with each other. Draws are independent, so neighbours are as good as any
-other partners. As no pair is ever divided, several processes train exactly as one. The parameters come from the
+other partners. As no pair is ever divided, several processes train exactly as one. The parameters come from
 draw's own generator, so that a resumed run repeats them.
 
 Sources: Zhang et al., *mixup: Beyond Empirical Risk Minimization*, ICLR 2018; Yun et al., *CutMix:

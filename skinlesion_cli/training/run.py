@@ -200,12 +200,14 @@ def _prior_event(counts: dict[str, int], settings: Settings) -> Note | Warned:
     """Which class prior this run trains for; a warning if the rarest class ends up above the commonest."""
     table = balance_table(counts, settings.loss_beta, settings.sampler_alpha)
     most, least = max(table, key=lambda one: one.count), min(table, key=lambda one: one.count)
+    if least.count == most.count:
+        return Note("all classes have the same number of training images")
     shares = ", ".join(
         f"{quoted(one.name)} {one.share:.1%} of the images, {one.effective_prior:.1%} of the loss"
         for one in (most, least)
     )
     text = f"effective prior of training: {shares}"
-    if least.effective_prior <= most.effective_prior or least.count == most.count:
+    if least.effective_prior <= most.effective_prior:
         return Note(text)
     hint = "the rarest class counts more than the commonest: compare with --recipe plain or long-tail"
     return Warned(f"{text}; {hint}")

@@ -22,6 +22,7 @@ from skinlesion_cli.data.screening import Screening
 from skinlesion_cli.data.workers import worker_count
 from skinlesion_cli.inference.backend import predict_split
 from skinlesion_cli.inference.torch_backend import TorchBackend
+from skinlesion_cli.metrics.arrays import number
 from skinlesion_cli.metrics.classification import score, weighted_loss
 from skinlesion_cli.models.backbone import create_model, normalization, with_synchronized_batchnorm
 from skinlesion_cli.models.checkpoint import Checkpoint, plain_settings, plain_state, save_checkpoint
@@ -199,7 +200,7 @@ class Trainer:
             self.optimizer.zero_grad(set_to_none=True)
             # Gradient accumulation: each batch adds its share of the gradient of the step's mean loss.
             shares, seen = criterion.batch_shares(labels, self.draws.division), []
-            for number, share in enumerate(shares, start=1):
+            for nth, share in enumerate(shares, start=1):
                 images, targets, parameters = next(batches)
                 targets = targets.to(device, non_blocking=True)
                 images = augment(
@@ -211,7 +212,7 @@ class Trainer:
                 mixed = mix(images, targets, mixing) if mixing.numel() else None
                 inputs = self.runtime.put(normalize(images, self.preprocessing.mean, self.preprocessing.std))
                 # Gradients are averaged over the processes once, with the last batch.
-                world.set_averaging(self.forward, number == len(shares))
+                world.set_averaging(self.forward, nth == len(shares))
                 with self.runtime.autocast():
                     logits = self.forward(inputs)
                 logits = logits.float()
@@ -261,7 +262,7 @@ class Trainer:
         summary = score(predictions).summary
         return {
             "val_loss": weighted_loss(predictions, self.loss.class_weights),
-            **{f"val_{name}": summary[name] for name in EPOCH_SCORES},
+            **{f"val_{name}": number(summary[name]) for name in EPOCH_SCORES},
         }
 
     def _close_epoch(self, val: dict[str, Any]) -> None:
@@ -311,7 +312,7 @@ class Trainer:
     def _selection_score(self, val: dict[str, Any]) -> float:
         """The validation score that selects the epoch, higher is better; an undefined one is the worst."""
         value = val["val_" + self.settings.select.replace("-", "_")]
-        if value is None:
+        if value is None or math.isnan(value):
             return -math.inf
         return -value if self.settings.select == "loss" else float(value)
 
