@@ -119,9 +119,9 @@ def _signed(one: Document) -> str:
 
 def _page(document: Document) -> str:
     notes = Paragraph(
-        "All methods were trained on the same images and scored on the same held-out images. An interval that "
-        "excludes 0 shows a difference that another sample of lesions or patients would most likely repeat. "
-        "It does not cover the luck of the seeds: that is the spread over the runs."
+        "All methods were trained on the same images and scored on the same held-out images. An interval "
+        "that excludes 0 shows a difference that another sample of lesions or patients would most likely "
+        "repeat. It does not cover the luck of the seeds: that is the spread over the runs."
     )
     found = [*sections(document), section("reading", "How to read it", notes)]
     return render_html("study.html", "Study", summary=describe(document), sections=found)

@@ -49,13 +49,19 @@ def make_optimizer(model: nn.Module, settings: Settings) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=settings.learning_rate, weight_decay=decay, fused=True)
 
 
-def make_scheduler(optimizer: torch.optim.Optimizer, settings: Settings) -> LRScheduler:
-    """Learning rates per epoch: cosine annealing to 0, after a linear warm-up if the settings have one."""
-    warmup = min(settings.warmup_epochs, settings.epochs - 1)
+def make_scheduler(
+    optimizer: torch.optim.Optimizer, settings: Settings, epochs: int | None = None
+) -> LRScheduler:
+    """Learning rates per epoch: cosine annealing to 0, after a linear warm-up if the settings have one.
+
+    The schedule is as long as the run, or as `epochs`, those that are left of a run that was made longer.
+    """
+    epochs = settings.epochs if epochs is None else epochs
+    warmup = min(settings.warmup_epochs, epochs - 1)
     if warmup == 0:
-        return CosineAnnealingLR(optimizer, settings.epochs)
+        return CosineAnnealingLR(optimizer, epochs)
     rise = LinearLR(optimizer, start_factor=1 / (warmup + 1), total_iters=warmup)
-    fall = CosineAnnealingLR(optimizer, settings.epochs - warmup)
+    fall = CosineAnnealingLR(optimizer, epochs - warmup)
     return SequentialLR(optimizer, [rise, fall], milestones=[warmup])
 
 

@@ -150,7 +150,9 @@ def require_same_run(
     before, now = content["settings"], plain_settings(settings)
     # A setting that was added after the checkpoint was written had its default.
     was = {name: before.get(name, FIELDS[name].default) for name in now}
-    if changed := [name for name in now if not spec(name).resumable and was[name] != now[name]]:
+    longer = now["epochs"] > was["epochs"]
+    kept = [name for name in now if not spec(name).resumable and not (longer and name == "epochs")]
+    if changed := [name for name in kept if was[name] != now[name]]:
         changes = ", ".join(f"{name} was {was[name]} and is {now[name]}" for name in changed)
         raise InputError(
             f"cannot resume: the checkpoint belongs to another run: {changes}; give the same settings, or "

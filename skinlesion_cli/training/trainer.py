@@ -334,3 +334,19 @@ class Trainer:
         if remarks := "; ".join(filter(None, [remark, change])):
             self.on_event(Warned(remarks))
         self.on_event(Note(f"resuming after {self.progress.describe()}"))
+        if self.settings.epochs > content["settings"]["epochs"]:
+            self._restart_schedule(content["settings"]["epochs"])
+
+    def _restart_schedule(self, before: int) -> None:
+        """Begin a new learning-rate schedule for the remaining epochs of a run that was made longer."""
+        settings, current = self.settings, self.progress.epoch
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"]
+        self.scheduler = make_scheduler(self.optimizer, settings, settings.epochs - current + 1)
+        self.learner = dataclasses.replace(self.learner, scheduler=self.scheduler)
+        self.on_event(
+            Warned(
+                f"epochs was {before} and is {settings.epochs}: the learning rate starts again at "
+                f"{settings.learning_rate:g}, and falls until epoch {settings.epochs}"
+            )
+        )
