@@ -3,10 +3,15 @@
 Importing this package is cheap: torch and timm are imported on first use of a function that needs them.
 """
 
+import os as _os
 import typing as _typing
 from importlib import import_module as _import_module
 
 from skinlesion_cli.common.version import __version__ as __version__
+
+# Read by onnxruntime when it is imported, by whatever library. It would write a device id and a database of
+# events into the user's cache folder, and send them to its makers.
+_os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 if _typing.TYPE_CHECKING:
     from skinlesion_cli.api.audit import audit as audit

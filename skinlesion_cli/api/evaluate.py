@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.events import OnEvent, ignore
-from skinlesion_cli.common.files import ensure_writable_folder
-from skinlesion_cli.data.manifest import groups_in, origins_in
+from skinlesion_cli.common.events import Busy, OnEvent, Warned, ignore
+from skinlesion_cli.common.files import ensure_writable_folder, require_replaceable
+from skinlesion_cli.data.manifest import check_manifest, groups_in, origins_in
 from skinlesion_cli.metrics import evaluation, paired
 from skinlesion_cli.metrics.bootstrap import Bootstrap
 from skinlesion_cli.metrics.classification import Scores
@@ -34,16 +34,20 @@ class Evaluation:
         """One flat dict per class: `class` and the fields of `ClassScores`, NaN if undefined."""
         return [{"class": name, **asdict(one)} for name, one in self.scores.per_class.items()]
 
-    def save(self, folder: str | Path) -> None:
+    def save(self, folder: str | Path, figures: str = "png") -> str:
         """Write metrics.json, predictions.csv, confusion_matrix.png and, with probabilities, reliability.png.
+
+        `figures` is their format, png, pdf or svg. Returns a warning if no font has the characters of a
+        class's name, which the figures then escape; else an empty text.
 
         Raises:
             SkinLesionError: the folder cannot be written to.
         """
-        from skinlesion_cli.report import results
+        from skinlesion_cli.report import fonts, results
 
         ensure_writable_folder(Path(folder))
-        results.write_evaluation(Path(folder), self.predictions, self.scores, self.document)
+        results.write_evaluation(Path(folder), self.predictions, self.scores, self.document, figures)
+        return fonts.undrawable(self.scores.classes)
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ def evaluate(
     target_accuracy: float | None = None,
     tta: bool = False,
     out: str | Path | None = None,
+    figures: str = "png",
     on_event: OnEvent = ignore,
 ) -> Evaluation:
     """Score a model on a split of a data set, or score predictions made with any program.
@@ -98,6 +103,7 @@ def evaluate(
         tta: with a checkpoint, average over four flipped views (test-time augmentation).
         out: folder to save the results to (see `Evaluation.save`); with a checkpoint it is checked to be
             writable before the images are predicted.
+        figures: format of the figures in it, png, pdf or svg.
         on_event: receives progress events.
 
     Raises:
@@ -105,6 +111,9 @@ def evaluate(
         UnreadableImageError: some images cannot be read.
         SkinLesionError: the model's outputs are not finite.
     """
+    if out is not None:
+        given = [Path(one) for one in (predictions, validation, manifest) if isinstance(one, str | Path)]
+        require_replaceable(Path(out, "predictions.csv"), given, "--out")
     if predictions is not None and checkpoint is None:
         if (validation is None) != (target_accuracy is None):
             raise InputError("--predictions needs --target-accuracy and --validation together, or neither")
@@ -126,6 +135,8 @@ def evaluate(
         if validation is not None:
             raise InputError("--validation goes with --predictions; a checkpoint is run on DATA/val itself")
         images = read_split(Path(data), split, on_event, complete=False)
+        check_manifest(Path(data), [images], on_event)
+        on_event(Busy("loading the model"))
         predictor = load_predictor(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
         predictor = predictor() if callable(predictor) else predictor
         if out is not None:
@@ -136,8 +147,8 @@ def evaluate(
     else:
         raise InputError("evaluate needs either a checkpoint and data, or predictions")
     result = Evaluation(scored, scores, document)
-    if out is not None:
-        result.save(out)
+    if out is not None and (warning := result.save(out, figures)):
+        on_event(Warned(warning))
     return result
 
 

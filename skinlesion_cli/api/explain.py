@@ -11,8 +11,15 @@ from PIL import Image
 from skinlesion_cli.common.errors import UnreadableImageError
 from skinlesion_cli.common.events import ImagesDone, OnEvent, ignore
 from skinlesion_cli.common.files import written_whole
-from skinlesion_cli.data.images import read_image, rgb_of
-from skinlesion_cli.inference.predictor import Failure, ImageInput, Predictor, image_name, load_predictor
+from skinlesion_cli.inference.predictor import (
+    Failure,
+    ImageInput,
+    Predictor,
+    image_name,
+    is_single,
+    load_predictor,
+    pixels_of,
+)
 from skinlesion_cli.metrics.arrays import number
 from skinlesion_cli.report.heatmaps.files import Files
 from skinlesion_cli.saliency import gradcam
@@ -91,7 +98,7 @@ def explain(
         SkinLesionError: the class does not depend on the layer's output, or the output is not a number.
     """
     predictor = checkpoint if isinstance(checkpoint, Predictor) else load_predictor(checkpoint)
-    single = isinstance(images, str | Path | Image.Image) or getattr(images, "ndim", 4) == 3
+    single = is_single(images)
     inputs: list[Any] = [images] if single else list(images)  # type: ignore[arg-type]
     chosen = (classes,) if isinstance(classes, str) else tuple(classes or ())
     found: list[Explanation] = []
@@ -113,11 +120,7 @@ def explain_each(
     for index, image in enumerate(images):
         name = image_name(index, image)
         try:
-            if isinstance(image, str | Path):
-                photograph = read_image(Path(image))
-            else:
-                photograph = rgb_of(Image.fromarray(image) if isinstance(image, np.ndarray) else image, name)
-            found = gradcam.explain_classes(predictor, photograph, **options)
+            found = gradcam.explain_classes(predictor, pixels_of(image, name), **options)
         except UnreadableImageError as error:
             yield Failure(name, str(error))
         else:

@@ -118,7 +118,7 @@ def study(
         SkinLesionError: a run fails; see `train`.
     """
     settings = {"data_root": Path(data), **settings}
-    chosen = methods or {name: Settings(**settings, **{"recipe": name}) for name in recipes}
+    chosen = methods or {name: Settings.model_validate({**settings, "recipe": name}) for name in recipes}
     runs = plan_study(chosen, out=out, folds=folds, seeds=seeds, on_event=on_event)
     run_study(runs, on_event=on_event)
     result = collect_study(runs)

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from skinlesion_cli.common.events import OnEvent, ignore
+from skinlesion_cli.common.events import OnEvent, Warned, ignore
 from skinlesion_cli.common.resolve import resolve
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.training.run import TrainingResult, run_training
@@ -46,7 +46,7 @@ def train(
         SkinLesionError: the weights cannot be fetched, or a file cannot be written.
     """
     base = {} if settings is None else settings.model_dump(exclude_unset=True)
-    return run_training(
+    result = run_training(
         resolve(base | settings_by_name, environ={}, dotenv=Path(os.devnull)),
         RunFolder(Path(out)),
         resume=resume,
@@ -54,6 +54,13 @@ def train(
         on_event=on_event,
         result_files=_result_files,
     )
+    classes = next(iter(result.documents.values()))["classes"] if result.documents else ()
+    if any(not name.isascii() for name in classes):
+        from skinlesion_cli.report.fonts import undrawable
+
+        if text := undrawable(classes):
+            on_event(Warned(text))
+    return result
 
 
 def _result_files() -> ModuleType:

@@ -47,7 +47,7 @@ def weights(
     Args:
         counts: images of each class, each at least 1.
         data: a data set, whose images in `train/` are counted by class folder.
-        counts_file: a CSV file with the columns class and count.
+        counts_file: a CSV file with the columns class (or name) and count.
         beta: of the loss weights (Cui et al. 2019), in [0, 1]: 0 is unweighted, 1 the inverse frequency.
         alpha: of the sampler, in [0, 1]: 0 is uniform, 1 by frequency.
         on_event: receives notes on files that are skipped.

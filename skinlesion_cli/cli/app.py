@@ -1,17 +1,20 @@
 """The command `skinlesion`: its subcommands, and how errors are reported."""
 
+import errno
 import os
 import sys
 import time
+from contextlib import suppress
 from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 from skinlesion_cli.cli import console
+from skinlesion_cli.cli.help import Command, Group
 from skinlesion_cli.common.errors import PeerError, SkinLesionError, one_line
+from skinlesion_cli.common.files import user_cache_folder
 from skinlesion_cli.common.signals import INTERRUPTED
 from skinlesion_cli.common.version import __version__
 from skinlesion_cli.common.world import has_joined, read_launch
@@ -45,19 +48,19 @@ class _Command:
     def __init__(self, name: str) -> None:
         self.name = name
 
-    def get_short_help_str(self, limit: int) -> str:
+    def get_short_help_str(self, limit: int = 0) -> str:  # noqa: ARG002 - nothing is cut
         """The line of the command in the help of the program."""
-        return TyperCommand(self.name, help=COMMANDS[self.name]).get_short_help_str(limit)
+        return COMMANDS[self.name]
 
     def __getattr__(self, attribute: str) -> Any:
         found = getattr(import_module(f"skinlesion_cli.cli.{self.name}"), self.name)
         group = found if isinstance(found, typer.Typer) else typer.Typer(**_PLAIN)
         if group is not found:
-            group.command(self.name)(found)
+            group.command(self.name, cls=Command)(found)
         return getattr(get_command(group), attribute)
 
 
-class _Commands(TyperGroup):
+class _Commands(Group):
     def __init__(self, **known: Any) -> None:
         super().__init__(**known)
         self.commands: Any = {name: _Command(name) for name in COMMANDS}
@@ -73,7 +76,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    **_PLAIN,
+    rich_markup_mode=None,
 )
 
 
@@ -95,6 +98,9 @@ def main() -> None:
     """Run the command line; exit with 0, 1 (faults), 2 (wrong usage or input), 130 or 143 (signals)."""
     # Figures are files here. A notebook's backend would stop the import of matplotlib where it is missing.
     os.environ.pop("MPLBACKEND", None)
+    with suppress(SkinLesionError):
+        # matplotlib's list of fonts, too, is in our own cache folder.
+        os.environ.setdefault("MPLCONFIGDIR", str(user_cache_folder() / "matplotlib"))
     try:
         code = app(standalone_mode=False)
     except SkinLesionError as error:
@@ -106,6 +112,8 @@ def main() -> None:
     except (FileNotFoundError, PermissionError, NotADirectoryError, IsADirectoryError) as error:
         _stop(error, f"cannot use {error.filename}: {error.strerror}", 1)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+            _stop(error, f"cannot write {error.filename or 'the output'}: {error.strerror}", 1)
         if type(error).__name__ == "NoArgsIsHelpError":
             error.show()  # type: ignore[attr-defined]
             sys.exit(2)

@@ -42,7 +42,7 @@ def _print(document: Mapping[str, Any], files: tuple[Path, Path]) -> None:
     for letter, path in zip("AB", files, strict=True):
         console.say(f"{letter}: {path}")
     classes = document["per_class"]
-    console.out.print(f"{document['n']} images, {len(classes)} classes; differences are B − A\n")
+    console.paragraph(f"{document['n']} images, {len(classes)} classes; differences are B − A\n")
     scores = {label: document["differences"][name] for name, label in LABELS.items()}
     rows = [(label, figure(one["a"]), figure(one["b"]), _difference(one)) for label, one in scores.items()]
     console.out.print(console.table(("", "A", "B", "Difference"), rows))
@@ -54,12 +54,12 @@ def _print(document: Mapping[str, Any], files: tuple[Path, Path]) -> None:
     columns = ("Recall of", "A", "B", "Difference", "Images", "Gained", "Lost")
     console.out.print(console.table(columns, recalls))
     alone, grouped = document["mcnemar"], document["resampling_unit"] == "groups"
-    console.out.print(
+    console.paragraph(
         f"\nRight only in A: {alone['only_a_right']} images, only in B: {alone['only_b_right']}; "
         f"McNemar's exact test: p = {document['mcnemar_p']:.3g}"
         + (" (treats images as independent; the intervals do not)" if grouped else "")
     )
-    console.out.print(f"95 % intervals: {document['ci95_method']}")
+    console.paragraph(f"95 % intervals: {document['ci95_method']}")
 
 
 def _difference(one: Mapping[str, Any]) -> str:

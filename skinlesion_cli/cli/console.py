@@ -2,33 +2,52 @@
 
 import json
 import os
+import shutil
 import sys
 import textwrap
 from collections.abc import Collection, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from skinlesion_cli.common.text import printable, shortened
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from skinlesion_cli.cli.layout import Paragraph, Table
+from skinlesion_cli.common.text import REPLACE, printable, shortened
 
 DISCLAIMER = "a research tool, not a medical device: do not diagnose with it"
 MOST = 4000
 """Characters of a message: names in it may have any length."""
 # A table in a log file need not fit a terminal; 80 columns would truncate class names.
 LOG_WIDTH = 120
+NARROWEST = 40
+"""Columns that are always used: a name and a number with its interval need them."""
+
+
+def _make_usable() -> None:
+    """Open closed streams on the null device, and let no character of ours stop a stream of any encoding."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        if getattr(sys, name) is None:
+            # Otherwise the next file that is opened would take its number, and what libraries print.
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "w" if number else "r"))
+        elif number and hasattr(stream := getattr(sys, name), "reconfigure"):
+            stream.reconfigure(errors=REPLACE)
+    if not os.environ.get("COLUMNS", "1").strip("0"):
+        # Some programs hand on 0 columns where they know of no terminal.
+        del os.environ["COLUMNS"]
 
 
 def _console(*, stderr: bool) -> Console:
     stream = sys.stderr if stderr else sys.stdout
-    width = None if stream.isatty() or "COLUMNS" in os.environ else LOG_WIDTH
+    width = None
+    if not (stream.isatty() or "COLUMNS" in os.environ):
+        width = LOG_WIDTH
+    elif shutil.get_terminal_size().columns < NARROWEST:
+        width = NARROWEST
     # No markup: a file may be named [red].jpg.
     return Console(stderr=stderr, width=width, highlight=False, emoji=False, markup=False)
 
 
+_make_usable()
 out = _console(stderr=False)
 err = _console(stderr=True)
 
@@ -65,16 +84,14 @@ def _line(text: str) -> str:
     return shown if len(shown) <= MOST else shortened(shown, MOST // 2) + shown[-MOST // 2 :]
 
 
-def table(columns: Iterable[str], rows: Iterable[Sequence[str]], left: Collection[int] = (0,)) -> "Table":
-    """A table without lines; only the columns at the positions `left` are aligned to the left."""
-    from rich.table import Table
+def table(columns: Iterable[str], rows: Iterable[Sequence[str]], left: Collection[int] = (0,)) -> Table:
+    """A table without lines; the columns at the positions `left` hold names, all others numbers."""
+    return Table([*columns], [*rows], left)
 
-    made = Table(box=None, header_style="bold", pad_edge=False)
-    for place, name in enumerate(columns):
-        made.add_column(Text(printable(name)), justify="left" if place in left else "right")
-    for row in rows:
-        made.add_row(*(Text(printable(cell)) for cell in row))
-    return made
+
+def paragraph(text: str) -> None:
+    """Print lines of results that may be long; no number is torn from its interval."""
+    out.print(Paragraph(text))
 
 
 def print_json(document: Any) -> None:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from skinlesion_cli.cli import console
+from skinlesion_cli.cli.help import Command, Group
 from skinlesion_cli.cli.options import JsonOption, option, with_settings
 from skinlesion_cli.cli.progress import Display
 from skinlesion_cli.common.files import ensure_writable_file
@@ -13,6 +14,7 @@ from skinlesion_cli.common.paper import DEFAULT_RATIOS
 from skinlesion_cli.common.settings import Settings
 
 data = typer.Typer(
+    cls=Group,
     help="Audit a data set, split one, or build one from the published downloads.",
     no_args_is_help=True,
     rich_markup_mode=None,
@@ -34,7 +36,7 @@ _ISIC2019 = option("--isic2019", "ISIC 2019: ISIC_2019_Training_Input and its tw
 _MSLD = option("--msld", "MSLD v2.0: its Original Images, any folds.", "DIR")
 
 
-@data.command("check")
+@data.command("check", cls=Command)
 @with_settings("num_workers")
 def check(
     *,
@@ -47,13 +49,13 @@ def check(
 ) -> int:
     """Audit a data set: unreadable files, duplicates, groups that span splits.
 
-    Exit code 1 if there are leaks between splits or unreadable files.
+    Exit code 1 if there are leaks between splits or unreadable files, 2 if there is only one class.
     """
     from skinlesion_cli.api.audit import audit
     from skinlesion_cli.cli.data_tables import print_audit
 
     if report is not None:
-        ensure_writable_file(report)
+        ensure_writable_file(report, ".html", ".htm", option="--report")
     with Display() as display:
         found = audit(
             folder, groups=groups, near=near, num_workers=settings.num_workers, on_event=display.show
@@ -69,10 +71,12 @@ def check(
         console.print_json(found.to_dict())
     else:
         print_audit(found)
+    if found.inventory.one_class:
+        return 2
     return 1 if found.leaking or found.inventory.unreadable else 0
 
 
-@data.command("split")
+@data.command("split", cls=Command)
 @with_settings("seed", "num_workers")
 def split(
     *,
@@ -86,7 +90,7 @@ def split(
 ) -> int:
     """Split photographs into train, val and test: stratified, without leaks.
 
-    No group spans two splits, and neither do copies of one photograph.
+    No lesion or patient (--groups) spans two splits, and neither do copies of one photograph.
     """
     from skinlesion_cli.cli.data_tables import counts_table
     from skinlesion_cli.curation.build import split_data_set
@@ -104,13 +108,13 @@ def split(
             on_event=display.show,
         )
     console.out.print(counts_table(built.counts()))
-    console.out.print(f"\n{len(built.images)} images in {built.groups} groups; no group spans two splits")
+    console.out.print(f"\n{built.summary()}", soft_wrap=True)
     console.say(built.coverage)
     console.note(f"images and manifest.csv: {out}")
     return 0
 
 
-@data.command("prepare")
+@data.command("prepare", cls=Command)
 @with_settings("seed")
 def prepare(
     *,

@@ -2,14 +2,14 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.table import Table
-
 from skinlesion_cli.cli import console
+from skinlesion_cli.cli.layout import Table
 from skinlesion_cli.common.errors import first_few
 from skinlesion_cli.data.class_balance import imbalance_ratio
-from skinlesion_cli.data.splits import SPLITS
+from skinlesion_cli.data.splits import SPLITS, kinds_of
 
 if TYPE_CHECKING:
     from skinlesion_cli.curation.audit import Audit
@@ -36,8 +36,12 @@ def print_audit(found: "Audit") -> None:
         ("colour modes", Counter(image.mode for image in inventory.images)),
     ):
         console.say(f"{title}: {', '.join(f'{name} ({n})' for name, n in values.most_common(5))}")
+    if profiles := inventory.profiles():
+        names = ", ".join(f"{name} ({n})" for name, n in profiles.items())
+        console.say(f"colour profiles, converted to sRGB unless damaged: {names}")
     if inventory.not_images:
-        console.say(f"files that are not images: {len(inventory.not_images)}")
+        kinds = kinds_of(map(Path, inventory.not_images))
+        console.say(f"files that are not images: {len(inventory.not_images)}: {kinds}")
     for pair in found.pairs[:PAIRS_PRINTED]:
         marks = ["across splits"] if pair.across_splits else []
         marks += [] if pair.same_class else ["DIFFERENT CLASSES"]

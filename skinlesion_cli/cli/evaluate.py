@@ -25,7 +25,7 @@ _FOLDER = "Folder for scores, predictions and figures. Default: results/evaluati
 _OUT = option("--out", _FOLDER, "DIR")
 
 
-@with_settings("data_root", "batch_size", "num_workers", "device", "precision")
+@with_settings("data_root", "batch_size", "num_workers", "device", "precision", "figures")
 def evaluate(
     *,
     settings: Settings,
@@ -57,6 +57,7 @@ def evaluate(
             target_accuracy=target_accuracy,
             tta=tta,
             out=folder,
+            figures=settings.figures,
             on_event=display.show,
         )
     for text in result.document["warnings"]:
@@ -71,6 +72,7 @@ def evaluate(
 
 def _print(result: "Evaluation", name: str) -> None:
     from skinlesion_cli.cli import tables
+    from skinlesion_cli.report.figures import method
 
     document = result.document
     console.out.print(tables.class_table(result.scores))
@@ -80,4 +82,4 @@ def _print(result: "Evaluation", name: str) -> None:
         if document[section]:
             console.out.print()
             console.out.print(table(document[section]))
-    console.out.print(f"\n95 % intervals: {document['ci95_method']}")
+    console.paragraph(f"\n95 % intervals: {method(document)}")

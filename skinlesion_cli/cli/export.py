@@ -3,9 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from rich.table import Table
-
 from skinlesion_cli.cli import console
+from skinlesion_cli.cli.layout import Table
 from skinlesion_cli.cli.model_choice import ModelChoice
 from skinlesion_cli.cli.options import JsonOption, option, with_settings
 from skinlesion_cli.cli.progress import Display
@@ -38,9 +37,10 @@ def export(
         raise InputError(f"--to {to}: the file must be a .onnx or a .pt2")
     if int8 and (data is None or to.suffix != ".onnx"):
         raise InputError("--int8 needs --data with train/ and val/, and --to FILE.onnx")
-    splits = read_splits(data, ["train", "val"]) if int8 and data is not None else {}
-    paths = splits["val"].paths if splits else find_images([str(data)]) if data is not None else []
-    ensure_writable_file(to)
+    tell = Display().show
+    splits = read_splits(data, ["train", "val"], on_event=tell) if int8 and data is not None else {}
+    paths = splits["val"].paths if splits else find_images([str(data)], tell) if data is not None else []
+    ensure_writable_file(to, inputs=model.files(), option="--to")
     model.require_weights("it is an exported model: name the .pth that it was made from")
     require_writer(to.suffix)
 
@@ -48,7 +48,7 @@ def export(
     from skinlesion_cli.exporting import onnx
 
     checkpoint = model.load_checkpoint()
-    pixels = onnx.check_pixels(paths, checkpoint.preprocessing.img_size)
+    pixels = onnx.check_pixels(paths, checkpoint.preprocessing)
     if splits:
         from skinlesion_cli.data.workers import worker_count
         from skinlesion_cli.exporting.int8 import export_int8

@@ -11,7 +11,7 @@ from skinlesion_cli.cli.options import IMAGES, JsonOption, option, with_settings
 from skinlesion_cli.cli.progress import Display
 from skinlesion_cli.common.errors import InputError, UnreadableImageError
 from skinlesion_cli.common.settings import Settings
-from skinlesion_cli.data.manifest import origins_of
+from skinlesion_cli.data.manifest import check_manifest, origins_of
 from skinlesion_cli.models.model_info import NEEDS_GRADIENTS
 from skinlesion_cli.report.figures import probability_text
 from skinlesion_cli.report.heatmaps.files import Files, plan
@@ -28,7 +28,7 @@ _OUT = option(
 _CLASS = option("--class", "Class to explain; repeat for several. Default: the predicted class.", "NAME")
 _METHOD = option("--method", "How the map is computed.", "|".join(METHODS))
 _LAYER = option("--layer", "Layer to map. Default: the last spatial layer.", "NAME")
-_ALPHA = option("--alpha", "Opacity of the map over the photograph.", min=0.0, max=1.0)
+_ALPHA = option("--alpha", "Opacity of the map over the photograph.", "NUMBER", min=0.0, max=1.0)
 _DEPENDS = "Measure whether the prediction depends on the map (deletion, insertion)."
 
 
@@ -84,7 +84,8 @@ def gradcam(
         written = writer.add(index, result)
         for one in result:
             if not one.heat.any():
-                console.warn(f"{one.source}: no positive evidence for {one.label}; the map is empty")
+                found = f"no positive evidence for {one.label} in the layer {one.layer}"
+                console.warn(f"{one.source}: {found}; the map is empty")
             keep(document := one.to_dict() | written)
             if not json:
                 _say(document, many=many)
@@ -121,6 +122,7 @@ def _photographs(
             raise InputError("--limit is for --split: leave it out, or name fewer images")
         return find_images(images, Display().show), None
     found = read_split(data_root, split, Display().show)
+    check_manifest(data_root, [found], Display().show)
     files = found.files if limit is None else evenly(found.files, limit)
     return [found.root / file for file in files], origins_of(data_root, split, files).groups
 
@@ -142,7 +144,9 @@ def _say_summary(summary: dict[str, Any]) -> None:
     for name, better in (("deletion", "lower"), ("insertion", "higher")):
         own, random = _with_interval(summary[name]), _with_interval(summary[f"random_{name}"])
         won = _with_interval(summary[f"{name}_beats_random"], ".0%")
-        console.say(f"{name} {own}, random {random}, {better} is better; better than random in {won} of maps")
+        console.paragraph(
+            f"{name} {own}, random {random}, {better} is better; better than random in {won} of maps"
+        )
 
 
 def _with_interval(figure: dict[str, Any], form: str = ".3f") -> str:

@@ -1,15 +1,18 @@
 """The options that name a trained model."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
+from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import option
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.files import fault_of, read_text, refuse_faulty
 from skinlesion_cli.common.limits import MAX_MODEL_BYTES, MAX_TEXT_BYTES
 from skinlesion_cli.common.settings import Settings, checked
-from skinlesion_cli.models.model_info import EXPORTED
+from skinlesion_cli.models.model_info import EXPORTED, distinct_names
+from skinlesion_cli.models.preprocessing import INTERPOLATIONS, numbers
 from skinlesion_cli.training.run_folder import BEST_MODEL
 
 if TYPE_CHECKING:
@@ -31,6 +34,21 @@ _CLASSES = option(
     "A,B,…",
 )
 _IMG_SIZE = option("--img-size", "Input side in pixels, for a checkpoint that does not give it.", "INTEGER")
+_UNSAID = "for a checkpoint that does not give it. Default: as timm's weights of the backbone"
+_NORMALIZATION = option(
+    "--normalization",
+    f"Mean and std, {_UNSAID}.",
+    "imagenet|backbone",
+)
+_MEAN = option("--mean", f"Mean of the three channels, in [0, 1], {_UNSAID}.", "R,G,B")
+_STD = option("--std", f"Standard deviation of the three channels, {_UNSAID}.", "R,G,B")
+_INTERPOLATION = option("--interpolation", f"How images are resized, {_UNSAID}.", "|".join(INTERPOLATIONS))
+_CROP = option("--crop-pct", f"Side of the centre crop / shorter side of the image, {_UNSAID}.", "NUMBER")
+_EMA = option(
+    "--ema/--no-ema",
+    "Take averaged weights (EMA), if the file also holds them. Default: no.",
+    show_default=False,
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +59,12 @@ class ModelChoice:
     arch: Annotated[str | None, _ARCH] = None
     classes: Annotated[str | None, _CLASSES] = None
     img_size: Annotated[str | None, _IMG_SIZE] = None
+    normalization: Annotated[str | None, _NORMALIZATION] = None
+    mean: Annotated[str | None, _MEAN] = None
+    std: Annotated[str | None, _STD] = None
+    interpolation: Annotated[str | None, _INTERPOLATION] = None
+    crop_pct: Annotated[float | None, _CROP] = None
+    ema: Annotated[bool | None, _EMA] = None
 
     def _require_file(self) -> None:
         # Before the seconds that importing torch takes.
@@ -57,14 +81,16 @@ class ModelChoice:
         """Load the weights and their description."""
         from skinlesion_cli.models.checkpoint import load_checkpoint
 
-        return load_checkpoint(self.checkpoint, **self._description())
+        checkpoint = load_checkpoint(self.checkpoint, **self._description())
+        _tell(checkpoint.notes)
+        return checkpoint
 
     def load(self, settings: Settings) -> "Predictor":
         """Load the model for predictions, as the settings say."""
         self._require_file()
         from skinlesion_cli.inference.predictor import load_predictor
 
-        return load_predictor(
+        predictor = load_predictor(
             self.checkpoint,
             **self._description(),
             device=settings.device,
@@ -72,17 +98,42 @@ class ModelChoice:
             batch_size=settings.batch_size,
             num_workers=settings.num_workers,
         )
+        _tell(predictor.checkpoint.notes)
+        return predictor
 
     def _description(self) -> dict[str, Any]:
         size = None if self.img_size is None else checked("img_size", self.img_size)
-        return {"arch": self.arch, "classes": self.class_names(), "img_size": size}
+        return {
+            "arch": self.arch,
+            "classes": self.class_names(),
+            "img_size": size,
+            "normalization": self.normalization,
+            "mean": numbers("mean", self.mean),
+            "std": numbers("std", self.std),
+            "interpolation": self.interpolation,
+            "crop_pct": self.crop_pct,
+            "ema": self.ema,
+        }
+
+    def files(self) -> list[Path]:
+        """The files that these options name, which no output may replace."""
+        return [self.checkpoint, *filter(None, [self._list_of_classes()])]
+
+    def _list_of_classes(self) -> Path | None:
+        # A list of many classes is too long for the name of a file.
+        return (
+            Path(self.classes) if self.classes and not fault_of(Path(self.classes), MAX_TEXT_BYTES) else None
+        )
 
     def class_names(self) -> list[str] | None:
         """The names given with --classes."""
         if self.classes is None:
             return None
-        path = Path(self.classes)
-        # A list of many classes is too long for the name of a file.
-        is_file = not fault_of(path, MAX_TEXT_BYTES)
-        lines = read_text(path, "the classes in ").splitlines() if is_file else self.classes.split(",")
-        return [line.strip() for line in lines if line.strip()]
+        path = self._list_of_classes()
+        lines = read_text(path, "the classes in ").splitlines() if path else self.classes.split(",")
+        return list(distinct_names([line.strip() for line in lines if line.strip()]))
+
+
+def _tell(notes: Sequence[str]) -> None:
+    for note in notes:
+        console.note(note)

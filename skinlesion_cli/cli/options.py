@@ -12,7 +12,7 @@ import typer
 
 from skinlesion_cli.cli import console
 from skinlesion_cli.common.resolve import resolve, unknown_variables
-from skinlesion_cli.common.settings import choices, default_text, spec, value_type
+from skinlesion_cli.common.settings import FIELDS, choices, default_text, spec, value_type
 
 _METAVARS = {int: "INTEGER", float: "NUMBER", str: "TEXT", Path: "PATH"}
 _KEYWORD = inspect.Parameter.KEYWORD_ONLY
@@ -65,7 +65,9 @@ def with_settings(*names: str) -> Callable[[Callable[..., int]], Callable[..., i
 
         common = _parameters(_common if resolves else _verbose_only)
         own = [one for one in own if one.name not in {"settings", "options", "model"}]
-        parameters = [*own, *of_model, *map(_option, names), *common]
+        # Groups make a long help readable, and a short one longer.
+        grouped = len(names) >= len(FIELDS) - 1
+        parameters = [*own, *of_model, *(_option(name, grouped=grouped) for name in names), *common]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {one.name: one.annotation for one in parameters}
         return run
@@ -90,7 +92,7 @@ def _parameters(of: Callable[..., Any]) -> list[inspect.Parameter]:
     return [one.replace(kind=_KEYWORD) for one in inspect.signature(of).parameters.values()]
 
 
-def _option(name: str) -> inspect.Parameter:
+def _option(name: str, *, grouped: bool) -> inspect.Parameter:
     known, kind = spec(name), value_type(name)
     help_text = f"{known.help} Default: {default_text(name)}."
     # Strings on purpose: `Settings` converts them, and reports faults in the same words for every source.
@@ -98,5 +100,6 @@ def _option(name: str) -> inspect.Parameter:
     flags, metavar = " ".join(known.flags), "|".join(choices(name)) or _METAVARS.get(kind)
     if kind is bool:
         flags, annotation = f"{known.flags[0]}/--no-{known.flags[0][2:]}", bool | None
-    made = option(flags, help_text, metavar, show_default=False)
+    panel = known.group if grouped else None
+    made = option(flags, help_text, metavar, show_default=False, rich_help_panel=panel)
     return inspect.Parameter(name, _KEYWORD, default=None, annotation=Annotated[annotation, made])

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from rich.table import Table
 from rich.text import Text
 
 from skinlesion_cli.cli import console
+from skinlesion_cli.cli.layout import Table
 from skinlesion_cli.cli.model_choice import ModelChoice
 from skinlesion_cli.cli.options import IMAGES, JsonOption, TtaOption, option, with_settings
 from skinlesion_cli.cli.progress import Display
@@ -45,7 +45,8 @@ def predict(
 
     paths = find_images(images, Display().show)
     if csv is not None:
-        ensure_writable_file(csv)
+        inputs = (*paths, *model.files())
+        ensure_writable_file(csv, ".csv", inputs=inputs, option="--csv")
     predictor = model.load(settings)
     with Display() as display:
         shown = _Json(min_confidence) if json else _Tables(top, min_confidence, display)
@@ -123,18 +124,13 @@ class _Tables:
 
 
 def _table(predictions: "list[Prediction]", top: int, min_confidence: float, *, header: bool) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False, show_header=header)
-    table.add_column("Image", overflow="fold")
-    table.add_column("Class")
-    table.add_column("Probability", justify="right")
-    table.add_column("", width=BAR_WIDTH)
+    rows, bars = [], []
     for prediction in predictions:
         for rank, (name, probability) in enumerate(prediction.top(top)):
-            style = "bold" if rank == 0 else "dim"
-            image = Text(printable(prediction.image) if rank == 0 else "")
-            bar = Text("█" * round(probability * BAR_WIDTH), style="cyan" if rank == 0 else "dim")
-            label = Text(printable(name), style=style)
+            label = printable(name)
             if rank == 0 and prediction.confidence < min_confidence:
-                label.append(" (uncertain)", style="yellow")
-            table.add_row(image, label, probability_text(probability), bar)
-    return table
+                label += " (uncertain)"
+            image = printable(prediction.image) if rank == 0 else ""
+            rows.append((image, Text(label, "dim" if rank else "bold"), probability_text(probability)))
+            bars.append(Text("█" * round(probability * BAR_WIDTH), "dim" if rank else "cyan"))
+    return Table(("Image", "Class", "Probability"), rows, left=(0, 1), bars=bars, header=header)

@@ -2,12 +2,38 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    Task,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 from skinlesion_cli.cli import console
-from skinlesion_cli.common.events import EpochDone, Event, ImagesDone, Note, StepsDone, Warned
+from skinlesion_cli.common.events import Busy, EpochDone, Event, ImagesDone, Note, StepsDone, Warned
+
+WIDE, MEDIUM, NARROW = 90, 75, 60
+"""Columns of a terminal that has room for more figures beside a bar."""
+
+
+class _Count(MofNCompleteColumn):
+    def render(self, task: Task) -> Text:
+        return Text() if task.total is None else super().render(task)
+
+
+class _TimeLeft(TimeRemainingColumn):
+    def render(self, task: Task) -> Text:
+        left = task.fields["left"]
+        if left is not None:
+            where = " in run" if console.err.width >= MEDIUM else ""
+            return Text(f"{timedelta(seconds=round(left))} left{where}")
+        return Text() if task.total is None else super().render(task)
 
 
 class Display(Progress):
@@ -17,9 +43,9 @@ class Display(Progress):
         super().__init__(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
-            MofNCompleteColumn(),
+            _Count(),
             TextColumn("{task.fields[figures]}"),
-            TimeRemainingColumn(),
+            _TimeLeft(),
             console=console.err,
             transient=True,
             # Results belong on stdout, even while a bar is shown.
@@ -52,23 +78,29 @@ class Display(Progress):
                 console.note(text)
             case Warned(text):
                 console.warn(text)
-            case StepsDone(epoch, step, steps, loss, accuracy, speed):
-                figures = f"loss {loss:.4f}  acc {accuracy:.3f}  {speed:.0f} img/s"
-                self._advance(f"epoch {epoch}", step, steps, figures)
+            case Busy(task):
+                self._advance(task, 0, None)
+                if not self.disable:
+                    self.refresh()
+            case StepsDone():
+                name = f"epoch {event.epoch}/{event.epochs}"
+                self._advance(name, event.step, event.steps, _figures(event), event.seconds_left)
             case ImagesDone(task, done, total):
-                self._advance(task, done, total, "")
+                self._advance(task, done, total)
             case EpochDone():
                 self._end_task()
-                console.err.print(_epoch_line(event), soft_wrap=True)
+                console.err.print(_epoch_line(event, console.err.width), soft_wrap=True)
 
-    def _advance(self, name: str, done: int, total: int, figures: str) -> None:
+    def _advance(
+        self, name: str, done: int, total: int | None, figures: str = "", left: float | None = None
+    ) -> None:
         if self.disable:
             return
         if self._shown is None or self._name != name:
             self._end_task()
-            self._shown, self._name = self.add_task(name, total=total, figures=""), name
-        self.update(self._shown, completed=done, figures=figures)
-        if done >= total:
+            self._shown, self._name = self.add_task(name, total=total, figures="", left=left), name
+        self.update(self._shown, completed=done, figures=figures, left=left)
+        if total is not None and done >= total:
             # Short tasks may end before the next refresh of the bar.
             self.refresh()
             self._end_task()
@@ -79,14 +111,32 @@ class Display(Progress):
             self._shown = None
 
 
-def _epoch_line(event: EpochDone) -> Text:
-    record, width = event.record, len(str(event.epochs))
-    return Text.assemble(
-        f"epoch {record.epoch:>{width}}/{event.epochs}",
-        f"  train loss {record.train_loss:.4f}",
-        f"  val loss {record.val_loss:.4f}",
-        f"  val accuracy {record.val_accuracy:.4f}",
-        f"  val weighted F1 {record.val_weighted_f1:.4f}",
-        f"  lr {record.learning_rate:.2e}",
-        ("  *", "bold green") if record.best else "",
+def _figures(event: StepsDone) -> str:
+    """As much as leaves room for a bar."""
+    figures = (f"loss {event.loss:.4f}", f"acc {event.accuracy:.3f}", f"{event.images_per_second:.0f} img/s")
+    width = console.err.width
+    return "  ".join(figures[: sum(width >= least for least in (WIDE, MEDIUM, NARROW))])
+
+
+def _epoch_line(event: EpochDone, width: int) -> Text:
+    """The figures of an epoch on one line, with shorter names if need be; on a narrow terminal on several."""
+    record, digits = event.record, len(str(event.epochs))
+    epoch = f"epoch {record.epoch:>{digits}}/{event.epochs}"
+    losses = (f"loss {record.train_loss:.4f}", f"val loss {record.val_loss:.4f}")
+    scores = (f"{record.val_accuracy:.4f}", f"{record.val_weighted_f1:.4f}")
+    long = (
+        epoch,
+        f"train {losses[0]}",
+        losses[1],
+        f"val accuracy {scores[0]}",
+        f"val weighted F1 {scores[1]}",
     )
+    short = (epoch, *losses, f"acc {scores[0]}", f"F1 {scores[1]}")
+    star = ("  *", "bold green") if record.best else ""
+    line = "  ".join((*long, f"lr {record.learning_rate:.2e}"))
+    if len(line) + 3 > width:
+        line = ""
+        for part in (*short, f"lr {record.learning_rate:.1e}"):
+            new = len(line.rpartition("\n")[2]) + len(part) + 5 > width
+            line += ("\n  " if new else "  " if line else "") + part
+    return Text.assemble(line, star)

@@ -26,7 +26,9 @@ _DATA = option("--data", "The data set's folder. Default: the one in the run's s
 def report(
     *,
     settings: Settings,
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder that train wrote.")] = Path(),
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN", help="The folder that train wrote. Default: this folder.")
+    ] = Path(),
     out: Annotated[Path, option("--out", "The page.", "FILE.html")] = Path("report.html"),
     card: Annotated[Path | None, _CARD] = None,
     images: Annotated[bool, _IMAGES] = True,
@@ -44,8 +46,8 @@ def report(
         if path.suffix.lower() not in suffixes:
             raise InputError(f"{flag} {path}: the name must end in {suffixes[0]}")
     facts = read_run(run, data)
-    for path in (out, target):
-        ensure_writable_file(path)
+    for flag, path in (("--out", out), ("--card", target)):
+        ensure_writable_file(path, option=flag)
     require_replaceable(target)
     pictures, note = (
         _pictures(facts, settings.device) if images else ({}, "Pictures were switched off with --no-images.")

@@ -5,10 +5,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from rich.console import RenderableType, group
-from rich.table import Table as RichTable
-from rich.text import Text
 
-from skinlesion_cli.cli import console
+from skinlesion_cli.cli import console, layout
 from skinlesion_cli.common.text import printable
 from skinlesion_cli.metrics.classification import Scores
 from skinlesion_cli.report.content import Cell, Items, Number, Pairs, Paragraph, Section, Table
@@ -18,13 +16,13 @@ _CLASS_COLUMNS = ("Precision", "Recall", "F1", "AUC", "Average precision", "Sens
 _SOURCE_COLUMNS = ("Images", "Balanced accuracy", "Weighted F1", "Weighted AUC")
 
 
-def class_table(found: Scores) -> RichTable:
+def class_table(found: Scores) -> layout.Table:
     """A row per class: its scores against the rest, and its images."""
     per_class = {name: dataclasses.asdict(one) for name, one in found.per_class.items()}
     return _table(scores.class_scores(per_class).only(*_CLASS_COLUMNS, "Images"))
 
 
-def summary_table(documents: Mapping[str, Mapping[str, Any]]) -> RichTable:
+def summary_table(documents: Mapping[str, Mapping[str, Any]]) -> layout.Table:
     """A row per score and a column per split, each score with its 95 % interval."""
     return _table(scores.summary_table(documents))
 
@@ -35,16 +33,16 @@ def section_text(section: Section) -> Iterator[RenderableType]:
     for block in section.blocks:
         match block:
             case Paragraph(text, kind) if kind != "note":
-                yield Text(_plain(text))
+                yield layout.Paragraph(_plain(text))
             case Items(items):
-                yield Text("\n".join(map(_plain, items)))
+                yield layout.Paragraph("\n".join(map(_plain, items)))
             case Pairs(pairs):
-                yield Text("   ".join(f"{name} {_cell(value)}" for name, value in pairs))
+                yield layout.Paragraph("   ".join(f"{name} {_cell(value)}" for name, value in pairs))
             case Table():
                 yield _table(block)
 
 
-def _table(table: Table) -> RichTable:
+def _table(table: Table) -> layout.Table:
     names = [_plain(column.short or column.name) for column in table.columns]
     rows = [
         [_cell(cell, intervals=column.intervals) for cell, column in zip(row, table.columns, strict=True)]

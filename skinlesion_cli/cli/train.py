@@ -9,7 +9,9 @@ from skinlesion_cli.cli.progress import Display
 from skinlesion_cli.common.settings import FIELDS, Settings
 from skinlesion_cli.common.world import has_joined
 
-_OUT = option("--out", "Folder for checkpoints/ and results/.", "DIR", envvar="SKINLESION_OUT")
+_OUT = option(
+    "--out", "Folder for checkpoints/ and results/. Default: this folder.", "DIR", envvar="SKINLESION_OUT"
+)
 
 
 @with_settings(*FIELDS)
@@ -23,6 +25,7 @@ def train(
     """Train a classifier on DATA/train, select the epoch on DATA/val, score it on all splits."""
     from skinlesion_cli.api.train import train as train_model
     from skinlesion_cli.cli.tables import summary_table
+    from skinlesion_cli.report.figures import method
     from skinlesion_cli.training.run_folder import RunFolder
 
     folder = RunFolder(out)
@@ -34,7 +37,7 @@ def train(
             console.hush()
     if result.documents:
         console.out.print(summary_table(result.documents))
-        console.out.print(f"95 % intervals: {result.documents['val']['ci95_method']}")
+        console.paragraph(f"95 % intervals: {method(result.documents['val'])}")
         best = f"best epoch {result.best_epoch} of {len(result.history)}: {result.checkpoint}"
         console.out.print(f"\n{best}", soft_wrap=True)
         console.out.print(f"scores and pictures: {folder.results}", soft_wrap=True)

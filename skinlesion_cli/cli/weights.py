@@ -8,10 +8,12 @@ from skinlesion_cli.cli.options import JsonOption, option, with_settings
 from skinlesion_cli.cli.progress import Display
 from skinlesion_cli.common.csv_files import write_csv
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.files import ensure_writable_file
+from skinlesion_cli.common.files import FIGURES, ensure_writable_file
 from skinlesion_cli.common.settings import Settings
 
-_COUNTS = option("--counts", "Counts from a class,count CSV file.", "FILE.csv")
+_COUNTS = option(
+    "--counts", "Counts from a CSV file with class (or name) and count, such as --csv writes.", "FILE.csv"
+)
 _DATA = option("--data", "Counts from the class folders in DIR/train.", "DIR")
 _COLUMNS = (
     "Class",
@@ -45,17 +47,21 @@ def weights(
         raise InputError("--counts and --data exclude each other")
     beta, alpha = settings.loss_beta, settings.sampler_alpha
     found = class_balance(data=data, counts_file=counts, beta=beta, alpha=alpha, on_event=Display().show)
-    for path in filter(None, (csv, plot)):
-        ensure_writable_file(path)
+    for flag, path, suffixes in (("--csv", csv, (".csv",)), ("--plot", plot, FIGURES)):
+        if path is not None:
+            ensure_writable_file(path, *suffixes, inputs=[counts] if counts else [], option=flag)
     rows = found.rows()
     if csv is not None:
         write_csv(csv, list(rows[0]), [list(row.values()) for row in rows])
         console.note(f"table: {csv}")
     if plot is not None:
         from skinlesion_cli.report.drawing import save_figure
+        from skinlesion_cli.report.fonts import undrawable
         from skinlesion_cli.report.plots import class_weights
 
         save_figure(class_weights(found.classes, beta=beta, alpha=alpha), plot)
+        if text := undrawable(one.name for one in found.classes):
+            console.warn(text)
         console.note(f"picture: {plot}")
     if json:
         console.print_json(found.to_dict())
@@ -63,7 +69,7 @@ def weights(
     cells = [[*map(format, row.values(), _FORMATS)] for row in rows]
     console.out.print(console.table(_COLUMNS, cells))
     images = sum(one.count for one in found.classes)
-    console.out.print(
+    console.paragraph(
         f"\n{images} images, imbalance ratio {found.imbalance_ratio:.1f} : 1, "
         f"beta {beta:g}, alpha {alpha:g}"
         + (" (the paper's counts)" if counts is None and data is None else "")

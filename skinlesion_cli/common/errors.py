@@ -4,9 +4,12 @@ Each message is one line: what is wrong, where, and what to do. The command line
 `exit_code`; callers from Python catch `SkinLesionError`.
 """
 
+import re
 from collections.abc import Sequence
 
 from skinlesion_cli.common.text import shortened
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class SkinLesionError(Exception):
@@ -53,4 +56,4 @@ def first_few(names: Sequence[str], most: int = 3) -> str:
 
 def one_line(error: BaseException, most: int = 200) -> str:
     """The message of another library's error, as one line of at most `most` characters."""
-    return shortened(" ".join(str(error).split()), most) or type(error).__name__
+    return shortened(" ".join(_COLOURS.sub("", str(error)).split()), most) or type(error).__name__

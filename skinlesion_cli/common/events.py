@@ -19,15 +19,25 @@ class Warned:
 
 
 @dataclass(frozen=True)
+class Busy:
+    """The beginning of work that takes seconds and is not counted."""
+
+    task: str
+
+
+@dataclass(frozen=True)
 class StepsDone:
     """Progress of a training epoch, sent a few times per second."""
 
     epoch: int
+    epochs: int
     step: int
     steps: int
     loss: float
     accuracy: float
     images_per_second: float
+    seconds_left: float
+    """Until the last step of the last epoch, if training does not stop early."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +80,7 @@ class EpochDone:
     epochs: int
 
 
-Event = Note | Warned | StepsDone | ImagesDone | EpochDone
+Event = Note | Warned | Busy | StepsDone | ImagesDone | EpochDone
 OnEvent = Callable[[Event], None]
 
 

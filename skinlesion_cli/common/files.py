@@ -1,11 +1,12 @@
 """Reading text within limits, and writing files atomically."""
 
 import csv
+import mmap
 import os
 import re
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -118,11 +119,16 @@ def user_cache_folder() -> Path:
         raise InputError("this user has no home folder for a cache: set XDG_CACHE_HOME to a folder") from None
 
 
-def ensure_writable_folder(folder: Path) -> None:
-    """Create `folder` if it is missing; InputError unless files can be written there."""
+def ensure_writable_folder(folder: Path, *, make: bool = True) -> None:
+    """Create `folder` if it is missing; InputError unless files can be written there.
+
+    Without `make`, nothing is created: it is tried in the nearest folder above that exists.
+    """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".skinlesion-{secrets.token_hex(4)}"
+        if make:
+            folder.mkdir(parents=True, exist_ok=True)
+        nearest = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+        probe = nearest / f".skinlesion-{secrets.token_hex(4)}"
         probe.touch()
         probe.unlink()
     except OSError as error:
@@ -130,8 +136,64 @@ def ensure_writable_folder(folder: Path) -> None:
         raise InputError(f"cannot write to {folder}: {reason}; choose another folder") from error
 
 
-def ensure_writable_file(path: Path) -> None:
-    """InputError unless `path` can be written: its folder exists or can be created, and it is no folder."""
+FIGURE_MARK = "skinlesion-cli figure"
+"""In the metadata of each picture that this package draws: it is no photograph, and may be replaced."""
+EXPORT_MARK = "skinlesion-export-1"
+"""In each exported model."""
+FIGURES = (".png", ".jpg", ".jpeg", ".pdf", ".svg")
+"""Suffixes of figures that can be written."""
+_MARKS = dict.fromkeys(FIGURES, FIGURE_MARK) | dict.fromkeys((".onnx", ".pt2"), EXPORT_MARK)
+_HEAD = 4096
+
+
+def ensure_writable_file(path: Path, *suffixes: str, inputs: Iterable[Path] = (), option: str) -> None:
+    """InputError unless `path` can be written, and nothing is lost: the one check for all outputs.
+
+    Its name ends in one of `suffixes`, and its folder exists or can be created. A file that is already there
+    is none of the `inputs`, and of a kind that this package writes: its own figure or model, or text.
+    """
     if path.is_dir():
         raise InputError(f"cannot write to {path}: it is a folder; give a file name")
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise InputError(f"{option} {path}: the file must be a {' or a '.join(suffixes)}")
+    require_replaceable(path, inputs, option)
     ensure_writable_folder(path.parent)
+
+
+def require_replaceable(path: Path, inputs: Iterable[Path], option: str) -> None:
+    """InputError if writing `path` would lose something; see `ensure_writable_file`."""
+    if not path.exists():
+        return
+    what = "photograph" if path.suffix.lower() in FIGURES else "file"
+    if any(path.samefile(one) for one in inputs if os.path.exists(one)):  # noqa: PTH110 - never raises
+        raise InputError(f"{option} would overwrite the {what} {path}, an input; choose another name")
+    if not _is_own_kind(path):
+        raise InputError(
+            f"{option} would overwrite the {what} {path}, which is no earlier output; choose another name"
+        )
+
+
+def _is_own_kind(path: Path) -> bool:
+    """Whether a file may be the command's own earlier output, by its suffix and content."""
+    if path.stat().st_size == 0 or not path.is_file():
+        return True
+    mark = _MARKS.get(path.suffix.lower())
+    try:
+        with path.open("rb") as file:
+            if mark:
+                with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+                    return content.find(mark.encode()) >= 0
+            head = file.read(_HEAD)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror or error}; choose another name") from None
+    # Photographs, models and archives hold zero bytes; text never does.
+    return head.startswith(b"\x93NUMPY") if path.suffix == ".npy" else b"\0" not in head
+
+
+def is_own_figure(path: Path) -> bool:
+    """Whether a picture was drawn by this package, from the metadata at its start."""
+    try:
+        with path.open("rb") as file:
+            return FIGURE_MARK.encode() in file.read(_HEAD)
+    except OSError:
+        return False

@@ -3,6 +3,8 @@
 Source: Regmi and Xu, *Skin Lesion Classification with MobileViTv2 and Dual-Weighted Learning*, 2025.
 """
 
+from dataclasses import dataclass
+
 # Preprocessing and augmentation. They are constants, not settings: a checkpoint must see the same pixels
 # everywhere.
 RESIZE_RATIO = 1.14
@@ -59,3 +61,17 @@ PUBLISHED_CAVEAT = (
     "sibling in training: another photograph of the same lesion, or another copy of the same photograph. "
     "Scores of a split by lesion and patient are lower, and cannot be compared with these."
 )
+
+
+@dataclass(frozen=True)
+class Resize:
+    """How a photograph is resized before the centre crop."""
+
+    ratio: float = RESIZE_RATIO
+    """Length of the shorter side, relative to the side of the crop."""
+    interpolation: str = "bilinear"
+    """bilinear, bicubic, lanczos or nearest; antialiased, as in Pillow."""
+
+
+PAPER = Resize()
+"""The paper's: shorter side to round(1.14 × the side of the crop), bilinear."""

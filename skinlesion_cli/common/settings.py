@@ -22,11 +22,16 @@ OTHER_VARIABLES = ("SKINLESION_CHECKPOINT", "SKINLESION_OUT")
 OPTION = "the command line"
 """The origin of values that were given as options."""
 
+GROUPS = ("Data", "Model", "Class balance", "Optimisation", "Machine", "Run")
+DATA, MODEL, BALANCE, OPTIMISATION, MACHINE, RUN = GROUPS
+
 
 @dataclass(frozen=True)
 class Spec:
     """Metadata of a setting besides its type, range and default."""
 
+    group: str
+    """Where the help lists it: one of `GROUPS`."""
     help: str
     flags: tuple[str, ...] = ()
     automatic: str = ""
@@ -42,9 +47,9 @@ _LOCAL: dict[str, Any] = {"resumable": True, "per_machine": True}
 _FRACTION: dict[str, Any] = {"ge": 0, "le": 1}
 
 
-def _setting(default: Any, help: str, flags: str = "", **known: Any) -> Any:
+def _setting(group: str, default: Any, help: str, flags: str = "", **known: Any) -> Any:
     bounds = {name: known.pop(name, None) for name in ("gt", "ge", "lt", "le")}
-    found: Any = Spec(help, tuple(flags.split()), **known)
+    found: Any = Spec(group, help, tuple(flags.split()), **known)
     return Field(default, json_schema_extra={"spec": found}, **bounds)
 
 
@@ -59,31 +64,37 @@ class Settings(BaseModel):
     model_config = {"frozen": True, "extra": "forbid", "defer_build": True, "protected_namespaces": ()}
 
     data_root: Path = _setting(
+        DATA,
         Path("data"),
         "Folder with train/, val/ and test/, each with one folder per class.",
         "--data --data-root",
         **_LOCAL,
     )
     recipe: Literal["paper", "plain", "long-tail"] = _setting(
-        "paper", "Named set of settings, which all other sources of settings override."
+        RUN, "paper", "Named set of settings, which all other sources of settings override."
     )
-    model_arch: str = _setting("mobilevitv2_100", "Backbone: any timm model name.", "--arch --model-arch")
-    img_size: int = _setting(256, "Side of the square model input, in pixels.", ge=32, le=2048)
+    model_arch: str = _setting(
+        MODEL, "mobilevitv2_100", "Backbone: any timm model name.", "--arch --model-arch"
+    )
+    img_size: int = _setting(MODEL, 256, "Side of the square model input, in pixels.", ge=32, le=2048)
     pretrained: bool = _setting(
-        True, "Start from ImageNet weights, downloaded once from the hub and cached.", **_RESUMABLE
+        MODEL, True, "Start from ImageNet weights, downloaded once from the hub and cached.", **_RESUMABLE
     )
     init_weights: Path | None = _setting(
+        MODEL,
         None,
         "Start from a .pth or .safetensors file of the same backbone, with any number of classes.",
         automatic="not used",
         **_LOCAL,
     )
     normalization: Literal["imagenet", "backbone"] = _setting(
+        MODEL,
         "imagenet",
         "Input mean and std: ImageNet's (as in the paper), or those that the backbone was trained with.",
     )
-    batch_size: int = _setting(32, "Batch size per process.", ge=1, le=65536)
+    batch_size: int = _setting(OPTIMISATION, 32, "Batch size per process.", ge=1, le=65536)
     accumulate: int = _setting(
+        OPTIMISATION,
         1,
         "Gradient accumulation steps: batches per process and optimiser step.",
         ge=1,
@@ -91,28 +102,44 @@ class Settings(BaseModel):
         **_RESUMABLE,
     )
     epochs: int = _setting(
-        60, "Maximum number of epochs; also the length of the cosine schedule.", ge=1, le=100_000
+        OPTIMISATION,
+        60,
+        "Maximum number of epochs; also the length of the cosine schedule.",
+        ge=1,
+        le=100_000,
     )
     learning_rate: float = _setting(
-        3e-4, "Initial learning rate of AdamW.", "--learning-rate --lr", gt=0, le=10
+        OPTIMISATION, 3e-4, "Initial learning rate of AdamW.", "--learning-rate --lr", gt=0, le=10
     )
-    weight_decay: float = _setting(0.05, "Weight decay of AdamW.", ge=0, le=10)
-    decay_norm: bool = _setting(True, "Weight decay also for biases and normalisation layers.")
+    weight_decay: float = _setting(OPTIMISATION, 0.05, "Weight decay of AdamW.", ge=0, le=10)
+    grad_clip_norm: float = _setting(
+        OPTIMISATION, 1.0, "Maximum norm of the gradient; 0 turns clipping off.", ge=0, le=1e9
+    )
+    decay_norm: bool = _setting(OPTIMISATION, True, "Weight decay also for biases and normalisation layers.")
     layer_decay: float = _setting(
-        1.0, "Learning rate of a layer, relative to the layer above it: 1 is the same for all.", gt=0, le=1
+        OPTIMISATION,
+        1.0,
+        "Learning rate of a layer, relative to the layer above it: 1 is the same for all.",
+        gt=0,
+        le=1,
     )
     warmup_epochs: int = _setting(
-        0, "Epochs of linear warm-up of the learning rate, before the cosine schedule.", ge=0, le=100_000
+        OPTIMISATION,
+        0,
+        "Epochs of linear warm-up of the learning rate, before the cosine schedule.",
+        ge=0,
+        le=100_000,
     )
     ema_decay: float = _setting(
+        OPTIMISATION,
         0.0,
         "Keep the exponential moving average of the weights, with this decay per step; 0 turns it off.",
         ge=0,
         lt=1,
     )
-    freeze_backbone: bool = _setting(False, "Train only the classification head.")
-    grad_clip_norm: float = _setting(1.0, "Maximum norm of the gradient; 0 turns clipping off.", ge=0, le=1e9)
+    freeze_backbone: bool = _setting(MODEL, False, "Train only the classification head.")
     patience: int = _setting(
+        OPTIMISATION,
         10,
         "Early stopping: epochs without a better validation score; 0 turns it off.",
         ge=0,
@@ -120,57 +147,75 @@ class Settings(BaseModel):
         **_RESUMABLE,
     )
     select: Literal["weighted-f1", "macro-f1", "balanced-accuracy", "weighted-auc", "loss"] = _setting(
-        "weighted-f1", "Validation score that selects the epoch, and stops early."
+        OPTIMISATION, "weighted-f1", "Validation score that selects the epoch, and stops early."
     )
     sampler_alpha: float = _setting(
+        BALANCE,
         0.5,
         "Class i is sampled with probability n_i^alpha / sum_j n_j^alpha: 0 is uniform, 1 by frequency.",
         "--sampler-alpha --alpha",
         **_FRACTION,
     )
     loss_beta: float = _setting(
+        BALANCE,
         0.999,
         "Loss weights by the Effective Number of Samples: 0 is unweighted, 1 the inverse frequency.",
         "--loss-beta --beta",
         **_FRACTION,
     )
     deferred_weighting: int = _setting(
+        BALANCE,
         0,
         "Weight sampling and loss only from this epoch on; earlier epochs are plain.",
         ge=0,
         le=100_000,
     )
     logit_adjustment: float = _setting(
+        BALANCE,
         0.0,
         "Add TAU times the log prior of each class to its logit in the loss (Menon et al., 2021).",
         ge=0,
         le=10,
     )
-    label_smoothing: float = _setting(0.0, "Share of each label that is spread over all classes.", ge=0, lt=1)
+    label_smoothing: float = _setting(
+        BALANCE, 0.0, "Share of each label that is spread over all classes.", ge=0, lt=1
+    )
     mixup: float = _setting(
-        0.0, "Mix pairs of images, with shares from Beta(A, A); 0 turns it off.", ge=0, le=10
+        DATA, 0.0, "Mix pairs of images, with shares from Beta(A, A); 0 turns it off.", ge=0, le=10
     )
     cutmix: float = _setting(
+        DATA,
         0.0,
         "Exchange a box between pairs of images, with shares from Beta(A, A); 0 turns it off.",
         ge=0,
         le=10,
     )
     augment: Literal["paper", "strong"] = _setting(
-        "paper", "Augmentation; strong: smaller crops, all rotations, more colour jitter."
+        DATA, "paper", "Augmentation; strong: smaller crops, all rotations, more colour jitter."
     )
     epoch_size_mult: float = _setting(
-        1.5, "Images sampled per epoch, as a multiple of the number of training images.", gt=0, le=1000
+        BALANCE,
+        1.5,
+        "Images sampled per epoch, as a multiple of the number of training images.",
+        gt=0,
+        le=1000,
     )
     save_every: int = _setting(
-        0, "Also write last.pth every so many steps; 0: after each epoch only.", ge=0, le=10**9, **_RESUMABLE
+        RUN,
+        0,
+        "Also write last.pth every so many steps; 0: after each epoch only.",
+        ge=0,
+        le=10**9,
+        **_RESUMABLE,
     )
     on_bad_image: Literal["fail", "skip"] = _setting(
+        DATA,
         "fail",
         "Unreadable images: stop, or decode all images first and leave these out (exit code 1).",
         **_RESUMABLE,
     )
     num_workers: int | None = _setting(
+        MACHINE,
         None,
         "Worker processes that load images (threads when scoring).",
         automatic="one per CPU core, at most 8",
@@ -178,19 +223,32 @@ class Settings(BaseModel):
         le=256,
         **_LOCAL,
     )
-    pin_memory: bool = _setting(True, "Pin host memory for faster copies to a CUDA device.", **_LOCAL)
+    pin_memory: bool = _setting(
+        MACHINE, True, "Pin host memory for faster copies to a CUDA device.", **_LOCAL
+    )
     cache: Literal["auto", "off", "disk", "ram"] = _setting(
-        "auto", "Cache of downscaled training images: in memory, or in a file in your cache folder.", **_LOCAL
+        MACHINE,
+        "auto",
+        "Cache of downscaled training images: in memory, or in a file in your cache folder.",
+        **_LOCAL,
     )
-    device: Literal["auto", "cpu", "cuda", "mps"] = _setting("auto", "Compute device.", **_RESUMABLE)
+    device: Literal["auto", "cpu", "cuda", "mps"] = _setting(MACHINE, "auto", "Compute device.", **_RESUMABLE)
     precision: Literal["auto", "fp32", "bf16", "fp16"] = _setting(
-        "auto", "Precision. auto: mixed where it is fast in training, fp32 for scores and predictions."
+        MACHINE,
+        "auto",
+        "Precision. auto: mixed where it is fast in training, fp32 for scores and predictions.",
     )
-    sync_batchnorm: bool = _setting(False, "Synchronise batch normalisation across processes; CUDA only.")
+    sync_batchnorm: bool = _setting(
+        MACHINE, False, "Synchronise batch normalisation across processes; CUDA only."
+    )
     compile: bool = _setting(
-        False, "Compile the model with torch.compile: for GPUs; takes minutes to start.", **_RESUMABLE
+        MACHINE,
+        False,
+        "Compile the model with torch.compile: for GPUs; takes minutes to start.",
+        **_RESUMABLE,
     )
-    seed: int = _setting(42, "Random seed.", ge=0, le=2**32 - 1)
+    seed: int = _setting(RUN, 42, "Random seed.", ge=0, le=2**32 - 1)
+    figures: Literal["png", "pdf", "svg"] = _setting(RUN, "png", "Format of the figures.", **_RESUMABLE)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002
         """A copy with other values; unlike pydantic's own, checked."""

@@ -1,8 +1,10 @@
 """Untrusted text (file names, class names, cells), made safe to show on one line."""
 
+import codecs
 import difflib
 import itertools
 import re
+import unicodedata
 from collections.abc import Iterable
 
 MOST = 60
@@ -26,6 +28,42 @@ def visible(text: str) -> str:
     return _INVISIBLE.sub(lambda found: printable(found[0]), text)
 
 
+# What this program writes beyond ASCII, for streams that lack it.
+_SIGNS = {
+    "−": "-",
+    "–": "-",
+    "…": "...",
+    "×": "x",
+    "█": "#",
+    "≥": ">=",
+    "≤": "<=",
+    "·": "*",
+    "²": "^2",
+    "→": "->",
+}
+REPLACE = "skinlesion.ascii"
+"""Name of the error handler that writes what an encoding lacks in ASCII."""
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str, int]:
+    assert isinstance(error, UnicodeEncodeError)
+    return "".join(map(_ascii_of, error.object[error.start : error.end])), error.end
+
+
+def _ascii_of(char: str) -> str:
+    # Without its accent, if it has one: the letter ć is c and a mark.
+    plain = _SIGNS.get(char) or unicodedata.normalize("NFKD", char).encode("ascii", "ignore").decode()
+    return plain or char.encode("ascii", "backslashreplace").decode()
+
+
+codecs.register_error(REPLACE, _in_ascii)
+
+
+def in_encoding(text: str, encoding: str) -> str:
+    """The text with what the encoding lacks replaced: a sign or a letter by one of ASCII, others escaped."""
+    return text.encode(encoding, REPLACE).decode(encoding)
+
+
 def shortened(text: str, most: int = MOST) -> str:
     """The beginning of a long text, or a short one unchanged."""
     return text if len(text) <= most else text[: most - 1] + "…"
@@ -34,6 +72,11 @@ def shortened(text: str, most: int = MOST) -> str:
 def quoted(text: str) -> str:
     """The text in quotes, escaped and shortened, for a message."""
     return repr(shortened(text))
+
+
+def folded(name: str) -> str:
+    """The name for comparisons that ignore its Unicode form and upper and lower case."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -1,7 +1,7 @@
 """The audit of a data set: what its folder holds, duplicates, groups that span splits, and the verdict."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -19,10 +19,9 @@ from skinlesion_cli.data.splits import (
     SPLITS,
     class_folders,
     count_labels,
-    list_files,
+    list_classes,
     one_class_fault,
     refuse_alike,
-    tell_skipped,
 )
 from skinlesion_cli.data.workers import map_files
 
@@ -44,6 +43,8 @@ class ImageRecord:
     """Pillow's name of the stored pixel format: RGB, L, CMYK, …"""
     group: str | None = None
     """Its lesion or patient, where that is known."""
+    profile: str = ""
+    """Its colour profile, if it is converted to sRGB (see `profile_name`)."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,15 @@ class Inventory:
     def counts(self) -> dict[str, dict[str, int]]:
         """Number of readable images per class, per split."""
         return count_labels((image.split, image.label) for image in self.images)
+
+    def profiles(self) -> dict[str, int]:
+        """Number of images per colour profile that is converted to sRGB, or `damaged` and ignored."""
+        return dict(Counter(image.profile for image in self.images if image.profile).most_common())
+
+    @property
+    def one_class(self) -> bool:
+        """Whether all images have one class, so that there is nothing to tell apart."""
+        return len({image.label for image in self.images}) == 1
 
 
 @dataclass(frozen=True)
@@ -106,12 +116,10 @@ class Audit:
 
     def verdict(self) -> str:
         """The finding in one sentence."""
-        leaked, total = self.test_with_sibling_in_train, self.test_images
-        text = "there is no test split"
-        if total:
-            text = f"{leaked} of {total} test images ({100 * leaked / total:.1f} %) have a sibling in train"
+        leaked = self.test_with_sibling_in_train
         other = ", but other splits share photographs or groups" if self.leaking and not leaked else ""
-        return f"{text}{other}."
+        grouped = [image.group is not None for image in self.inventory.images]
+        return verdict_of(leaked, self.test_images, grouped, other)
 
     def rows(self) -> list[dict[str, Any]]:
         """One row per pair: `a`, `b`, `kind`, `across_splits`, `same_class`."""
@@ -134,6 +142,7 @@ class Audit:
                 split: sum(image.split == split and bool(image.group) for image in self.inventory.images)
                 for split in self.inventory.counts()
             },
+            "colour_profiles": self.inventory.profiles(),
             "test_images": self.test_images,
             "test_with_sibling_in_train": self.test_with_sibling_in_train,
             "leaking": self.leaking,
@@ -141,6 +150,19 @@ class Audit:
             "remarks": list(self.inventory.remarks),
             "verdict": self.verdict(),
         }
+
+
+def verdict_of(leaked: int, test_images: int, grouped: Sequence[bool], other: str = "") -> str:
+    """The sentence on `leaked` of the test images; `grouped` tells whether each image's group is known."""
+    if not test_images:
+        return f"there is no test split{other}."
+    share = f"{100 * leaked / test_images:.1f} %"
+    text = f"{leaked} of {test_images} test images ({share}) have a sibling in train"
+    unknown = grouped.count(False)
+    if unknown == len(grouped):
+        return f"{text} by pixels{other}; lesions and patients are unknown."
+    rest = f"; the lesion or patient of {unknown} of {len(grouped)} images is unknown" if unknown else ""
+    return f"{text}{other}{rest}."
 
 
 def audit_folder(
@@ -191,17 +213,17 @@ def _read_all(
     found: list[tuple[str, str, str]] = []
     not_images: list[str] = []
     remarks: list[str] = []
-    skipped = 0
     for split, folder in splits.items():
         prefix = folder.relative_to(root)
-        remarks += filter(None, [one_class_fault(folder, classes[split])])
-        for label in classes[split]:
-            files, others, hidden = list_files(folder, label)
-            skipped += hidden
+        fault = one_class_fault(folder, classes[split])
+        # A folder around the class folders, not a class.
+        if fault and class_folders(folder / classes[split][0]):
+            raise InputError(fault)
+        remarks += filter(None, [fault])
+        for label, (files, others) in list_classes(folder, classes[split], on_event, complete=False).items():
             found += [((prefix / file).as_posix(), split, label) for file in files]
             not_images += [(prefix / file).as_posix() for file in others]
             remarks += [] if files else [f"{split}/{label} holds no images"]
-    tell_skipped(root, skipped, on_event)
     known = groups_of(groups, [file for file, _, _ in found], root, table)
     images, prints, unreadable = [], [], {}
     results = map_files(partial(_read, near), [root / file for file, _, _ in found], workers, on_event)
@@ -209,15 +231,15 @@ def _read_all(
         if isinstance(result, str):
             unreadable[file] = result
         else:
-            size, mode, one = result
-            images.append(ImageRecord(file, split, label, size, mode, group))
+            size, mode, profile, one = result
+            images.append(ImageRecord(file, split, label, size, mode, group, profile))
             prints.append(one)
     remarks += _missing_classes(classes)
     return Inventory(root, tuple(images), unreadable, tuple(sorted(not_images)), tuple(remarks)), prints
 
 
-def _read(near: bool, path: Path) -> tuple[tuple[int, int], str, Fingerprint] | str:
-    """Stored size, pixel format and fingerprint of an image, or why it cannot be read."""
+def _read(near: bool, path: Path) -> tuple[tuple[int, int], str, str, Fingerprint] | str:
+    """Stored size, pixel format, profile and fingerprint of an image, or why it cannot be read."""
     try:
         return *stored_kind(path), fingerprint(path, near=near)
     except UnreadableImageError as error:

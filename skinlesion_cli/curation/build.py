@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.events import ImagesDone, OnEvent, ignore
+from skinlesion_cli.common.events import ImagesDone, OnEvent, Warned, ignore
 from skinlesion_cli.common.files import ensure_writable_folder, partial_of, written_whole
 from skinlesion_cli.common.paper import DEFAULT_RATIOS
 from skinlesion_cli.curation import downloads
+from skinlesion_cli.curation.audit import verdict_of
+from skinlesion_cli.curation.check_log import remember_check
 from skinlesion_cli.curation.downloads import Download, Photo
 from skinlesion_cli.curation.duplicates import find_duplicates
 from skinlesion_cli.curation.families import merge_names
@@ -34,6 +36,8 @@ class DataSet:
     """The downloads it was built from, with what was left out."""
     coverage: str = ""
     """How many images have a group, in one line."""
+    grouped: bool = True
+    """Whether the lesion or patient of any image is known; otherwise, the groups are copies."""
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Number of images per class, per split."""
@@ -43,6 +47,14 @@ class DataSet:
     def groups(self) -> int:
         """Number of groups."""
         return len({row.group for row in self.images})
+
+    def summary(self) -> str:
+        """The number of images and groups, in one line."""
+        images = f"{len(self.images)} images"
+        if self.grouped:
+            return f"{images} in {self.groups} groups; no group spans two splits"
+        copies = len(self.images) - self.groups
+        return f"{images}, {copies} of them copies of others; no photograph spans two splits"
 
 
 def split_data_set(
@@ -77,10 +89,25 @@ def split_data_set(
     pairs = find_duplicates(paths, near=near, workers=worker_count(num_workers), on_event=on_event)
     names = [group or f"{label}/{path.name}" for group, (path, label) in zip(given, labelled, strict=True)]
     merged = merge_names(names, [(pair.a, pair.b) for pair in pairs])
+    # A known lesion or patient gives its name to the group, also if a copy without one comes first.
+    known_names = {name: group for name, group in zip(merged, given, strict=True) if group}
+    merged = [known_names.get(name, name) for name in merged]
     photos = [Photo(*one, group, source.name) for one, group in zip(labelled, merged, strict=True)]
     rows = _copy_photos(photos, out, shares, seed, link, on_event)
     images = [(row.split, file, group) for row, file, group in zip(rows, files, given, strict=True)]
-    return DataSet(out, rows, coverage=coverage_text(images, known))
+    _remember(out, rows, given, on_event)
+    return DataSet(out, rows, coverage=coverage_text(images, known), grouped=any(given))
+
+
+def _remember(
+    out: Path, rows: Sequence[ManifestRow], groups: Sequence[str | None], on_event: OnEvent
+) -> None:
+    """Note the split's own search for copies and groups as a check of the new data set."""
+    verdict = verdict_of(0, sum(row.split == "test" for row in rows), [group is not None for group in groups])
+    try:
+        remember_check(out, verdict, leaking=False)
+    except InputError as error:
+        on_event(Warned(f"this check is not remembered: {error}"))
 
 
 def prepare_data_set(
@@ -105,9 +132,9 @@ def prepare_data_set(
         if folder is not None and not folder.is_dir():
             raise InputError(f"there is no folder {folder}")
     truth = downloads.read_isic2019_truth(isic2019) if isic2019 else None
-    found = [downloads.read_ham10000(ham10000, truth)] if ham10000 else []
-    found += [downloads.read_isic2019(isic2019, truth)] if isic2019 and truth is not None else []
-    found += [downloads.read_msld(msld)] if msld else []
+    found = [downloads.read_ham10000(ham10000, truth, on_event)] if ham10000 else []
+    found += [downloads.read_isic2019(isic2019, truth, on_event)] if isic2019 and truth is not None else []
+    found += [downloads.read_msld(msld, on_event)] if msld else []
     if not found:
         raise InputError("name at least one download: --ham10000, --isic2019 or --msld")
     found = downloads.without_repeats(found)

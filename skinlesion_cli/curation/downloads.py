@@ -3,16 +3,19 @@
 Functions raise InputError if a table or the images are missing.
 """
 
+import filecmp
 import re
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from skinlesion_cli.common.csv_files import read_table
 from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.events import OnEvent, ignore
 from skinlesion_cli.common.text import quoted
-from skinlesion_cli.data.splits import find_images
+from skinlesion_cli.data.splits import list_files, tell_left_out, tell_skipped
 
 ISIC_CLASSES = {
     "MEL": "Melanoma",
@@ -63,7 +66,13 @@ MSLD = Source(
     "Ali et al.: A Web-based Mpox Skin Lesion Detection System. Biomedical Signal Processing and Control 98, "
     "106742 (2024).",
 )
+# The folders of originals in the archives, in lower case.
+HAM10000_ORIGINALS = {"ham10000_images_part_1", "ham10000_images_part_2"}
+ISIC2019_ORIGINALS = {"isic_2019_training_input"}
+MSLD_ORIGINALS = "original images"
 NO_FILE = "listed in the table, but no file"
+OUTSIDE = "not in a published folder"
+TABLES = {".csv", ".tab", ".txt", ".md", ".pdf", ".zip"}
 
 
 @dataclass(frozen=True)
@@ -87,11 +96,10 @@ class Download:
     """Number of images or rows that were not taken, by reason."""
 
 
-def read_ham10000(folder: Path, truth: dict[str, str] | None) -> Download:
+def read_ham10000(folder: Path, truth: dict[str, str] | None, on_event: OnEvent = ignore) -> Download:
     """Read HAM10000's table and images below `folder`; `truth` (ISIC 2019) distinguishes akiec's classes."""
     table = _table(folder, {"lesion_id", "image_id", "dx"}, "HAM10000_metadata.csv", "HAM10000_metadata")
-    images = _images_by_stem(folder)
-    found: list[Photo | str] = []
+    images, found = _images_by_id(folder, HAM10000_ORIGINALS, on_event)
     for row in table:
         name, diagnosis = row["image_id"], row["dx"].lower()
         label = (truth or {}).get(name) if diagnosis == "akiec" else HAM_CLASSES.get(diagnosis)
@@ -107,12 +115,12 @@ def read_ham10000(folder: Path, truth: dict[str, str] | None) -> Download:
     return _download(HAM10000, folder, found)
 
 
-def read_isic2019(folder: Path, truth: dict[str, str]) -> Download:
+def read_isic2019(folder: Path, truth: dict[str, str], on_event: OnEvent = ignore) -> Download:
     """Read the ISIC 2019 training set: its metadata, and the images of `truth` anywhere below `folder`."""
     table = _table(folder, {"image", "lesion_id"}, "ISIC_2019_Training_Metadata.csv")
     lesions = {row["image"]: row["lesion_id"] for row in table}
-    images = _images_by_stem(folder)
-    found: list[Photo | str] = [
+    images, found = _images_by_id(folder, ISIC2019_ORIGINALS, on_event)
+    found += [
         Photo(images[name], label, lesions.get(name) or name, ISIC2019.name) if name in images else NO_FILE
         for name, label in truth.items()
     ]
@@ -130,21 +138,26 @@ def read_isic2019_truth(folder: Path) -> dict[str, str]:
     return truth
 
 
-def read_msld(folder: Path) -> Download:
+def read_msld(folder: Path, on_event: OnEvent = ignore) -> Download:
     """Read MSLD v2.0's `Original Images` (DISEASE_PATIENT_IMAGE), each once; the patient is the group."""
     found: list[Photo | str] = []
-    taken = set()
-    for path in find_images([str(folder)]):
-        folders = [part.lower() for part in path.relative_to(folder).parts[:-1]]
+    taken: dict[str, Path] = {}
+    paths = _list_images(folder, on_event)
+    below = {path: [part.lower() for part in path.relative_to(folder).parts[:-1]] for path in paths}
+    has_originals = any(MSLD_ORIGINALS in folders for folders in below.values())
+    for path, folders in below.items():
         name = re.fullmatch(r"([A-Z]+)_(\d+)_\d+", path.stem)
         if any("augmented" in part or part.endswith("_aug") for part in folders):
             found.append("augmented copy")
+        elif has_originals and MSLD_ORIGINALS not in folders:
+            found.append(OUTSIDE)
         elif name is None or name[1] not in MSLD_CLASSES:
             found.append("name is not DISEASE_PATIENT_IMAGE")
         elif path.stem in taken:
+            _refuse_different(path.stem, taken[path.stem], path)
             found.append("repeated in another fold")
         else:
-            taken.add(path.stem)
+            taken[path.stem] = path
             found.append(Photo(path, MSLD_CLASSES[name[1]], f"MSLD_{name[1]}_{name[2]}", MSLD.name))
     return _download(MSLD, folder, found)
 
@@ -170,16 +183,47 @@ def _download(source: Source, folder: Path, found: Sequence[Photo | str]) -> Dow
     return Download(source, photos, dict(Counter(one for one in found if isinstance(one, str))))
 
 
-def _images_by_stem(folder: Path) -> dict[str, Path]:
-    # Some downloads hold every image twice, in folders whose names differ in case; either will do.
-    return {path.stem: path for path in reversed(find_images([str(folder)]))}
+def _images_by_id(
+    folder: Path, published: set[str], on_event: OnEvent
+) -> tuple[dict[str, Path], list[Photo | str]]:
+    """The photograph of each id (its file's stem), and the reason for each file that is none of them.
+
+    Where there are published folders, only their own files are taken: other folders hold resized copies and
+    segmentation masks of the same ids. InputError if two files of one id differ.
+    """
+    paths = _list_images(folder, on_event)
+    originals = [path for path in paths if path.parent.name.lower() in published] or paths
+    images: dict[str, Path] = {}
+    for path in originals:
+        # Some downloads hold every image twice, in folders whose names differ in case; either will do.
+        _refuse_different(path.stem, images.setdefault(path.stem, path), path)
+    return images, [OUTSIDE] * (len(paths) - len(originals))
+
+
+def _refuse_different(name: str, one: Path, other: Path) -> None:
+    with suppress(OSError):
+        if one == other or filecmp.cmp(one, other):
+            return
+    fault = f"{name} is in two files that differ, {one} and {other}"
+    raise InputError(f"{fault}; keep the published one, and move the other away")
+
+
+def _list_images(folder: Path, on_event: OnEvent) -> list[Path]:
+    images, others, skipped = list_files(folder)
+    tell_skipped(folder, skipped, on_event)
+    # The tables are read, or belong to the download.
+    tell_left_out(str(folder), [one for one in others if one.suffix.lower() not in TABLES], on_event)
+    return [folder / file for file in images]
 
 
 def _table(folder: Path, columns: set[str], *names: str) -> list[dict[str, str]]:
-    """The rows of the first table below `folder` that has one of the names."""
+    """The rows of the table below `folder` that has the first possible of the names."""
     found = [path for name in names for path in sorted(folder.rglob(name)) if path.is_file()]
     if not found:
         raise InputError(f"there is no {names[0]} below {folder}")
+    for other in found[1:]:
+        if other.name == found[0].name:
+            _refuse_different(other.name, found[0], other)
     present, rows = read_table(found[0])
     if not rows or not columns <= set(present):
         raise InputError(f"{found[0]} lacks columns of the published table ({', '.join(sorted(columns))})")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from skinlesion_cli.common.csv_files import read_table
 from skinlesion_cli.common.errors import InputError, first_few
-from skinlesion_cli.common.text import quoted
+from skinlesion_cli.common.text import folded, quoted
 from skinlesion_cli.curation.families import merge_names
 from skinlesion_cli.data.images import has_image_suffix
 from skinlesion_cli.data.splits import SPLITS
@@ -19,6 +19,7 @@ from skinlesion_cli.data.splits import SPLITS
 FILE_COLUMNS = ("path", "image_id", "image", "file", "filename", "image_name", "isic_id", "img_id")
 # The id that names a group comes first: a patient has several lesions.
 GROUP_COLUMNS = ("patient_id", "patient", "lesion_id", "lesion", "group", "group_id")
+NO_GROUPS = "a table of them (--groups FILE.csv) keeps their images together"
 MISSING = {"", "na", "n/a", "n.a.", "<na>", "nan", "none", "null", "nil", "unknown", "-", "--", "?"}
 
 
@@ -26,9 +27,10 @@ def read_groups(path: Path) -> dict[str, str]:
     """Read the group of each image from a CSV file.
 
     The file may be the published metadata of HAM10000 or ISIC 2019, a `manifest.csv`, or any table with one
-    of `FILE_COLUMNS` and one or more of `GROUP_COLUMNS`. Images that share any id are one group; rows without
-    an id (see `MISSING`) are skipped. The keys are the names as the table has them, `split/class/file` where
-    it is a manifest. InputError if it cannot be read, lacks the columns, or gives one image two groups.
+    of `FILE_COLUMNS` and one or more of `GROUP_COLUMNS`. Images that share any id are one group; rows
+    without an id (see `MISSING`), or with an image's name for one, as `data split` writes it, are skipped.
+    The keys are the names as the table has them, `split/class/file` where it is a manifest. InputError if it
+    cannot be read, lacks the columns, or gives one image two groups.
     """
     names, rows = read_table(path, "the groups in ")
     columns = {name.strip().lower(): name for name in names} if rows else {}
@@ -40,9 +42,20 @@ def read_groups(path: Path) -> dict[str, str]:
             "(patient_id, lesion_id, group)"
         )
     folder = [columns["split"], columns["class"]] if {"split", "class"} <= columns.keys() else []
+    # In a manifest, an image without a lesion or patient has the name of an image as its group.
+    own: set[str] = set()
+    if folder:
+        own = {f"{row[folder[1]]}/{row[file_column]}" for row in rows}
+        alone = Counter(row[name] for row in rows for name in id_columns)
+        stems = {Path(row[file_column]).stem for row in rows}
+        own |= {name for name in stems if alone[name] == 1}
     images, ids = [], []
     for row in rows:
-        known = [(name, row[name]) for name in id_columns if row[name].casefold() not in MISSING]
+        known = [
+            (name, row[name])
+            for name in id_columns
+            if row[name].casefold() not in MISSING and row[name] not in own
+        ]
         if row[file_column] and known:
             images.append("/".join(row[name] for name in (*folder, file_column)))
             ids.append(known)
@@ -69,7 +82,8 @@ def groups_of(
 ) -> list[str | None]:
     """The group of each image, from what `read_groups` returned; None where it has no group.
 
-    Names are compared with as many folders as possible, at last without; each time with the suffix first.
+    Names are compared with as many folders as possible, at last without; each time with the suffix first, and
+    all of this again without upper and lower case.
     Once one matches with its folder, those with folders must: benign/1.jpg is not malignant/1.jpg.
     Files are relative to `root`, with `/`. InputError if a name fits several files that are not copies, names
     of different groups fit one file, or no name of the `table` fits any file.
@@ -77,15 +91,16 @@ def groups_of(
     found: dict[int, str] = {}
     waiting = list(groups)
     deepest = max((file.count("/") + 1 for file in files), default=0)
-    for depth, suffix in itertools.product(range(deepest, 0, -1), (True, False)):
+    # Only what matches in no other way is compared without upper and lower case.
+    for fold, depth, suffix in itertools.product((False, True), range(deepest, 0, -1), (True, False)):
         if depth == 1 and suffix and found:
             waiting = [name for name in waiting if not _ending(name, 2)]
         fitting = defaultdict(list)
         for number, file in enumerate(files):
-            fitting[_ending(file, depth, suffix)].append(number)
+            fitting[_ending(file, depth, suffix, fold)].append(number)
         claims: dict[int, str] = {}
         for name in waiting:
-            hits = fitting.get(_ending(name, depth, suffix) or "/", [])
+            hits = fitting.get(_ending(name, depth, suffix, fold) or "/", [])
             # A file that has a better match shows that the name is not of the others either.
             if found.keys().isdisjoint(hits):
                 _refuse_ambiguous(name, [files[number] for number in hits], root)
@@ -99,9 +114,9 @@ def groups_of(
     return [found.get(number) for number in range(len(files))]
 
 
-def _ending(name: str, depth: int, suffix: bool = True) -> str:
-    """The last `depth` parts of a path, in one Unicode form; empty where it has fewer."""
-    parts = unicodedata.normalize("NFC", name).replace("\\", "/").split("/")
+def _ending(name: str, depth: int, suffix: bool = True, fold: bool = False) -> str:
+    """The last `depth` parts of a path in one Unicode form, with `fold` in one case; empty if too few."""
+    parts = (folded(name) if fold else unicodedata.normalize("NFC", name)).replace("\\", "/").split("/")
     # "lesion.1" is a name without a suffix.
     parts[-1] = parts[-1] if suffix or not has_image_suffix(Path(parts[-1])) else Path(parts[-1]).stem
     return "/".join(parts[-depth:]) if len(parts) >= depth else ""
@@ -118,6 +133,8 @@ def _refuse_ambiguous(name: str, files: Sequence[str], root: Path | None) -> Non
 
 def coverage_text(images: Sequence[tuple[str, str, str | None]], groups: Iterable[str]) -> str:
     """How many images (split, file, group) have a group, and the first without; `groups` are the table's."""
+    if not any(group for _, _, group in images):
+        return f"lesions and patients are unknown: {NO_GROUPS}"
     total, known = Counter(one[0] for one in images), Counter(one[0] for one in images if one[2])
     by_split = ", ".join(
         f"{split} {known[split]} of {total[split]}" for split in (*SPLITS, "all") if total[split]

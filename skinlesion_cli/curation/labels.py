@@ -9,7 +9,7 @@ from skinlesion_cli.common.events import OnEvent, ignore
 from skinlesion_cli.common.files import NO_FILE, fault_of, leaves_folder
 from skinlesion_cli.common.limits import MAX_IMAGE_BYTES, MAX_NAME
 from skinlesion_cli.common.text import quoted
-from skinlesion_cli.data.splits import SPLITS, class_folders, find_images, one_class_fault, refuse_alike
+from skinlesion_cli.data.splits import SPLITS, class_folders, list_classes, one_class_fault, refuse_alike
 
 Labelled = list[tuple[Path, str]]
 
@@ -18,8 +18,8 @@ def read_labels(source: Path, on_event: OnEvent = ignore) -> Labelled:
     """List the photographs of a folder with one folder per class, or of a CSV file, with their labels.
 
     The CSV file has the columns `file` and `label`; the files are relative to its folder, and below it.
-    InputError if `source` does not exist, has no classes or is split already, a row is invalid, a file has
-    two labels, or two labels differ only in case or Unicode form.
+    InputError if `source` does not exist, has fewer than two classes, is split already, a row is invalid, a
+    file has two labels, or two labels differ only in case or Unicode form.
     """
     if source.is_file():
         return _read_csv(source)
@@ -32,7 +32,8 @@ def read_labels(source: Path, on_event: OnEvent = ignore) -> Labelled:
         raise InputError(f"{source} has no class folders; each class is a folder of images")
     if fault := one_class_fault(source, classes):
         raise InputError(fault)
-    return [(path, label) for label in classes for path in find_images([str(source / label)], on_event)]
+    found = list_classes(source, classes, on_event)
+    return [(source / file, label) for label, (files, _) in found.items() for file in files]
 
 
 def _read_csv(path: Path) -> Labelled:
@@ -59,5 +60,8 @@ def _read_csv(path: Path) -> Labelled:
             both = f"{quoted(label)}, but in row {earlier} {quoted(other)}"
             raise InputError(f"{where} is {both}; keep one label")
         found.append((file, label))
-    refuse_alike({label for _, label in found}, f"{path}: the labels")
+    labels = {label for _, label in found}
+    if len(labels) == 1:
+        raise InputError(f"{path} has one label only, {quoted(labels.pop())}; at least two are needed")
+    refuse_alike(labels, f"{path}: the labels")
     return found

@@ -52,7 +52,7 @@ def assign_groups(
     for label in sorted(totals, key=lambda name: (totals[name], name)):
         with_label = [group for group in order if label in counts[group]]
         if len(with_label) < len(shares):
-            fault = f"the class {label!r} has {len(with_label)} groups (lesions or patients)"
+            fault = f"the class {label!r} has {len(with_label)} groups (lesions, patients or single images)"
             raise InputError(f"{fault}; a split needs at least {len(shares)}")
         waiting = [group for group in with_label if group not in assigned]
         present = {assigned[group] for group in with_label if group in assigned}

@@ -117,12 +117,17 @@ def balance_table(counts: Mapping[str, int], beta: float, alpha: float) -> list[
 
 
 def read_counts(path: Path) -> dict[str, int]:
-    """Read a `class,count` CSV file, in its own order; an InputError names the faulty line."""
+    """Read a CSV file with `class` (or `name`) and `count`, in its own order; an InputError names the line.
+
+    Other columns, such as those that `weights --csv` writes, are ignored.
+    """
     counts: dict[str, int] = {}
     rows = csv_rows(path, "the counts in ")
     columns = [name.lower() for name in next(rows, (0, []))[1]]
+    if "class" not in columns:
+        columns = ["class" if name == "name" else name for name in columns]
     if not {"class", "count"} <= set(columns):
-        raise InputError(f"{path} needs a first line with the columns class,count")
+        raise InputError(f"{path} needs a first line with the columns class,count or name,count")
     for line, cells in rows:
         where = f"{path}, line {line}"
         row = dict(zip(columns, cells, strict=False))

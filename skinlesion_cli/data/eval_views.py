@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from skinlesion_cli.common.errors import UnreadableImageError
+from skinlesion_cli.common.paper import PAPER, Resize
 from skinlesion_cli.data.images import centre_crop, read_image
 
 BATCHES_AHEAD = 2
@@ -49,9 +50,9 @@ class KeptViews(Protocol):
         """Cache a view (3, side, side)."""
 
 
-def view(image: Image.Image, img_size: int) -> NDArray[np.uint8]:
+def view(image: Image.Image, img_size: int, resize: Resize = PAPER) -> NDArray[np.uint8]:
     """Evaluation view of an RGB picture: the bytes of its centre crop, (3, img_size, img_size)."""
-    return np.asarray(centre_crop(image, img_size)).transpose(2, 0, 1)
+    return np.asarray(centre_crop(image, img_size, resize)).transpose(2, 0, 1)
 
 
 def viewed_batches(
@@ -60,6 +61,7 @@ def viewed_batches(
     img_size: int,
     batch_size: int,
     workers: int,
+    resize: Resize = PAPER,
     kept: KeptViews | None = None,
     indices: Sequence[int] | None = None,
 ) -> Iterator[ViewedBatch]:
@@ -76,7 +78,7 @@ def viewed_batches(
     def begun(start: int) -> tuple[NDArray[np.uint8], Iterator[str]]:
         some = slice(start, start + batch_size)
         images = np.zeros((len(paths[some]), 3, img_size, img_size), np.uint8)
-        return images, read(partial(_fill, kept), images, places[some], paths[some])
+        return images, read(partial(_fill, kept, resize), images, places[some], paths[some])
 
     batches = map(begun, range(0, len(paths), batch_size))
     try:
@@ -91,11 +93,11 @@ def viewed_batches(
             pool.shutdown(cancel_futures=True)
 
 
-def _fill(kept: KeptViews | None, row: NDArray[np.uint8], index: int, path: Path) -> str:
+def _fill(kept: KeptViews | None, resize: Resize, row: NDArray[np.uint8], index: int, path: Path) -> str:
     """Write a file's view into `row` (3, side, side); returns why it cannot be read, or an empty text."""
-    cached = kept.get(index) if kept is not None else None
     try:
-        row[:] = view(read_image(path), row.shape[-1]) if cached is None else cached
+        cached = kept.get(index) if kept is not None else None
+        row[:] = view(read_image(path), row.shape[-1], resize) if cached is None else cached
     except UnreadableImageError as error:
         return str(error)
     if kept is not None and cached is None:

@@ -8,6 +8,7 @@ import mmap
 import os
 import shutil
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.files import user_cache_folder
 from skinlesion_cli.data.images import read_image, upright_size
 from skinlesion_cli.data.screening import ImageFacts, shorter_side
+from skinlesion_cli.data.workers import usable_cores
 
-RULE = "2"
+RULE = "3"
 """Part of a cache file's name; to be raised when the layout or the pixels change."""
 
 # Maximum share of the free memory and disk space that `auto` takes.
@@ -182,14 +184,23 @@ def _free_disk(folder: Path) -> int:
 
 
 def _file_name(paths: Sequence[Path], what: str) -> str:
-    """`FOLDER-WHAT-STATE.bin`: hashes of the images' common folder, and of their names, sizes and times."""
+    """`FOLDER-WHAT-STATE.bin`: hashes of the images' common folder, and of their names and whole contents.
+
+    Sizes and times do not tell: a picture can be replaced by one of the same size and time. Reading all bytes
+    takes a tenth of the time of decoding (0.7 ms for a JPEG of 550 kB in memory).
+    """
     resolved = [path.resolve() for path in paths]
     state = hashlib.sha256(f"{RULE} {what}\n".encode())
-    for path in resolved:
-        status = path.stat()
-        state.update(f"{path} {status.st_size} {status.st_mtime_ns}\n".encode(errors="surrogateescape"))
+    with ThreadPoolExecutor(usable_cores()) as pool:
+        for path, content in zip(resolved, pool.map(_digest, resolved), strict=True):
+            state.update(os.fsencode(path) + b"\0" + content)
     home = hashlib.sha256(os.fsencode(os.path.commonpath(resolved)))
     return f"{home.hexdigest()[:16]}-{what}-{state.hexdigest()[:16]}.bin"
+
+
+def _digest(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
 
 
 def _reserve(path: Path, needed: int, text: str) -> None:

@@ -7,7 +7,7 @@ import math
 import struct
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +20,25 @@ from PIL.TiffImagePlugin import TiffImageFile
 from skinlesion_cli.common.errors import UnreadableImageError, one_line
 from skinlesion_cli.common.files import fault_of
 from skinlesion_cli.common.limits import MAX_IMAGE_BYTES
-from skinlesion_cli.common.paper import RESIZE_RATIO
+from skinlesion_cli.common.paper import PAPER, Resize
+from skinlesion_cli.data.colour import (
+    STRIP_ROWS,
+    add_lower_bytes,
+    as_srgb,
+    decode_lower_bytes,
+    has_16_bit_colours,
+    is_dark,
+    profile_name,
+    upper_8_bits,
+)
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"})
+JPEG_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif"})
+IMAGE_SUFFIXES = JPEG_SUFFIXES | {".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+UNREAD_SUFFIXES = frozenset(
+    {".heic", ".heif", ".hif", ".avif", ".jxl", ".jp2", ".j2k", ".jpf", ".jpx", ".dcm", ".dicom"}
+    | {".dng", ".raw", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".svs", ".ndpi", ".psd"}
+)
+"""Of pictures that this tool does not read."""
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
 """The formats that are decoded, whatever the file is called. Pillow knows forty more, such as PostScript, for
 which it runs another program."""
@@ -34,8 +50,9 @@ MAX_PIXELS = 120_000_000
 MAX_ASPECT = 20
 LARGE_PIXELS = 30_000_000
 """Larger images are decoded one at a time per process, however many threads read."""
-STRIP_ROWS = 512
-"""A transparent image is put on white in strips of this height, to avoid a second copy of it."""
+MAX_PAGES = 16
+"""Pages of a TIFF that are looked at; each can take half a second in a file made for that."""
+FAULTS_NAMED = 20
 
 _TIFF_TILE_SIZE = (322, 323)
 """The TIFF tags of a tile's width and length."""
@@ -56,8 +73,9 @@ def has_image_suffix(path: Path) -> bool:
 def read_image(path: Path, *, shorter: int | None = None, file: BinaryIO | None = None) -> Image.Image:
     """Read a photograph as upright 8-bit RGB; `file` is the same file, if it is open already.
 
-    EXIF orientation is applied; CMYK and greyscale are converted; 16-bit greyscale keeps its upper 8 bits;
-    transparency is put on white; the first frame of an animation is taken. A JPEG may be decoded at a half, a
+    EXIF orientation is applied; embedded colour profiles are converted to sRGB; CMYK and greyscale become
+    RGB; 16-bit pixels keep the upper 8 bits of their depth (`depth_of`); transparency is put on white; the
+    first frame of an animation and the largest page of a TIFF are taken. A JPEG may be decoded at a half, a
     quarter or an eighth of its size, as long as its shorter side stays at least `shorter`: much faster for
     large photographs. UnreadableImageError if it is no image, truncated, or not of a photograph's size.
     """
@@ -65,7 +83,12 @@ def read_image(path: Path, *, shorter: int | None = None, file: BinaryIO | None 
         _open(path, file, shorter) as image,
         _ONE_LARGE if image.width * image.height > LARGE_PIXELS else nullcontext(),
     ):
+        deep = has_16_bit_colours(image)
         image.load()
+        if deep and is_dark(image):
+            with suppress(UnreadableImageError), _open(path, file) as lower:
+                decode_lower_bytes(lower)
+                add_lower_bytes(image, lower)
         return _upright_rgb(image)
 
 
@@ -95,10 +118,10 @@ def upright_size(path: Path, *, shorter: int | None = None, file: BinaryIO | Non
         return (height, width) if rotated else (width, height)
 
 
-def stored_kind(path: Path) -> tuple[tuple[int, int], str]:
-    """Stored width and height, and Pillow's name of the pixel format (RGB, L, CMYK, …), from the header."""
+def stored_kind(path: Path) -> tuple[tuple[int, int], str, str]:
+    """Stored width and height, Pillow's name of the pixel format (RGB, L, …), and the `profile_name`."""
     with _open(path) as image:
-        return image.size, image.mode
+        return image.size, image.mode, profile_name(image)
 
 
 def check_images(paths: Iterable[Path]) -> None:
@@ -109,9 +132,14 @@ def check_images(paths: Iterable[Path]) -> None:
             stored_kind(path)
         except UnreadableImageError as error:
             faults.append(str(error))
+    refuse_unreadable(faults)
+
+
+def refuse_unreadable(faults: Sequence[str]) -> None:
+    """Raise one UnreadableImageError for all faults, naming the first `FAULTS_NAMED`; without any, return."""
     if faults:
-        more = "" if len(faults) == 1 else f" ({len(faults)} such files in all)"
-        raise UnreadableImageError("; ".join(faults[:20]) + f"{more}: repair or remove them")
+        more = "" if len(faults) == 1 else f" ({len(faults)} such files in total)"
+        raise UnreadableImageError("; ".join(faults[:FAULTS_NAMED]) + f"{more}: repair or remove them")
 
 
 class _Quiet:
@@ -146,9 +174,11 @@ _quiet = _Quiet()
 def _open(path: Path, file: BinaryIO | None = None, shorter: int | None = None) -> Iterator[Image.Image]:
     """The image, not yet decoded; whatever fails until it is closed becomes an `UnreadableImageError`."""
     try:
-        if fault := fault_of(path, MAX_IMAGE_BYTES):
+        if file is None and (fault := fault_of(path, MAX_IMAGE_BYTES)):
             raise ValueError(fault)
         with _quiet, Image.open(file or path, formats=FORMATS) as image:
+            if isinstance(image, TiffImageFile) and (page := _largest_page(file or path)):
+                image.seek(page)
             if problem := _problem(image):
                 raise ValueError(f"{image.width}×{image.height} pixels, {problem}")
             if shorter is not None:
@@ -157,6 +187,17 @@ def _open(path: Path, file: BinaryIO | None = None, shorter: int | None = None) 
     # Pillow's decoders raise many types for damaged files, such as SyntaxError, struct.error and ValueError.
     except Exception as error:
         raise UnreadableImageError(f"cannot read {path}: {_reason(error)}") from None
+
+
+def _largest_page(file: BinaryIO | Path) -> int:
+    """The page of a TIFF with the most pixels, the first of several; others are thumbnails or masks."""
+    sizes: list[int] = []
+    # Opened for this alone, because a damaged page leaves an image in between two pages.
+    with Image.open(file, formats=["TIFF"]) as image, suppress(Exception):
+        for page in range(MAX_PAGES):
+            image.seek(page)
+            sizes.append(image.width * image.height)
+    return sizes.index(max(sizes)) if sizes else 0
 
 
 def _problem(image: Image.Image) -> str:
@@ -178,22 +219,27 @@ def _problem(image: Image.Image) -> str:
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return f"it is not an image of a known kind ({', '.join(FORMATS)})"
+    if isinstance(error, Image.DecompressionBombError):
+        return f"it has more than {MAX_PIXELS:,} pixels, the limit in docs/safety.md; shrink it first"
     return str(getattr(error, "strerror", None) or one_line(error))
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
-    is_png = image.format == "PNG"
+    is_png, profile = image.format == "PNG", image.info.get("icc_profile")
     with _broken_exif:
         ImageOps.exif_transpose(image, in_place=True)
     # Some versions of Pillow open a 16-bit PNG as "I"; in other formats "I" is 32 bits of any range.
     if image.mode.startswith("I;16") or (image.mode == "I" and is_png):
         # Pillow's conversion clips at 255, which turns a 16-bit photograph white.
-        image = Image.fromarray(np.clip(np.asarray(image) >> 8, 0, 255).astype(np.uint8))
+        image = Image.fromarray(upper_8_bits(np.clip(np.asarray(image), 0, 65535)))
     elif image.mode in ("I", "F"):
         raise ValueError("32-bit pixels have no known range; save the image with 8 or 16 bits")
     if image.has_transparency_data:
-        return _on_white(image)
-    return image if image.mode == "RGB" else image.convert("RGB")
+        flat = _on_white(image)
+        image = flat.convert("L") if image.mode in ("L", "LA", "La") else flat
+    elif image.mode not in ("RGB", "L", "CMYK"):
+        image = image.convert("L" if image.mode == "1" else "RGB")
+    return as_srgb(image, profile)
 
 
 def _on_white(image: Image.Image) -> Image.Image:
@@ -215,30 +261,30 @@ class Frame:
     bottom: float
 
 
-def resize_side(img_size: int) -> int:
-    """Length that the shorter side is resized to before the centre crop: round(1.14 × img_size)."""
-    return round(RESIZE_RATIO * img_size)
+def resize_side(img_size: int, resize: Resize = PAPER) -> int:
+    """Length that the shorter side is resized to before the centre crop: round(ratio × img_size)."""
+    return round(resize.ratio * img_size)
 
 
-def centre_crop(image: Image.Image, img_size: int) -> Image.Image:
-    """The evaluation transform: shorter side to `resize_side` (bilinear, antialiased), then a centre crop.
+def centre_crop(image: Image.Image, img_size: int, resize: Resize = PAPER) -> Image.Image:
+    """The evaluation transform: the shorter side resized, then a centre crop.
 
     Bit-identical to torchvision's Resize and CenterCrop on the same image, which is RGB and of any size.
     """
-    size, left, top = _resized(image.size, img_size)
-    resized = image.resize(size, Image.Resampling.BILINEAR)
+    size, left, top = _resized(image.size, img_size, resize)
+    resized = image.resize(size, Image.Resampling[resize.interpolation.upper()])
     return resized.crop((left, top, left + img_size, top + img_size))
 
 
-def centre_frame(size: tuple[int, int], img_size: int) -> Frame:
+def centre_frame(size: tuple[int, int], img_size: int, resize: Resize = PAPER) -> Frame:
     """The part of an image of `size` (width, height) that `centre_crop` shows."""
-    (width, height), left, top = _resized(size, img_size)
+    (width, height), left, top = _resized(size, img_size, resize)
     scale_x, scale_y = size[0] / width, size[1] / height
     return Frame(left * scale_x, top * scale_y, (left + img_size) * scale_x, (top + img_size) * scale_y)
 
 
-def _resized(size: tuple[int, int], img_size: int) -> tuple[tuple[int, int], int, int]:
+def _resized(size: tuple[int, int], img_size: int, resize: Resize) -> tuple[tuple[int, int], int, int]:
     """Width and height before the centre crop, and the crop's left and top."""
-    shorter = resize_side(img_size)
+    shorter = resize_side(img_size, resize)
     width, height = (int(shorter * side / min(size)) for side in size)
     return (width, height), round((width - img_size) / 2.0), round((height - img_size) / 2.0)

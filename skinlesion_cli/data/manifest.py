@@ -1,14 +1,18 @@
 """The manifest of a data set: `manifest.csv` beside the split folders, with `split,class,file,group,source`.
 
-A group is a lesion or a patient; the images of one group belong in one split.
+A group is a lesion or a patient; the images of one group belong in one split. Where neither is known, the
+group is the image's own `class/file`, or that of the image that it is a copy of.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
 from skinlesion_cli.common.csv_files import read_table, write_csv
-from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.errors import InputError, first_few
+from skinlesion_cli.common.events import OnEvent, Warned
+from skinlesion_cli.common.text import folded
+from skinlesion_cli.data.splits import Split
 
 MANIFEST = "manifest.csv"
 _COLUMNS = ("split", "class", "file", "group", "source")
@@ -30,7 +34,7 @@ class Origins:
     """Where the images of a split come from, in their order."""
 
     groups: list[str] | None
-    """Lesion or patient of each image; None unless known for all."""
+    """Lesion or patient of each image; None unless known for all, or if every group is an image's own."""
     sources: list[str] | None
     """Data set of each image, empty where unknown; None where unknown for all."""
 
@@ -40,32 +44,71 @@ def origins_of(data_root: Path, split: str, files: Sequence[Path]) -> Origins:
     path = data_root / MANIFEST
     if not path.is_file():
         return Origins(None, None)
-    rows = _rows_by_image(path, split)
-    return _origins([rows.get(file.as_posix(), {}) for file in files])
+    rows = _Rows(path, split)
+    return _origins([rows.find(file.as_posix()) or {} for file in files], rows.names)
+
+
+def check_manifest(data_root: Path, splits: Iterable[Split], on_event: OnEvent) -> None:
+    """Read the manifest before any work: InputError if it is damaged, warnings where images have no group."""
+    path = data_root / MANIFEST
+    if not path.is_file():
+        return
+    for split in splits:
+        rows = _Rows(path, split.name)
+        if text := _mismatch(rows, split) if rows.has_groups else _copies(rows):
+            effect = "the intervals treat all its images as independent"
+            on_event(Warned(f"{path}, split {split.name}: {text}; {effect}"))
+
+
+def _mismatch(rows: "_Rows", split: Split) -> str:
+    """How many images have no row or no group; empty where all have a group."""
+    found = {file.as_posix(): rows.find(file.as_posix()) for file in split.files}
+    unlisted = [image for image, row in found.items() if row is None]
+    without = [image for image, row in found.items() if row is not None and not row["group"]]
+    parts = []
+    if unlisted:
+        parts = [f"{len(unlisted)} of {len(found)} images are not listed ({first_few(unlisted)})"]
+        if (lost := len(rows) - (len(found) - len(unlisted))) > 0:
+            parts.append(f"{lost} of the {len(rows)} listed are not there")
+    if without:
+        parts.append(f"{len(without)} of {len(found)} images have no group ({first_few(without)})")
+    return ", ".join(parts)
+
+
+def _copies(rows: "_Rows") -> str:
+    """How many images are copies of others, where lesions and patients are unknown."""
+    groups = [row["group"] for row in rows if row["group"]]
+    copies = len(groups) - len(set(groups))
+    return f"{copies} of {len(rows)} images are copies of others" if copies else ""
 
 
 def origins_in(manifest: Path, split: str, images: Sequence[str]) -> Origins:
     """Group and source of each image, `class/file` or `split/class/file`; the manifest must list all."""
-    rows = _rows_by_image(manifest, split)
+    return _origins(*_listed(manifest, split, images))
+
+
+def groups_in(manifest: Path, split: str, images: Sequence[str]) -> list[str] | None:
+    """As `origins_in`: the group of each image, which all must have; None if every group is an image's."""
+    found, names = _listed(manifest, split, images)
+    if not all(row["group"] for row in found):
+        fault = f"{manifest} has no group for some images of the split {split}"
+        raise InputError(f"{fault}; fill in its group column")
+    return _origins(found, names).groups
+
+
+def _listed(manifest: Path, split: str, images: Sequence[str]) -> tuple[list[dict[str, str]], set[str]]:
+    """The rows of the images, and the names of all images in the manifest."""
+    rows = _Rows(manifest, split)
     found = []
     for image in images:
-        row = rows.get(image) or rows.get(image.removeprefix(f"{split}/"))
+        row = rows.find(image) or rows.find(image.removeprefix(f"{split}/"))
         if row is None:
             raise InputError(
                 f"{manifest} has no image {image} in the split {split}; name another split with --split, "
                 "or predictions whose images are called class/file"
             )
         found.append(row)
-    return _origins(found)
-
-
-def groups_in(manifest: Path, split: str, images: Sequence[str]) -> list[str]:
-    """Group of each image, from a manifest that must have one for each; arguments as for `origins_in`."""
-    groups = origins_in(manifest, split, images).groups
-    if groups is None:
-        fault = f"{manifest} has no group for some images of the split {split}"
-        raise InputError(f"{fault}; fill in its group column")
-    return groups
+    return found, rows.names
 
 
 def write_manifest(folder: Path, rows: Sequence[ManifestRow]) -> Path:
@@ -75,14 +118,34 @@ def write_manifest(folder: Path, rows: Sequence[ManifestRow]) -> Path:
     return path
 
 
-def _rows_by_image(path: Path, split: str) -> dict[str, dict[str, str]]:
-    columns, rows = read_table(path)
-    if not set(_COLUMNS[:4]) <= set(columns):
-        raise InputError(f"{path} needs the columns {','.join(_COLUMNS[:4])}")
-    return {f"{row['class']}/{row['file']}": row for row in rows if row["split"] == split}
+class _Rows:
+    """The rows of one split of a manifest, by their image."""
+
+    def __init__(self, path: Path, split: str):
+        columns, rows = read_table(path)
+        if not set(_COLUMNS[:4]) <= set(columns):
+            raise InputError(f"{path} needs the columns {','.join(_COLUMNS[:4])}")
+        self._rows = {f"{row['class']}/{row['file']}": row for row in rows if row["split"] == split}
+        # A copy from another system may have its names in another Unicode form or case.
+        self._folded = {folded(image): row for image, row in self._rows.items()}
+        self.names = {f"{row['class']}/{row['file']}" for row in rows}
+        """Of the images of all splits."""
+        self.has_groups = not self.names.issuperset(row["group"] for row in rows if row["group"])
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[dict[str, str]]:
+        return iter(self._rows.values())
+
+    def find(self, image: str) -> dict[str, str] | None:
+        """The row of an image (`class/file`)."""
+        return self._rows.get(image) or self._folded.get(folded(image))
 
 
-def _origins(rows: Sequence[dict[str, str]]) -> Origins:
+def _origins(rows: Sequence[Mapping[str, str]], names: set[str]) -> Origins:
     groups = [row.get("group", "") for row in rows]
     sources = [row.get("source", "") for row in rows]
-    return Origins(groups if all(groups) else None, sources if any(sources) else None)
+    # A group with the name of an image is no lesion or patient.
+    known = all(groups) and not names.issuperset(groups)
+    return Origins(groups if known else None, sources if any(sources) else None)

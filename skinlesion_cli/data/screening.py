@@ -11,15 +11,14 @@ from functools import cached_property, partial
 from pathlib import Path
 
 from skinlesion_cli.common.errors import InputError, UnreadableImageError, first_few
+from skinlesion_cli.common.events import OnEvent, ignore
 from skinlesion_cli.common.files import fault_of, write_text
 from skinlesion_cli.common.limits import MAX_IMAGE_BYTES
 from skinlesion_cli.common.paper import SHRINK_RATIO
 from skinlesion_cli.data.file_hashes import Contents, hash_of, name_of
-from skinlesion_cli.data.images import read_image, upright_size
+from skinlesion_cli.data.images import read_image, refuse_unreadable, upright_size
 from skinlesion_cli.data.splits import Split
 from skinlesion_cli.data.workers import map_files
-
-FAULTS_NAMED = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,20 +72,23 @@ def examine(path: Path, *, img_size: int, decode: bool = False) -> ImageFacts | 
         return f"cannot read {path}: {error.strerror or error}"
 
 
-def screen(splits: Mapping[str, Split], *, img_size: int, skip: bool, workers: int) -> Screening:
+def screen(
+    splits: Mapping[str, Split], *, img_size: int, skip: bool, workers: int, on_event: OnEvent = ignore
+) -> Screening:
     """Open every image of the splits; InputError if a class is left without images.
 
     With `skip`, decode every image, in `workers` processes, and leave out the unreadable ones; otherwise read
     only the headers, and raise an UnreadableImageError for unreadable ones.
     """
     found = {
-        name: list(map_files(partial(examine, img_size=img_size, decode=skip), split.paths, workers * skip))
+        name: list(
+            map_files(partial(examine, img_size=img_size, decode=skip), split.paths, workers * skip, on_event)
+        )
         for name, split in splits.items()
     }
     faults = [one for split in found.values() for one in split if isinstance(one, str)]
-    if faults and not skip:
-        more = "" if len(faults) == 1 else f" ({len(faults)} such files in total)"
-        raise UnreadableImageError("; ".join(faults[:FAULTS_NAMED]) + f"{more}: repair or remove them")
+    if not skip:
+        refuse_unreadable(faults)
     kept: dict[str, Split] = {}
     facts: dict[Path, ImageFacts] = {}
     for name, split in splits.items():

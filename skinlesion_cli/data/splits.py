@@ -1,5 +1,6 @@
 """Data sets as folders: `data/{train,val,test}/CLASS/…`, one folder per class."""
 
+import dataclasses
 import glob
 import os
 import unicodedata
@@ -9,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skinlesion_cli.common.errors import InputError, first_few
-from skinlesion_cli.common.events import Note, OnEvent, ignore
-from skinlesion_cli.data.images import has_image_suffix
+from skinlesion_cli.common.events import Note, OnEvent, Warned, ignore
+from skinlesion_cli.common.files import is_own_figure
+from skinlesion_cli.common.text import folded, printable
+from skinlesion_cli.data.images import IMAGE_SUFFIXES, UNREAD_SUFFIXES, has_image_suffix
 
 SPLITS = ("train", "val", "test")
 # In lower case: network storage, Windows, macOS.
@@ -54,21 +57,35 @@ def read_split(data_root: Path, name: str, on_event: OnEvent = ignore, *, comple
     classes = class_folders(root)
     if not classes:
         raise InputError(f"{root} has no class folders; each class is a folder of images")
-    files: list[Path] = []
-    labels: list[int] = []
-    left_out, skipped = 0, sum(is_skipped(one.name) for one in root.iterdir())
-    for label, class_name in enumerate(classes):
-        images, others, hidden = list_files(root, class_name)
-        if not images and complete:
-            raise InputError(f"{root / class_name} holds no images; add some, or remove the folder")
-        files += images
-        labels += [label] * len(images)
-        left_out += len(others)
-        skipped += hidden
-    tell_skipped(root, skipped, on_event)
+    found = list_classes(root, classes, on_event, complete=complete)
+    files = tuple(file for images, _ in found.values() for file in images)
+    labels = tuple(label for label, (images, _) in enumerate(found.values()) for _ in images)
     if not files:
         raise InputError(f"{root} holds no images")
-    return Split(name, root, tuple(classes), tuple(files), tuple(labels), left_out)
+    return Split(name, root, tuple(classes), files, labels, sum(len(others) for _, others in found.values()))
+
+
+def list_classes(
+    root: Path, classes: Sequence[str], on_event: OnEvent, *, complete: bool = True
+) -> dict[str, tuple[list[Path], list[Path]]]:
+    """The images and the other files in each class folder of `root`, relative to it; events name the latter.
+
+    InputError if a folder cannot be listed, or (`complete`) a class has no images.
+    """
+    entries = list(root.iterdir())
+    skipped = sum(is_skipped(one.name) for one in entries)
+    found = {}
+    for name in classes:
+        images, others, hidden = list_files(root, name)
+        if not images and complete:
+            raise InputError(f"{root / name} holds no images{_only(others)}; add some, or remove the folder")
+        found[name] = images, others
+        skipped += hidden
+    tell_skipped(root, skipped, on_event)
+    tell_left_out(str(root), [file for _, others in found.values() for file in others], on_event)
+    beside = [Path(one.name) for one in entries if one.is_file() and not is_skipped(one.name)]
+    tell_left_out(f"{root}, beside the class folders", beside, on_event)
+    return found
 
 
 def read_splits(
@@ -117,15 +134,21 @@ def require_classes(split: Split, classes: Sequence[str], owner: str, *, complet
         )
 
 
+def named_as(split: Split, classes: Sequence[str]) -> Split:
+    """The split with the names of `classes` for those of its own that differ only in their Unicode form."""
+    known = {unicodedata.normalize("NFC", name): name for name in classes}
+    own = (known.get(unicodedata.normalize("NFC", name), name) for name in split.classes)
+    return dataclasses.replace(split, classes=tuple(own))
+
+
 def refuse_alike(names: Iterable[str], what: str) -> None:
     """Refuse names of classes that differ only in upper and lower case, or in their Unicode form."""
     seen: dict[str, str] = {}
     for name in sorted(names):
-        composed = unicodedata.normalize("NFC", name)
-        other = seen.setdefault(unicodedata.normalize("NFC", composed.casefold()), name)
+        other = seen.setdefault(folded(name), name)
         if other != name:
             # Their letters look the same.
-            same = unicodedata.normalize("NFC", other) == composed
+            same = unicodedata.normalize("NFC", other) == unicodedata.normalize("NFC", name)
             both = f"Unicode form ({other!a}, {name!a})" if same else "upper and lower case"
             raise InputError(f"{what} {other!r} and {name!r} differ only in their {both}; give them one name")
 
@@ -189,10 +212,33 @@ def tell_skipped(where: Path, number: int, on_event: OnEvent) -> None:
         on_event(Note(f"{where}: {number} hidden or system files and folders are skipped"))
 
 
+def tell_left_out(where: str, files: Sequence[Path], on_event: OnEvent) -> None:
+    """Say how many files are left out, and of which kinds; a warning if some are pictures."""
+    if files:
+        text = f"{where}: {len(files)} files are left out: {kinds_of(files)}"
+        suffixes = {file.suffix.lower() for file in files}
+        if suffixes & UNREAD_SUFFIXES:
+            on_event(Warned(f"{text}; convert pictures to JPEG or PNG to use them"))
+        else:
+            on_event((Warned if suffixes & IMAGE_SUFFIXES else Note)(text))
+
+
+def kinds_of(files: Iterable[Path]) -> str:
+    """The suffixes of files and how often each occurs, the most frequent first: `.heic (3), .txt (1)`."""
+    kinds = Counter(printable(file.suffix.lower()) or "no suffix" for file in files)
+    return first_few([f"{kind} ({number})" for kind, number in kinds.most_common()], 8)
+
+
+def _only(others: Sequence[Path]) -> str:
+    """For an error where there is no image: the other files that are there."""
+    return f", only files that are not read: {kinds_of(others)}" if others else ""
+
+
 def find_images(arguments: Sequence[str], on_event: OnEvent = ignore) -> list[Path]:
     """The image files that files, folders and globs name, in the order of the arguments.
 
-    A named file is taken whatever its suffix; folders (searched recursively) and globs give images only.
+    A named file is taken whatever its suffix; folders (searched recursively) and globs give images only, and
+    events say what they leave out.
     InputError if an argument matches nothing, or a folder cannot be listed.
     """
     found: list[Path] = []
@@ -200,19 +246,33 @@ def find_images(arguments: Sequence[str], on_event: OnEvent = ignore) -> list[Pa
         path = Path(argument)
         # Unlike pathlib's, these are false for a name too long, or in a folder without access.
         is_folder, exists = os.path.isdir(path), os.path.exists(path)  # noqa: PTH110, PTH112
+        others: list[Path] = []
+        skipped = 0
         if is_folder:
-            files, _, skipped = list_files(path)
+            files, others, skipped = list_files(path)
             matches = [path / file for file in files]
-            tell_skipped(path, skipped, on_event)
         elif exists or not glob.has_magic(argument):
             matches = [path] if exists else []
         else:
-            matches = [Path(name) for name in sorted(glob.glob(argument, recursive=True))]  # noqa: PTH207
-            matches = [match for match in matches if match.is_file() and has_image_suffix(match)]
+            named = [Path(name) for name in sorted(glob.glob(argument, recursive=True))]  # noqa: PTH207
+            named = [one for one in named if one.is_file()]
             own = {*path.parts}
-            matches = [one for one in matches if not SYSTEM_NAMES & {*map(str.casefold, {*one.parts} - own)}]
+            shown = [one for one in named if not SYSTEM_NAMES & {*map(str.casefold, {*one.parts} - own)}]
+            skipped = len(named) - len(shown)
+            matches = [one for one in shown if has_image_suffix(one)]
+            others = [one for one in shown if not has_image_suffix(one)]
+        if is_folder or not exists:
+            figures = {match for match in matches if is_own_figure(match)}
+            matches = [match for match in matches if match not in figures]
+            if figures:
+                on_event(
+                    Note(f"{argument}: {len(figures)} figures of this tool, such as heat maps, are skipped")
+                )
         if not matches:
-            raise InputError(f"there is no {'image in' if is_folder else 'file'} {argument}")
+            what = "image in" if is_folder or others else "file"
+            raise InputError(f"there is no {what} {argument}{_only(others)}")
+        tell_skipped(path, skipped, on_event)
+        tell_left_out(argument, others, on_event)
         found += matches
     return found
 

@@ -1,6 +1,8 @@
 """Processes that read images. No torch here: the audit of a data set does not need it."""
 
+import math
 import os
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
@@ -18,6 +20,16 @@ CHUNK = 8
 def worker_count(num_workers: int | None, sharers: int = 1) -> int:
     """Readers of images: as requested, or CPU cores / `sharers` (processes of this machine), 1 to 8."""
     return max(1, min(usable_cores() // sharers, 8)) if num_workers is None else num_workers
+
+
+def workers_that_fit(workers: int, batch_bytes: int, shared: Path = Path("/dev/shm")) -> int:
+    """As many of the worker processes as can hand over batches of this size in the system's shared memory.
+
+    A container often has 64 MiB of it, and a process that finds none left is killed. Each worker prepares two
+    batches ahead, and two more are on their way to the device.
+    """
+    free = shutil.disk_usage(shared).free if shared.is_dir() else math.inf
+    return max(0, int(min(workers, free / batch_bytes / 2 - 1)))
 
 
 def usable_cores() -> int:

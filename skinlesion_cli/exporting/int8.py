@@ -12,12 +12,13 @@ from skinlesion_cli.common.errors import SkinLesionError, UnreadableImageError, 
 from skinlesion_cli.common.events import OnEvent, ignore
 from skinlesion_cli.common.files import written_whole
 from skinlesion_cli.data.eval_views import viewed_batches
-from skinlesion_cli.data.splits import Split, evenly, require_classes
+from skinlesion_cli.data.splits import Split, evenly, named_as, require_classes
 from skinlesion_cli.exporting.onnx import Exported, Pixels, export, quiet
 from skinlesion_cli.inference.onnx_backend import INPUT
 from skinlesion_cli.inference.predictor import load_predictor
 from skinlesion_cli.inference.scoring import predict_and_evaluate
 from skinlesion_cli.models.checkpoint import Checkpoint
+from skinlesion_cli.models.model_info import Preprocessing
 
 CALIBRATION_IMAGES = 200
 """Enough for stable ranges of all activations; more only take longer."""
@@ -65,14 +66,13 @@ def export_int8(
         InputError: the classes of a split are not the model's; see also `export`.
     """
     for split in (train, val):
-        require_classes(split, checkpoint.classes, "the checkpoint")
-    side = checkpoint.preprocessing.img_size
+        require_classes(named_as(split, checkpoint.classes), checkpoint.classes, "the checkpoint")
     images = evenly(train.paths, CALIBRATION_IMAGES)
     with tempfile.TemporaryDirectory() as folder, written_whole(target) as part:
         # The distance needs more than 8 bits: it is a small difference of large numbers.
         plain = dataclasses.replace(checkpoint, novelty=None, distance_limit=None)
         full = export(plain, Path(folder, "fp32.onnx"), pixels)
-        quantize(full.path, part, images, img_size=side, workers=workers)
+        quantize(full.path, part, images, checkpoint.preprocessing, workers=workers)
         scores = {}
         for name, path in (("fp32", full.path), ("int8", part)):
             predictor = load_predictor(path, num_workers=workers)
@@ -81,7 +81,9 @@ def export_int8(
     return Quantized(full, target, target.stat().st_size, len(images), scores)
 
 
-def quantize(source: Path, target: Path, images: Sequence[Path], *, img_size: int, workers: int) -> None:
+def quantize(
+    source: Path, target: Path, images: Sequence[Path], preprocessing: Preprocessing, *, workers: int
+) -> None:
     """Quantise an .onnx to int8, as QDQ: weights with a scale per channel, activations by `images`."""
     import onnx
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
@@ -96,7 +98,7 @@ def quantize(source: Path, target: Path, images: Sequence[Path], *, img_size: in
                 quantize_static(
                     prepared,
                     part,
-                    _Calibration(images, img_size, workers),
+                    _Calibration(images, preprocessing, workers),
                     quant_format=QuantFormat.QDQ,
                     op_types_to_quantize=OPERATORS,
                     per_channel=True,
@@ -111,14 +113,19 @@ def quantize(source: Path, target: Path, images: Sequence[Path], *, img_size: in
             raise
         # As for torch's exporter: many types, one meaning.
         except Exception as error:
-            raise SkinLesionError(f"onnxruntime cannot quantise the model: {one_line(error)}") from error
+            raise SkinLesionError(
+                f"onnxruntime cannot quantise the model: {one_line(error)}; export without --int8"
+            ) from error
 
 
 class _Calibration:
     """The interface through which onnxruntime reads the calibration batches."""
 
-    def __init__(self, images: Sequence[Path], img_size: int, workers: int):
-        self._batches = viewed_batches(images, img_size=img_size, batch_size=BATCH, workers=workers)
+    def __init__(self, images: Sequence[Path], preprocessing: Preprocessing, workers: int):
+        side, resize = preprocessing.img_size, preprocessing.resize
+        self._batches = viewed_batches(
+            images, img_size=side, resize=resize, batch_size=BATCH, workers=workers
+        )
 
     def get_next(self) -> dict[str, Any] | None:
         """The next batch by the input's name; None after the last."""

@@ -16,18 +16,19 @@ from torch import nn
 
 from skinlesion_cli.common.errors import SkinLesionError, one_line
 from skinlesion_cli.common.extras import require_writer
-from skinlesion_cli.common.files import written_whole
+from skinlesion_cli.common.files import EXPORT_MARK, written_whole
 from skinlesion_cli.curation.synthetic import KINDS, draw_lesion
 from skinlesion_cli.data.eval_views import view
 from skinlesion_cli.data.images import read_image
 from skinlesion_cli.data.splits import evenly
-from skinlesion_cli.inference.onnx_backend import DISTANCE, FORMAT, INPUT, OUTPUT, load_onnx
+from skinlesion_cli.inference.onnx_backend import DISTANCE, INPUT, OUTPUT, load_onnx
 from skinlesion_cli.inference.torch_backend import TorchBackend
 from skinlesion_cli.metrics.arrays import Floats
 from skinlesion_cli.metrics.calibration import softmax
 from skinlesion_cli.models.backbone import features_of
 from skinlesion_cli.models.checkpoint import Checkpoint, versions
 from skinlesion_cli.models.device import choose_runtime
+from skinlesion_cli.models.model_info import Preprocessing
 from skinlesion_cli.models.ood import OodDetector
 
 OPSET = 18
@@ -95,11 +96,11 @@ class BytesToLogits(nn.Module):
         return logits / self.temperature, (squared.clamp_min(0.0) / centred.shape[1]).sqrt()
 
 
-def check_pixels(paths: Sequence[Path], side: int) -> Pixels:
+def check_pixels(paths: Sequence[Path], preprocessing: Preprocessing) -> Pixels:
     """Views (n, 3, side, side) to verify a file on: evenly spaced images, or synthetic ones without any."""
     drawn = map(draw_lesion, list(KINDS)[:DRAWN_IMAGES], range(DRAWN_IMAGES))
     images = map(read_image, evenly(paths, CHECKED_IMAGES)) if paths else drawn
-    return np.stack([view(image, side) for image in images])
+    return np.stack([view(image, preprocessing.img_size, preprocessing.resize) for image in images])
 
 
 def export(checkpoint: Checkpoint, target: Path, pixels: Pixels) -> Exported:
@@ -115,6 +116,12 @@ def export(checkpoint: Checkpoint, target: Path, pixels: Pixels) -> Exported:
     require_writer(target.suffix)
     model = checkpoint.build().eval()
     write, load = (_write_onnx, _load_onnx) if target.suffix == ".onnx" else (_write_pt2, _load_pt2)
+    runtime = choose_runtime("cpu", "fp32", training=False)
+    # First: a size that the model does not take is named here.
+    backend = TorchBackend(model, checkpoint.preprocessing, runtime, frozen=True)
+    expected = _answers(
+        lambda images: softmax(backend.outputs(images).logits, checkpoint.temperature), pixels
+    )
     with written_whole(target) as part:
         try:
             with quiet():
@@ -125,12 +132,11 @@ def export(checkpoint: Checkpoint, target: Path, pixels: Pixels) -> Exported:
         # torch's exporter raises dozens of types, with messages of hundreds of lines.
         except Exception as error:
             what = f"torch {torch.__version__} cannot export {checkpoint.arch} as {target.suffix}"
-            raise SkinLesionError(f"{what}: {one_line(error)}") from error
-        runtime = choose_runtime("cpu", "fp32", training=False)
-        backend = TorchBackend(model, checkpoint.preprocessing, runtime)
-        expected = _answers(
-            lambda images: softmax(backend.outputs(images).logits, checkpoint.temperature), pixels
-        )
+            other = ".pt2" if target.suffix == ".onnx" else ".onnx"
+            raise SkinLesionError(
+                f"{what}: {one_line(_first_cause(error))}; every command takes the .pth itself; "
+                f"for other programs try --to FILE{other}, or another backbone"
+            ) from error
         difference = float(np.abs(answers - expected).max())
         # Written so that a NaN is refused, too.
         if not difference <= TOLERANCE:
@@ -141,8 +147,15 @@ def export(checkpoint: Checkpoint, target: Path, pixels: Pixels) -> Exported:
     return Exported(target, target.stat().st_size, len(pixels), difference)
 
 
+def _first_cause(error: BaseException) -> BaseException:
+    """The error at the bottom: those above it say in which of the exporter's steps it came up."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
+
+
 def _metadata(checkpoint: Checkpoint) -> dict[str, Any]:
-    return {"format": FORMAT, **checkpoint.plain(), "versions": versions(), "precision": "fp32"}
+    return {"format": EXPORT_MARK, **checkpoint.plain(), "versions": versions(), "precision": "fp32"}
 
 
 def _write_onnx(model: nn.Module, checkpoint: Checkpoint, path: Path) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from skinlesion_cli.common.errors import SkinLesionError, UnreadableImageError
 from skinlesion_cli.common.events import ImagesDone, OnEvent, ignore
+from skinlesion_cli.common.paper import Resize
 from skinlesion_cli.common.world import ALONE, World
 from skinlesion_cli.data.eval_views import KeptViews, viewed_batches
 from skinlesion_cli.data.splits import Split
@@ -34,6 +35,8 @@ class Backend(Protocol):
 
     img_size: int
     """Side of the model's input, in pixels."""
+    resize: Resize
+    """How a photograph is resized before the crop."""
 
     def outputs(self, images: NDArray[np.uint8]) -> Outputs:
         """Run the model on a batch of bytes (n, 3, img_size, img_size)."""
@@ -65,7 +68,13 @@ def outcomes_of(
     """Yield the outcome of each image, in order; memory does not grow with their number."""
     done = 0
     for batch in viewed_batches(
-        paths, img_size=backend.img_size, batch_size=batch_size, workers=workers, kept=kept, indices=indices
+        paths,
+        img_size=backend.img_size,
+        resize=backend.resize,
+        batch_size=batch_size,
+        workers=workers,
+        kept=kept,
+        indices=indices,
     ):
         outputs = [backend.outputs(images) for images in flipped(batch.images, flips)]
         logits, distances = np.stack([one.logits for one in outputs], axis=1), outputs[0].distances

@@ -1,5 +1,7 @@
 """Running an exported model with onnxruntime and numpy, without torch."""
 
+import os
+import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,17 +12,17 @@ from numpy.typing import NDArray
 
 from skinlesion_cli.common.errors import InputError, SkinLesionError
 from skinlesion_cli.common.extras import require_modules
-from skinlesion_cli.common.files import refuse_faulty
-from skinlesion_cli.common.paper import RESIZE_RATIO
+from skinlesion_cli.common.files import EXPORT_MARK, refuse_faulty
 from skinlesion_cli.data.workers import usable_cores
 from skinlesion_cli.inference.backend import Outputs
 from skinlesion_cli.inference.onnx_checks import DAMAGED, fault_of_onnx
 from skinlesion_cli.models.model_info import Description, describe, from_json
 
 INPUT, OUTPUT, DISTANCE = "image", "logits", "distance"
-FORMAT = "skinlesion-export-1"
 IMAGES_AT_ONCE = 8
 """Upper limit for any number of cores, because memory grows with it. Each image has its own threads."""
+
+_loading = threading.Lock()
 
 _Shape = tuple[str, str, list[Any]]
 _Graph = tuple[list[_Shape], list[_Shape]]
@@ -28,16 +30,35 @@ _WRONG = "the .onnx does not match its own metadata; export it again"
 
 
 class OnnxBackend:
-    """A session of onnxruntime on the CPU. Make one with `load_onnx`."""
+    """A model that onnxruntime runs on the CPU. Make one with `load_onnx`."""
 
-    def __init__(self, session: Any, description: Description):
-        self._session, self._description = session, description
+    def __init__(self, path: Path, session: Any, description: Description):
+        self._path, self._description = path.absolute(), description
+        self.img_size = description.preprocessing.img_size
+        self.resize = description.preprocessing.resize
+        self._start(session)
+
+    def _start(self, session: Any) -> None:
+        self._session, self._process = session, os.getpid()
         self._outputs = [one.name for one in session.get_outputs()]
         self._threads = ThreadPoolExecutor(min(usable_cores(), IMAGES_AT_ONCE), thread_name_prefix="onnx")
-        self.img_size = description.preprocessing.img_size
+
+    def _here(self) -> None:
+        """In another process than the one that loaded the model, load it again: threads are not forked."""
+        if self._process != os.getpid():
+            with _loading:
+                if self._process != os.getpid():
+                    refuse_faulty(self._path, fault_of_onnx(self._path))
+                    self._start(_session(self._path))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is pickled: not the session and its threads, which a process makes when it predicts."""
+        mine = {"_session": None, "_threads": None, "_process": 0}
+        return vars(self) | mine
 
     def outputs(self, images: NDArray[np.uint8]) -> Outputs:
         """Run the model on a batch of bytes (n, 3, img_size, img_size)."""
+        self._here()
         # One image per core: two cores sharing each image ran 30 to 41 images/s, one image per core 47. A
         # whole batch of 32 does not fit into the caches, and took 1.8 GB instead of 0.2.
         parts = np.split(images, len(images))
@@ -64,19 +85,24 @@ def load_onnx(
     *,
     arch: str | None = None,
     classes: Sequence[str] | None = None,
-    img_size: int | None = None,
     device: str = "auto",
     precision: str = "auto",
+    ema: bool | None = None,
+    **given: Any,
 ) -> tuple[Description, OnnxBackend]:
     """Load a file that `skinlesion export` wrote, with which other arguments must agree.
+
+    `given` are the fields of `Given`.
 
     Raises:
         InputError: onnxruntime is not installed; the file is missing, damaged or not an export of this
             package; it disagrees with another argument, or cannot run on the device or in the precision.
     """
     for option, value, can in (("--device", device, "cpu"), ("--precision", precision, "fp32")):
-        if value not in ("auto", can):
+        if value.removesuffix(":0") not in ("auto", can):
             raise InputError(f"{option} {value}: an .onnx runs on {can} only; for {value}, use the .pth")
+    if ema is not None:
+        raise InputError(f"--ema chooses among the weights of a checkpoint; {path} is an export")
     require_modules("onnxruntime", "to run an .onnx")
     refuse_faulty(path, fault_of_onnx(path))
     try:
@@ -87,19 +113,18 @@ def load_onnx(
     # that the file cannot be used.
     except Exception:
         raise InputError(f"refused to load {path}: {DAMAGED}") from None
-    if known.get("format") != FORMAT:
+    if known.get("format") != EXPORT_MARK:
         raise InputError(f"{path} was not written by `skinlesion export`, and does not name its classes")
-    description = describe(path, known, arch=arch, classes=classes)
-    side = description.preprocessing.img_size
-    if img_size not in (None, side):
-        raise InputError(f"{path} disagrees with --img-size: it takes images of {side} pixels")
+    description = describe(path, known, arch=arch, classes=classes, **given)
     _require_matching(path, graph, known, description)
-    return description, OnnxBackend(session, description)
+    return description, OnnxBackend(path, session, description)
 
 
 def _session(path: Path) -> Any:
     import onnxruntime
 
+    # For Windows, and where onnxruntime was imported before this package.
+    onnxruntime.disable_telemetry_events()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = usable_cores() // min(usable_cores(), IMAGES_AT_ONCE)
     # Threads that wait by spinning would take the cores from those that read the next images.
@@ -122,8 +147,5 @@ def _require_matching(path: Path, graph: _Graph, known: Mapping[str, Any], descr
     if graph != ([(INPUT, "tensor(uint8)", [3, side, side])], expected):
         raise InputError(f"{path} does not match its own metadata; export it again")
     stored = known.get("preprocessing")
-    ratio = stored.get("resize_ratio") if isinstance(stored, dict) else None
-    if ratio != RESIZE_RATIO:
-        raise InputError(
-            f"{path} was made for another resize ratio ({ratio}, not {RESIZE_RATIO}); export it again"
-        )
+    if not isinstance(stored, dict) or "resize_ratio" not in stored:
+        raise InputError(f"{path} does not say how its images are resized; export it again")

@@ -1,9 +1,10 @@
 """Predictions of single images: the public interface to a trained model."""
 
+import glob
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,15 +12,20 @@ from PIL import Image
 
 from skinlesion_cli.common.errors import InputError, UnreadableImageError
 from skinlesion_cli.common.events import OnEvent, ignore
+from skinlesion_cli.common.settings import checked
 from skinlesion_cli.data.eval_views import view
-from skinlesion_cli.data.images import rgb_of
+from skinlesion_cli.data.images import read_image, rgb_of
+from skinlesion_cli.data.splits import find_images
 from skinlesion_cli.data.workers import worker_count
 from skinlesion_cli.inference.backend import Backend, Outcome, outcomes_of
 from skinlesion_cli.metrics.calibration import softmax
 from skinlesion_cli.models.model_info import Description
 
-ImageInput = str | Path | Image.Image | NDArray[np.uint8]
-"""A path, a PIL image, or an RGB array (height, width, 3) of uint8."""
+if TYPE_CHECKING:
+    import torch
+
+ImageInput = str | Path | BinaryIO | Image.Image | NDArray[np.uint8]
+"""A path, an open file, a PIL image, or an RGB array (height, width, 3) of uint8."""
 
 
 @dataclass(frozen=True)
@@ -106,14 +112,17 @@ class Predictor:
         """Predict many images; yields a prediction or a failure for each, in order.
 
         Args:
-            images: paths, PIL images and arrays (height, width, 3) of uint8.
+            images: paths, open files, PIL images and arrays (height, width, 3) of uint8; or a glob such as
+                "photos/*.jpg".
             flips: whether to average over flipped views (test-time augmentation).
             on_event: receives progress events.
 
         Raises:
             InputError: one image instead of several, or something that is not an image.
         """
-        if isinstance(images, str | Path | Image.Image) or getattr(images, "ndim", 4) < 4:
+        if isinstance(images, str) and glob.has_magic(images):
+            images = find_images([images], on_event)
+        if is_single(images):
             raise InputError("predict_many takes a list of images, not a single one; call predict for that")
         images = list(images)
         names = [image_name(index, image) for index, image in enumerate(images)]
@@ -124,7 +133,7 @@ class Predictor:
             workers=self.workers,
             task="predicting",
             on_event=on_event,
-            kept=_InMemory(images, names, self.backend.img_size),
+            kept=_InMemory(images, names, self.backend),
             flips=flips,
         )
         return (self._result(*pair) for pair in zip(names, outcomes, strict=True))
@@ -146,28 +155,47 @@ class _InMemory:
 
     images: Sequence[ImageInput]
     names: Sequence[str]
-    img_size: int
+    backend: Backend
 
     def get(self, index: int) -> NDArray[np.uint8] | None:
         image = self.images[index]
         if isinstance(image, str | Path):
             return None
-        picture = Image.fromarray(image) if isinstance(image, np.ndarray) else image
-        return view(rgb_of(picture, self.names[index]), self.img_size)
+        picture = pixels_of(image, self.names[index])
+        return view(picture, self.backend.img_size, self.backend.resize)
 
     def put(self, index: int, view: NDArray[np.uint8]) -> None:
         pass
 
 
+def is_single(images: Any) -> bool:
+    """Whether it is one image, and not several."""
+    return (
+        isinstance(images, str | Path | Image.Image)
+        or hasattr(images, "read")
+        or getattr(images, "ndim", 4) < 4
+    )
+
+
+def pixels_of(image: ImageInput, name: str) -> Image.Image:
+    """An image as upright 8-bit RGB; UnreadableImageError, with its `name`, if it cannot be read."""
+    if isinstance(image, str | Path):
+        return read_image(Path(image))
+    if isinstance(image, np.ndarray | Image.Image):
+        return rgb_of(Image.fromarray(image) if isinstance(image, np.ndarray) else image, name)
+    return read_image(Path(name), file=image)
+
+
 def image_name(index: int, image: ImageInput) -> str:
-    """The name of an image in results and messages: its path, or `image N` for one in memory.
+    """The name of an image in results and messages: its path, or `image N` for one in memory or an open file.
 
     Raises:
         InputError: it is not an `ImageInput`.
     """
     if isinstance(image, str | Path):
         return str(image)
-    what = "" if isinstance(image, np.ndarray | Image.Image) else f"of type {type(image).__name__}"
+    is_known = isinstance(image, np.ndarray | Image.Image) or hasattr(image, "read")
+    what = "" if is_known else f"of type {type(image).__name__}"
     if isinstance(image, np.ndarray) and (image.dtype != np.uint8 or image.shape[2:] != (3,)):
         what = f"an array {image.shape} of {image.dtype}"
     if what:
@@ -181,10 +209,16 @@ def load_predictor(
     arch: str | None = None,
     classes: Sequence[str] | None = None,
     img_size: int | None = None,
-    device: str = "auto",
+    device: "str | torch.device" = "auto",
     precision: str = "auto",
     batch_size: int = 32,
     num_workers: int | None = None,
+    normalization: str | None = None,
+    mean: Sequence[float] | None = None,
+    std: Sequence[float] | None = None,
+    interpolation: str | None = None,
+    crop_pct: float | None = None,
+    ema: bool | None = None,
 ) -> Predictor:
     """Load a checkpoint of any accepted kind, ready to predict.
 
@@ -193,16 +227,26 @@ def load_predictor(
         arch: the backbone, if the file does not name it.
         classes: the classes in the order of the outputs, if the file does not name them.
         img_size: side of the input in pixels, if the file does not name it.
-        device: auto, cpu, cuda or mps; an .onnx runs on the CPU.
+        device: auto, cpu, cuda, cuda:0, … or mps, or a torch.device; an .onnx runs on the CPU.
         precision: auto (fp32), fp32, bf16 or fp16; an .onnx has its own.
         batch_size: images per forward pass.
         num_workers: threads that read images.
+        normalization: "imagenet", or "backbone" for timm's mean and std, if the file does not give them. The
+            default is what timm says of the backbone, here and for the next four.
+        mean: of the three channels, for pixels in [0, 1].
+        std: likewise.
+        interpolation: bilinear, bicubic, lanczos or nearest.
+        crop_pct: side of the centre crop, relative to the shorter side of the resized image.
+        ema: whether to take averaged weights (EMA), where the file holds them beside the last ones.
 
     Raises:
         InputError: the file is missing, refused or damaged, or disagrees with the other arguments.
     """
-    path, workers = Path(checkpoint), worker_count(num_workers)
-    known: dict[str, Any] = {"arch": arch, "classes": classes, "img_size": img_size}
+    path, workers = Path(checkpoint), worker_count(checked("num_workers", num_workers, origin=""))
+    checked("batch_size", batch_size, origin="")
+    known: dict[str, Any] = {"arch": arch, "classes": classes, "img_size": img_size, "ema": ema}
+    known |= {"normalization": normalization, "mean": mean, "std": std}
+    known |= {"interpolation": interpolation, "crop_pct": crop_pct}
     suffix = path.suffix.lower()
     if suffix == ".pt2":
         raise InputError(
@@ -213,7 +257,7 @@ def load_predictor(
         # No torch here: its import takes longer than the prediction.
         from skinlesion_cli.inference.onnx_backend import load_onnx
 
-        parts = load_onnx(path, device=device, precision=precision, **known)
+        parts = load_onnx(path, device=str(device), precision=precision, **known)
         return Predictor(*parts, batch_size=batch_size, workers=workers)
     from skinlesion_cli.inference.torch_backend import backend_of
     from skinlesion_cli.models.checkpoint import load_checkpoint

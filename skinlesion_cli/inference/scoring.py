@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
-from skinlesion_cli.common.events import OnEvent, ignore
+from skinlesion_cli.common.events import Busy, OnEvent, ignore
 from skinlesion_cli.data.class_balance import ens_weights
 from skinlesion_cli.data.eval_views import KeptViews
 from skinlesion_cli.data.manifest import origins_of
-from skinlesion_cli.data.splits import Split, read_split, require_classes
+from skinlesion_cli.data.splits import Split, named_as, read_split, require_classes
 from skinlesion_cli.inference.backend import predict_split
 from skinlesion_cli.inference.predictor import Predictor
 from skinlesion_cli.inference.tta import tta_section
@@ -41,12 +41,14 @@ def predict_and_evaluate(
     Raises:
         InputError: the split has other classes than the model, or the malignant ones are no classes of it.
     """
+    split = named_as(split, predictor.classes)
     require_classes(split, predictor.classes, "the checkpoint", complete=False)
     malignant_classes(predictor.classes, malignant)
     origins = origins_of(split.root.parent, split.name, split.files)
     others = None
     if target_accuracy is not None and split.name != VALIDATION:
-        others = read_split(split.root.parent, VALIDATION, complete=False)
+        others = read_split(split.root.parent, VALIDATION, on_event, complete=False)
+        others = named_as(others, predictor.classes)
         require_classes(others, predictor.classes, "the checkpoint", complete=False)
 
     def predicted(images: Split) -> Predictions:
@@ -63,6 +65,8 @@ def predict_and_evaluate(
         )
 
     predictions = predicted(split)
+    validation = predictions if others is None else predicted(others)
+    on_event(Busy(f"computing scores and intervals of {split.name}"))
     scores, document = evaluate(
         predictions,
         split.name,
@@ -71,7 +75,7 @@ def predict_and_evaluate(
         sources=origins.sources,
         malignant=malignant,
         target_accuracy=target_accuracy,
-        validation=predictions if others is None else predicted(others),
+        validation=validation,
     )
     if flips:
         temperature, calibration = predictor.temperature, document["calibration"]

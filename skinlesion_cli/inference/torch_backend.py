@@ -1,5 +1,6 @@
 """Running a torch model on any device and in any precision."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -37,8 +38,9 @@ class TorchBackend:
     ):
         """Leave the model in evaluation mode; if its weights are `frozen`, a faster copy may be used."""
         self.model, self.preprocessing, self.runtime = model.eval(), preprocessing, runtime
-        self.img_size = preprocessing.img_size
+        self.img_size, self.resize = preprocessing.img_size, preprocessing.resize
         self.novelty, self._frozen = novelty, frozen
+        self._process = os.getpid()
         self._faster: nn.Module | None = None
 
     def outputs(self, images: NDArray[np.uint8]) -> Outputs:
@@ -49,9 +51,28 @@ class TorchBackend:
         features, logits = self.features(pixels)
         return Outputs(logits.cpu().numpy(), self.novelty.distances(features.cpu().numpy()))
 
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Inside, the model is run by this thread only, as the runtime says, and a failure names its size.
+
+        Whatever calls the model itself does so inside.
+        """
+        if os.getpid() != self._process:
+            # After a fork, OpenMP's threads are not in this process, and torch would wait for them forever.
+            torch.set_num_threads(1)
+        with self.runtime.alone():
+            try:
+                yield
+            except (RuntimeError, TypeError, ValueError, AssertionError, LookupError) as error:
+                # Training knows its own faults, and has tried its size before.
+                if not self._frozen or isinstance(error, torch.OutOfMemoryError):
+                    raise
+                # A file may not name its size.
+                size = f"images of {self.img_size} pixels, which may be the wrong --img-size"
+                raise SkinLesionError(f"the model fails on {size}: {one_line(error)}") from error
+
     def inputs(self, images: torch.Tensor) -> torch.Tensor:
         """The model's input: a batch of bytes on the device, channels last, normalised."""
-        self.runtime.activate()
         return normalize(self.runtime.put(images), self.preprocessing.mean, self.preprocessing.std)
 
     @torch.inference_mode()
@@ -71,7 +92,7 @@ class TorchBackend:
         on_cpu = self.runtime.device.type == "cpu"
         size = IMAGES_A_CORE * torch.get_num_threads() if on_cpu else len(images)
         pieces = []
-        with self._named_fault():
+        with self.running():
             model = self._fastest(len(images))
             for part in torch.split(images, size):
                 inputs = self.inputs(part)
@@ -79,24 +100,9 @@ class TorchBackend:
                     pieces.append(forward(model, inputs))
         return tuple(torch.cat(parts).float() for parts in zip(*pieces, strict=True))
 
-    @contextmanager
-    def _named_fault(self) -> Iterator[None]:
-        """Say which size a loaded model was run at, if it fails: a file may not name its own."""
-        try:
-            yield
-        except (RuntimeError, TypeError, ValueError, AssertionError) as error:
-            # Training knows its own faults, and has tried its size before.
-            if not self._frozen or isinstance(error, torch.OutOfMemoryError):
-                raise
-            raise SkinLesionError(
-                f"the model fails on images of {self.img_size} pixels, which may be the wrong --img-size: "
-                f"{one_line(error)}"
-            ) from error
-
     def _fastest(self, images: int) -> nn.Module:
         """The model, or its faster copy, which takes as long to make as predicting some images."""
         if self._frozen and self._faster is None and images > 1:
-            self.runtime.activate()
             self._faster = folded(self.model, self.img_size)
         return self._faster or self.model
 

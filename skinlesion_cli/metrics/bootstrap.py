@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skinlesion_cli.metrics.arrays import Floats, Multiplicities
+from skinlesion_cli.metrics.arrays import Booleans, Floats, Multiplicities
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -51,6 +51,12 @@ class Bootstrap:
     def method(self) -> str:
         """The method in words, for a document."""
         return f"percentile bootstrap, {self.resamples} resamples of {self.unit}"
+
+    def units(self, inside: Booleans) -> Floats:
+        """How many images or groups each column of `inside`, (n, columns), has a part of: (columns,)."""
+        if self._members is None:
+            return inside.sum(axis=0).astype(np.float64)
+        return np.array([len(np.unique(self._members[column])) for column in inside.T], dtype=np.float64)
 
     def take(self, rows: Sequence[int]) -> "Bootstrap":
         """Resamples of some of the images only, with the same number and seed."""

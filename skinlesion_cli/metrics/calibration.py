@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skinlesion_cli.metrics.arrays import Floats, Ints, bounds, number
+from skinlesion_cli.metrics.arrays import Floats, Ints, bounds, divide, number
 from skinlesion_cli.metrics.bootstrap import Bootstrap, interval
 from skinlesion_cli.metrics.classification import negative_log_likelihood
+from skinlesion_cli.metrics.exact import as_document, counts_of, interval_or_exact
 from skinlesion_cli.metrics.predictions import Predictions
 
 BINS = 15
@@ -106,24 +107,36 @@ def calibration_document(predictions: Predictions, bootstrap: Bootstrap) -> dict
     """The evaluation document's section on calibration; predictions with a temperature also have logits.
 
     `before` and `after` the temperature have the same figures; `reliability` are the bins of the final
-    probabilities. What cannot be computed is None; without probabilities there are no bins.
+    probabilities, each with the 95 % interval of its accuracy. What cannot be computed is None; without
+    probabilities there are no bins.
     """
     temperature, final = predictions.temperature, confidence_and_hits(predictions)
     return {
         "temperature": temperature,
         "before": _figures(uncalibrated(predictions), bootstrap),
         "after": None if temperature is None or final is None else _figures(predictions, bootstrap),
-        "reliability": [
-            dataclasses.asdict(one) | {"confidence": number(one.confidence), "accuracy": number(one.accuracy)}
-            for one in ([] if final is None else reliability(*final))
-        ],
+        "reliability": [] if final is None else _bins(*final, bootstrap),
     }
+
+
+def _bins(confidence: Floats, hits: Floats, bootstrap: Bootstrap) -> list[dict[str, Any]]:
+    held = _one_hot(_bin_of(confidence, _edges(confidence, BINS, False)), BINS)
+    shares, right = np.split(bootstrap.means(np.column_stack([held, held * hits[:, None]])), 2, axis=1)
+    drawn, counts = divide(right, shares), bootstrap.units(held.astype(bool))
+    rows = []
+    for place, one in enumerate(reliability(confidence, hits)):
+        ends, exact = interval_or_exact(
+            "accuracy", one.accuracy, interval(drawn[:, place]), float(counts[place])
+        )
+        found = {"confidence": number(one.confidence), "accuracy": number(one.accuracy)}
+        rows.append(dataclasses.asdict(one) | found | {"ci95": bounds(ends), "exact_n": exact})
+    return rows
 
 
 def _figures(predictions: Predictions, bootstrap: Bootstrap) -> dict[str, Any]:
     columns = _columns(predictions)
     if columns is None:
-        return {**dict.fromkeys(FIGURES), "ci95": dict.fromkeys(FIGURES)}
+        return {**dict.fromkeys(FIGURES), "ci95": dict.fromkeys(FIGURES), "exact_n": {}}
     means, drawn = columns.mean(axis=0), bootstrap.means(columns)
     of_bins = slice(2, 2 + BINS), slice(2 + BINS, None)
     found = [*means[:2], *(np.abs(means[bins]).sum() for bins in of_bins)]
@@ -131,9 +144,13 @@ def _figures(predictions: Predictions, bootstrap: Bootstrap) -> dict[str, Any]:
         *(interval(values) for values in drawn.T[:2]),
         *(_error_interval(means[bins], drawn[:, bins]) for bins in of_bins),
     ]
-    return {name: number(value) for name, value in zip(FIGURES, found, strict=True)} | {
-        "ci95": {name: bounds(one) for name, one in zip(FIGURES, intervals, strict=True)}
+    n = counts_of(bootstrap, {"n": np.ones(len(columns), dtype=bool)})["n"]
+    # A likelihood has no bound, and so no interval if all resamples agree.
+    made = {
+        name: interval_or_exact(name, float(value), ends, None if name == "nll" else n)
+        for name, value, ends in zip(FIGURES, found, intervals, strict=True)
     }
+    return {name: number(value) for name, value in zip(FIGURES, found, strict=True)} | as_document(made)
 
 
 def _error_interval(gaps: Floats, drawn: Floats) -> tuple[float, float]:

@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
-from skinlesion_cli.metrics.arrays import Floats, bounds, number
-from skinlesion_cli.metrics.bootstrap import Bootstrap, interval
+from skinlesion_cli.metrics.arrays import Floats, number
+from skinlesion_cli.metrics.bootstrap import Bootstrap
 from skinlesion_cli.metrics.calibration import calibration_document
-from skinlesion_cli.metrics.classification import PER_CLASS, SUMMARY, Scores, figures, score, weighted_loss
+from skinlesion_cli.metrics.classification import PER_CLASS, Scores, figures, score, weighted_loss
+from skinlesion_cli.metrics.exact import class_counts, intervals, summary_counts
 from skinlesion_cli.metrics.malignant import malignant_classes, malignant_section, malignant_warnings
 from skinlesion_cli.metrics.predictions import Predictions
 from skinlesion_cli.metrics.selective import selective_document
@@ -41,6 +42,7 @@ def evaluate(
     of_malignant = malignant_section(predictions, malignant, bootstrap)
     scores = score(predictions)
     drawn = bootstrap.figures(lambda weights: figures(predictions, weights))
+    counted = class_counts(predictions, bootstrap)
     blocks = block_section(predictions, sources, bootstrap)
     document = {
         "split": split,
@@ -51,13 +53,18 @@ def evaluate(
         "per_class": {
             name: {
                 "support": one.support,
+                "predicted": int(scores.confusion[:, label].sum()),
                 **{figure: number(getattr(one, figure)) for figure in PER_CLASS},
-                "ci95": {figure: bounds(interval(drawn[figure][:, label])) for figure in PER_CLASS},
+                **intervals(
+                    {figure: getattr(one, figure) for figure in PER_CLASS},
+                    {figure: drawn[figure][:, label] for figure in PER_CLASS},
+                    {figure: counted[figure][label] for figure in PER_CLASS},
+                ),
             }
             for label, (name, one) in enumerate(scores.per_class.items())
         },
         "confusion_matrix": scores.confusion.tolist(),
-        "ci95": {name: bounds(interval(drawn[name])) for name in SUMMARY},
+        **intervals(scores.summary, drawn, summary_counts(predictions, bootstrap)),
         "ci95_method": bootstrap.method,
         "resampling_unit": bootstrap.unit,
         "malignant": of_malignant,

@@ -12,8 +12,9 @@ import numpy as np
 
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.text import nearest
-from skinlesion_cli.metrics.arrays import Booleans, Floats, Multiplicities, bounds, divide, number
-from skinlesion_cli.metrics.bootstrap import Bootstrap, interval
+from skinlesion_cli.metrics.arrays import Booleans, Floats, Multiplicities, divide, number
+from skinlesion_cli.metrics.bootstrap import Bootstrap
+from skinlesion_cli.metrics.exact import counts_of, intervals
 from skinlesion_cli.metrics.predictions import Predictions
 from skinlesion_cli.metrics.roc import RANKING, ranking_figures, sweep
 
@@ -81,6 +82,7 @@ def malignant_section(
 
     found = figures(np.ones((1, len(positive)), dtype=np.float32))
     drawn = bootstrap.figures(figures)
+    fewest = min(counts_of(bootstrap, {"malignant": positive, "benign": ~positive}).values())
     return {
         "classes": list(malignant),
         "n_malignant": int(positive.sum()),
@@ -91,11 +93,15 @@ def malignant_section(
                 "name": name,
                 "threshold": number(threshold),
                 **{rate: number(found[rate][0, row]) for rate in RATES},
-                "ci95": {rate: bounds(interval(drawn[rate][:, row])) for rate in RATES},
+                **intervals(
+                    {rate: found[rate][0, row] for rate in RATES},
+                    {rate: drawn[rate][:, row] for rate in RATES},
+                    counts_of(bootstrap, dict(zip(RATES, (positive, ~positive, one, ~one), strict=True))),
+                ),
             }
-            for row, (name, threshold, _) in enumerate(points)
+            for row, (name, threshold, one) in enumerate(points)
         ],
-        "ci95": {name: bounds(interval(drawn[name])) for name in RANKING},
+        **intervals({name: found[name][0] for name in RANKING}, drawn, dict.fromkeys(RANKING, fewest)),
     }
 
 

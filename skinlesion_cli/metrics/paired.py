@@ -15,6 +15,7 @@ from skinlesion_cli.common.errors import InputError, first_few
 from skinlesion_cli.metrics.arrays import Booleans, bounds, divide, number
 from skinlesion_cli.metrics.bootstrap import Bootstrap, interval
 from skinlesion_cli.metrics.classification import SUMMARY, figures, score
+from skinlesion_cli.metrics.exact import clopper_pearson
 from skinlesion_cli.metrics.predictions import Predictions
 
 
@@ -113,16 +114,29 @@ def _per_class(
     for label, name in enumerate(classes):
         inside = of_class[:, label]
         recall_a, recall_b = (divide((right & inside).sum(), inside.sum()) for right in (right_a, right_b))
-        found = _difference(recall_a, recall_b, interval(drawn[:, label]))
+        ends = interval(drawn[:, label])
+        if ends[1] - ends[0] < 1e-9:
+            ends = _unresampled(ends[0], float(bootstrap.units(inside[:, None])[0]))
         rows[name] = {
-            "a_recall": found.pop("a"),
-            "b_recall": found.pop("b"),
-            **found,
+            "a_recall": number(recall_a),
+            "b_recall": number(recall_b),
+            "difference": number(recall_b - recall_a),
+            "ci95": bounds(ends),
             "support": int(inside.sum()),
             "gained": int((inside & right_b & ~right_a).sum()),
             "lost": int((inside & right_a & ~right_b).sum()),
         }
     return rows
+
+
+def _unresampled(difference: float, n: float) -> tuple[float, float]:
+    """95 % interval of a difference in recall that is the same in every resample of n images or groups.
+
+    None of n does what the others do not: that happens to at most a share `other` of such images, by the
+    exact interval of a proportion, and moves the recall of one model, or turns a gain into a loss.
+    """
+    other = clopper_pearson(0.0, n)[1] * (1 + abs(difference))
+    return max(-1.0, difference - other), min(1.0, difference + other)
 
 
 def _in_order(predictions: Predictions, classes: tuple[str, ...]) -> Predictions:

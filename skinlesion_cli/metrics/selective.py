@@ -13,16 +13,17 @@ from typing import Any
 
 import numpy as np
 
-from skinlesion_cli.metrics.arrays import Floats, Ints, bounds, divide, number
-from skinlesion_cli.metrics.bootstrap import Bootstrap, interval
+from skinlesion_cli.metrics.arrays import Floats, Ints, divide, number
+from skinlesion_cli.metrics.bootstrap import Bootstrap
 from skinlesion_cli.metrics.calibration import confidence_and_hits
+from skinlesion_cli.metrics.exact import counts_of, intervals
 from skinlesion_cli.metrics.predictions import Predictions
 
 # Of the curve in a document: one for each percent of coverage.
 POINTS = 101
 TARGET = (
     *("threshold", "validation_coverage", "validation_accuracy"),
-    *("coverage", "accuracy_reached", "answered", "ci95"),
+    *("coverage", "accuracy_reached", "answered", "ci95", "exact_n"),
 )
 """The figures of `target_document`."""
 
@@ -97,11 +98,13 @@ def selective_document(
         raise ValueError("a threshold is chosen on validation predictions, and none were given")
     found, of_validation = confidence_and_hits(predictions), validation and confidence_and_hits(validation)
     if found is None:
-        return {"aurc": None, "ci95": {"aurc": None}, "risk_coverage": [], "target": None}
+        return {"aurc": None, "ci95": {"aurc": None}, "exact_n": {}, "risk_coverage": [], "target": None}
     coverage, risk = risk_coverage(*found)
+    area = area_under_risk_coverage(coverage, risk)
+    everything = counts_of(bootstrap, {"aurc": np.ones(len(predictions), dtype=bool)})
     document: dict[str, Any] = {
-        "aurc": number(area_under_risk_coverage(coverage, risk)),
-        "ci95": {"aurc": bounds(interval(_resampled_area(*found, bootstrap)))},
+        "aurc": number(area),
+        **intervals({"aurc": area}, {"aurc": _resampled_area(*found, bootstrap)}, everything),
         "risk_coverage": _thinned(coverage, risk),
         "target": None,
     }
@@ -116,13 +119,12 @@ def target_document(
 ) -> dict[str, Any]:
     """What a threshold that was chosen on other images does on these; it is None if none reached the target.
 
-    Figures without a threshold are None, and so is the interval of an accuracy of 0 or 1, which every
-    resample would repeat however few the images.
+    Figures without a threshold are None.
     """
     if threshold is None:
         return {"accuracy": target, **dict.fromkeys(TARGET)}
     coverage, accuracy, n = at_threshold(confidence, hits, threshold.confidence)
-    answered = (confidence >= threshold.confidence).astype(np.float64)
+    answered = confidence >= threshold.confidence
     share, right = bootstrap.means(np.column_stack([answered, answered * hits])).T
     return {
         "accuracy": target,
@@ -132,10 +134,11 @@ def target_document(
         "coverage": coverage,
         "accuracy_reached": number(accuracy),
         "answered": n,
-        "ci95": {
-            "coverage": bounds(interval(share)),
-            "accuracy_reached": bounds(interval(divide(right, share))) if 0 < accuracy < 1 else None,
-        },
+        **intervals(
+            {"coverage": coverage, "accuracy_reached": accuracy},
+            {"coverage": share, "accuracy_reached": divide(right, share)},
+            counts_of(bootstrap, {"coverage": np.ones_like(answered), "accuracy_reached": answered}),
+        ),
     }
 
 

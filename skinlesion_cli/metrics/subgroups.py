@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from skinlesion_cli.metrics.arrays import bounds, number
-from skinlesion_cli.metrics.bootstrap import Bootstrap, interval
+from skinlesion_cli.metrics.arrays import number
+from skinlesion_cli.metrics.bootstrap import Bootstrap
 from skinlesion_cli.metrics.classification import SUMMARY, figures, score
+from skinlesion_cli.metrics.exact import intervals, summary_counts
 from skinlesion_cli.metrics.predictions import Predictions
 
 
@@ -51,5 +52,5 @@ def _block(predictions: Predictions, bootstrap: Bootstrap) -> dict[str, Any]:
         "n": len(predictions),
         "classes": [predictions.classes[label] for label in present],
         **{name: number(summary[name]) for name in SUMMARY},
-        "ci95": {name: bounds(interval(drawn[name])) for name in SUMMARY},
+        **intervals(summary, drawn, summary_counts(predictions, bootstrap)),
     }

@@ -1,6 +1,9 @@
 """Backbones from timm: making one, and what depends on its architecture."""
 
+from typing import Any
+
 import timm
+import timm.data
 import torch
 from torch import nn
 
@@ -26,7 +29,7 @@ def create_model(arch: str, classes: int, img_size: int, *, verify: bool = True)
         if verify:
             with torch.inference_mode():
                 shape = tuple(model.eval()(torch.zeros(1, 3, img_size, img_size)).shape)
-    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+    except (RuntimeError, TypeError, ValueError, AssertionError, ArithmeticError, LookupError) as error:
         raise InputError(
             f"the backbone {arch} cannot take {img_size}×{img_size} images: {one_line(error)}"
         ) from None
@@ -51,6 +54,12 @@ def normalization(arch: str, kind: str) -> tuple[tuple[float, ...], tuple[float,
     require_known(arch)
     config = timm.get_pretrained_cfg(arch)
     return tuple(config.mean), tuple(config.std)
+
+
+def trained_with(arch: str) -> dict[str, Any]:
+    """The mean, std, interpolation and crop_pct that timm says its pretrained weights were trained with."""
+    require_known(arch)
+    return dict(timm.data.resolve_data_config(pretrained_cfg=timm.get_pretrained_cfg(arch).to_dict()))
 
 
 def head_names(arch: str) -> tuple[str, ...]:

@@ -18,10 +18,18 @@ from skinlesion_cli.common.errors import InputError, first_few
 from skinlesion_cli.common.files import written_whole
 from skinlesion_cli.common.settings import FIELDS, Settings
 from skinlesion_cli.common.version import __version__
-from skinlesion_cli.models.backbone import create_model, head_names, require_known
+from skinlesion_cli.models.backbone import create_model, head_names, require_known, trained_with
 from skinlesion_cli.models.model_info import Description, describe, from_json
 from skinlesion_cli.models.ood import OodDetector
-from skinlesion_cli.models.weight_files import StateDict, misfit, plain_state_dict, read_tensors
+from skinlesion_cli.models.state_dicts import (
+    StateDict,
+    foreign_state_dict,
+    misfit,
+    plain_state_dict,
+    renamed_by_timm,
+    two_outputs,
+)
+from skinlesion_cli.models.weight_files import read_tensors
 
 FORMAT = "skinlesion-checkpoint-1"
 
@@ -49,16 +57,16 @@ class Checkpoint(Description):
         # Some backbones compute with their weights in the constructor, which needs their values.
         except InputError:
             model = create_model(arch, classes, side, verify=False)
-        own = model.state_dict()
-        if fault := misfit(own, self.state):
+        own, state = model.state_dict(), self.state
+        if misfit(own, state):
+            state = renamed_by_timm(state, model)
+        if fault := misfit(own, state):
             wanted = f"{arch} with {classes} classes and images of {side} pixels"
             raise InputError(f"the checkpoint's weights do not fit {wanted}: {fault}")
         if any(buffer.is_meta for name, buffer in model.named_buffers() if name not in own):
             # No checkpoint holds these buffers: only the constructor computes them.
             model = create_model(arch, classes, side, verify=False)
-        model.load_state_dict(
-            {name: value.to(own[name].dtype) for name, value in self.state.items()}, assign=True
-        )
+        model.load_state_dict({name: value.to(own[name].dtype) for name, value in state.items()}, assign=True)
         return model
 
 
@@ -111,11 +119,13 @@ def plain_state(model: nn.Module) -> StateDict:
     return {name: value.detach().to("cpu", copy=True).contiguous() for name, value in state.items()}
 
 
-def load_checkpoint(path: Path, **given: Any) -> Checkpoint:
-    """Load a checkpoint of any supported kind; `given` are `arch`, `classes` and `img_size` of `describe`.
+def load_checkpoint(path: Path, *, ema: bool | None = None, **given: Any) -> Checkpoint:
+    """Load a checkpoint of any supported kind; `given` are `arch`, `classes` and others of `describe`.
 
     Supported: this package's own; a `{"model", "classes", "model_name"}` dict; and, with `arch` and
-    `classes`, a bare state dict or a .safetensors file (which may hold both in its metadata).
+    `classes`, a bare state dict or a .safetensors file (which may hold both in its metadata). Where a file
+    holds averaged weights (EMA) beside the last ones, `ema` chooses. A head with one output, for a sigmoid,
+    gets two.
 
     Raises:
         InputError: the file is missing, refused or damaged, or an entry is missing, invalid or disagrees.
@@ -125,17 +135,22 @@ def load_checkpoint(path: Path, **given: Any) -> Checkpoint:
     if path.suffix == ".safetensors":
         with safe_open(path, framework="pt") as file:
             known = from_json(file.metadata() or {})
-    state = plain_state_dict(content)
+    state, note = foreign_state_dict(content, ema)
     if not state:
         raise InputError(f"{path} holds no model")
-    description = describe(path, known, **given)
+    description = describe(path, known, backbone=trained_with, **given)
     require_known(description.arch)
+    notes = [*description.notes, *([f"{path.name}: {note}"] if note else [])]
     classes = description.classes
     for head in head_names(description.arch):
-        bias = state.get(f"{head}.bias")
-        if bias is not None and bias.shape != (len(classes),):
+        found = [state[name].shape[:1] for name in (f"{head}.weight", f"{head}.bias") if name in state]
+        if found and len(classes) == 2 and all(rows == (1,) for rows in found):
+            state = two_outputs(state, head)
+            notes.append(f"{path.name}: the sigmoid of its one output is the probability of {classes[1]}")
+        elif wrong := [rows.numel() for rows in found if rows != (len(classes),)]:
             named = f"{len(classes)} are named: {first_few(classes, 20)}"
-            raise InputError(f"{path} has a head for {bias.numel()} classes, but {named}")
+            raise InputError(f"{path} has a head for {wrong[0]} classes, but {named}")
+    description = dataclasses.replace(description, notes=tuple(dict.fromkeys(notes)))
     return Checkpoint(**vars(description), state=state, novelty=_detector(path, known))
 
 

@@ -1,7 +1,10 @@
 """Device, precision, memory layout and seeds."""
 
 import contextlib
+import os
 import random
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +12,20 @@ import numpy as np
 import torch
 
 from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.settings import checked
 from skinlesion_cli.models.malloc import keep_freed_memory
+
+_alone = threading.RLock()
+
+
+def _after_fork() -> None:
+    # A thread of the parent, which does not exist in the child, may have held the lock.
+    global _alone
+    _alone = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 @dataclass(frozen=True)
@@ -26,8 +42,20 @@ class Runtime:
         """Configure torch for this runtime; call it before work that may follow another runtime's."""
         if self.device.type == "cpu":
             keep_freed_memory()
-        torch.set_float32_matmul_precision("high" if self.tf32 else "highest")
-        torch.backends.cudnn.allow_tf32 = self.tf32
+        wanted = "high" if self.tf32 else "highest"
+        # Setting the same value again would change torch's newer flags of the same thing.
+        if torch.get_float32_matmul_precision() != wanted:
+            torch.set_float32_matmul_precision(wanted)
+        if self.device.type == "cuda":
+            torch.backends.cudnn.allow_tf32 = self.tf32
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Inside, torch is configured for this runtime, in one thread at a time; then as it was before."""
+        # The configuration belongs to the whole process.
+        with _alone, preserved_precision():
+            self.activate()
+            yield
 
     def autocast(self) -> contextlib.AbstractContextManager[None]:
         """A context of mixed precision; does nothing for fp32."""
@@ -50,8 +78,21 @@ class Runtime:
         return f"{name}, {precision.get(self.dtype, 'fp16 mixed precision')}"
 
 
-def choose_runtime(device: str, precision: str, *, training: bool) -> Runtime:
-    """Choose the device (auto, cpu, cuda or mps) and the precision (auto, fp32, bf16 or fp16).
+@contextlib.contextmanager
+def preserved_precision() -> Iterator[None]:
+    """Leave torch's precision of matrix products and convolutions as it was."""
+    found = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    try:
+        yield
+    finally:
+        if torch.get_float32_matmul_precision() != found[0]:
+            torch.set_float32_matmul_precision(found[0])
+        if torch.backends.cudnn.allow_tf32 != found[1]:
+            torch.backends.cudnn.allow_tf32 = found[1]
+
+
+def choose_runtime(device: str | torch.device, precision: str, *, training: bool) -> Runtime:
+    """Choose the device (auto, cpu, cuda, cuda:0, … or mps) and the precision (auto, fp32, bf16 or fp16).
 
     "auto" takes the best device available, and for training the precision that is fast on it. Scores and
     predictions are computed in fp32 unless another precision is requested, so that they do not depend on the
@@ -60,11 +101,15 @@ def choose_runtime(device: str, precision: str, *, training: bool) -> Runtime:
     Raises:
         InputError: the device is not available, or does not support the precision.
     """
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
-    if device == "auto":
-        device = next(name for name in ("cuda", "mps", "cpu") if available[name])
-    if not available[device]:
-        raise InputError(f"no {device} device is available; use --device cpu or --device auto")
+    available = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    wanted = str(device)
+    if wanted == "auto":
+        wanted = next(name for name in ("cuda", "mps", "cpu") if available[name])
+    device, _, index = wanted.partition(":")
+    checked("device", device, origin="")
+    checked("precision", precision, origin="")
+    if not available[device] or (index and not (index.isdecimal() and int(index) < available[device])):
+        raise InputError(f"no {wanted} device is available; use --device cpu or --device auto")
     if precision == "auto":
         precision = _fast_precision(device) if training else "fp32"
     if precision == "fp16" and device == "cpu":
@@ -72,7 +117,7 @@ def choose_runtime(device: str, precision: str, *, training: bool) -> Runtime:
     if device == "cuda":
         try:
             # One kernel: torch also reports GPUs as available that its build has no kernels for.
-            torch.zeros(1, device="cuda").add_(1).item()
+            torch.zeros(1, device=wanted).add_(1).item()
         except RuntimeError as error:
             reason = str(error).strip().split("\n")[0]
             raise InputError(f"this build of torch cannot use the GPU ({reason}); use --device cpu") from None
@@ -81,7 +126,7 @@ def choose_runtime(device: str, precision: str, *, training: bool) -> Runtime:
                 f"{torch.cuda.get_device_name()} has no bfloat16; use --precision fp16 or --precision fp32"
             )
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-    return Runtime(torch.device(device), dtype, tf32=training)
+    return Runtime(torch.device(wanted), dtype, tf32=training)
 
 
 def _fast_precision(device: str) -> str:

@@ -2,35 +2,29 @@
 
 import dataclasses
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from skinlesion_cli.common.errors import InputError, first_few
 from skinlesion_cli.common.limits import MAX_CLASSES, MAX_NAME
-from skinlesion_cli.common.paper import IMAGENET_MEAN, IMAGENET_STD, RESIZE_RATIO
-from skinlesion_cli.common.settings import FIELDS
 from skinlesion_cli.common.text import shortened
+from skinlesion_cli.models.preprocessing import (
+    LARGEST,
+    Given,
+    is_number,
+    preprocessing_text,
+    read_preprocessing,
+)
+from skinlesion_cli.models.preprocessing import Preprocessing as Preprocessing
 
 EXPORTED = (".onnx", ".pt2")
 """Suffixes of exported models."""
-LARGEST = 1e9
-"""Numbers from here on are not a description of a model."""
 NEEDS_GRADIENTS = "an exported model gives no gradients: name the .pth that it was made from"
-
-
-@dataclass(frozen=True)
-class Preprocessing:
-    """How a photograph becomes the model's input."""
-
-    img_size: int
-    """Side of the centre crop, in pixels."""
-    mean: tuple[float, ...]
-    """Per channel, for pixels in [0, 1]."""
-    std: tuple[float, ...]
-    """Per channel, above 0."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,13 +45,19 @@ class Description:
     """The logits are divided by it before the softmax; fitted on validation, 1 if it never was."""
     distance_limit: float | None = None
     """Distance from the training images above which an image is out of distribution; None if unknown."""
+    notes: tuple[str, ...] = ()
+    """What a user should know of how the file was read; no part of the file."""
 
     def plain(self) -> dict[str, Any]:
         """The same as plain data, with the keys that `describe` reads."""
-        img_size, mean, std = dataclasses.astuple(self.preprocessing)
-        stored = {"img_size": img_size, "mean": list(mean), "std": list(std), "resize_ratio": RESIZE_RATIO}
         plain = {one.name: getattr(self, one.name) for one in dataclasses.fields(Description)}
-        return plain | {"classes": list(self.classes), "img_size": img_size, "preprocessing": stored}
+        del plain["notes"]
+        stored = self.preprocessing.plain()
+        return plain | {
+            "classes": list(self.classes),
+            "img_size": self.preprocessing.img_size,
+            "preprocessing": stored,
+        }
 
 
 def describe(
@@ -66,26 +66,43 @@ def describe(
     *,
     arch: str | None = None,
     classes: Sequence[str] | None = None,
-    img_size: int | None = None,
+    backbone: Callable[[str], Mapping[str, Any]] | None = None,
+    **given: Any,
 ) -> Description:
     """Read the metadata `known`, as `Description.plain` writes them, completed by what the caller knows.
 
-    Any key may be missing. Where the file names the backbone or the classes, `arch` and `classes` must agree;
-    `img_size` (in pixels, default 256) counts only where the file has none.
+    Any key may be missing. Where the file has an entry, the caller's must agree. `given` are the fields of
+    `Given`. What neither gives of the preprocessing is taken from `backbone` (see `read_preprocessing`).
 
     Raises:
         InputError: an entry is missing, invalid, or disagrees with the caller's.
     """
     named = known.get("arch") or known.get("model_name")
+    found = _agreed(path, "--arch", named if isinstance(named, str) else None, arch)
+    names = _agreed(path, "--classes", _classes(path, known), distinct_names(classes) or None)
+    if len(names) < 2:
+        raise InputError(
+            f"{path}: one class ({shortened(names[0])}) is not enough; a model with one output, for a "
+            "sigmoid, has two, as in --classes benign,malignant (the sigmoid is that of the second)"
+        )
+    own = str(known.get("format")).startswith("skinlesion-")
+    timms = partial(backbone, found) if backbone else dict
+    preprocessing, assumed = read_preprocessing(path, known, Given(**given), own=own, backbone=timms)
+    note = (
+        f"{path.name} does not say how its images were prepared, so as for timm's {found}: "
+        f"{preprocessing_text(preprocessing)}; --normalization, --mean, --std, --interpolation and "
+        "--crop-pct change it"
+    )
     return Description(
-        arch=_agreed(path, "--arch", named if isinstance(named, str) else None, arch),
-        classes=_agreed(path, "--classes", _classes(path, known), tuple(classes) if classes else None),
-        preprocessing=_preprocessing(path, known, img_size),
+        arch=found,
+        classes=names,
+        preprocessing=preprocessing,
+        notes=(note,) if assumed and backbone and not own else (),
         class_counts=_entries(known, "class_counts", _is_count),
         settings=_entries(
             known, "settings", lambda value: value is None or isinstance(value, str | int | float)
         ),
-        metrics=_entries(known, "metrics", _is_number),
+        metrics=_entries(known, "metrics", is_number),
         epoch=known["epoch"] if _is_count(known.get("epoch")) else 0,
         temperature=_positive(path, known, "temperature") or 1.0,
         distance_limit=_positive(path, known, "distance_limit"),
@@ -100,6 +117,16 @@ def from_json(metadata: Mapping[str, str]) -> dict[str, Any]:
         with suppress(ValueError, RecursionError):
             known[key] = json.loads(text)
     return known
+
+
+def distinct_names(classes: Sequence[str] | None) -> tuple[str, ...]:
+    """The names given with --classes; InputError if one is given twice."""
+    for name, number in Counter(classes or ()).items():
+        if number > 1:
+            raise InputError(
+                f"--classes names {shortened(name)} {number} times; each class needs its own name"
+            )
+    return tuple(classes or ())
 
 
 def _classes(path: Path, known: Mapping[str, Any]) -> tuple[str, ...] | None:
@@ -121,19 +148,15 @@ def _entries(known: Mapping[str, Any], key: str, is_valid: Callable[[Any], bool]
     return {name: value for name, value in entries if isinstance(name, str) and is_valid(value)}
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _is_count(value: Any) -> bool:
-    return _is_number(value) and isinstance(value, int) and 0 <= value < 10**15
+    return is_number(value) and isinstance(value, int) and 0 <= value < 10**15
 
 
 def _positive(path: Path, known: Mapping[str, Any], key: str) -> float | None:
     value = known.get(key)
     if value is None:
         return None
-    if not _is_number(value) or not 0 < value < LARGEST:
+    if not is_number(value) or not 0 < value < LARGEST:
         raise InputError(f"{path} has an invalid {key}")
     return float(value)
 
@@ -148,19 +171,3 @@ def _agreed(path: Path, option: str, known: Any, given: Any) -> Any:
         )
         raise InputError(f"{path} disagrees with {option}: it has {has}, not {wanted}")
     return given if known is None else known
-
-
-def _preprocessing(path: Path, known: Mapping[str, Any], img_size: int | None) -> Preprocessing:
-    found = known.get("preprocessing")
-    stored = found if isinstance(found, dict) else {}
-    mean, std = stored.get("mean", IMAGENET_MEAN), stored.get("std", IMAGENET_STD)
-    size = known.get("img_size", img_size or FIELDS["img_size"].default)
-    numbers = [size, *(mean if isinstance(mean, list | tuple) else [None])]
-    numbers += std if isinstance(std, list | tuple) else [None]
-    # Written so that NaN is invalid, too.
-    valid = len(numbers) == 7 and all(_is_number(value) and abs(value) < LARGEST for value in numbers)
-    if not valid or not min(std) > 0 or size != int(size):
-        raise InputError(f"{path} has an invalid preprocessing or img_size")
-    if not 1 <= size <= 4096:
-        raise InputError(f"{path} has an invalid img_size: images of {int(size)} pixels")
-    return Preprocessing(int(size), tuple(map(float, mean)), tuple(map(float, std)))

@@ -1,23 +1,23 @@
 """The weights that a run starts from: pretrained ones from the hub, a file of the user's, or random ones."""
 
 import contextlib
-import importlib
 from pathlib import Path
-from typing import Any
 
 import timm
 from torch import nn
 
-from skinlesion_cli.common.errors import InputError, SkinLesionError, one_line
+from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.models.backbone import head_names
-from skinlesion_cli.models.weight_files import StateDict, misfit, plain_state_dict, read_tensors
-
-HUB_TIMEOUT_SECONDS = 10.0
-_INSTEAD = (
-    "use --init-weights FILE (.pth or .safetensors of the same backbone), or --no-pretrained to start from "
-    "random weights"
+from skinlesion_cli.models.hub import ask_hub, unavailable, without_pretrained
+from skinlesion_cli.models.state_dicts import (
+    StateDict,
+    converted_by_timm,
+    foreign_state_dict,
+    misfit,
+    plain_state_dict,
 )
+from skinlesion_cli.models.weight_files import read_tensors
 
 
 def load_start_weights(model: nn.Module, settings: Settings) -> str:
@@ -33,9 +33,9 @@ def load_pretrained(model: nn.Module, arch: str) -> str:
     """Load the backbone's pretrained weights, cached or from the hub; the head keeps its random weights."""
     config = timm.get_pretrained_cfg(arch)
     if not config.hf_hub_id:
-        raise SkinLesionError(f"timm has no pretrained weights of {arch} on the hub; {_INSTEAD}")
+        raise without_pretrained(f"timm has no pretrained weights of {arch} on the hub")
     file = _fetch_from_hub(config.hf_hub_id, config.hf_hub_filename, arch)
-    state = _converted_by_timm(read_tensors(file), model)
+    state = converted_by_timm(plain_state_dict(read_tensors(file)), model)
     _load_all_but_head(model, arch, state, f"the pretrained weights of {arch}")
     return f"pretrained weights of {config.hf_hub_id}"
 
@@ -46,11 +46,11 @@ def load_init_weights(model: nn.Module, arch: str, path: Path) -> str:
     A file whose tensors have other names is accepted if it lists the same tensors in the same order: the same
     shapes and the same last part of each name (weight, bias, running_mean, …).
     """
-    state = plain_state_dict(read_tensors(path))
+    state, _ = foreign_state_dict(read_tensors(path))
     if not state:
         raise InputError(f"{path} holds no weights")
     renamed = _renamed_by_order(state, model, arch)
-    _load_all_but_head(model, arch, renamed or _converted_by_timm(state, model), str(path))
+    _load_all_but_head(model, arch, renamed or converted_by_timm(state, model), str(path))
     return f"weights of {path}" + (" (different tensor names, matched by their order)" if renamed else "")
 
 
@@ -64,22 +64,11 @@ def _fetch_from_hub(repo: str, filename: str | None, arch: str) -> Path:
             return Path(huggingface_hub.hf_hub_download(repo, name, local_files_only=True))
     try:
         # A cheap request first: the download itself would retry for most of a minute.
-        url = huggingface_hub.hf_hub_url(repo, names[0])
-        huggingface_hub.get_hf_file_metadata(url, timeout=HUB_TIMEOUT_SECONDS)
+        ask_hub(repo, names[0])
         return Path(huggingface_hub.hf_hub_download(repo, names[0]))
     # Offline mode, no route, a proxy's reply and a missing file raise many types from several libraries.
     except Exception as error:
-        raise SkinLesionError(
-            f"cannot fetch the pretrained weights of {arch} from the hub ({one_line(error)}); {_INSTEAD}"
-        ) from None
-
-
-def _converted_by_timm(state: Any, model: nn.Module) -> StateDict:
-    """Convert weights of an older layout to the present one, by timm's own rules for the architecture."""
-    state = plain_state_dict(state)
-    module = importlib.import_module(type(model).__module__)
-    convert = getattr(module, "checkpoint_filter_fn", None)
-    return plain_state_dict(convert(state, model)) if convert else state
+        raise unavailable(arch, error) from None
 
 
 def _is_head(name: str, arch: str) -> bool:

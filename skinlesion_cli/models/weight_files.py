@@ -29,20 +29,23 @@ from skinlesion_cli.common.limits import (
 )
 from skinlesion_cli.common.text import shortened
 
-StateDict = dict[str, torch.Tensor]
-
 _DAMAGED = "it is damaged, cut short, or not a file of weights"
 _NOT_PLAIN = "it holds more than tensors and plain data; loading it could run code"
+_SAVE_ALONE = (
+    "; if you trust its author, save the weights alone in Python: "
+    "found = torch.load(FILE, weights_only=False), then torch.save(found['state_dict'], NEW), "
+    "or found.state_dict() for a whole model"
+)
 _COMPRESSED = "its entries are compressed, which torch never does, and could expand to any size"
 _TOO_DEEP = f"its containers are nested more than {MAX_DEPTH} deep"
 _END, _END_64, _DIRECTORY_TAIL = b"PK\x05\x06", b"PK\x06\x07", 22 + 65535
 # torch's restricted unpickler calls these with any argument: `bytearray(10**11)` allocates that much memory,
 # and some encodings take hours. Weights never need them.
 _COSTLY_CALLS = ("bytearray", "encode")
+_REFUSED = re.compile(r"Unsupported (?:global|class|operand): (?:GLOBAL )?([\w.]+)")
 _LEGACY_PICKLES = 5
 """Pickles at the start of a file in the legacy format: magic numbers, the content, the tensors' names."""
 _FILLING = ("APPEND", "APPENDS", "SETITEM", "SETITEMS", "BUILD")
-_PREFIXES = re.compile(r"^(module\.|_orig_mod\.)+")
 
 
 def read_tensors(path: Path) -> Any:
@@ -63,34 +66,16 @@ def read_tensors(path: Path) -> Any:
     # torch.load and safetensors raise many types on damaged files: UnpicklingError, RuntimeError, EOFError,
     # KeyError, SafetensorError, MemoryError. All mean that the file cannot be loaded.
     except Exception as error:
-        unsafe = "weights_only" in str(error) or "Unsupported global" in str(error)
-        raise InputError(f"refused to load {path}: {_NOT_PLAIN if unsafe else _DAMAGED}") from None
+        raise InputError(f"refused to load {path}: {_fault_of_loading(error)}") from None
     if fault := _fault_of_content(content):
         raise InputError(f"refused to load {path}: {fault}")
     return content
 
 
-def plain_state_dict(data: Any) -> StateDict:
-    """The tensors in a file's content, by name, without the prefixes that wrappers add to the names."""
-    if not isinstance(data, dict):
-        return {}
-    nested = (data.get(key) for key in ("model", "state_dict", "model_state_dict"))
-    found = next((inner for inner in nested if isinstance(inner, dict)), data)
-    tensors = {str(name): value for name, value in found.items() if isinstance(value, torch.Tensor)}
-    return {_PREFIXES.sub("", name): value for name, value in tensors.items()}
-
-
-def misfit(own: StateDict, given: StateDict) -> str:
-    """Why tensors are not those of a model; an empty string if all names and shapes agree."""
-    faults = {
-        "missing": [name for name in own if name not in given],
-        "unknown": [name for name in given if name not in own],
-        "of another shape": [name for name in own if name in given and given[name].shape != own[name].shape],
-    }
-    for what, names in faults.items():
-        if names:
-            return f"{len(names)} tensors are {what}, {shortened(names[0])} among them"
-    return ""
+def _fault_of_loading(error: Exception) -> str:
+    if named := _REFUSED.search(str(error)):
+        return f"{_NOT_PLAIN}: it holds a {shortened(named[1])}{_SAVE_ALONE}"
+    return _NOT_PLAIN + _SAVE_ALONE if "weights_only" in str(error) else _DAMAGED
 
 
 def _fault_of_content(content: Any) -> str:

@@ -6,7 +6,7 @@ The sections are those of Mitchell et al., *Model Cards for Model Reporting*, FA
 import hashlib
 import re
 from contextlib import suppress
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from markupsafe import Markup
@@ -24,8 +24,8 @@ from skinlesion_cli.report.templates import render_markdown
 from skinlesion_cli.training.run_folder import BEST_MODEL
 
 _MARK = re.compile(r"\n<!-- skinlesion report, ([0-9a-f]{64}) -->\n\Z")
-_PRIVATE = re.compile(r"command|argv|path|folder|host|user|cwd|file", re.IGNORECASE)
-"""Entries of the environment that are nobody else's business."""
+_PUBLIC = ("started", "git_commit", "versions", "platform", "device", "seed", "data")
+"""Entries of the environment that hold no path; the command lines, for one, do."""
 
 
 def write_card(facts: RunFacts, path: Path, *, title: str) -> None:
@@ -59,8 +59,12 @@ def model_card(facts: RunFacts, title: str) -> str:
 
     start = "ImageNet weights" if setting("pretrained") else "random weights"
     if facts.settings.get("init_weights"):
-        start = f"the weights in {Path(str(facts.settings['init_weights'])).name}"
+        # A Windows path may have either slash: the run may be of another system.
+        start = f"the weights in {PureWindowsPath(str(facts.settings['init_weights'])).name}"
     document = facts.document
+    environment = {name: facts.environment[name] for name in _PUBLIC if name in facts.environment}
+    if resumed := facts.environment.get("resumed"):
+        environment["resumed"] = f"{len(resumed)} times" if len(resumed) > 1 else "once"
     card = render_markdown(
         "card.md",
         title=title,
@@ -69,12 +73,12 @@ def model_card(facts: RunFacts, title: str) -> str:
         setting=setting,
         start=start,
         resized=round(RESIZE_RATIO * int(setting("img_size"))),
-        environment=[pair for pair in training.flattened(facts.environment) if not _PRIVATE.search(pair[0])],
+        environment=tuple(training.flattened(environment)),
         sources=data.sources(document["blocks"]).only("Images", "Accuracy", "Balanced accuracy"),
         balance=data.balance(facts).only("Training images"),
         leaks=data.leaks(facts),
         scores=scores.scores(facts, facts.documents),
-        classes=scores.classes(facts).only("Images", "Precision", "Recall", "F1", "AUC"),
+        classes=scores.class_scores(document["per_class"]).only("Images", "Precision", "Recall", "F1", "AUC"),
         malignant=curves.malignant(document["malignant"]).only("Sensitivity", "Specificity", "PPV", "NPV"),
         calibration=calibration.calibration(document["calibration"]),
         limits=limits(facts),

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from skinlesion_cli.report.figures import figure, interval, interval_of
+from skinlesion_cli.report.figures import count_of, figure, interval, interval_of, number
 from skinlesion_cli.report.mistakes import Mistake, Pictures
 from skinlesion_cli.report.plots import Plot
 
@@ -25,6 +25,8 @@ class Number:
     colour: str = "blue"
     strip: bool = False
     """Whether a page draws the number and its interval on a line from 0 to 1 in place of digits."""
+    n: int | None = None
+    """How many images or groups an exact interval counts; None for a bootstrap interval."""
 
     @property
     def key(self) -> float | str:
@@ -36,9 +38,19 @@ class Number:
         return self.text or figure(self.value, digits)
 
     @property
-    def bounds(self) -> str:
+    def brackets(self) -> str:
         """Its interval in brackets; empty if it has none."""
         return "" if self.key == "" else interval(self.ends)
+
+    @property
+    def counted(self) -> str:
+        """The n of an exact interval; empty for any other."""
+        return "" if self.n is None else f"n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{number(self.n)}"
+
+    @property
+    def bounds(self) -> str:
+        """Its interval, and the n of an exact one, in one line."""
+        return f"{self.brackets} {self.counted}".strip()
 
 
 Cell = str | int | Number
@@ -180,4 +192,4 @@ def score_rows(labels: Mapping[str, str], documents: Iterable[Mapping[str, Any]]
 
 def score(document: Mapping[str, Any], name: str) -> Number:
     """A score of an evaluation document with its 95 % interval."""
-    return Number(document.get(name), interval_of(document, name))
+    return Number(document.get(name), interval_of(document, name), n=count_of(document, name))

@@ -9,6 +9,7 @@ import re
 import textwrap
 import warnings
 from pathlib import Path
+from typing import Any
 from xml.etree import ElementTree
 
 from markupsafe import Markup
@@ -16,8 +17,9 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from skinlesion_cli.common.files import written_whole
+from skinlesion_cli.common.files import FIGURE_MARK, written_whole
 from skinlesion_cli.common.text import printable, shortened
+from skinlesion_cli.report.fonts import use_known_glyphs
 
 BLUE, ORANGE, GREEN, GREY, PALE = "#0072B2", "#D55E00", "#009E73", "#7F7F7F", "#DDE1E6"
 DPI = 150
@@ -31,13 +33,26 @@ _VARIABLES = {BLUE: "blue", ORANGE: "orange", GREEN: "green", GREY: "grey", PALE
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure, whole or not at all; the suffix chooses the format."""
-    with written_whole(path) as part, warnings.catch_warnings():
-        # A class may be named in a script that matplotlib's own font does not have: it draws boxes.
-        warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+    """Write a figure, whole or not at all; the suffix chooses the format.
+
+    Characters that no font on this machine has are escaped (see `fonts.undrawable`, which says so in a line).
+    The same figure gives the same bytes.
+    """
+    use_known_glyphs(figure)
+    # In a PDF, text that can be searched and edited.
+    with written_whole(path) as part, rc_context({"svg.hashsalt": "skinlesion", "pdf.fonttype": 42}):
         # Whatever backend a notebook has chosen.
         FigureCanvasAgg(figure)
-        figure.savefig(part, dpi=DPI, bbox_inches="tight", pad_inches=0.15)
+        figure.savefig(part, dpi=DPI, bbox_inches="tight", pad_inches=0.15, **_marked(path))
+
+
+def _marked(path: Path) -> dict[str, Any]:
+    """What makes matplotlib write `FIGURE_MARK` into the file, and no date."""
+    suffix = path.suffix.lower()
+    if suffix in (".jpg", ".jpeg"):
+        return {"pil_kwargs": {"comment": FIGURE_MARK}}
+    undated = {".pdf": {"CreationDate": None}, ".svg": {"Date": None}}.get(suffix, {})
+    return {"metadata": {"Software" if suffix == ".png" else "Creator": FIGURE_MARK, **undated}}
 
 
 def inline_svg(figure: Figure, title: str) -> Markup:
@@ -47,6 +62,7 @@ def inline_svg(figure: Figure, title: str) -> Markup:
     """
     buffer = io.BytesIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": title}), warnings.catch_warnings():
+        # The text remains text, which the reader's fonts draw.
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         unset = dict.fromkeys(("Date", "Creator", "Format", "Type"))
         figure.savefig(buffer, format="svg", transparent=True, metadata=unset)

@@ -50,6 +50,24 @@ def interval_of(document: Mapping[str, Any], name: str) -> tuple[float, float] |
     return (float(ends[0]), float(ends[1])) if ends else None
 
 
+def count_of(document: Mapping[str, Any], name: str) -> int | None:
+    """How many images or groups the exact interval of a score counts; None for a bootstrap interval."""
+    found = (document.get("exact_n") or {}).get(name)
+    return None if found is None else int(found)
+
+
+def method(document: Mapping[str, Any]) -> str:
+    """How the intervals of an evaluation document were computed."""
+    exact = f"; with n: exact (Clopper–Pearson), from n {document['resampling_unit']}"
+    return f"{document['ci95_method']}{exact if _has_exact(document) else ''}"
+
+
+def _has_exact(document: Any) -> bool:
+    if isinstance(document, Mapping):
+        return bool(document.get("exact_n")) or any(map(_has_exact, document.values()))
+    return isinstance(document, list) and any(map(_has_exact, document))
+
+
 def percent(value: float | None, digits: int = 1) -> str:
     """A share in percent, or a dash where it is undefined."""
     return UNDEFINED if value is None or math.isnan(value) else f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"

@@ -20,6 +20,10 @@ def write_page(audit: Audit, path: Path) -> None:
         ("Unreadable files", list(inventory.unreadable.values())),
         ("Remarks", inventory.remarks),
         ("Files that are not images", inventory.not_images),
+        (
+            "Colour profiles, converted to sRGB unless damaged",
+            [f"{name}: {number} images" for name, number in inventory.profiles().items()],
+        ),
         ("Groups that span splits", audit.groups_across_splits),
     )
     page = render_html(

@@ -1,18 +1,21 @@
 """The figures of a run. Functions named `plot_…` draw on axes; the others return a whole figure."""
 
-from collections.abc import Callable, Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, PercentFormatter
+from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
+from numpy.typing import NDArray
 
 from skinlesion_cli.common.events import EpochRecord
 from skinlesion_cli.data.class_balance import ClassBalance
 from skinlesion_cli.metrics.arrays import Floats, Ints
 from skinlesion_cli.report.drawing import BLUE, GREEN, GREY, ORANGE, PALE, plain
-from skinlesion_cli.report.figures import OPERATING_POINTS, percent, whole_percent
+from skinlesion_cli.report.figures import OPERATING_POINTS, number, percent, whole_percent
 
 Plot = Callable[[Axes], None]
 """Draws on axes: what a page and a file share."""
@@ -35,24 +38,25 @@ def single(plot: Plot, size: tuple[float, float] = WIDE) -> Figure:
 
 
 def class_weights(table: Sequence[ClassBalance], *, beta: float, alpha: float) -> Figure:
-    """Each class's count, loss weight and sampling probability, the largest class on top."""
+    """Each class's count, loss weight and sampling probability, the largest class on top; bars begin at 0."""
     rows = sorted(table, key=lambda one: one.count)
     figure = Figure(figsize=(12, 1.6 + 0.34 * len(rows)), layout="constrained")
-    left, middle, right = figure.subplots(1, 3, sharey=True)
+    left, middle, right = figure.subplots(1, 3, sharey=True, gridspec_kw={"wspace": 0.06})
     left.set_yticks(range(len(rows)), [plain(one.name) for one in rows])
     _bars(left, [one.count for one in rows], GREY, "{:,.0f}")
-    left.set_xscale("log")
-    left.set_xlim(left.get_xlim()[0], rows[-1].count * 4)
-    left.set_title("Training images (log scale)")
+    left.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+    left.set_title("Training images")
     _bars(middle, [one.weight for one in rows], ORANGE, "{:.2f}")
     middle.set_title(f"Loss weight, β = {beta:g}")
     probabilities, shares = [one.sampling_probability for one in rows], [one.share for one in rows]
-    ends = [max(pair) for pair in zip(probabilities, shares, strict=True)]
-    _bars(right, probabilities, BLUE, "{:.1%}", ends)
+    # The values in a column beyond every bar and line, so that each is read as the bar's.
+    end = max(*probabilities, *shares)
+    _bars(right, probabilities, BLUE, "{:.1%}", [1.05 * end] * len(rows))
     right.plot(shares, range(len(rows)), "|", color="black", markersize=11, label="share of the images")
-    right.set_xlim(0, max(ends) * 1.18)
+    right.set_xlim(0, end * 1.25)
     right.xaxis.set_major_formatter(PercentFormatter(1, 0))
-    right.legend(frameon=False, loc="lower right")
+    # Below the axis, where it covers no bar.
+    right.legend(frameon=False, loc="upper right", bbox_to_anchor=(1, 0), borderaxespad=2.2)
     right.set_title(f"Sampling probability, α = {alpha:g}")
     return figure
 
@@ -63,7 +67,8 @@ def _bars(axes: Axes, values: Sequence[float], colour: str, text: str, ends: Seq
     axes.barh(places, values, color=colour, height=0.72)
     texts = [text.format(value) for value in values]
     axes.bar_label(axes.barh(places, ends or values, color="none"), texts, padding=5, fontsize=8)
-    axes.margins(x=0.14)
+    axes.margins(x=0.16)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(axis="y", length=0)
 
@@ -113,15 +118,19 @@ def _plot_epochs(
 
 
 def plot_reliability(axes: Axes, bins: Sequence[Mapping[str, Any]]) -> None:
-    """Accuracy against confidence, one dot per bin: `reliability` of a calibration document."""
+    """Accuracy against confidence, one dot per bin with its interval: `reliability` of a document.
+
+    There is no legend: its dot would look like one of the data.
+    """
     filled = [(one["confidence"], one["accuracy"], one["count"]) for one in bins if one["count"]]
     confidence, accuracy, count = np.array(filled, dtype=float).reshape(-1, 3).T
-    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--", label="perfect calibration")
+    axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
     # Not joined by a line: a bin of one image would weigh as much as one of a thousand.
     size = 20 + 160 * count / count.max(initial=1)
-    axes.scatter(confidence, accuracy, size, BLUE, alpha=0.85, clip_on=False, zorder=3, label="this model")
+    axes.scatter(confidence, accuracy, size, BLUE, alpha=0.85, clip_on=False, zorder=3)
+    known = [(one["confidence"], *one["ci95"]) for one in bins if one.get("ci95")]
+    axes.vlines(*np.array(known).reshape(-1, 3).T, color=BLUE, linewidth=1.2, clip_on=False)
     _share_axes(axes, "Confidence", "Accuracy")
-    _legend(axes)
 
 
 def plot_confidences(axes: Axes, bins: Sequence[Mapping[str, Any]]) -> None:
@@ -145,7 +154,9 @@ def reliability(document: Mapping[str, Any]) -> Figure:
     parts = [] if error is None else [f"Expected calibration error {error:.3f}"]
     if document["temperature"] is not None:
         parts.append(f"temperature {document['temperature']:.2f}")
-    figure.suptitle("\n".join([", ".join(parts), "larger dots: more images"]), fontsize=10)
+    key = "dashed: perfect calibration; lines: 95 % intervals; larger dots: more images"
+    figure.suptitle(", ".join(parts), fontsize=10)
+    upper.set_title(key, fontsize=8, color=GREY)
     return figure
 
 
@@ -197,39 +208,67 @@ def plot_risk_coverage(
 
 
 def confusion_matrix(confusion: Ints, classes: Sequence[str], title: str) -> Figure:
-    """A confusion matrix (rows true, columns predicted): counts, and each row as shares of its class."""
+    """A confusion matrix (rows true, columns predicted): counts and totals, and each row as shares of it."""
     support = confusion.sum(axis=1, keepdims=True)
     shares = np.divide(confusion, support, out=np.zeros(confusion.shape), where=support > 0)
-    side = 2.6 + 0.42 * min(len(classes), MAX_NUMBERED_CLASSES)
+    side = 2.9 + 0.42 * min(max(4, len(classes)), MAX_NUMBERED_CLASSES)
     figure = Figure(figsize=(2 * side, side), layout="constrained")
     figure.suptitle(title)
     left, right = figure.subplots(1, 2, sharey=True)
-    # Counts are coloured by share as well: by count, only the largest class would be visible.
-    _cells(left, shares, [[f"{value:d}" if value else "" for value in row] for row in confusion], classes)
+    # Counts have no shade: by count only the largest class would be visible, and shares have theirs.
+    _cells(left, np.zeros_like(shares), confusion, "{:d}".format, classes, "binary")
     left.set_title("Images")
     left.set_ylabel("True class")
-    percents = [[whole_percent(value) if value else "" for value in row] for row in shares]
-    image = _cells(right, shares, percents, classes)
+    for place in range(len(classes)):
+        frame: dict[str, Any] = {"fill": False, "edgecolor": GREY, "linewidth": 0.8, "zorder": 3}
+        left.add_patch(Rectangle((place - 0.5, place - 0.5), 1, 1, **frame))
+    _totals(left, support[:, 0])
+    image = _cells(right, shares, shares, whole_percent, classes)
     right.set_title("Percent of the true class")
     bar = figure.colorbar(image, ax=[left, right], shrink=0.7, pad=0.01, format=PercentFormatter(1, 0))
     bar.set_label("Share of the true class")
     return figure
 
 
-def _cells(axes: Axes, shares: Floats, texts: list[list[str]], classes: Sequence[str]) -> Any:
-    image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    size = 8 if len(classes) <= 20 else 5
-    for row, cells in enumerate(texts if len(classes) <= MAX_NUMBERED_CLASSES else []):
-        for column, text in enumerate(cells):
-            colour = "white" if shares[row, column] > 0.55 else "black"
-            axes.text(column, row, text, ha="center", va="center", color=colour, fontsize=size)
+def _cells(
+    axes: Axes,
+    shades: Floats,
+    values: NDArray[Any],
+    text: Callable[[Any], str],
+    classes: Sequence[str],
+    colours: str = "Blues",
+) -> Any:
+    """Draw the cells with their values; a 0 off the diagonal is left out."""
+    image = axes.imshow(shades, cmap=colours, vmin=0, vmax=1)
+    for row, cells in enumerate(values if len(classes) <= MAX_NUMBERED_CLASSES else []):
+        for column, value in enumerate(cells):
+            shown = text(value) if value or row == column else ""
+            colour = "white" if shades[row, column] > 0.55 else "black"
+            axes.text(column, row, shown, ha="center", va="center", color=colour, fontsize=_size(classes))
     # With very many classes, only as many names as fit.
     shown = range(0, len(classes), 1 + len(classes) // (2 * MAX_NUMBERED_CLASSES))
-    names = [plain(classes[place]) for place in shown]
+    names = ["\n".join(textwrap.wrap(plain(classes[place]), 26, break_long_words=False)) for place in shown]
     axes.set_xticks(shown, names, rotation=45, ha="right", rotation_mode="anchor")
     axes.set_yticks(shown, names)
     axes.set_xlabel("Predicted class")
+    axes.tick_params(length=0)
+    axes.spines[:].set_color(PALE)
     return image
+
+
+def _totals(axes: Axes, totals: Ints) -> None:
+    """The number of images of each true class, to the right of its row."""
+    if len(totals) > MAX_NUMBERED_CLASSES:
+        return
+    look: dict[str, Any] = {"textcoords": "offset points", "color": GREY, "fontsize": _size(totals)}
+    edge = len(totals) - 0.5
+    axes.annotate("n", (edge, -0.5), (6, 5), annotation_clip=False, **look)
+    for row, total in enumerate(totals):
+        axes.annotate(number(total), (edge, row), (6, 0), va="center", annotation_clip=False, **look)
+
+
+def _size(classes: Sized) -> float:
+    return 8 if len(classes) <= 20 else 5
 
 
 def _share_axes(axes: Axes, x: str, y: str) -> None:

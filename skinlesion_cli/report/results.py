@@ -18,38 +18,48 @@ from skinlesion_cli.report.figures import split_title
 
 
 def write_class_weights(folder: Path, counts: dict[str, int], settings: Settings) -> None:
-    """Draw class_weights.png for a run's training counts."""
+    """Draw class_weights.png for a run's training counts, or .pdf or .svg by the settings."""
     beta, alpha = settings.loss_beta, settings.sampler_alpha
     figure = plots.class_weights(balance_table(counts, beta, alpha), beta=beta, alpha=alpha)
-    save_figure(figure, folder / "class_weights.png")
+    save_figure(figure, folder / f"class_weights.{settings.figures}")
 
 
-def write_split(folder: Path, split: str, predictions: Predictions, scores: Scores) -> None:
-    """Write SPLIT_predictions.csv; draw training_, validation_ or test_confusion.png."""
+def write_split(
+    folder: Path, split: str, predictions: Predictions, scores: Scores, figures: str = "png"
+) -> None:
+    """Write SPLIT_predictions.csv; draw training_, validation_ or test_confusion, a file of that suffix."""
     write_predictions(folder / f"{split}_predictions.csv", predictions)
     title = split_title(split)
     figure = plots.confusion_matrix(scores.confusion, scores.classes, f"{title.capitalize()} split")
-    save_figure(figure, folder / f"{title}_confusion.png")
+    save_figure(figure, folder / f"{title}_confusion.{figures}")
 
 
 def write_run(
-    folder: Path, history: list[EpochRecord], best_epoch: int, documents: Mapping[str, Mapping[str, Any]]
+    folder: Path,
+    history: list[EpochRecord],
+    best_epoch: int,
+    documents: Mapping[str, Mapping[str, Any]],
+    figures: str = "png",
 ) -> None:
-    """Write metrics.json, with the evaluation document of each split, and draw learning_curves.png."""
-    save_figure(plots.learning_curves(history), folder / "learning_curves.png")
+    """Write metrics.json, with the evaluation document of each split, and draw learning_curves."""
+    save_figure(plots.learning_curves(history), folder / f"learning_curves.{figures}")
     write_json(folder / "metrics.json", {"best_epoch": best_epoch, "epochs": len(history), **documents})
 
 
 def write_evaluation(
-    folder: Path, predictions: Predictions, scores: Scores, document: Mapping[str, Any]
+    folder: Path,
+    predictions: Predictions,
+    scores: Scores,
+    document: Mapping[str, Any],
+    figures: str = "png",
 ) -> None:
-    """Write metrics.json and predictions.csv; draw confusion_matrix.png and any reliability.png."""
+    """Write metrics.json and predictions.csv; draw confusion_matrix and any reliability, of that suffix."""
     write_predictions(folder / "predictions.csv", predictions)
     title = split_title(str(document["split"] or "predictions"))
     figure = plots.confusion_matrix(scores.confusion, scores.classes, title.capitalize())
-    save_figure(figure, folder / "confusion_matrix.png")
+    save_figure(figure, folder / f"confusion_matrix.{figures}")
     if document["calibration"]["reliability"]:
-        save_figure(plots.reliability(document["calibration"]), folder / "reliability.png")
+        save_figure(plots.reliability(document["calibration"]), folder / f"reliability.{figures}")
     write_json(folder / "metrics.json", document)
 
 

@@ -1,8 +1,9 @@
 """Four methods that compute a class-activation map from a layer's output and a gradient.
 
 Each takes the output A of a layer and the gradient g = dy/dA of a class's logit y, both (channels, rows,
-columns), and returns the evidence for the class, (rows, columns), ≥ 0 and not scaled. torch is not imported,
-so that the command line can list the methods quickly.
+columns), and returns what each channel contributes at each position, of the same shape. `Method.map_of` adds
+up the channels: the evidence for the class, (rows, columns), ≥ 0 and not scaled. torch is not imported, so
+that the command line can list the methods quickly.
 """
 
 from collections.abc import Callable
@@ -14,6 +15,10 @@ from skinlesion_cli.common.text import nearest
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+NOISE = 1e-4
+"""A map whose maximum is below this share of the summed magnitudes is what rounding has left of a sum that is
+zero: before a layer normalisation, Σ_k g_k A_k is zero at every position, so HiResCAM finds nothing there."""
 
 
 def grad_cam(activation: "Tensor", gradient: "Tensor") -> "Tensor":
@@ -45,7 +50,7 @@ def hires_cam(activation: "Tensor", gradient: "Tensor") -> "Tensor":
     Source: Draelos and Carin, *Use HiResCAM instead of Grad-CAM for faithful explanations of convolutional
     neural networks*, arXiv:2011.08891, 2020. The ReLU, as in Grad-CAM, removes evidence against the class.
     """
-    return (gradient * activation).sum(dim=0).clamp(min=0)
+    return gradient * activation
 
 
 def layer_cam(activation: "Tensor", gradient: "Tensor") -> "Tensor":
@@ -54,11 +59,11 @@ def layer_cam(activation: "Tensor", gradient: "Tensor") -> "Tensor":
     Source: Jiang et al., *LayerCAM: Exploring Hierarchical Class Activation Maps for Localization*, IEEE
     Transactions on Image Processing 30, 2021.
     """
-    return (gradient.clamp(min=0) * activation).sum(dim=0).clamp(min=0)
+    return gradient.clamp(min=0) * activation
 
 
 def _weighted(activation: "Tensor", weights: "Tensor") -> "Tensor":
-    return (weights[:, None, None] * activation).sum(dim=0).clamp(min=0)
+    return weights[:, None, None] * activation
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,14 @@ class Method:
 
     title: str
     """Its name in pictures and texts."""
-    map_of: Callable[["Tensor", "Tensor"], "Tensor"]
+    contributions: Callable[["Tensor", "Tensor"], "Tensor"]
+
+    def map_of(self, activation: "Tensor", gradient: "Tensor") -> "Tensor":
+        """The map (rows, columns), ≥ 0; 0 everywhere if it is empty or consists of rounding noise."""
+        terms = self.contributions(activation, gradient)
+        evidence = terms.sum(dim=0).clamp(min=0)
+        magnitude = terms.abs().sum(dim=0).max()
+        return evidence * (evidence.max() >= NOISE * magnitude)
 
 
 METHODS = {

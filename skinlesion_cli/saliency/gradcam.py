@@ -4,7 +4,6 @@ import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +22,7 @@ from skinlesion_cli.metrics.calibration import softmax
 from skinlesion_cli.models.model_info import NEEDS_GRADIENTS
 from skinlesion_cli.saliency.cam_methods import DEFAULT_METHOD, METHODS, require_method
 from skinlesion_cli.saliency.faithfulness import Faithfulness, Probabilities, faithfulness
-from skinlesion_cli.saliency.layers import as_grid, default_layer, named_module
+from skinlesion_cli.saliency.layers import as_grid, default_layer, forward_recorded, require_spatial
 
 
 @dataclass(frozen=True)
@@ -82,19 +81,21 @@ def explain_classes(
     backend = predictor.backend
     if not isinstance(backend, TorchBackend):
         raise InputError(NEEDS_GRADIENTS)
-    layer = layer or default_layer(backend.model)
     image = read_image(photograph) if isinstance(photograph, Path) else photograph
-    pixels = view(image, backend.img_size)
+    pixels = view(image, backend.img_size, backend.resize)
     wanted = [classes.index(label) for label in labels]
     # Each photograph gets its own random maps, so that on average they favour no position.
     seed = zlib.crc32(pixels.tobytes())
-    maps, logits = class_activation_maps(
-        backend.model,
-        backend.inputs(torch.from_numpy(np.array(pixels))[None]),
-        layer,
-        lambda logits: wanted or torch.topk(logits, min(top, len(classes))).indices.tolist(),
-        method,
-    )
+    with backend.running():
+        inputs = backend.inputs(torch.from_numpy(np.array(pixels))[None])
+        layer = layer or default_layer(backend.model, inputs)
+        maps, logits = class_activation_maps(
+            backend.model,
+            inputs,
+            layer,
+            lambda logits: wanted or torch.topk(logits, min(top, len(classes))).indices.tolist(),
+            method,
+        )
     probabilities = softmax(logits.cpu().numpy(), predictor.temperature)
     require_finite(probabilities)
     explanations = []
@@ -104,7 +105,7 @@ def explain_classes(
         explanations.append(
             Explanation(
                 image=image,
-                frame=centre_frame(image.size, backend.img_size),
+                frame=centre_frame(image.size, backend.img_size, backend.resize),
                 heat=heat,
                 grid=grid,
                 layer=layer,
@@ -131,12 +132,10 @@ def class_activation_maps(
     indices of the classes, given the logits. The maps, in that order, are (rows, columns), ≥ 0, not scaled.
     """
     require_method(method)
-    module = named_module(model, layer)
-    outputs: list[Any] = []
-    hook = module.register_forward_hook(lambda _module, _inputs, output: outputs.append(output))
-    with hook, torch.enable_grad():
-        logits = model(inputs.detach().requires_grad_())[0]
-    activation = outputs[-1] if outputs else None
+    require_spatial(model, layer)
+    outputs, batch = forward_recorded(model, inputs, [layer])
+    logits = batch[0]
+    activation = outputs[-1][1] if outputs else None
     if not isinstance(activation, torch.Tensor):
         raise InputError(f"the output of layer {layer} is not a single tensor; choose another with --layer")
     size = (inputs.shape[-2], inputs.shape[-1])

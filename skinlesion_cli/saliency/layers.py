@@ -1,6 +1,11 @@
 """The layers of a backbone whose output is spatial, and that output as a grid of positions."""
 
+import re
+import threading
+from collections.abc import Iterable
+from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import nn
@@ -8,30 +13,100 @@ from torch import nn
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.text import nearest
 
+_FOUND: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
+"""The default layers of models that were searched."""
+_LAYER_NORM = re.compile("layernorm|rmsnorm|simplenorm")
 
-def default_layer(model: nn.Module) -> str:
-    """Name of the last layer whose output is spatial.
 
-    This is the last of the feature stages that timm lists. If that is an empty placeholder, as in
-    MobileViTv2, it is the last stage that computes something. In a transformer with a class token it is the
-    first normalisation of the last block, the last layer where the prediction still depends on the patch
-    tokens. Where timm lists no stages, the user must name a layer.
+def default_layer(model: nn.Module, inputs: torch.Tensor) -> str:
+    """Name of the last layer with a spatial output that the prediction depends on.
+
+    This is the last of the feature stages that timm lists, or a layer normalisation after it: before one,
+    HiResCAM is zero. If the stage is no grid, or only its class token is used, it is the last block or
+    normalisation before, which one forward pass of `inputs` (1, 3, height, width) finds, once per model.
     """
+    if model not in _FOUND:
+        _FOUND[model] = _search(model, inputs)
+    return _FOUND[model]
+
+
+def _search(model: nn.Module, inputs: torch.Tensor) -> str:
+    modules, listed = dict(model.named_modules()), _listed_layer(model)
+    known = [name for name, module in modules.items() if name == listed or (name and _is_block(module))]
+    if known[-1:] == [listed]:
+        return known[-1]
+    outputs, logits = forward_recorded(model, inputs, known) if known else ([], inputs)
+    size = (inputs.shape[-2], inputs.shape[-1])
+    grids = {name: output for name, output in outputs if _is_grid(model, output, size)}
+    names = list(grids)
+    if listed in grids:
+        end = names.index(listed) + 1
+        names = names[:end] + [name for name in names[end:] if _normalises_positions(modules[name])]
+    for name in reversed(names):
+        (gradient,) = torch.autograd.grad(logits[0, 0], grids[name], retain_graph=True, allow_unused=True)
+        if gradient is not None and as_grid(model, name, gradient, size).any():
+            return name
+    # An untrained head may be zero.
+    if listed in grids:
+        return str(listed)
+    raise InputError(
+        "timm does not list the spatial layers of this backbone, and none was found; choose one with --layer"
+    )
+
+
+def _listed_layer(model: nn.Module) -> str | None:
+    """The last feature stage that timm lists, or the one before an empty placeholder, as in MobileViTv2."""
     stages: Any = getattr(model, "feature_info", None)
     stages = stages if isinstance(stages, list) else getattr(stages, "info", None)
     name = stages[-1].get("module") if stages else None
     modules = dict(model.named_modules())
-    if name not in modules:
-        raise InputError("timm does not list the spatial layers of this backbone; choose one with --layer")
-    if isinstance(modules[name], nn.Identity) and "stages" in modules:
+    if isinstance(modules.get(name), nn.Identity) and "stages" in modules:
         name = f"stages.{len(list(modules['stages'].children())) - 1}"
-    if getattr(model, "num_prefix_tokens", 0) and f"{name}.norm1" in modules:
-        name = f"{name}.norm1"
-    return str(name)
+    return name if name in modules else None
 
 
-def named_module(model: nn.Module, layer: str) -> nn.Module:
-    """The module of this name, unless it is inside a MobileViT block, where the output is not spatial."""
+def _is_block(module: nn.Module) -> bool:
+    """Whether a module may hold the whole state of the network: not a single convolution or activation."""
+    return next(module.children(), None) is not None or "norm" in type(module).__name__.lower()
+
+
+def _normalises_positions(module: nn.Module) -> bool:
+    return _LAYER_NORM.search(type(module).__name__.lower()) is not None
+
+
+def forward_recorded(
+    model: nn.Module, inputs: torch.Tensor, layers: Iterable[str]
+) -> tuple[list[tuple[str, Any]], torch.Tensor]:
+    """Run a model with gradients: names and outputs of `layers` in the order of computation, and its output.
+
+    `inputs` are (1, 3, height, width). Other threads may use the model at the same time.
+    """
+    outputs: list[tuple[str, Any]] = []
+    thread = threading.get_ident()
+
+    def record(name: str, _module: nn.Module, _inputs: Any, output: Any) -> Any:
+        if threading.get_ident() != thread:
+            return None
+        outputs.append((name, output))
+        # The model continues with a copy: a later in-place operation would change what was recorded.
+        return output.clone() if isinstance(output, torch.Tensor) else None
+
+    for module in model.modules():
+        for name, buffer in module.named_buffers(recurse=False):
+            # Cached by an earlier prediction, as in ConViT: no gradient passes through it.
+            if buffer.is_inference():
+                setattr(module, name, buffer.clone())
+    hooks = [model.get_submodule(name).register_forward_hook(partial(record, name)) for name in layers]
+    try:
+        with torch.enable_grad():
+            return outputs, model(inputs.detach().requires_grad_())
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def require_spatial(model: nn.Module, layer: str) -> None:
+    """Raise InputError unless there is such a module, and not inside a MobileViT block's transformer."""
     modules: dict[str, nn.Module] = dict(model.named_modules())
     if layer not in modules or not layer:
         raise InputError(f"the backbone has no layer {layer!r}{nearest(layer, modules)}")
@@ -41,14 +116,14 @@ def named_module(model: nn.Module, layer: str) -> nn.Module:
         if inside and type(module).__name__ in {"MobileVitBlock", "MobileVitV2Block"}:
             fault = f"the output of layer {layer} is patch × position, which is not spatial"
             raise InputError(f"{fault}; use {name} or another with --layer")
-    return modules[layer]
 
 
 def as_grid(model: nn.Module, layer: str, values: torch.Tensor, image_size: tuple[int, int]) -> torch.Tensor:
     """Rearrange a layer's output, or its gradient, as (channels, rows, columns).
 
     `values` are (1, C, H, W); (1, H, W, C) as in Swin; or tokens (1, N, C), class or register tokens first.
-    The grid has the aspect ratio of the model's input, whose height and width are `image_size`.
+    The grid has the aspect ratio of the model's input, whose height and width are `image_size`, up to less
+    than one row or column.
     """
     shape = tuple(values.shape)
     if len(shape) == 4 and shape[0] == 1:
@@ -57,16 +132,30 @@ def as_grid(model: nn.Module, layer: str, values: torch.Tensor, image_size: tupl
         if _same_aspect(shape[1:3], image_size):
             return values[0].permute(2, 0, 1)
     if len(shape) == 3 and shape[0] == 1:
-        for prefix in (0, int(getattr(model, "num_prefix_tokens", 0) or 0)):
+        # Not every backbone says that it has a class token, or a second one for distillation.
+        for prefix in (0, int(getattr(model, "num_prefix_tokens", 0) or 0), 1, 2):
             tokens = max(0, shape[1] - prefix)
             rows = max(1, round((tokens * image_size[0] / image_size[1]) ** 0.5))
-            if tokens % rows == 0 and _same_aspect((rows, tokens // rows), image_size):
+            grid = (rows, tokens // rows)
+            if tokens % rows == 0 and _same_aspect(grid, image_size) and _in_order(model, grid):
                 return values[0, prefix:].reshape(rows, -1, shape[2]).permute(2, 0, 1)
     raise InputError(
         f"the output of layer {layer}, {shape}, is not a grid of positions; choose another with --layer"
     )
 
 
+def _in_order(model: nn.Module, grid: tuple[int, ...]) -> bool:
+    """Whether tokens are in rows: Hiera's are in the order of its mask units until there is one per unit."""
+    return grid == tuple(getattr(model, "mask_spatial_shape", grid))
+
+
 def _same_aspect(grid: tuple[int, ...], image_size: tuple[int, int]) -> bool:
     rows, columns = grid
-    return min(grid) > 1 and rows * image_size[1] == columns * image_size[0]
+    return min(grid) > 1 and abs(rows * image_size[1] - columns * image_size[0]) < min(image_size)
+
+
+def _is_grid(model: nn.Module, output: Any, image_size: tuple[int, int]) -> bool:
+    try:
+        return isinstance(output, torch.Tensor) and as_grid(model, "", output, image_size) is not None
+    except InputError:
+        return False

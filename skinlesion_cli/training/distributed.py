@@ -50,7 +50,7 @@ class Group(World):
         elif isinstance(error, RuntimeError) and (reason := _lost_connection(error)):
             raise TrainingError(
                 f"another process of this run has ended or does not answer ({reason}); fix what its own "
-                "message reports, then continue with --resume"
+                "message reports, then continue with --resume (or start again, if nothing was saved yet)"
             ) from error
 
     @contextlib.contextmanager

@@ -6,14 +6,21 @@ from contextlib import contextmanager
 
 from skinlesion_cli.common.errors import SkinLesionError, TrainingError
 from skinlesion_cli.common.settings import Settings
+from skinlesion_cli.training.run_folder import RunFolder
 
 _NO_MEMORY = re.compile("out of memory|can't allocate memory|Cannot allocate memory|not enough memory")
-_NO_SHARED_MEMORY = re.compile("Bus error|shared memory|No space left on device|Too many open files")
+# torch names a piece of shared memory /torch_NUMBER.
+_NO_SHARED_MEMORY = re.compile("Bus error|shared memory|</torch_.*No space left on device")
+_NO_FILES = re.compile("Too many open files")
+SCARCE = "this system has little shared memory (in Docker: docker run --shm-size 2g)"
 
 
 @contextmanager
-def named_faults(settings: Settings) -> Iterator[None]:
-    """Turn a known failure of the machine inside the block into a `TrainingError` that says what to do."""
+def named_faults(settings: Settings, folder: RunFolder | None = None) -> Iterator[None]:
+    """Turn a known failure of the machine inside the block into a `TrainingError` that says what to do.
+
+    How to go on depends on whether `folder` holds a checkpoint to resume from.
+    """
     try:
         yield
     except SkinLesionError as error:
@@ -23,24 +30,27 @@ def named_faults(settings: Settings) -> Iterator[None]:
             raise type(error)(_last_line(str(error)).removeprefix(name)) from None
         raise
     except (RuntimeError, MemoryError, OSError, ValueError) as error:
-        if (text := _explained(error, settings)) is None:
+        if (text := _explained(error, settings, folder)) is None:
             raise
         raise TrainingError(text) from error
 
 
-def _explained(error: Exception, settings: Settings) -> str | None:
+def _explained(error: Exception, settings: Settings, folder: RunFolder | None) -> str | None:
     """What an error of torch means and what to do, in one line; None for an unknown error."""
     text = _messages(error)
-    # The message says that a worker is dead, or repeats the error that the worker raised.
-    if "DataLoader worker" in text and _NO_SHARED_MEMORY.search(text):
-        return (
-            "a process that reads images ran out of shared memory or of open files: use --num-workers 0 or "
-            f"--cache off, then continue with --resume (torch says: {_last_line(text)})"
-        )
+    go_on = "continue with --resume" if folder is None or folder.is_resumable else "start again"
+    says = f"then {go_on} (torch says: {_last_line(text)})"
+    if _NO_FILES.search(text):
+        fault = "the processes that read images ran out of open files"
+        return f"{fault}: use --num-workers 0, or raise the limit with ulimit -n 65536, {says}"
+    if _NO_SHARED_MEMORY.search(text):
+        fault = "the processes that read images ran out of shared memory"
+        remedy = "use --num-workers 0, or give the system more (in Docker: docker run --shm-size 2g)"
+        return f"{fault}: {remedy}, {says}"
     if dead := re.search(r"DataLoader worker \(pid(?:\(s\))? [\d, ]+\) (.+)", text):
         return (
             f"a process that reads images died ({dead[1].rstrip('.')}); if the system is out of memory, use "
-            "fewer --num-workers or --cache off; continue with --resume"
+            f"fewer --num-workers or --cache off; {go_on}"
         )
     if isinstance(error, MemoryError) or _NO_MEMORY.search(text):
         return (

@@ -1,6 +1,7 @@
 """What a run watches while it trains: the epoch's loss and accuracy, and whether both are still finite."""
 
 import math
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,7 @@ class Monitor:
         """(4,): loss × weight, weight, correct predictions, and the steps skipped in a row."""
         self.drawn: int = stored["drawn"]
         self._sound_step = step
+        self._drawn_before, self._begun = self.drawn, time.monotonic()
 
     def add(self, seen: torch.Tensor, drawn: int) -> None:
         """Add a step of `drawn` images: (3,), its mean loss, total weight and correct predictions."""
@@ -69,6 +71,12 @@ class Monitor:
         """Share of the drawn images that were predicted correctly during training."""
         return float(self._sums[2] / self.drawn)
 
+    @property
+    def figures(self) -> tuple[float, float, float]:
+        """Loss, accuracy, and images per second."""
+        speed = (self.drawn - self._drawn_before) / (time.monotonic() - self._begun)
+        return self.loss, self.accuracy, speed
+
     def plain(self) -> dict[str, Any]:
         """The sums as plain data, exactly."""
         return {"sums": self._sums.tolist(), "drawn": self.drawn}
@@ -91,8 +99,25 @@ class Monitor:
         files = list(dict.fromkeys(str(self._files[index]) for index in images))
         message = (
             f"{what} in epoch {self._draws.epoch} by step {step}, which used "
-            f"{first_few(files, FILES_NAMED)}; the last good checkpoint is kept: "
+            f"{first_few(files, FILES_NAMED)}; this state is not saved: "
             "lower --learning-rate, or use --precision fp32"
         )
         # All processes have the same loss and weights.
         return self._world.common(TrainingError(message))
+
+
+class Pace:
+    """How long a run will still take: from the mean time of its steps so far, with validation and saving."""
+
+    def __init__(self, steps: int, epochs: int, epoch: int = 1, step: int = 0):
+        """For a run of so many steps per epoch, which begins or continues after a step of this epoch."""
+        self._steps, self._all = steps, steps * epochs
+        self._before, self._begun = self._done(epoch, step), time.monotonic()
+
+    def _done(self, epoch: int, step: int) -> int:
+        return self._steps * (epoch - 1) + step
+
+    def seconds_left(self, epoch: int, step: int) -> float:
+        """Seconds for the steps that are left after this one."""
+        done = self._done(epoch, step)
+        return (time.monotonic() - self._begun) / (done - self._before) * (self._all - done)

@@ -1,7 +1,7 @@
 """The state of a run: what last.pth holds besides the model, so that a resumed run repeats it bit for bit."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -16,8 +16,9 @@ from skinlesion_cli.common.events import EpochRecord
 from skinlesion_cli.common.settings import FIELDS, Settings, spec
 from skinlesion_cli.data.file_hashes import differences, read_contents, summary_of
 from skinlesion_cli.data.screening import Screening
-from skinlesion_cli.models.checkpoint import FORMAT, plain_settings
-from skinlesion_cli.models.weight_files import plain_state_dict, read_tensors
+from skinlesion_cli.models.checkpoint import FORMAT, load_checkpoint, plain_settings
+from skinlesion_cli.models.state_dicts import plain_state_dict
+from skinlesion_cli.models.weight_files import read_tensors
 from skinlesion_cli.training.run_folder import RunFolder
 
 LastState = tuple[dict[str, Any], str]
@@ -141,6 +142,27 @@ def _read_resumable(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict) or content.get("format") != FORMAT or "training" not in content:
         raise InputError(f"{path} is not a checkpoint to resume from")
     return content
+
+
+def require_best(folder: RunFolder, history: Sequence[EpochRecord]) -> None:
+    """Require the checkpoint of the best epoch: without it, the run would end without scores."""
+    best = next((one for one in reversed(history) if one.best), None)
+    if best is None:
+        return
+    fault = "it holds another epoch"
+    try:
+        found = load_checkpoint(folder.best)
+        # A newer one was written just before the run was killed; that epoch is repeated.
+        if found.epoch is not None and found.epoch > len(history):
+            return
+        if (found.epoch, found.metrics.get("val_weighted_f1")) == (best.epoch, best.val_weighted_f1):
+            return
+    except InputError as error:
+        fault = str(error)
+    raise InputError(
+        f"cannot resume without {folder.best}, the model of epoch {best.epoch} ({fault}): put it back, or "
+        "start again with --overwrite"
+    )
 
 
 def require_same_run(

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from skinlesion_cli.common.errors import InterruptedRunError, PeerError
-from skinlesion_cli.common.events import EpochRecord, Note, OnEvent, Warned, ignore
+from skinlesion_cli.common.events import Busy, EpochRecord, Note, OnEvent, Warned, ignore
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.common.signals import INTERRUPTED, Stopped, Stopping
 from skinlesion_cli.common.text import quoted
@@ -22,9 +22,11 @@ from skinlesion_cli.common.world import Launch, World, read_launch
 from skinlesion_cli.curation.check_log import last_check
 from skinlesion_cli.data.class_balance import balance_table
 from skinlesion_cli.data.file_hashes import write_contents
+from skinlesion_cli.data.manifest import check_manifest
 from skinlesion_cli.data.screening import Screening, screen, write_unreadable
 from skinlesion_cli.data.splits import Split, read_splits
 from skinlesion_cli.data.workers import worker_count
+from skinlesion_cli.models.hub import require_start_weights
 from skinlesion_cli.training.faults import named_faults
 from skinlesion_cli.training.run_folder import RunFolder
 
@@ -97,17 +99,22 @@ def run_training(
         with world.together():
             splits = read_splits(settings.data_root, ["train", "val"], ["test"], tell)
             if world.leads:
+                check_manifest(settings.data_root, splits.values(), tell)
                 resume = _claim(folder, launch, restarts, resume=resume, overwrite=overwrite)
+                if not resume:
+                    require_start_weights(settings)
         with world.together():
             screening = _screen(splits, settings, launch, tell)
 
+        tell(Busy("loading PyTorch"))
+        from skinlesion_cli.models.device import preserved_precision
         from skinlesion_cli.training.agreement import agreed_splits, read_last_together, require_same
         from skinlesion_cli.training.trainer import Trainer
 
         screening = dataclasses.replace(screening, splits=agreed_splits(screening.splits, world))
         require_same(world, settings, screening)
         (resumes,) = world.largest(int(resume))
-        with named_faults(settings):
+        with preserved_precision(), named_faults(settings, folder):
             last = read_last_together(world, folder) if resumes else None
             with world.together(), world.machine_first():
                 trainer = Trainer(
@@ -172,11 +179,8 @@ def _screen(splits: dict[str, Split], settings: Settings, launch: Launch, tell: 
     """Open each image once per machine; without facts where another process does it."""
     if launch.local_rank > 0:
         return Screening(splits, {}, [])
-    for split in splits.values():
-        if split.left_out:
-            tell(Note(f"{split.root}: {split.left_out} files without an image's suffix are left out"))
     workers, skip = worker_count(settings.num_workers), settings.on_bad_image == "skip"
-    screening = screen(splits, img_size=settings.img_size, skip=skip, workers=workers)
+    screening = screen(splits, img_size=settings.img_size, skip=skip, workers=workers, on_event=tell)
     if screening.unreadable:
         tell(Warned(f"{len(screening.unreadable)} files cannot be read and are left out"))
     return screening
@@ -231,9 +235,11 @@ def _score(trainer: "Trainer", files: ModuleType) -> dict[str, dict[str, Any]]:
         on_event=tell,
     )
     documents: dict[str, dict[str, Any]] = {}
+    figures = trainer.settings.figures
     for name, split in trainer.screening.splits.items():
         views = trainer.val_views if name == "val" else None
         predictions, scores, documents[name] = predict_and_evaluate(predictor, split, tell, kept=views)
-        files.write_split(folder.results, name, predictions, scores)
-    files.write_run(folder.results, trainer.progress.history, predictor.checkpoint.epoch, documents)
+        files.write_split(folder.results, name, predictions, scores, figures)
+    best = predictor.checkpoint.epoch
+    files.write_run(folder.results, trainer.progress.history, best, documents, figures)
     return documents

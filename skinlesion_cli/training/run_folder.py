@@ -34,7 +34,10 @@ class RunFolder:
         return self.last.exists() or self.previous.exists()
 
     def claim(self, *, resume: bool, overwrite: bool) -> None:
-        """Make the folders; InputError if that would overwrite an earlier run, or there is none to resume."""
+        """InputError if a run here would overwrite an earlier one, or there is none to resume, or no access.
+
+        Makes no folder: the run may fail before its first step.
+        """
         if resume and overwrite:
             raise InputError("--resume and --overwrite exclude each other")
         existing = [path for path in (self.last, self.previous, self.best) if path.exists()]
@@ -45,8 +48,13 @@ class RunFolder:
                 f"{existing[0]} belongs to an earlier run: continue it with --resume, replace it with "
                 "--overwrite, or name another folder with --out"
             )
-        ensure_writable_folder(self.best.parent)
-        ensure_writable_folder(self.results)
+        for folder in (self.best.parent, self.results):
+            ensure_writable_folder(folder, make=False)
+
+    def make(self) -> None:
+        """Make the folders, and remove what a killed process left in them."""
+        self.best.parent.mkdir(parents=True, exist_ok=True)
+        self.results.mkdir(exist_ok=True)
         # The unfinished file of a process that was killed while it wrote a checkpoint.
         for path in self.best.parent.iterdir():
             if partial_of(path) in (self.last, self.best):

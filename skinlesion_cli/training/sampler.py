@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.events import Note, OnEvent, ignore
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.common.signals import outlive_signals
 from skinlesion_cli.data.augment import PAPER, Augmentation, crop, draw_crop, draw_parameters
@@ -20,7 +21,9 @@ from skinlesion_cli.data.class_balance import sampling_probabilities
 from skinlesion_cli.data.image_cache import ImageCache, ShrunkPictures
 from skinlesion_cli.data.mixing import draw_mixing
 from skinlesion_cli.data.splits import Split
+from skinlesion_cli.data.workers import workers_that_fit
 from skinlesion_cli.metrics.arrays import Ints
+from skinlesion_cli.training.faults import SCARCE
 
 Draw = tuple[int, int]
 """Index of an image, and the seed of its augmentation."""
@@ -168,6 +171,19 @@ class TrainingImages(Dataset[tuple[torch.Tensor, int, torch.Tensor]]):
         if self._mixup or self._cutmix:
             parameters = np.concatenate([parameters, draw_mixing(generator, self._mixup, self._cutmix)])
         return crop(picture, box, self._img_size), self._labels[index], torch.from_numpy(parameters)
+
+
+def loading_workers(settings: Settings, workers: int, sharers: int, on_event: OnEvent = ignore) -> int:
+    """Processes that load batches: `workers`, or as many as the shared memory is enough for.
+
+    A number that the user has set stays. `sharers` processes of this machine each start as many.
+    """
+    if settings.num_workers is None:
+        batch = 3 * settings.img_size**2 * settings.batch_size
+        if (fitting := workers_that_fit(workers, sharers * batch)) < workers:
+            on_event(Note(f"{fitting} worker processes instead of {workers}: {SCARCE}"))
+            return fitting
+    return workers
 
 
 def training_loader(

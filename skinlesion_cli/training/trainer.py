@@ -10,7 +10,16 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from skinlesion_cli.common.events import EpochDone, EpochRecord, Note, OnEvent, StepsDone, Warned, ignore
+from skinlesion_cli.common.events import (
+    Busy,
+    EpochDone,
+    EpochRecord,
+    Note,
+    OnEvent,
+    StepsDone,
+    Warned,
+    ignore,
+)
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.common.signals import Stopped, Stopping
 from skinlesion_cli.common.world import ALONE, World
@@ -30,7 +39,7 @@ from skinlesion_cli.models.device import choose_runtime, seed_everything
 from skinlesion_cli.models.model_info import Preprocessing
 from skinlesion_cli.models.pretrained import load_start_weights
 from skinlesion_cli.training.losses import WeightedCrossEntropy
-from skinlesion_cli.training.monitor import Monitor
+from skinlesion_cli.training.monitor import Monitor, Pace
 from skinlesion_cli.training.optimizer import (
     freeze_backbone,
     make_average,
@@ -38,9 +47,9 @@ from skinlesion_cli.training.optimizer import (
     make_scheduler,
     set_training_mode,
 )
-from skinlesion_cli.training.resume import LastState, Learner, Progress, require_same_run
+from skinlesion_cli.training.resume import LastState, Learner, Progress, require_best, require_same_run
 from skinlesion_cli.training.run_folder import RunFolder
-from skinlesion_cli.training.sampler import Division, WeightedDraws, training_loader
+from skinlesion_cli.training.sampler import Division, WeightedDraws, loading_workers, training_loader
 
 SECONDS_BETWEEN_EVENTS = 0.25
 EPOCH_SCORES = ("accuracy", "weighted_f1", "macro_f1", "balanced_accuracy", "weighted_auc")
@@ -82,9 +91,12 @@ class Trainer:
         if last is not None:
             self._resume(*last)
         self._make_loaders()
+        if world.leads:
+            folder.make()
 
     def _make_model(self, *, pretrained: bool) -> None:
         settings, device = self.settings, self.runtime.device
+        self.on_event(Busy(f"making {settings.model_arch}"))
         # Seeded first: the head, or the whole model, starts from random weights.
         seed_everything(settings.seed)
         model = create_model(settings.model_arch, len(self.train_split.classes), settings.img_size)
@@ -140,7 +152,9 @@ class Trainer:
 
     def _make_loaders(self) -> None:
         settings, sharers, side = self.settings, self.world.launch.local_size, self.settings.img_size
+        self.on_event(Busy("opening the image cache"))
         self.workers = worker_count(settings.num_workers, sharers)
+        loading = loading_workers(settings, self.workers, sharers, self.on_event)
         cache, place = open_cache(
             settings.cache, self.train_split.paths, side, facts=self.screening.facts, copies=sharers
         )
@@ -152,7 +166,7 @@ class Trainer:
             self.train_split,
             self.draws,
             img_size=side,
-            workers=self.workers,
+            workers=loading,
             pin_memory=pinned,
             cache=cache,
             augmentation=self.augmentation,
@@ -171,6 +185,8 @@ class Trainer:
                 self.folder.remove_checkpoints()
             self.folder.write_history(self.progress.history)
         self.forward = self.world.wrap(self.forward)
+        self.pace = Pace(self.draws.steps, self.settings.epochs, self.progress.epoch, self.progress.step)
+        self.on_event(Busy("compiling the model" if self.settings.compile else "loading the first images"))
         with self.stopping.held():
             while not (self.stopping.asked or self._is_over()):
                 try:
@@ -193,8 +209,7 @@ class Trainer:
         criterion = self.unweighted_loss if epoch < settings.deferred_weighting else self.loss
         self.draws.start_epoch(epoch, progress.step)
         self.monitor.start(progress.step, progress.sums)
-        drawn_before, begun = self.monitor.drawn, time.monotonic()
-        last_event, batches = begun, iter(self.loader)
+        last_event, batches = time.monotonic(), iter(self.loader)
         for step, labels in enumerate(self.draws.labels_by_step(), start=progress.step + 1):
             world.seed_step(settings.seed, epoch, step)
             self.optimizer.zero_grad(set_to_none=True)
@@ -238,8 +253,8 @@ class Trainer:
                 self.monitor.require_finite_loss(step)
             if due:
                 last_event = now
-                speed = (self.monitor.drawn - drawn_before) / (now - begun)
-                self.on_event(StepsDone(epoch, step, steps, self.monitor.loss, self.monitor.accuracy, speed))
+                figures, left = self.monitor.figures, self.pace.seconds_left(epoch, step)
+                self.on_event(StepsDone(epoch, settings.epochs, step, steps, *figures, left))
             if settings.save_every and step % settings.save_every == 0:
                 self._save_last()
             if asked:
@@ -258,6 +273,7 @@ class Trainer:
             workers=self.workers,
             kept=self.val_views,
             world=self.world,
+            on_event=self.on_event,
         )
         summary = score(predictions).summary
         return {
@@ -270,8 +286,7 @@ class Trainer:
         progress, score = self.progress, self._selection_score(val)
         record = EpochRecord(
             progress.epoch,
-            self.monitor.loss,
-            self.monitor.accuracy,
+            *self.monitor.figures[:2],
             **val,
             learning_rate=float(max(self.scheduler.get_last_lr())),
             best=progress.is_best(score),
@@ -331,6 +346,8 @@ class Trainer:
     def _resume(self, content: dict[str, Any], remark: str) -> None:
         require_same_run(content, self.settings, self.screening, self.folder)
         self.progress, change = self.learner.restore(content, self.draws.step_size, self.folder.last)
+        if self.world.leads:
+            require_best(self.folder, self.progress.history)
         if remarks := "; ".join(filter(None, [remark, change])):
             self.on_event(Warned(remarks))
         self.on_event(Note(f"resuming after {self.progress.describe()}"))

@@ -1,6 +1,6 @@
 """How often 95 % intervals contain the true value, for simulated classifiers whose true scores are known.
 
-    python tests/benchmarks/coverage.py [--simulations 1000] [--resamples 500] [--images 500]
+    python -m tests.benchmarks.coverage [--simulations 1000] [--resamples 500] [--images 500] [--only rare]
 
 A true score is computed from two million simulated images. Each simulation draws a small test set from the
 same source, and counts whether its interval contains that score. The coverage of an exact interval is 95 %,
@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from statistics import NormalDist
 
 import numpy as np
 
@@ -25,6 +26,7 @@ from skinlesion_cli.metrics.calibration import (
     reliability,
 )
 from skinlesion_cli.metrics.classification import SUMMARY, figures, score
+from skinlesion_cli.metrics.exact import class_counts, intervals
 from skinlesion_cli.metrics.paired import Pair, compare
 from skinlesion_cli.metrics.predictions import Predictions
 from skinlesion_cli.metrics.selective import area_under_risk_coverage, risk_coverage, selective_document
@@ -75,11 +77,11 @@ def coverage_of(
     truth: dict[str, float], simulations: int, intervals: Callable[[np.random.Generator], Intervals]
 ) -> dict[str, float]:
     """The share of simulations whose interval contains the true value, for each figure."""
-    held: dict[str, int] = defaultdict(int)
+    held: dict[str, list[bool]] = defaultdict(list)
     for seed in range(simulations):
         for name, (low, high) in intervals(np.random.default_rng(seed)).items():
-            held[name] += low <= truth[name.split(",")[0]] <= high
-    return {name: count / simulations for name, count in held.items()}
+            held[name].append(low <= truth[name.split(",")[0]] <= high)
+    return {name: float(np.mean(found)) for name, found in held.items()}
 
 
 def true_scores(source: Source, n: int = MANY) -> dict[str, float]:
@@ -169,6 +171,61 @@ def difference_coverage(
     return coverage, {name: float(np.mean(values)) for name, values in widths.items()}
 
 
+RARE = ("recall", "precision", "f1", "auc")
+
+
+@dataclass(frozen=True)
+class Rare:
+    """A two-class source whose first class is one image in 20, with the given true recall."""
+
+    recall: float
+    group_size: int = 1
+    shared: float = 0.8
+    """Share of the noise variance that is common to the images of a group."""
+
+    def draw(self, n: int, random: np.random.Generator) -> tuple[Predictions, list[str]]:
+        """Predictions of n images of the rare class and 19 n of the common one, and the group of each."""
+        groups = np.repeat(np.arange(20 * n // self.group_size), self.group_size)
+        noise = random.normal(size=len(groups))
+        if self.group_size > 1:
+            common = random.normal(size=groups.max() + 1)[groups]
+            noise = math.sqrt(self.shared) * common + math.sqrt(1 - self.shared) * noise
+        true = (np.arange(len(groups)) >= n).astype(np.int64)
+        # One image of the common class in 200 is predicted as the rare one.
+        score_of_rare = noise + np.where(true == 0, NormalDist().inv_cdf(self.recall), -2.576)
+        of_rare = 1 / (1 + np.exp(-score_of_rare))
+        probabilities = np.column_stack([of_rare, 1 - of_rare])
+        images = tuple(map(str, range(len(true))))
+        predicted = probabilities.argmax(axis=1)
+        return Predictions(images, ("rare", "common"), predicted, true, probabilities), list(map(str, groups))
+
+
+def rare_coverage(source: Rare, n: int, simulations: int, resamples: int) -> dict[str, float]:
+    """Coverage for the rare class, and that of the percentile intervals alone, for comparison.
+
+    A simulation counts for the figures that it defines.
+    """
+    truth = vars(score(source.draw(100_000, np.random.default_rng(10**6))[0]).per_class["rare"])
+
+    def intervals_of(random: np.random.Generator) -> Intervals:
+        predictions, groups = source.draw(n, random)
+        by_group = groups if source.group_size > 1 else None
+        seed = int(random.integers(2**32))
+        bootstrap = Bootstrap(len(predictions), by_group, resamples=resamples, seed=seed)
+        drawn = bootstrap.figures(partial(figures, predictions))
+        counts = class_counts(predictions, bootstrap)
+        found = vars(score(predictions).per_class["rare"])
+        made = intervals(
+            {name: found[name] for name in RARE},
+            {name: drawn[name][:, 0] for name in RARE},
+            {name: counts[name][0] for name in RARE},
+        )["ci95"]
+        percentile = {f"{name}, percentile": interval(drawn[name][:, 0]) for name in RARE if made[name]}
+        return {name: made[name] for name in RARE if made[name]} | percentile
+
+    return coverage_of(truth, simulations, intervals_of)
+
+
 def _print(title: str, columns: Sequence[str], rows: Sequence[dict[str, float]]) -> None:
     print(f"\n{title}\n{'':22}" + "".join(f"{name:>16}" for name in columns), flush=True)
     for name in rows[0]:
@@ -181,9 +238,18 @@ def main() -> None:
     parser.add_argument("--simulations", type=int, default=1000)
     parser.add_argument("--resamples", type=int, default=500)
     parser.add_argument("--images", type=int, default=500)
+    parser.add_argument("--only", choices=("rare", "all"), default="all")
     options = parser.parse_args()
     sizes = (options.images, options.simulations, options.resamples)
     print(f"{options.images} images, {options.simulations} simulations, {options.resamples} resamples")
+
+    for n, group_size in ((4, 1), (20, 1), (20, 5), (60, 5)):
+        sources = [Rare(recall, group_size) for recall in (0.5, 0.8, 0.95, 0.99)]
+        rows = [rare_coverage(source, n, options.simulations, options.resamples) for source in sources]
+        title = f"A class of {n} images" + (f" in {n // group_size} groups" if group_size > 1 else "")
+        _print(title, [f"recall {one.recall}" for one in sources], rows)
+    if options.only == "rare":
+        return
 
     single, grouped = Source(), Source(group_size=5)
     truths = {source: true_scores(source) for source in (single, grouped)}

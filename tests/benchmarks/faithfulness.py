@@ -47,7 +47,10 @@ def main() -> None:
     torch.manual_seed(0)
     untrained = create_model(description.arch, len(description.classes), backend.img_size).eval()
     untrained = untrained.to(backend.runtime.device)
-    layer = default_layer(backend.model)
+    layer = default_layer(
+        backend.model,
+        backend.inputs(torch.zeros(1, 3, backend.img_size, backend.img_size, dtype=torch.uint8)),
+    )
     split = read_split(chosen.data, chosen.split)
     files = evenly(split.files, chosen.limit)
     paths = [split.root / file for file in files]

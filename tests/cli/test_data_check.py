@@ -11,6 +11,7 @@ from PIL import Image
 
 from skinlesion_cli.curation.check_log import last_check
 from tests.conftest import CLASSES, Run, draw_data_set
+from tests.support.icc import profile_of
 
 KEYS = {
     "images",
@@ -46,7 +47,8 @@ def faulty(clean: Path) -> Path:
 
 def test_a_clean_data_set_is_exit_0(cli_run: Run, clean: Path) -> None:
     done = cli_run("data", "check", clean)
-    assert "0 of 4 test images (0.0 %) have a sibling in train." in done.stdout
+    unknown = "by pixels; lesions and patients are unknown."
+    assert f"0 of 4 test images (0.0 %) have a sibling in train {unknown}" in done.stdout
     assert "imbalance ratio in train: 1.5 : 1" in done.stdout
     assert "colour modes: RGB (14)" in done.stdout
 
@@ -101,7 +103,7 @@ def test_the_page_stands_alone(cli_run: Run, faulty: Path, tmp_path: Path) -> No
     shutil.copy(faulty / "train" / CLASSES[0] / "0.jpg", hostile)
     cli_run("data", "check", faulty, "--report", "page.html", code=1)
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
-    assert "1 of 5 test images (20.0 %) have a sibling in train." in page
+    assert "1 of 5 test images (20.0 %) have a sibling in train by pixels;" in page
     assert page.count("data:image/jpeg;base64,") >= 6
     assert "<script>alert" not in page
     assert "http:" not in page
@@ -117,7 +119,7 @@ def test_missing_and_misspelt_classes_and_skipped_folders_are_named(cli_run: Run
     done = cli_run("data", "check", clean)
     err = done.stderr
     assert "1 hidden or system files and folders are skipped" in err
-    assert "0 of 4 test images (0.0 %) have a sibling in train." in done.stdout
+    assert "0 of 4 test images (0.0 %) have a sibling in train by pixels;" in done.stdout
     assert "val has no class 'synthetic ring'; did you mean synthetic rings?" in err
     assert "test/empty holds no images" in err
 
@@ -134,6 +136,28 @@ def test_a_check_is_remembered_until_a_file_changes(
     assert "has changed since it was checked" in last_check(clean)
 
 
+def test_one_class_is_exit_2(cli_run: Run, clean: Path) -> None:
+    for split in ("train", "val", "test"):
+        for name in CLASSES[1:]:
+            shutil.rmtree(clean / split / name)
+    done = cli_run("data", "check", clean, code=2)
+    assert f"train has one class only, '{CLASSES[0]}'; at least two are needed" in done.stderr
+
+
+def test_what_is_left_out_is_counted_by_kind(cli_run: Run, clean: Path) -> None:
+    picture = clean / "test" / CLASSES[0] / "0.jpg"
+    picture.with_name("a.HEIC").touch()
+    picture.rename(picture.with_suffix(".jfif"))
+    with Image.open(clean / "test" / CLASSES[0] / "1.jpg") as image:
+        image.save(picture.with_name("p3.png"), icc_profile=profile_of("Display P3"))
+    done = cli_run("data", "check", clean, "--no-near")
+    assert "1 files are left out: .heic (1); convert pictures to JPEG or PNG" in done.stderr
+    assert "files that are not images: 1: .heic (1)" in done.stdout
+    assert "colour profiles, converted to sRGB unless damaged: Display P3 (1)" in done.stdout
+    document = cli_run("data", "check", clean, "--no-near", "--json").json()
+    assert (document["images"], document["colour_profiles"]) == (15, {"Display P3": 1})
+
+
 def test_wrong_input_is_refused(refused: Callable[..., str], clean: Path, tmp_path: Path) -> None:
     assert "there is no folder absent" in refused("data", "check", "absent")
     (tmp_path / "other.csv").write_text("image,group\n0007,A\n", encoding="utf-8")
@@ -141,7 +165,9 @@ def test_wrong_input_is_refused(refused: Callable[..., str], clean: Path, tmp_pa
     assert "cannot read the groups" in refused("data", "check", clean, "--groups", "absent.csv")
     (clean / "val" / CLASSES[2]).rename(clean / "val" / CLASSES[2].upper())
     assert "differ only in their upper and lower case" in refused("data", "check", clean)
-    (tmp_path / "void").mkdir()
+    (tmp_path / "void" / "train").mkdir(parents=True)
+    shutil.copytree(clean / "train", tmp_path / "wrapped" / "train" / "images")
+    assert "move the folders in wrapped/train/images" in refused("data", "check", "wrapped")
     assert "has no class folders" in refused("data", "check", "void")
 
 

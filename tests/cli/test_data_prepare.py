@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from skinlesion_cli.curation.synthetic import draw_lesion
 from tests.conftest import Run
@@ -157,3 +158,53 @@ def test_wrong_input_is_refused(refused: Callable[..., str], ham: Path, tmp_path
     assert (tmp_path / "d" / ".precious.jpg").exists()
     (tmp_path / "d" / "manifest.csv").touch()
     assert "holds a finished data set already" in refused(*prepare, "--ham10000", ham)
+
+
+def test_resized_copies_and_masks_are_not_taken(
+    cli_run: Run, refused: Callable[..., str], ham: Path, isic: Path, msld: Path, tmp_path: Path
+) -> None:
+    small = PICTURE.resize((28, 28))
+    for file in (
+        ham / "224" / "ISIC_0000000.jpg",
+        ham / "HAM10000_images_part_1" / "224" / "ISIC_0000000.jpg",
+        ham / "A masks" / "ISIC_0000001.png",
+        isic / "A resized" / "ISIC_2000001.jpg",
+        msld / "224" / "MKP_01_01.jpg",
+    ):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        small.save(file)
+    text = cli_run(
+        "data", "prepare", "--out", "d", "--ham10000", ham, "--isic2019", isic, "--msld", msld
+    ).stdout
+    assert [line.strip() for line in text.splitlines() if "published folder" in line] == [
+        f"left out {number}: not in a published folder" for number in (3, 1, 1)
+    ]
+    sizes = set()
+    for path in (tmp_path / "d").rglob("*.*g"):
+        with Image.open(path) as image:
+            sizes.add(image.size)
+    assert sizes == {PICTURE.size}
+    # Without a published folder, nothing tells which of the two is the original.
+    for part in (1, 2):
+        (ham / f"HAM10000_images_part_{part}").rename(ham / f"part {part}")
+    message = refused("data", "prepare", "--out", "e", "--ham10000", ham)
+    assert (
+        f"ISIC_0000000 is in two files that differ, {ham}/224/ISIC_0000000.jpg and {ham}/part 1/" in message
+    )
+
+
+def test_an_mpox_image_that_two_folds_show_differently_is_refused(
+    refused: Callable[..., str], msld: Path
+) -> None:
+    twice = sorted((msld / "Original Images").rglob("MKP_01_01.jpg"))
+    PICTURE.resize((28, 28)).save(twice[1])
+    message = refused("data", "prepare", "--out", "d", "--msld", msld)
+    assert f"MKP_01_01 is in two files that differ, {twice[0]} and {twice[1]}; keep the published" in message
+
+
+def test_two_tables_of_one_name_are_refused_if_they_differ(refused: Callable[..., str], ham: Path) -> None:
+    table = ham / "HAM10000_metadata.csv"
+    (ham / "A").mkdir()
+    (ham / "A" / table.name).write_text(table.read_text(encoding="utf-8") + "x,y,nv\n", encoding="utf-8")
+    message = refused("data", "prepare", "--out", "d", "--ham10000", ham)
+    assert f"HAM10000_metadata.csv is in two files that differ, {ham}/A/" in message

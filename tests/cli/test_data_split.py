@@ -1,4 +1,5 @@
 import csv
+import json
 import shutil
 from collections import Counter
 from collections.abc import Callable
@@ -6,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import CLASSES, Run, draw_data_set
+from tests.conftest import CLASSES, TINY, Run, draw_data_set
 
 
 @pytest.fixture
@@ -88,7 +89,81 @@ def test_wrong_input_is_refused(refused: Callable[..., str], source: Path, tmp_p
     assert "bad.csv, row 1: 'absent.jpg' is no file" in refused("data", "split", "bad.csv", "--out", "d")
     (tmp_path / "up.csv").write_text(f"file,label\nsource/{CLASSES[0]}/0.jpg,../x\n", encoding="utf-8")
     assert "cannot be the name of a class" in refused("data", "split", "up.csv", "--out", "d")
+    (tmp_path / "one.csv").write_text(f"file,label\nsource/{CLASSES[0]}/0.jpg,x\n", encoding="utf-8")
+    one = refused("data", "split", "one.csv", "--out", "d")
+    assert "one.csv has one label only, 'x'; at least two are needed" in one
     (tmp_path / "other.csv").write_text("image,group\n0007,A\n", encoding="utf-8")
     unmatched = refused("data", "split", source, "--out", "d", "--groups", "other.csv")
     assert "other.csv gives none of 28 images a group" in unmatched
     assert not (tmp_path / "d").exists()
+
+
+def test_without_groups_no_group_is_claimed(cli_run: Run, source: Path) -> None:
+    (source / CLASSES[1] / "a.HEIC").touch()
+    (source / "b.csv").touch()
+    done = cli_run("data", "split", source, "--out", "d", "--ratios", "60/20/20")
+    assert "1 files are left out: .heic (1); convert pictures to JPEG or PNG to use them" in done.stderr
+    assert "beside the class folders: 1 files are left out: .csv (1)" in done.stderr
+    assert "28 images, 3 of them copies of others; no photograph spans two splits" in done.stdout
+    assert "lesions and patients are unknown: a table of them (--groups FILE.csv)" in done.stdout
+    found = cli_run("data", "check", "d", "--json").json()
+    assert "have a sibling in train by pixels; lesions and patients are unknown." in found["verdict"]
+    assert set(found["images_with_group"].values()) == {0}
+
+
+def test_train_knows_the_check_of_the_split_and_says_images(
+    cli_run: Run, source: Path, tmp_path: Path
+) -> None:
+    cli_run("data", "split", source, "--out", "d", "--ratios", "60/20/20")
+    done = cli_run("train", "--data", "d", *TINY, "--epochs", 1, "--out", "run")
+    assert "d was checked on 20" in done.stderr
+    assert "by pixels; lesions and patients are unknown." in done.stderr
+    assert "never checked" not in done.stderr
+    scores = json.loads((tmp_path / "run" / "results" / "metrics.json").read_text(encoding="utf-8"))["test"]
+    assert (scores["resampling_unit"], scores["n"]) == ("images", scores["n"])
+    assert scores["ci95_method"].endswith("of images")
+    cli_run("report", "run", "--out", "page.html", "--card", "card.md")
+    for name in ("page.html", "card.md"):
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        assert "resample whole groups" not in text
+        assert "lesions and patients are unknown" in text
+
+
+@pytest.fixture
+def grouped(cli_run: Run, source: Path, tmp_path: Path) -> Path:
+    """A data set that was split with a table of patients, two images each."""
+    for name in CLASSES:
+        (source / name / "copy.jpg").unlink()
+    files = [f"{name}/{path.name}" for name in CLASSES for path in sorted((source / name).iterdir())]
+    rows = [f"{file},P{number // 2}" for number, file in enumerate(files)]
+    (tmp_path / "g.csv").write_text("\n".join(["file,patient_id", *rows]), encoding="utf-8")
+    cli_run("data", "split", source, "--out", "d", "--groups", "g.csv", "--ratios", "60/20/20")
+    return tmp_path / "d"
+
+
+def test_a_manifest_that_does_not_list_the_files_is_told_before_scoring(
+    cli_run: Run, checkpoint: Path, grouped: Path
+) -> None:
+    evaluate = ("evaluate", "--data", "d", "--checkpoint", checkpoint, "--json", "--out", "scores")
+    done = cli_run(*evaluate)
+    assert (done.json()["resampling_unit"], done.stderr.count("manifest.csv")) == ("groups", 0)
+    images = sorted((grouped / "test").rglob("*.jpg"))
+    images[0].rename(images[0].with_name("renamed.jpg"))
+    done = cli_run(*evaluate)
+    assert done.json()["resampling_unit"] == "images"
+    n = len(images)
+    renamed = f"{images[0].parent.name}/renamed.jpg"
+    assert (
+        f"warning: d/manifest.csv, split test: 1 of {n} images are not listed ({renamed}), 1 of the {n} "
+        "listed are not there; the intervals treat all its images as independent"
+    ) in done.stderr
+
+
+def test_a_damaged_manifest_is_refused_before_training(
+    refused: Callable[..., str], grouped: Path, tmp_path: Path
+) -> None:
+    (grouped / "manifest.csv").write_text('split,class,file,group\n"train', encoding="utf-8")
+    assert "cannot read d/manifest.csv" in refused("train", "--data", "d", *TINY, "--out", "run")
+    (grouped / "manifest.csv").write_text("a,b\n", encoding="utf-8")
+    assert "d/manifest.csv needs the columns" in refused("train", "--data", "d", *TINY, "--out", "run")
+    assert not (tmp_path / "run").exists()

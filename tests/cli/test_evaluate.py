@@ -1,9 +1,11 @@
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 
 import skinlesion_cli
@@ -152,3 +154,20 @@ def test_other_classes_than_the_checkpoints_are_refused(
     (two / "test" / CLASSES[1]).rename(two / "test" / "unknown")
     line = refused("evaluate", "--data", two.name, "--checkpoint", checkpoint)
     assert "two/test has 2 classes and the checkpoint has 3" in line
+
+
+def test_folders_in_another_unicode_form_are_the_models_classes(
+    checkpoint: Path, data: Path, tmp_path: Path
+) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    content["classes"] = ["n\u00e9vus", *content["classes"][1:]]
+    torch.save(content, tmp_path / "m.pth")
+    shutil.copytree(data, tmp_path / "data")
+    for split in ("val", "test"):
+        (tmp_path / "data" / split / CLASSES[0]).rename(tmp_path / "data" / split / "ne\u0301vus")
+    result = skinlesion_cli.evaluate(
+        tmp_path / "m.pth", data=tmp_path / "data", split="test", target_accuracy=0.5
+    ).to_dict()
+    assert result["classes"] == ["n\u00e9vus", *CLASSES[1:]]
+    expected = skinlesion_cli.evaluate(checkpoint, data=data, split="test").to_dict()
+    assert result["confusion_matrix"] == expected["confusion_matrix"]

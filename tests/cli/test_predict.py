@@ -71,9 +71,20 @@ def test_a_bare_state_dict_needs_its_names(
     torch.save(content | {"temperature": 1.0, "novelty": None}, tmp_path / "plain.pth")
     (tmp_path / "classes.txt").write_text("\n".join(CLASSES), encoding="utf-8")
     options = ["--checkpoint", "bare.pth", "--arch", "mobilevitv2_050", "--img-size", 64]
+    # As this package trains; timm's own weights of this backbone were trained otherwise.
+    options += ["--normalization", "imagenet", "--interpolation", "bilinear", "--crop-pct", 0.87]
     named = run_in(tmp_path, "predict", picture, *options, "--classes", "classes.txt", "--json").json()
     known = run_in(tmp_path, "predict", picture, "--checkpoint", "plain.pth", "--json").json()
     assert named == known
+    told = run_in(tmp_path, "predict", picture, *options[:6], "--classes", "classes.txt", "--json")
+    assert "bare.pth does not say how its images were prepared" in told.stderr
+    assert "mean 0, 0, 0, std 1, 1, 1, bicubic, crop 0.889" in told.stderr
+    assert told.json() != known
+    mean = ["--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225", *options[8:]]
+    assert (
+        run_in(tmp_path, "predict", picture, *options[:6], *mean, "--classes", "classes.txt", "--json").json()
+        == known
+    )
     done = run_in(tmp_path, "predict", picture, *options, "--classes", "a,b", code=2)
     assert "a head for 3 classes, but 2 are named: a, b" in done.stderr
 

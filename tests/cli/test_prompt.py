@@ -1,6 +1,7 @@
 """The prompt itself: help, version, errors, and what is not imported."""
 
 import json
+import re
 import resource
 import sys
 from collections.abc import Callable, Iterator
@@ -9,10 +10,13 @@ from typing import Any
 
 import pytest
 from typer.main import get_command
+from typer.testing import CliRunner
 
 import skinlesion_cli
 from skinlesion_cli.cli.app import COMMANDS as COMMAND_LINES
 from skinlesion_cli.cli.app import app
+from skinlesion_cli.cli.help import first_paragraph
+from skinlesion_cli.common.settings import FIELDS, spec
 from tests.conftest import Run
 from tests.support.processes import run_to_end
 
@@ -115,3 +119,44 @@ def test_a_traceback_is_shown_only_when_asked_for(cli_run: Run, tmp_path: Path) 
     assert len(quiet.stderr.splitlines()) == 1
     command = [sys.executable, "-m", "skinlesion_cli", "weights", "--counts", "absent.csv", "--verbose"]
     assert "Traceback" in run_to_end(command, code=2, cwd=tmp_path).stderr
+
+
+@pytest.mark.parametrize("path", COMMANDS, ids=" ".join)
+def test_help_cuts_no_line_and_has_one_style_of_defaults(path: tuple[str, ...]) -> None:
+    command = COMMANDS[path]
+    text = CliRunner().invoke(app, [*path, "--help"], prog_name="skinlesion", terminal_width=80).output
+    assert "..." not in text.replace("[ARGS]...", "").replace("[IMAGE…]...", "").replace("{IMAGE…}...", "")
+    assert "default:" not in text
+    assert "<" not in text
+    shown = " ".join(text.split())
+    for one in getattr(command, "commands", {}).values():
+        line = COMMAND_LINES.get(one.name) or first_paragraph(one.help)
+        assert line.replace("Grad-CAM", "Grad- CAM") in shown or line in shown
+
+
+def test_the_help_of_train_is_in_groups(cli_run: Run) -> None:
+    text = cli_run("train", "--help").stdout
+    sections = dict(re.findall(r"^(\w[\w ]*):\n((?:  .*\n)+)", text, re.MULTILINE))
+    assert list(sections) == ["Data", "Model", "Class balance", "Optimisation", "Machine", "Run"]
+    for name in FIELDS:
+        assert f"{spec(name).flags[0]}" in sections[spec(name).group]
+    for flag in ("--out", "--resume", "--config", "--help"):
+        assert flag in sections["Run"]
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("tr", "train"),
+        ("train --learn", "--learning-rate"),
+        ("data ch", "check"),
+        ("gradcam --fai", "--faithfulness"),
+    ],
+)
+def test_a_shell_completes_commands_and_options(
+    command_environment: dict[str, str], words: str, expected: str
+) -> None:
+    code = "import sys; sys.argv = ['skinlesion']; from skinlesion_cli.cli.app import main; main()"
+    asked = {"_SKINLESION_COMPLETE": "complete_bash", "COMP_WORDS": f"skinlesion {words}"}
+    env = command_environment | asked | {"COMP_CWORD": str(len(words.split()))}
+    assert expected in run_to_end([sys.executable, "-c", code], env=env).stdout.split()

@@ -4,6 +4,8 @@ import os
 import pty
 import re
 import select
+import shutil
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -14,6 +16,7 @@ import numpy as np
 import pytest
 
 from skinlesion_cli.data.class_balance import balance_table
+from skinlesion_cli.models.hub import SECONDS
 from skinlesion_cli.report import plots
 from skinlesion_cli.report.facts import read_run
 from skinlesion_cli.report.figures import split_title
@@ -158,6 +161,55 @@ def test_without_a_hub_the_error_says_what_to_do(cli_run: Run, data: Path) -> No
     (line,) = (line for line in done.stderr.splitlines() if line.startswith("error"))
     assert "--no-pretrained" in line
     assert "--init-weights FILE" in line
+
+
+def test_a_hub_that_does_not_answer_is_told_soon_and_leaves_no_folder(
+    cli_run: Run, data: Path, tmp_path: Path
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        hub = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        begun = time.monotonic()
+        done = cli_run(
+            "train", "--data", data, "--out", "a/b", code=1, env={"HF_HUB_OFFLINE": "0", "HF_ENDPOINT": hub}
+        )
+    assert time.monotonic() - begun < 3 * SECONDS
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: cannot fetch the pretrained weights of mobilevitv2_100 from the hub (")
+    assert "--no-pretrained" in line
+    assert "--init-weights FILE" in line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_does_not_start_leaves_no_folder(
+    refused: Callable[..., str], data: Path, tmp_path: Path
+) -> None:
+    assert "absent.pth" in refused(
+        "train", "--data", data, "--init-weights", "absent.pth", "--out", "new/run"
+    )
+    refused("train", "--data", data, "--arch", "mobilevit2_100", "--no-pretrained", "--out", "new")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("other", [None, "last.pth", "damaged"])
+def test_without_the_best_checkpoint_a_run_is_not_resumed(
+    run_in: Run, trained: Path, tmp_path: Path, other: str | None
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(trained, folder)
+    best = folder / "checkpoints" / "best_model.pth"
+    moved = best.rename(tmp_path / "moved.pth")
+    if other == "damaged":
+        best.write_bytes(moved.read_bytes()[:-99])
+    elif other and history_of(trained)[-1]["best"] == "True":
+        pytest.skip("the last epoch is the best one")
+    elif other:
+        shutil.copy(folder / "checkpoints" / other, best)
+    options = ["train", "--config", "results/settings.toml", "--resume"]
+    line = run_in(folder, *options, code=2).stderr.splitlines()[-1]
+    assert line.startswith("error: cannot resume without checkpoints/best_model.pth, the model of epoch ")
+    assert line.endswith("put it back, or start again with --overwrite")
+    moved.rename(best)
+    assert "best epoch" in run_in(folder, *options).stdout
 
 
 def read_to_end(terminal: int, seconds: float) -> bytes:

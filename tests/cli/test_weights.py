@@ -48,6 +48,26 @@ def test_csv_and_plot_are_written(cli_run: Run, tmp_path: Path) -> None:
     assert_shows(tmp_path / "out" / "w.png", plots.class_weights(table, beta=0.999, alpha=0.5))
 
 
+def test_what_is_left_out_of_the_counts_is_said(cli_run: Run, tmp_path: Path) -> None:
+    for name in ("a/1.jfif", "a/2.jpe", "b/3.jpg", "b/4.heic", "b/5.dcm", "b/notes.txt"):
+        path = tmp_path / "d" / "train" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    done = cli_run("weights", "--data", "d", "--json")
+    assert [one["count"] for one in done.json()["classes"]] == [2, 1]
+    assert done.stderr.startswith(
+        "warning: d/train: 3 files are left out: .heic (1), .dcm (1), .txt (1); convert"
+    )
+
+
+def test_its_own_table_is_read_as_counts(cli_run: Run, tmp_path: Path) -> None:
+    written = cli_run("weights", "--csv", "w.csv", "--json").json()
+    assert cli_run("weights", "--counts", "w.csv", "--json").json() == written
+    (tmp_path / "n.csv").write_text("Count,Name\n4,a\n1,b\n", encoding="utf-8")
+    classes = cli_run("weights", "--counts", "n.csv", "--json").json()["classes"]
+    assert [(one["name"], one["count"]) for one in classes] == [("a", 4), ("b", 1)]
+
+
 def test_counts_come_from_folders(cli_run: Run, data: Path) -> None:
     document = cli_run("weights", "--data", data, "--json").json()
     assert {row["name"]: row["count"] for row in document["classes"]} == dict(

@@ -37,7 +37,9 @@ def test_an_audit_is_a_function_that_prints_nothing(
             "same_class": False,
         }
     ]
-    assert found.verdict() == "1 of 4 test images (25.0 %) have a sibling in train."
+    assert found.verdict() == (
+        "1 of 4 test images (25.0 %) have a sibling in train by pixels; lesions and patients are unknown."
+    )
     document = json.loads(json.dumps(found.to_dict()))
     assert document["leaking"] is found.leaking is True
     assert document["unreadable"] == [f"test/{CLASSES[2]}/broken.jpg"]

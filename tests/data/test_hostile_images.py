@@ -141,6 +141,15 @@ def test_the_limit_is_our_own_and_below_pillows(tmp_path: Path, content: bytes) 
         stored_kind(path)
 
 
+def test_beyond_pillows_own_limit_ours_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(png(40_000, 40_000))
+    with pytest.raises(
+        UnreadableImageError, match=r"it has more than 120,000,000 pixels, the limit in docs/safety"
+    ):
+        stored_kind(path)
+
+
 def test_the_limit_stands_before_the_decoder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = saved(tmp_path / "a.jpg", draw_lesion("synthetic ring", 1))
     loads = []

@@ -116,6 +116,10 @@ def test_a_file_of_the_cache_outlives_the_run_and_not_a_changed_image(paths: lis
     assert again.get(3) is None
 
     os.utime(paths[2], ns=(1, 1))
+    touched, _ = open_cache("disk", paths, 64)
+    assert touched is not None
+    assert touched.get(2) is not None
+    paths[2].write_bytes(paths[2].read_bytes() + b"\0")
     changed, _ = open_cache("disk", paths, 64)
     assert changed is not None
     assert changed.get(2) is None
@@ -123,6 +127,25 @@ def test_a_file_of_the_cache_outlives_the_run_and_not_a_changed_image(paths: lis
     # Nothing but the one file of today is left, and nothing beside the images.
     assert len(list(first.path.parent.iterdir())) == 1
     assert sorted(paths[0].parent.iterdir()) == sorted(paths)
+
+
+@pytest.mark.parametrize("views", [False, True])
+def test_other_pixels_in_a_file_of_the_same_size_and_time_are_read(paths: list[Path], views: bool) -> None:
+    contents = []
+    for kind in list(KINDS)[4:6]:
+        draw_lesion(kind, 1).resize((300, 200)).save(paths[2])
+        contents.append(paths[2].read_bytes())
+    caches = []
+    for content in contents:
+        paths[2].write_bytes(content.ljust(max(map(len, contents)), b"\0"))
+        os.utime(paths[2], ns=(1, 1))
+        cache, _ = open_views("disk", paths, 64) if views else open_cache("disk", paths, 64)
+        assert cache is not None
+        assert cache.get(2) is None
+        picture = torch.zeros(3, 64, 64) if views else ShrunkPictures(paths, 64, cache)[2]
+        cache.put(2, picture.to(torch.uint8))
+        caches.append(cache.path)
+    assert caches[0] != caches[1]
 
 
 def test_an_image_that_changes_its_size_meanwhile_is_not_kept(paths: list[Path]) -> None:

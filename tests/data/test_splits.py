@@ -3,8 +3,8 @@ from pathlib import Path
 import pytest
 
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.events import Event, Note
-from skinlesion_cli.data.splits import find_images, read_split, read_splits, require_classes
+from skinlesion_cli.common.events import Event, Note, Warned
+from skinlesion_cli.data.splits import find_images, named_as, read_split, read_splits, require_classes
 
 
 def touch(root: Path, *names: str) -> Path:
@@ -130,6 +130,46 @@ def test_a_wrapper_folder_is_no_data_set_of_one_class(tmp_path: Path, files: lis
     touch(tmp_path, *files)
     with pytest.raises(InputError, match=reason):
         read_splits(tmp_path, ["train"])
+
+
+def test_what_is_left_out_is_counted_by_kind(tmp_path: Path) -> None:
+    touch(tmp_path, "test/a/1.jpe", "test/a/2.JFIF", "test/a/x/3.heic", "test/a/4.HEIC", "test/b/5.jpg")
+    touch(tmp_path, "test/b/6.dcm", "test/b/notes.txt", "test/b/README", "test/loose.jpg", "test/list.csv")
+    events: list[Event] = []
+    split = read_split(tmp_path, "test", events.append)
+    assert split.counts == {"a": 2, "b": 1}
+    assert events == [
+        Warned(
+            f"{tmp_path}/test: 5 files are left out: .heic (2), .dcm (1), no suffix (1), .txt (1); "
+            "convert pictures to JPEG or PNG to use them"
+        ),
+        Warned(f"{tmp_path}/test, beside the class folders: 2 files are left out: .csv (1), .jpg (1)"),
+    ]
+    del events[:]
+    found = find_images([f"{tmp_path}/test/b", f"{tmp_path}/test/b/*"], events.append)
+    assert [path.name for path in found] == ["5.jpg"] * 2
+    texts = [event.text for event in events if isinstance(event, Warned)]
+    assert [text.split(": ", 1)[1][:54] for text in texts] == [
+        "3 files are left out: .dcm (1), no suffix (1), .txt (1)"[:54]
+    ] * 2
+    touch(tmp_path, "one/a/1.avif", "one/b/1.jp2")
+    for where in (f"{tmp_path}/one", f"{tmp_path}/one/a/*"):
+        with pytest.raises(InputError, match=r"no image in .*, only files that are not read: \.avif \(1\)"):
+            find_images([where])
+    with pytest.raises(
+        InputError, match=r"a holds no images, only files that are not read: \.avif \(1\); add"
+    ):
+        read_split(tmp_path, "one")
+
+
+def test_a_class_in_another_unicode_form_is_the_models(tmp_path: Path) -> None:
+    touch(tmp_path, "test/ne\u0301vus/1.jpg", "test/Melanoma/1.jpg")
+    split = named_as(read_split(tmp_path, "test"), ["Melanoma", "n\u00e9vus"])
+    require_classes(split, ["Melanoma", "n\u00e9vus"], "the checkpoint")
+    assert split.classes == ("Melanoma", "n\u00e9vus")
+    assert all(path.is_file() for path in split.paths)
+    with pytest.raises(InputError, match="differ only in their upper and lower case"):
+        require_classes(named_as(split, ["melanoma"]), ["melanoma"], "the checkpoint", complete=False)
 
 
 def test_files_folders_and_globs_are_found_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,15 +4,19 @@ import onnx
 import pytest
 
 from skinlesion_cli.common.errors import UnreadableImageError
+from skinlesion_cli.common.paper import IMAGENET_MEAN, IMAGENET_STD
 from skinlesion_cli.data.splits import evenly, read_split
 from skinlesion_cli.exporting.int8 import quantize
 from skinlesion_cli.inference.predictor import load_predictor
+from skinlesion_cli.models.preprocessing import Preprocessing
+
+PREPROCESSING = Preprocessing(64, IMAGENET_MEAN, IMAGENET_STD)
 
 
 def test_a_quantised_model_is_small_and_still_itself(exported: Path, data: Path, tmp_path: Path) -> None:
     target = tmp_path / "int8.onnx"
     paths = read_split(data, "train").paths
-    quantize(exported, target, paths, img_size=64, workers=2)
+    quantize(exported, target, paths, PREPROCESSING, workers=2)
     assert [path.name for path in tmp_path.iterdir()] == ["int8.onnx"]
     assert target.stat().st_size < 0.5 * exported.stat().st_size
     model = onnx.load(str(target))
@@ -27,7 +31,7 @@ def test_a_quantised_model_is_small_and_still_itself(exported: Path, data: Path,
 def test_an_unreadable_image_leaves_no_file(exported: Path, tmp_path: Path) -> None:
     (tmp_path / "x.jpg").write_text("no image", encoding="utf-8")
     with pytest.raises(UnreadableImageError, match=r"x\.jpg"):
-        quantize(exported, tmp_path / "m.onnx", [tmp_path / "x.jpg"], img_size=64, workers=0)
+        quantize(exported, tmp_path / "m.onnx", [tmp_path / "x.jpg"], PREPROCESSING, workers=0)
     assert [path.name for path in tmp_path.iterdir()] == ["x.jpg"]
 
 

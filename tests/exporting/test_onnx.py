@@ -6,6 +6,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
+import timm
 import torch
 from torchvision.transforms.v2.functional import normalize
 
@@ -120,3 +121,19 @@ def test_a_wrong_file_is_not_left(
     assert "\n" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["m.pt2"]
     assert earlier.read_text(encoding="utf-8") == "an earlier file"
+
+
+def test_an_export_that_fails_names_the_cause_and_a_way_out(tmp_path: Path) -> None:
+    # Its attention has five dimensions, which the exporter does not know.
+    arch = "nest_tiny"
+    torch.save(timm.create_model(arch, num_classes=2).state_dict(), tmp_path / "bare.pth")
+    loaded = load_checkpoint(tmp_path / "bare.pth", arch=arch, classes=["a", "b"], img_size=224)
+    pixels = np.zeros((2, 3, 224, 224), np.uint8)
+    with pytest.raises(SkinLesionError) as caught:
+        export(loaded, tmp_path / "m.onnx", pixels)
+    text = str(caught.value)
+    assert "cannot export nest_tiny as .onnx: only 4D query, key, and value are supported; " in text
+    assert "try --to FILE.pt2, or another backbone" in text
+    assert "\n" not in text
+    assert "\x1b" not in text
+    assert not (tmp_path / "m.onnx").exists()

@@ -9,6 +9,7 @@ from PIL import Image, PngImagePlugin
 
 from skinlesion_cli.curation.synthetic import draw_lesion
 from skinlesion_cli.data.images import read_image, stored_kind, upright_size
+from tests.support.icc import profile_of
 
 TOKENS = {
     "JPEG": r"\xff\xd8 \xff\xc0\0\x11\x08\xff\xff \xff\xdb \xff\xc4 \xff\xda \xff\xe1 Exif\0\0 \xff\xe2MPF\0",
@@ -46,6 +47,7 @@ def image_seeds(kind: str) -> list[bytes]:
             (lesion, {"progressive": True, "comment": b"words"}),
             (lesion.convert("L"), {}),
             (lesion.convert("CMYK"), {}),
+            (lesion, {"icc_profile": profile_of("Display P3")}),
         ],
         "PNG": [
             (lesion, {"pnginfo": text, "exif": exif, "icc_profile": b"\0" * 200}),
@@ -58,6 +60,7 @@ def image_seeds(kind: str) -> list[bytes]:
             (lesion, {}),
             (lesion, {"compression": "tiff_lzw", "exif": exif}),
             (lesion, {"compression": "tiff_deflate"}),
+            (lesion, {"save_all": True, "append_images": [lesion.resize((60, 45))]}),
             (lesion, {"compression": "jpeg"}),
             (lesion.convert("1"), {"compression": "group4"}),
             (lesion, {"save_all": True, "append_images": [lesion]}),

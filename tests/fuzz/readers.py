@@ -135,7 +135,7 @@ def small_onnx(raw: dict[str, str] | None = None, **entries: object) -> bytes:
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 
-    from skinlesion_cli.inference.onnx_backend import FORMAT
+    from skinlesion_cli.common.files import EXPORT_MARK
 
     graph = helper.make_graph(
         [
@@ -149,7 +149,7 @@ def small_onnx(raw: dict[str, str] | None = None, **entries: object) -> bytes:
         [numpy_helper.from_array(np.full((192, 3), 0.01, np.float32), "weight")],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
-    metadata = {"format": FORMAT, **_metadata(), "img_size": 8} | entries
+    metadata = {"format": EXPORT_MARK, **_metadata(), "img_size": 8} | entries
     helper.set_model_props(model, {key: json.dumps(value) for key, value in metadata.items()} | (raw or {}))
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
@@ -268,7 +268,8 @@ _RUN_FILES = (
     b"epoch,train_loss,train_accuracy,val_loss,val_accuracy,val_weighted_f1,learning_rate,best\n"
     b"1,1.5,0.5,1.4,0.5,0.5,0.001,True\n",
 )
-_LABEL_FILES = (b"file,label\npicture.jpg,a\n",)
+# The second file is the table itself.
+_LABEL_FILES = (b"file,label\npicture.jpg,a\ninput.csv,b\n",)
 
 
 def _image_reader(kind: str, tokens: str) -> Reader:

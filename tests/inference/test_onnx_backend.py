@@ -56,7 +56,8 @@ def changed(source: Path, target: Path, **entries: Any) -> Path:
         ({"format": None}, "was not written by `skinlesion export`"),
         ({"classes": ["a", "b"]}, "does not match its own metadata"),
         ({"img_size": 32}, "does not match its own metadata"),
-        ({"preprocessing": {"resize_ratio": 1.0}}, "another resize ratio"),
+        ({"preprocessing": {"mean": [0] * 3}}, "does not say how its images are resized"),
+        ({"preprocessing": {"resize_ratio": 0}}, "invalid preprocessing: a resize ratio of 0"),
         ({"preprocessing": {"mean": [0], "std": [0]}}, "invalid preprocessing"),
     ],
 )

@@ -96,7 +96,7 @@ def test_what_is_no_onnx_is_refused(tmp_path: Path, content: bytes) -> None:
         ({"img_size": "NaN"}, "invalid preprocessing"),
         ({"temperature": "Infinity"}, "invalid temperature"),
         ({"format": '"other"'}, "was not written by `skinlesion export`"),
-        ({"preprocessing": "[]"}, "another resize ratio"),
+        ({"preprocessing": "[]"}, "does not say how its images are resized"),
     ],
 )
 def test_a_description_of_nonsense_is_refused(tmp_path: Path, raw: dict[str, str], reason: str) -> None:

@@ -202,7 +202,7 @@ def test_the_document() -> None:
     assert list(document) == ["temperature", "before", "after", "reliability"]
     assert document["temperature"] == 2.0
     for figures, scored in ((document["before"], one), (document["after"], calibrated(one, 2.0))):
-        assert list(figures) == ["nll", "brier", "ece", "ece_equal_mass", "ci95"]
+        assert list(figures) == ["nll", "brier", "ece", "ece_equal_mass", "ci95", "exact_n"]
         confidence = scored.probabilities.max(axis=1)
         hits = (scored.predicted == scored.true).astype(float)
         assert figures["nll"] == pytest.approx(negative_log_likelihood(scored).mean())

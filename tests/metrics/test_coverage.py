@@ -2,7 +2,14 @@
 
 import pytest
 
-from tests.benchmarks.coverage import Source, difference_coverage, scores_coverage, true_scores
+from tests.benchmarks.coverage import (
+    Rare,
+    Source,
+    difference_coverage,
+    rare_coverage,
+    scores_coverage,
+    true_scores,
+)
 
 FIGURES = ("accuracy", "balanced_accuracy", "weighted_f1", "weighted_auc")
 # What holds in 95 % holds in less than 90 % of 150 simulations once in a hundred times.
@@ -20,6 +27,15 @@ def test_the_interval_holds_the_true_score(group_size: int) -> None:
         by_image = scores_coverage(source, truth, **SIZES, by_group=False)
         for name in FIGURES:
             assert by_image[name] < 0.82, by_image
+
+
+@pytest.mark.parametrize(("n", "group_size"), [(4, 1), (20, 5)])
+def test_a_rare_class_that_is_all_right_in_most_test_sets(n: int, group_size: int) -> None:
+    held = rare_coverage(Rare(0.95, group_size), n, simulations=100, resamples=100)
+    for name in ("recall", "precision", "f1"):
+        assert held[name] >= 0.9, held
+    # What [1.000, 1.000] would hold.
+    assert held["recall, percentile"] < 0.5
 
 
 def test_the_paired_interval_holds_the_true_difference_and_is_the_narrower_one() -> None:

@@ -19,7 +19,7 @@ def test_every_figure_has_an_interval_around_it() -> None:
     json.dumps(document, allow_nan=False)
     assert set(document["ci95"]) == set(SUMMARY)
     for name, one in document["per_class"].items():
-        assert set(one) == {*PER_CLASS, "support", "ci95"}
+        assert set(one) == {*PER_CLASS, "support", "predicted", "ci95", "exact_n"}
         assert set(one["ci95"]) == set(PER_CLASS)
         assert one["support"] == scores.per_class[name].support
         for figure, (low, high) in one["ci95"].items():

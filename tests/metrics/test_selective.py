@@ -90,7 +90,7 @@ def test_the_document() -> None:
     validation, _ = source.draw(400, np.random.default_rng(0))
     test, _ = source.draw(900, np.random.default_rng(1))
     document = selective_document(test, Bootstrap(900, resamples=200), 0.9, validation)
-    assert list(document) == ["aurc", "ci95", "risk_coverage", "target"]
+    assert list(document) == ["aurc", "ci95", "exact_n", "risk_coverage", "target"]
     low, high = document["ci95"]["aurc"]
     assert low < document["aurc"] < high
     points = document["risk_coverage"]
@@ -122,10 +122,11 @@ def test_what_cannot_be_computed_is_null() -> None:
     unanswered = target_document(confidence, hits, 0.9, Threshold(0.95, 0.5, 0.9, 10), three)
     assert (unanswered["coverage"], unanswered["accuracy_reached"]) == (0.0, None)
     assert unanswered["ci95"]["accuracy_reached"] is None
-    # Two answered, both right: resamples would say [1, 1], which two images cannot bear out.
+    # Two answered, both right: resamples would say [1, 1], the exact interval begins at √0.025.
     right = target_document(confidence, hits, 0.9, Threshold(0.75, 0.5, 0.9, 10), three)
     assert (right["accuracy_reached"], right["answered"]) == (1.0, 2)
-    assert right["ci95"]["accuracy_reached"] is None
+    assert right["ci95"]["accuracy_reached"] == pytest.approx([0.025**0.5, 1.0])
+    assert right["exact_n"] == {"accuracy_reached": 2}
     decisions = selective_document(dataclasses.replace(sure, probabilities=None), three)
     assert (decisions["aurc"], decisions["risk_coverage"]) == (None, [])
 

@@ -21,7 +21,8 @@ from skinlesion_cli.common.errors import InputError, SkinLesionError
 from skinlesion_cli.inference.predictor import load_predictor
 from skinlesion_cli.models import weight_files
 from skinlesion_cli.models.checkpoint import load_checkpoint, save_checkpoint
-from skinlesion_cli.models.weight_files import fault_of_weights, plain_state_dict, read_tensors
+from skinlesion_cli.models.state_dicts import plain_state_dict
+from skinlesion_cli.models.weight_files import fault_of_weights, read_tensors
 from skinlesion_cli.saliency.gradcam import explain_classes
 
 ARCH = "mobilevitv2_050"

@@ -31,10 +31,14 @@ addEventListener("load", () => {{
       table.tHead.rows[0].cells[column].getAttribute("aria-sort"),
       [...table.tBodies[0].rows].map((row) => key(row.cells[column])),
     ];
+    const boxes = [...page.querySelectorAll(".wide")];
+    const hides = (box) => box.scrollWidth > box.clientWidth + 1;
     const sorted = [];
     for (const column of [1, 1, 0]) {{ press(column); sorted.push(state(column)); }}
     return {{
       wide: root.scrollWidth, inner: frame.contentWindow.innerWidth, sorted,
+      hidden: boxes.filter((box) => hides(box) && !box.matches(".confusion")).length,
+      untold: boxes.filter((box) => hides(box) !== box.matches(".more")).length,
       heads: table.querySelectorAll("[aria-sort]").length,
       columns: getComputedStyle(page.querySelector(".cards")).gridTemplateColumns.split(" ").length,
     }};
@@ -71,6 +75,10 @@ def test_nothing_is_wider_than_the_window(told: list[dict[str, Any]]) -> None:
     for one in told:
         assert one["wide"] <= one["inner"]
     assert [one["columns"] for one in told] == [4, 2]
+
+
+def test_no_table_hides_a_column_and_a_matrix_says_so(told: list[dict[str, Any]]) -> None:
+    assert [(one["hidden"], one["untold"]) for one in told] == [(0, 0)] * 2
 
 
 def test_a_press_on_a_head_sorts_and_says_so(told: list[dict[str, Any]]) -> None:

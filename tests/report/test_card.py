@@ -5,8 +5,12 @@ from pathlib import Path
 import pytest
 
 from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.report.card import model_card, require_replaceable, write_card
 from skinlesion_cli.report.facts import read_run
+from skinlesion_cli.report.sections import training
+from skinlesion_cli.training.environment import environment, record
+from skinlesion_cli.training.run_folder import RunFolder
 from tests.support.finished_run import CLASSES, COUNTS, write_finished_run
 
 
@@ -72,6 +76,31 @@ def test_it_has_the_sections_of_a_model_card_and_no_path(run: Path) -> None:
     assert (
         "Fewer than 100 training images: Vascular lesions (12), Melanoma (40), Melanocytic nevi (90)." in card
     )
+
+
+@pytest.mark.parametrize("outside", ["/home/jane/ward 7", r"C:\Users\jane\ward 7"])
+def test_the_card_of_a_resumed_run_from_other_weights_holds_no_path(outside: str, tmp_path: Path) -> None:
+    root = write_finished_run(tmp_path / "run", data_root=tmp_path)
+    folder = RunFolder(root)
+    weights = outside + ("\\" if "\\" in outside else "/") + "backbone.pth"
+    folder.write_settings(Settings(data_root=Path(outside), init_weights=Path(weights), epochs=3))
+    command = ["skinlesion", "train", "--data", outside, "--init-weights", weights]
+    entry = environment(device="cpu (fp32)", command=command, seed=1, contents={"train": {}})
+    record(folder.environment, entry, resumed=False)
+    for _ in range(2):
+        record(folder.environment, entry | {"cwd": outside}, resumed=True)
+    facts = read_run(root)
+    card = model_card(facts, "mine")
+    assert "started from the weights in backbone.pth" in card
+    assert "Resumed: 2 times" in card
+    assert "Device: cpu (fp32)" in card
+    for private in ("jane", "ward", str(tmp_path), "{'", "command"):
+        assert private not in card, private
+    # The page shows every entry, one below the other.
+    (pairs,) = training.environment(facts).blocks
+    names = [name for name, _ in pairs.pairs]
+    assert {"resumed 1 › command", "resumed 2 › versions › torch"} <= set(names)
+    assert not [text for _, text in pairs.pairs if "{'" in text]
 
 
 def test_names_are_not_markup(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def page_of(folder: Path, name: str) -> Tags:
         file = f"{split}/{name.replace('/', '|')}/{number}.jpg"
         (root / file).parent.mkdir(parents=True)
         draw_lesion("synthetic ring", 1).save(root / file)
-        records.append(ImageRecord(file, split, name, (200, 150), "RGB"))
+        records.append(ImageRecord(file, split, name, (200, 150), "RGB", profile=name))
     inventory = Inventory(
         root, tuple(records), {name: f"cannot read {name}: {name}"}, (name,), (f"{name} holds no images",)
     )

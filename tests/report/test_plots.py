@@ -1,9 +1,11 @@
 """Figures show what they should: axes, names, ranges and values, with any class names and with very many."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
@@ -18,7 +20,7 @@ HISTORY = [
 ]
 BINS = [
     {"low": 0.0, "high": 0.5, "count": 0, "confidence": None, "accuracy": None},
-    {"low": 0.5, "high": 0.75, "count": 2, "confidence": 0.6, "accuracy": 0.5},
+    {"low": 0.5, "high": 0.75, "count": 2, "confidence": 0.6, "accuracy": 0.5, "ci95": [0.1, 0.9]},
     {"low": 0.75, "high": 1.0, "count": 8, "confidence": 0.9, "accuracy": 0.75},
 ]
 
@@ -60,21 +62,25 @@ def test_the_reliability_diagram_shows_the_bins_that_hold_images() -> None:
     upper, lower = figure.axes
     assert upper.collections[0].get_offsets().tolist() == [[0.6, 0.5], [0.9, 0.75]]
     assert upper.collections[0].get_sizes().tolist() == [60, 180]
-    assert legend(upper) == ["perfect calibration", "this model"]
+    # A legend's dot would look like a bin, and its place like an accuracy.
+    assert upper.get_legend() is None
+    assert "dashed: perfect calibration" in upper.get_title()
+    (lines,) = upper.collections[1:]
+    assert [one.tolist() for one in lines.get_segments()] == [[[0.6, 0.1], [0.6, 0.9]]]
     assert [(one.get_x(), one.get_width(), one.get_height()) for one in lower.patches] == [
         *((0.0, 0.5, 0), (0.5, 0.25, 2), (0.75, 0.25, 8)),
     ]
-    assert figure.get_suptitle().startswith("Expected calibration error 0.200\n")
+    assert figure.get_suptitle() == "Expected calibration error 0.200"
     calibrated = document | {"after": {"ece": 0.1}, "temperature": 1.5}
     title = plots.reliability(calibrated).get_suptitle()
-    assert title.startswith("Expected calibration error 0.100, temperature 1.50\n")
+    assert title == "Expected calibration error 0.100, temperature 1.50"
 
 
 def test_class_weights_show_counts_weights_and_probabilities() -> None:
     rows = balance_table({"rare": 10, "common": 90}, 0.999, 0.5)
     figure = plots.class_weights(rows, beta=0.999, alpha=0.5)
     assert [axes.get_title() for axes in figure.axes] == [
-        *("Training images (log scale)", "Loss weight, β = 0.999", "Sampling probability, α = 0.5"),
+        *("Training images", "Loss weight, β = 0.999", "Sampling probability, α = 0.5"),
     ]
     assert [text.get_text() for text in figure.axes[0].get_yticklabels()] == ["rare", "common"]
     widths = [[bar.get_width() for bar in axes.containers[0]] for axes in figure.axes]
@@ -83,7 +89,9 @@ def test_class_weights_show_counts_weights_and_probabilities() -> None:
     assert widths[0] == [10, 90]
     assert widths[1] == pytest.approx([one.weight for one in rows])
     assert widths[2] == pytest.approx([0.25, 0.75])
-    assert figure.axes[0].get_xscale() == "log"
+    # Bars are read by their length: 17 against 21 must not look like 1 to 8.
+    assert {axes.get_xscale() for axes in figure.axes} == {"linear"}
+    assert {axes.get_xlim()[0] for axes in figure.axes} == {0}
     # No value stands outside its axes.
     for axes, values in zip(figure.axes, widths, strict=True):
         low, high = axes.get_xlim()
@@ -150,13 +158,16 @@ def test_a_confusion_matrix_shows_counts_and_percentages() -> None:
     assert figure.get_suptitle() == "Test split"
     assert (counts.get_title(), counts.get_ylabel()) == ("Images", "True class")
     assert (shares.get_title(), shares.get_xlabel()) == ("Percent of the true class", "Predicted class")
-    assert [text.get_text() for text in counts.texts] == ["3", "1", "", "", "", "", "1", "399", ""]
-    assert [text.get_text() for text in shares.texts] == ["75", "25", "", "", "", "", "<1", "100", ""]
+    shown = [text.get_text() for text in counts.texts]
+    assert shown == ["3", "1", "", "", "0", "", "1", "399", "0", "n", "4", "0", "400"]
+    assert [text.get_text() for text in shares.texts] == ["75", "25", "", "", "0", "", "<1", "100", "0"]
+    # A shade is a share of the true class, as the bar says; counts have none.
+    assert not counts.images[0].get_array().any()
     assert [one.images[0].get_clim() for one in (counts, shares)] == [(0, 1), (0, 1)]
     assert shares.images[0].get_array().tolist() == [[0.75, 0.25, 0], [0, 0, 0], [0.0025, 0.9975, 0]]
     assert [text.get_text() for text in counts.get_xticklabels()] == ["a", "b", "c"]
     # Light on dark and dark on light.
-    assert [to_hex(text.get_color()) for text in counts.texts[:2]] == ["#ffffff", "#000000"]
+    assert [to_hex(text.get_color()) for text in shares.texts[:2]] == ["#ffffff", "#000000"]
     assert bar.get_ylabel() == "Share of the true class"
 
 
@@ -197,7 +208,7 @@ def test_very_many_classes_make_no_larger_picture_than_many(monkeypatch: pytest.
         for count in (8, 300)
     )
     assert many.get_size_inches().tolist() == eight.get_size_inches().tolist()
-    assert len(eight.axes[0].texts) == 64
+    assert len(eight.axes[0].texts) == 64 + 1 + 8
     assert not many.axes[0].texts
     assert len(many.axes[0].get_xticklabels()) <= 17
 
@@ -207,3 +218,18 @@ def test_figures_do_not_pile_up() -> None:
 
     plots.confusion_matrix(np.array([[3, 1], [0, 0]]), ["a", "b"], "Test")
     assert plt.get_fignums() == []
+
+
+@pytest.mark.parametrize("counts", [{"a": 17, "b": 21}, {f"class {n}": 3**n for n in range(9)}])
+def test_no_legend_label_or_tick_covers_another(counts: dict[str, int]) -> None:
+    figure = plots.class_weights(balance_table(counts, 0.999, 0.5), beta=0.999, alpha=0.5)
+    FigureCanvasAgg(figure).draw()
+    for axes in figure.axes:
+        ticks = [one.get_window_extent() for one in axes.get_xticklabels()]
+        assert all(left.x1 + 4 < right.x0 for left, right in itertools.pairwise(ticks))
+        bars = [bar.get_window_extent() for bar in axes.containers[0]]
+        for text in axes.texts:
+            box = text.get_window_extent()
+            assert not any(box.overlaps(one) for one in bars)
+    below = figure.axes[2].get_legend().get_window_extent()
+    assert not any(below.overlaps(bar.get_window_extent()) for bar in figure.axes[2].containers[0])

@@ -15,7 +15,7 @@ from skinlesion_cli.report.card import model_card
 from skinlesion_cli.report.content import Number, table
 from skinlesion_cli.report.facts import RunFacts, read_run
 from skinlesion_cli.report.page import sections, write_page
-from skinlesion_cli.report.sections import calibration, curves
+from skinlesion_cli.report.sections import calibration, curves, data, scores
 from skinlesion_cli.report.sections.limits import limits
 from tests.support.finished_run import write_finished_run, write_json
 
@@ -109,7 +109,8 @@ def test_curves_run_from_corner_to_corner(facts: RunFacts) -> None:
         for chart in precision_recall.charts:
             recall, precision = chart.plot.keywords["recall"], chart.plot.keywords["precision"]
             assert 0 < recall[0] <= recall[-1] == 1
-            assert (np.diff(recall) >= 0).all()
+            # One precision for each recall: no stroke up from 0, nor down from step to step.
+            assert (np.diff(recall) > 0).all()
             assert (precision > 0).all()
 
 
@@ -133,3 +134,29 @@ def test_calibrated_views_are_not_shown_as_uncalibrated(facts: RunFacts) -> None
     assert lines[0].endswith(" 2.000, fitted on validation, applied to each flipped view.")
     assert lines[1].split() == ["Calibration", "calibrated", "(T", "=", "2.00)"]
     assert "uncalibrated" not in "".join(lines)
+
+
+def test_the_class_tables_fit_a_page_and_give_the_n_of_exact_intervals(facts: RunFacts) -> None:
+    scored = dict(facts.document["per_class"])
+    scored["Melanoma"] = scored["Melanoma"] | {
+        "recall": 1.0,
+        "ci95": scored["Melanoma"]["ci95"] | {"recall": [0.398, 1.0]},
+        "exact_n": {"recall": 4},
+    }
+    changed = replace(
+        facts, documents=facts.documents | {"test": dict(facts.document) | {"per_class": scored}}
+    )
+    _, decided, _, ranking = scores.classes(changed).blocks
+    assert [column.name for column in decided.columns] == [
+        *("Class", "Images", "F1, 0 to 1", "Precision", "Recall", "F1"),
+    ]
+    assert len(ranking.columns) == 7
+    recall = next(row for row in decided.rows if row[0] == "Melanoma")[4]
+    assert recall.bounds == "[0.398, 1.000] n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}4"
+    assert "with n: exact (Clopper–Pearson), from n images" in scores.scores(changed, {}).blocks[1].text
+
+
+def test_one_source_alone_does_not_repeat_the_total(facts: RunFacts) -> None:
+    blocks = {"clinic A": facts.document["blocks"]["clinic A"]}
+    assert data.sources(blocks).missing == "the images have one source, clinic A"
+    assert len(data.sources(facts.document["blocks"]).blocks[1].rows) == 2

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import timm
 import torch
 from pytorch_grad_cam import GradCAM, GradCAMPlusPlus, HiResCAM, LayerCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
@@ -14,29 +13,10 @@ from scipy.stats import spearmanr
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.data.images import centre_frame, read_image
 from skinlesion_cli.inference.predictor import Predictor, load_predictor
-from skinlesion_cli.saliency.cam_methods import DEFAULT_METHOD
 from skinlesion_cli.saliency.gradcam import Explanation, class_activation_maps, explain_classes
-from skinlesion_cli.saliency.layers import as_grid, default_layer
+from skinlesion_cli.saliency.layers import default_layer
 from tests.support.known_location import bright_pixels, picture_with_blob
-
-
-def model_of(arch: str, **options: object) -> torch.nn.Module:
-    torch.manual_seed(0)
-    return timm.create_model(arch, num_classes=5, **options).eval()
-
-
-def class_activation_map(
-    model: torch.nn.Module,
-    inputs: torch.Tensor,
-    layer: str,
-    target: int | None = None,
-    method: str = DEFAULT_METHOD,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """The map of one class, by default of the predicted one, and the logits."""
-    maps, logits = class_activation_maps(
-        model, inputs, layer, lambda logits: [int(logits.argmax()) if target is None else target], method
-    )
-    return next(iter(maps.values())), logits
+from tests.support.maps import class_activation_map, model_of
 
 
 def explain(predictor: Predictor, path: Path, *, label: str | None = None, **options: str) -> Explanation:
@@ -63,8 +43,8 @@ def test_maps_equal_the_reference_implementation(
     arch: str, layer: str, size: int, methods: tuple[str, ...]
 ) -> None:
     model = model_of(arch)
-    assert default_layer(model) == layer
     inputs = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(1))
+    assert default_layer(model, inputs) == layer
     # The reference adds 1e-6 to Grad-CAM++'s denominator, of the order of a squared gradient. Untrained
     # gradients are so small that this guard alone would be compared; a larger head makes them large.
     with torch.no_grad():
@@ -77,69 +57,6 @@ def test_maps_equal_the_reference_implementation(
             theirs = reference(inputs, [ClassifierOutputTarget(target)])[0]
         enlarged = torch.nn.functional.interpolate(ours[None, None], size=(size, size), mode="bilinear")[0, 0]
         assert np.abs(to_unit(enlarged.numpy()) - to_unit(theirs)).max() < 1e-4, method
-
-
-@pytest.mark.parametrize(
-    ("arch", "layer", "size", "grid", "options"),
-    [
-        ("mobilevitv2_100", "stages.4", 256, (8, 8), {}),
-        ("tf_efficientnet_lite0", "blocks.6", 128, (4, 4), {}),
-        ("convnext_atto", "stages.3", 64, (2, 2), {}),
-        ("mobilevit_xxs", "final_conv", 64, (2, 2), {}),
-        ("vit_tiny_patch16_224", "blocks.11.norm1", 96, (6, 6), {"img_size": 96}),
-        ("swin_tiny_patch4_window7_224", "layers.3", 224, (7, 7), {}),
-    ],
-)
-def test_the_default_layer_is_spatial(
-    arch: str, layer: str, size: int, grid: tuple[int, int], options: dict[str, int]
-) -> None:
-    model = model_of(arch, **options)
-    assert default_layer(model) == layer
-    torch.manual_seed(2)
-    map_, logits = class_activation_map(model, torch.randn(1, 3, size, size), layer)
-    assert tuple(map_.shape) == grid
-    assert map_.min() >= 0
-    assert logits.shape == (5,)
-
-
-def test_a_vits_tokens_are_folded_in_their_order() -> None:
-    # The gradient of one patch token's feature must light up that patch and no other.
-    model = model_of("vit_tiny_patch16_224", img_size=64)
-    seen = {}
-    hook = model.blocks[11].norm1.register_forward_hook(lambda *call: seen.update(tokens=call[2]))
-    model(torch.randn(1, 3, 64, 64))
-    hook.remove()
-    grid = as_grid(model, "x", seen["tokens"], (64, 64))
-    assert torch.equal(grid[:, 2, 3], seen["tokens"][0, 1 + 2 * 4 + 3])
-
-
-@pytest.mark.parametrize("layer", ["stages.4.1.transformer", "stages.4.1.transformer.0", "stages.4.1.norm"])
-def test_the_inner_transformer_is_never_taken(layer: str) -> None:
-    # At 128 pixels its output is 4 × 4: four patch pixels by four patches, a grid in shape alone.
-    with pytest.raises(InputError, match="patch × position"):
-        class_activation_map(model_of("mobilevitv2_050"), torch.zeros(1, 3, 128, 128), layer)
-
-
-@pytest.mark.parametrize(
-    ("layer", "reason"),
-    [
-        ("head.fc", "not a grid"),
-        ("stage.4", "no layer 'stage.4'; did you mean stages.4"),
-        ("", "no layer ''"),
-    ],
-)
-def test_a_layer_that_cannot_be_mapped_is_refused(layer: str, reason: str) -> None:
-    with pytest.raises(InputError, match=reason):
-        class_activation_map(model_of("mobilevitv2_050"), torch.zeros(1, 3, 64, 64), layer, 0)
-
-
-def test_a_layer_that_the_answer_ignores_is_refused() -> None:
-    model = model_of("resnet10t")
-    model.unused = torch.nn.Identity()
-    with pytest.raises(InputError, match="is not a single tensor"):
-        class_activation_map(model, torch.zeros(1, 3, 64, 64), "unused", 0)
-    with pytest.raises(InputError, match="timm does not list the spatial layers of this backbone"):
-        default_layer(torch.nn.Linear(1, 1))
 
 
 def test_an_explanation_is_of_the_pixels_that_the_model_saw(checkpoint: Path, picture: Path) -> None:

@@ -1,6 +1,10 @@
 import os
 import resource
+import shlex
+import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +18,10 @@ from skinlesion_cli.common.events import EpochDone, Event
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.report.results import write_class_weights
 from skinlesion_cli.training.faults import named_faults
+from skinlesion_cli.training.run_folder import RunFolder
 from skinlesion_cli.training.trainer import Trainer
 from tests.conftest import CLASSES, draw_data_set
+from tests.support.processes import Finished, run_to_end
 from tests.support.runs import trainer, weights_of
 
 
@@ -85,7 +91,7 @@ def test_a_full_disk_is_named_where_results_are_written(tmp_path: Path) -> None:
     [
         (0, signal.SIGKILL, r"reads images died .*continue with --resume"),
         # What the system sends to a process whose shared memory has no page left.
-        (1, signal.SIGBUS, r"--num-workers 0 or --cache off"),
+        (1, signal.SIGBUS, r"--num-workers 0, or .*docker run --shm-size.*continue with --resume"),
     ],
     ids=["killed", "out of shared memory"],
 )
@@ -97,9 +103,46 @@ def test_a_worker_that_dies_is_one_line_that_says_how_to_go_on(
     iterator = run.loader._iterator
     assert iterator is not None
     os.kill(iterator._workers[worker].pid, number)  # type: ignore[attr-defined]
-    with pytest.raises(TrainingError, match=message) as told, named_faults(run.settings):
+    with pytest.raises(TrainingError, match=message) as told, named_faults(run.settings, run.folder):
         run.run()
     assert "\n" not in str(told.value)
+    assert "--cache off" not in str(told.value) or number == signal.SIGKILL
+
+
+def test_where_nothing_was_saved_no_message_says_resume(tmp_path: Path) -> None:
+    fault = RuntimeError("DataLoader worker (pid 3) is killed by signal: Bus error.")
+    with pytest.raises(TrainingError) as told, named_faults(Settings(), RunFolder(tmp_path)):
+        raise fault
+    assert "--resume" not in str(told.value)
+    assert "then start again" in str(told.value)
+
+
+def in_little_shared_memory(folder: Path, megabytes: int, *command: object) -> Finished:
+    """Run a command of the package where /dev/shm is as small as in a container."""
+    mount = f"mount -t tmpfs -o size={megabytes}m tmpfs /dev/shm"
+    probe = subprocess.run(["unshare", "-m", "sh", "-c", mount], check=False, capture_output=True)
+    if probe.returncode:
+        pytest.skip("may not mount a small /dev/shm")
+    line = shlex.join([sys.executable, "-m", "skinlesion_cli", *map(str, command)])
+    return run_to_end(["unshare", "-m", "sh", "-c", f"{mount} && {line}; echo exit $?"], cwd=folder)
+
+
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="needs Linux's unshare")
+def test_in_little_shared_memory_a_run_ends_well_or_says_what_to_do(data: Path, tmp_path: Path) -> None:
+    arguments = ["train", "--data", data, "--arch", "test_resnet", "--no-pretrained", "--img-size", 256]
+    arguments += ["--epochs", 1, "--epoch-size-mult", 6, "--batch-size", 16, "--device", "cpu"]
+    done = in_little_shared_memory(tmp_path, 8, *arguments)
+    assert done.stdout.endswith("exit 0\n")
+    assert "instead of" in done.stderr
+    assert "docker run --shm-size" in done.stderr
+    done = in_little_shared_memory(tmp_path, 8, *arguments, "--num-workers", 2, "--out", "asked")
+    assert done.stdout == "exit 1\n"
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith(
+        "error: the processes that read images ran out of shared memory: use --num-workers 0"
+    )
+    assert "docker run --shm-size" in line
+    assert "--resume" not in line
 
 
 @pytest.mark.parametrize("workers", [0, 2])

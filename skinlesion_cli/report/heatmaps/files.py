@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.files import ensure_writable_folder
+from skinlesion_cli.common.files import ensure_writable_file, ensure_writable_folder
 
 FORMATS = (".png", ".jpg", ".jpeg", ".pdf", ".svg")
 SHEET = "sheet.png"
@@ -51,8 +51,9 @@ def plan(images: Sequence[Path], out: str | None, *, tiles: int, npy: bool) -> F
     maps: list[Path] = []
     if npy:
         maps = [path.with_suffix(".npy") for path in pictures] or [folder / f"{name}.npy" for name in names]
-    _require_no_photograph([*pictures, *sheets, *maps], images)
     ensure_writable_folder(folder)
+    for target in (*pictures, *sheets, *maps):
+        ensure_writable_file(target, *FORMATS, ".npy", inputs=images, option="--out")
     return Files(pictures, sheets, maps)
 
 
@@ -72,12 +73,3 @@ def _names(images: Sequence[Path]) -> list[str]:
 def _numbered(sheet: Path, tiles: int) -> list[Path]:
     count = math.ceil(tiles / TILES)
     return [sheet, *(sheet.with_stem(f"{sheet.stem}-{number}") for number in range(2, count + 1))]
-
-
-def _require_no_photograph(targets: Sequence[Path], images: Sequence[Path]) -> None:
-    inputs = {(stat.st_dev, stat.st_ino) for stat in (image.stat() for image in images if image.exists())}
-    for target in targets:
-        if target.is_dir():
-            raise InputError(f"cannot write to {target}: it is a folder")
-        if target.exists() and (target.stat().st_dev, target.stat().st_ino) in inputs:
-            raise InputError(f"--out would overwrite the photograph {target}; choose another name")

@@ -4,7 +4,7 @@ from functools import partial
 
 from skinlesion_cli.report import content, plots
 from skinlesion_cli.report.facts import Document
-from skinlesion_cli.report.figures import CALIBRATION, LABELS, figure, interval, interval_of, percent
+from skinlesion_cli.report.figures import CALIBRATION, LABELS, figure, percent
 from skinlesion_cli.report.sections.curves import NO_PROBABILITIES
 
 
@@ -14,7 +14,7 @@ def calibration(document: Document) -> content.Section:
     if not bins:
         return content.Section("calibration", "Calibration", missing=NO_PROBABILITIES)
     stages = {"uncalibrated": document["before"]} if document["before"] else {}
-    text = "No temperature was fitted: the probabilities are the model's own."
+    text = "No temperature is known: the probabilities are taken as they are."
     if temperature is not None:
         stages[f"calibrated (T = {temperature:.2f})"] = document["after"]
         text = f"Probabilities are calibrated with the temperature {temperature:.3f}, fitted on validation"
@@ -23,7 +23,7 @@ def calibration(document: Document) -> content.Section:
         "Reliability diagram: accuracy by confidence",
         partial(plots.plot_reliability, bins=bins),
         caption="Above the dashed line the model is underconfident, below it overconfident. "
-        "Larger dots stand for more images.",
+        "Vertical lines are 95 % intervals; larger dots stand for more images.",
     )
     images = content.Chart(
         "Number of images by confidence",
@@ -75,7 +75,8 @@ def _target(target: Document | None) -> tuple[str, ...]:
 
 
 def _with_interval(document: Document, name: str) -> str:
-    return f"{figure(document[name])} {interval(interval_of(document, name))}".rstrip()
+    number = content.score(document, name)
+    return f"{number.written(4)} {number.bounds}".rstrip()
 
 
 def flips(document: Document) -> content.Section:

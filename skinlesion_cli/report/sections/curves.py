@@ -42,7 +42,9 @@ def curves(facts: RunFacts) -> content.Section:
         roc.append(content.Chart(f"ROC curve of {name}", plot, name, f"AUC {figure(scored['auc'], 3)}"))
         precision, recall, _ = precision_recall_curve(positive, scores)
         # The precision at recall 0 is that of no hit: 0 if the highest score is wrong, else 1 by definition.
-        precision, recall = precision[recall > 0][::-1], recall[recall > 0][::-1]
+        # Of the thresholds with one recall, the first is the best: the others would be strokes down.
+        recall, first = np.unique(recall[::-1], return_index=True)
+        precision, recall = precision[::-1][first][recall > 0], recall[recall > 0]
         plot = partial(
             plots.plot_precision_recall, recall=recall, precision=precision, share=float(positive.mean())
         )

@@ -16,6 +16,8 @@ def sources(blocks: Mapping[str, Document] | None) -> Section:
     title = "Sources of the images"
     if not blocks:
         return Section("sources", title, missing="no manifest.csv names the source of each image")
+    if len(blocks) == 1:
+        return Section("sources", title, missing=f"the images have one source, {next(iter(blocks))}")
     rows = (
         (source, int(one["n"]), len(one["classes"]), *(score(one, name) for name in LABELS))
         for source, one in blocks.items()

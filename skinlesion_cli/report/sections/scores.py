@@ -1,12 +1,13 @@
 """Scores: of every split, of each class, as a confusion matrix, and beside the published ones."""
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
 from skinlesion_cli.common.paper import PUBLISHED_CAVEAT, PUBLISHED_SCORES, PUBLISHED_TEST_IMAGES
 from skinlesion_cli.report import content
 from skinlesion_cli.report.facts import Document, RunFacts
-from skinlesion_cli.report.figures import LABELS, figure, interval_of, number, split_title
+from skinlesion_cli.report.figures import LABELS, count_of, figure, interval_of, method, number, split_title
 
 CLASS_SCORES = {
     "precision": content.Column("Precision"),
@@ -18,6 +19,7 @@ CLASS_SCORES = {
     "sensitivity_at_95_specificity": content.Column("Sensitivity at 95 % specificity", short="Sens@95"),
     "partial_auc": content.Column("Partial AUC", short="pAUC"),
 }
+RANKING = {name: column for name, column in CLASS_SCORES.items() if name not in ("precision", "recall", "f1")}
 FEW_IMAGES = 30
 
 
@@ -36,7 +38,7 @@ def scores(facts: RunFacts, documents: Mapping[str, Document]) -> content.Sectio
         "scores",
         "Scores",
         summary_table(documents),
-        content.Paragraph(f"In brackets: 95 % intervals ({facts.document['ci95_method']}).", "note"),
+        content.Paragraph(f"In brackets: 95 % intervals ({method(facts.document)}).", "note"),
         content.Items(warnings, "note") if warnings else None,
     )
 
@@ -47,7 +49,7 @@ def class_scores(per_class: Mapping[str, Mapping[str, Any]]) -> content.Table:
         (
             name,
             int(one["support"]),
-            content.Number(one["f1"], interval_of(one, "f1"), strip=True),
+            content.Number(one["f1"], interval_of(one, "f1"), strip=True, n=count_of(one, "f1")),
             *(content.score(one, key) for key in CLASS_SCORES),
         )
         for name, one in per_class.items()
@@ -58,23 +60,34 @@ def class_scores(per_class: Mapping[str, Mapping[str, Any]]) -> content.Table:
 
 
 def classes(facts: RunFacts) -> content.Section:
-    """The scores of each class, with a warning about small ones."""
+    """The scores of each class in two tables that fit a page, with a warning about small classes."""
     per_class = facts.document["per_class"]
     fewest = min(one["support"] for one in per_class.values())
     text = f"{split_title(facts.split).capitalize()} split, each class against the rest."
     if 0 < fewest < FEW_IMAGES:
+        images = "1 image" if fewest == 1 else f"{fewest} images"
         text += (
-            f" The smallest class has {fewest} images: one image changes its recall by "
+            f" The smallest class has {images}: one image changes its recall by "
             f"{100 / fewest:.0f} percentage points."
         )
-    return content.section("classes", "Classes", content.Paragraph(text), class_scores(per_class))
+    table, ranking = class_scores(per_class), [column.name for column in RANKING.values()]
+    decided = [column.name for column in table.columns[1:] if column.name not in ranking]
+    return content.section(
+        "classes",
+        "Classes",
+        content.Paragraph(text),
+        table.only(*decided),
+        content.Paragraph("How well the probability of each class ranks its images above the others:"),
+        dataclasses.replace(table.only("Images", *ranking), name="Ranking of each class"),
+    )
 
 
 def confusion(documents: Mapping[str, Document]) -> content.Section:
     """The confusion matrix of the first split; those of the others are folded away."""
     text = (
         "Rows are true classes, columns are predicted classes. Each cell shows the number of images and the "
-        "percentage of the true class, which also sets its shade. The framed diagonal is correct."
+        "percentage of the true class, which also sets its shade. The framed diagonal is correct; n is the "
+        "number of images of the true class. An empty cell stands for 0."
     )
     matrices = (
         content.Matrix(name, one["classes"], one["confusion_matrix"], folded=place > 0)

@@ -49,11 +49,13 @@ def environment(facts: RunFacts) -> Section:
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Names and texts of nested values: `versions › torch`."""
+    """Names and texts of nested values: `versions › torch`, `resumed 1 › device`."""
     for key, value in values.items():
         name = f"{prefix}{str(key).replace('_', ' ')}"
         if isinstance(value, Mapping):
             yield from flattened(value, f"{name} \N{SINGLE RIGHT-POINTING ANGLE QUOTATION MARK} ")
+        elif isinstance(value, list) and any(isinstance(one, Mapping) for one in value):
+            yield from flattened({f"{key} {place}": one for place, one in enumerate(value, start=1)}, prefix)
         elif isinstance(value, list):
             yield name, " ".join(str(one) for one in value)
         elif value is not None:

@@ -28,6 +28,15 @@ function sort(body, column, sign) {
   };
   body.append(...[...body.rows].sort(compare));
 }
+// Says so where a box hides columns: a scroll bar may be invisible.
+function tell() {
+  for (const box of document.querySelectorAll(".wide")) {
+    box.classList.toggle("more", box.scrollWidth > box.clientWidth + 1);
+  }
+}
+addEventListener("resize", tell);
+addEventListener("toggle", tell, true);
+tell();
 // Paper shows what the screen folds away.
 const opened = [];
 addEventListener("beforeprint", () => {

@@ -1,0 +1,68 @@
+import os
+import pty
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from skinlesion_cli.cli.progress import _epoch_line
+from skinlesion_cli.common.events import EpochDone, EpochRecord
+from skinlesion_cli.training.monitor import Pace
+from tests.cli.test_train import read_to_end
+from tests.conftest import TINY
+from tests.support.processes import started
+
+RECORD = EpochRecord(9, 1.2345, 0.5, 2.3456, 0.8123, 0.7654, 0.0003, best=True)
+
+
+@pytest.mark.parametrize("width", [40, 60, 79, 80, 100, 120])
+def test_the_line_of_an_epoch_fits_with_all_its_figures(width: int) -> None:
+    line = _epoch_line(EpochDone(RECORD, 60), width).plain
+    assert max(map(len, line.splitlines())) <= width
+    assert (len(line.splitlines()) == 1) == (width >= 79)
+    assert line.startswith("epoch  9/60  ")
+    assert line.endswith("  *")
+    for figure in ("loss 1.2345", "val loss 2.3456", "0.8123", "0.7654"):
+        assert figure in line
+    assert ("train loss" in line) == (width >= 110)
+
+
+def test_the_time_left_is_that_of_the_whole_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("time.monotonic", lambda: now[0])
+    pace = Pace(10, 3, epoch=2, step=4)
+    now[0] += 12.0
+    assert pace.seconds_left(2, 10) == pytest.approx(20.0)
+    assert pace.seconds_left(3, 10) == 0.0
+
+
+@pytest.mark.slow
+def test_a_terminal_of_80_columns_says_what_is_done_all_the_time(
+    data: Path, tmp_path: Path, command_environment: dict[str, str]
+) -> None:
+    terminal, its_end = pty.openpty()
+    arguments = ["train", "--data", data, *TINY, "--epochs", "2", "--num-workers", "0"]
+    command = [sys.executable, "-m", "skinlesion_cli", *arguments]
+    options = {"cwd": tmp_path, "env": command_environment | {"TERM": "xterm-256color", "COLUMNS": "80"}}
+    with started(command, **options, stdout=its_end, stderr=its_end) as process:
+        os.close(its_end)
+        text = read_to_end(terminal, seconds=240).decode()
+        assert process.wait(timeout=60) == 0
+    lines = re.split(r"[\r\n]+", re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text))
+    shown = [line.split("━")[0].strip() for line in lines]
+    for task in (
+        "loading PyTorch",
+        "loading the first images",
+        "epoch 1/2",
+        "scoring val",
+        "computing scores and intervals of test",
+    ):
+        assert task in shown, task
+    assert any(
+        re.search(r"epoch 1/2 .* loss \d\.\d{4}  acc \d\.\d{3} 0:\d\d:\d\d left in run", line)
+        for line in lines
+    )
+    tables = [line for line in lines if "[" in line or "val loss" in line]
+    assert tables
+    assert max(map(len, tables)) <= 80
