@@ -62,4 +62,5 @@ def read_prior(source: str | Path | Mapping[str, float], classes: Sequence[str])
     values = np.array([shares[one] for one in classes], dtype=np.float64)
     if not values.sum() > 0:
         raise InputError(f"{name}: all shares are 0")
-    return values / values.sum()
+    shares_of: Floats = values / values.sum()
+    return shares_of
