@@ -1,5 +1,7 @@
 """`evaluate` scores a model or a file of predictions; `compare` compares two such files."""
 
+import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -7,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import Busy, OnEvent, Warned, ignore
-from skinlesion_cli.common.files import ensure_writable_folder, require_replaceable
-from skinlesion_cli.data.manifest import check_manifest, groups_in, origins_in
+from skinlesion_cli.common.files import ensure_writable_folder, is_folder, read_text, require_replaceable
+from skinlesion_cli.common.limits import MAX_PLAIN_BYTES
+from skinlesion_cli.data.manifest import check_manifest, groups_in, origins_in, origins_of
 from skinlesion_cli.metrics import evaluation, paired
 from skinlesion_cli.metrics.bootstrap import Bootstrap
 from skinlesion_cli.metrics.classification import Scores
 from skinlesion_cli.metrics.predictions import Predictions, read_predictions
+from skinlesion_cli.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from skinlesion_cli.inference.predictor import Predictor
@@ -111,17 +115,20 @@ def evaluate(
         UnreadableImageError: some images cannot be read.
         SkinLesionError: the model's outputs are not finite.
     """
+    model = None
     if out is not None:
         given = [Path(one) for one in (predictions, validation, manifest) if isinstance(one, str | Path)]
-        require_replaceable(Path(out, "predictions.csv"), given, "--out")
+        require_replaceable([Path(out, "predictions.csv")], given, "--out")
     if predictions is not None and checkpoint is None:
+        if out is not None:
+            _require_own(Path(out), None)
         if (validation is None) != (target_accuracy is None):
             raise InputError("--predictions needs --target-accuracy and --validation together, or neither")
         if tta:
             raise InputError("--tta needs a model: use it with --checkpoint, not with --predictions")
-        scored = _predictions(predictions, classes)
-        origins = {} if manifest is None else vars(origins_in(Path(manifest), split, scored.images))
-        chosen_on = None if validation is None else _predictions(validation, classes)
+        scored = _predictions(predictions, classes, split)
+        origins = {} if manifest is None else vars(origins_in(Path(manifest), split, scored.images, on_event))
+        chosen_on = None if validation is None else _predictions(validation, classes, "val")
         scores, document = evaluation.evaluate(
             scored, malignant=malignant, target_accuracy=target_accuracy, validation=chosen_on, **origins
         )
@@ -139,17 +146,42 @@ def evaluate(
         on_event(Busy("loading the model"))
         predictor = load_predictor(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
         predictor = predictor() if callable(predictor) else predictor
+        model = predictor.file
         if out is not None:
-            ensure_writable_folder(Path(out))
+            ensure_writable_folder(Path(out), make=False)
+            _require_own(Path(out), model)
         scored, scores, document = predict_and_evaluate(
             predictor, images, on_event, malignant=malignant, target_accuracy=target_accuracy, flips=tta
         )
     else:
         raise InputError("evaluate needs either a checkpoint and data, or predictions")
+    document["checkpoint"] = _name_of(model, Path(out or ""))
     result = Evaluation(scored, scores, document)
     if out is not None and (warning := result.save(out, figures)):
         on_event(Warned(warning))
     return result
+
+
+def _name_of(model: Path | None, folder: Path) -> str | None:
+    """How metrics.json in `folder` names a model: from there, so that a run can be moved as a whole."""
+    return None if model is None else Path(os.path.relpath(model, folder)).as_posix()
+
+
+def _require_own(folder: Path, model: Path | None) -> None:
+    """InputError if `folder` holds the scores of another model, or those that `train` has written."""
+    metrics = folder / "metrics.json"
+    if not metrics.is_file():
+        return
+    try:
+        earlier = json.loads(read_text(metrics, most=MAX_PLAIN_BYTES))
+    except ValueError:
+        earlier = None
+    if not isinstance(earlier, dict):
+        return
+    owner = earlier.get("checkpoint")
+    if "best_epoch" in earlier or (owner is not None and owner != _name_of(model, folder)):
+        whose = "a training run" if owner is None else os.path.normpath(folder / str(owner))
+        raise InputError(f"{folder} holds the scores of {whose}: remove it, or name another with --out")
 
 
 def compare(
@@ -163,20 +195,36 @@ def compare(
     """Compare the predictions of two models on the same images, image by image.
 
     Args:
-        a: predictions of one model, or their CSV file.
+        a: predictions of one model, their CSV file, or the folder of a run, which has those of each split.
         b: predictions of another on the same images.
-        manifest: the data set's manifest.csv: whole lesions or patients are resampled instead of images.
-        split: split of the images in the manifest.
+        manifest: the data set's manifest.csv: whole lesions or patients are resampled instead of images. None
+            takes that of the data of run `a`, if it has one.
+        split: split of the images, of a run and in the manifest.
         seed: of the bootstrap resamples.
 
     Raises:
         InputError: invalid input, or the images, classes or true classes of the two differ.
     """
     names = [letter if isinstance(one, Predictions) else str(one) for letter, one in (("A", a), ("B", b))]
-    pair = paired.pair(_predictions(a), _predictions(b), (names[0], names[1]))
-    groups = None if manifest is None else groups_in(Path(manifest), split, pair.a.images)
+    pair = paired.pair(_predictions(a, split=split), _predictions(b, split=split), (names[0], names[1]))
+    groups = None
+    if manifest is not None:
+        groups = groups_in(Path(manifest), split, pair.a.images)
+    elif not isinstance(a, Predictions) and (root := RunFolder(Path(a)).data_root) is not None:
+        groups = origins_of(root, split, [Path(image) for image in pair.a.images]).groups
     return Comparison(pair, paired.compare(pair, Bootstrap(len(pair.a), groups, seed=seed)))
 
 
-def _predictions(source: str | Path | Predictions, classes: Sequence[str] | None = None) -> Predictions:
-    return source if isinstance(source, Predictions) else read_predictions(Path(source), classes)
+def _predictions(
+    source: str | Path | Predictions, classes: Sequence[str] | None = None, split: str = "test"
+) -> Predictions:
+    if isinstance(source, Predictions):
+        return source
+    path = Path(source)
+    if is_folder(path):
+        places = [path / "results" / f"{split}_predictions.csv", path / "predictions.csv"]
+        found = next(filter(Path.is_file, places), None)
+        if found is None:
+            raise InputError(f"there is no {places[0]}: name the folder of a finished run, or a CSV file")
+        path = found
+    return read_predictions(path, classes)

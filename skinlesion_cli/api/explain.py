@@ -22,6 +22,7 @@ from skinlesion_cli.inference.predictor import (
 )
 from skinlesion_cli.metrics.arrays import number
 from skinlesion_cli.report.heatmaps.files import Files
+from skinlesion_cli.report.heatmaps.paint import ALPHA
 from skinlesion_cli.saliency import gradcam
 from skinlesion_cli.saliency.cam_methods import DEFAULT_METHOD
 
@@ -48,22 +49,28 @@ class Explanation(gradcam.Explanation):
             document["faithfulness"] = {name: number(area) for name, area in vars(self.faithfulness).items()}
         return document
 
-    def overlay(self, alpha: float = 0.5) -> Image.Image:
-        """The photograph at its own size, under the map with an opacity of `alpha` in [0, 1]."""
+    def overlay(self, alpha: float = ALPHA, *, smooth: bool = False) -> Image.Image:
+        """The photograph at its own size, under the map.
+
+        Args:
+            alpha: opacity between the lines of the map, in [0, 1].
+            smooth: whether to interpolate between the cells of the map.
+        """
         from skinlesion_cli.report.heatmaps.thumbnails import heat_pictures
 
-        return heat_pictures(self, opacity=alpha, side=max(self.image.size))[1]
+        return heat_pictures(self, alpha=alpha, smooth=smooth, side=max(self.image.size))[1]
 
-    def save(self, path: str | Path, *, alpha: float = 0.5) -> None:
+    def save(self, path: str | Path, *, alpha: float = ALPHA, smooth: bool = False) -> None:
         """Draw the photograph, and beside it the photograph under the map.
 
         Args:
             path: a .png, .jpg, .pdf or .svg file.
-            alpha: opacity of the map, in [0, 1].
+            alpha: opacity between the lines of the map, in [0, 1].
+            smooth: whether to interpolate between the cells of the map.
         """
         from skinlesion_cli.report.heatmaps.overlay import draw_overlay
 
-        draw_overlay([self], Path(path), alpha=alpha)
+        draw_overlay([self], Path(path), alpha=alpha, smooth=smooth, name=Path(self.source).name)
 
 
 def explain(
@@ -130,20 +137,21 @@ def explain_each(
 class MapWriter:
     """Writes the pictures, contact sheets and raw maps of many photographs. Call `end` after the last one."""
 
-    def __init__(self, files: Files, *, alpha: float):
+    def __init__(self, files: Files, **options: Any):
+        """`options` are the `alpha` and `smooth` of `Explanation.overlay`."""
         from skinlesion_cli.report.heatmaps.sheet import Sheets
 
-        self._files, self._alpha, self._sheets = files, alpha, Sheets(files.sheets, alpha=alpha)
+        self._files, self._options, self._sheets = files, options, Sheets(files.sheets, **options)
 
-    def add(self, index: int, found: Sequence[Explanation]) -> dict[str, str]:
+    def add(self, index: int, found: Sequence[Explanation], true: str | None = None) -> dict[str, str]:
         """Write the files of one photograph; returns their names under the keys of `gradcam --json`."""
         from skinlesion_cli.report.heatmaps.overlay import draw_overlay
 
-        written = {}
+        written, name = {}, Path(found[0].source).name
         if self._files.sheets:
-            written["out"] = str(self._sheets.add(Path(found[0].source).name, found))
+            written["out"] = str(self._sheets.add(name, found, true))
         if self._files.pictures:
-            draw_overlay(found, self._files.pictures[index], alpha=self._alpha)
+            draw_overlay(found, self._files.pictures[index], name=name, true=true, **self._options)
             written["out"] = str(self._files.pictures[index])
         if self._files.maps:
             maps = np.stack([one.raw for one in found])

@@ -98,8 +98,7 @@ def main() -> None:
     """Run the command line; exit with 0, 1 (faults), 2 (wrong usage or input), 130 or 143 (signals)."""
     # Figures are files here. A notebook's backend would stop the import of matplotlib where it is missing.
     os.environ.pop("MPLBACKEND", None)
-    with suppress(SkinLesionError):
-        # matplotlib's list of fonts, too, is in our own cache folder.
+    with suppress(SkinLesionError):  # matplotlib's list of fonts goes into our own cache folder.
         os.environ.setdefault("MPLCONFIGDIR", str(user_cache_folder() / "matplotlib"))
     try:
         code = app(standalone_mode=False)

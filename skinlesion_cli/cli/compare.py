@@ -12,15 +12,17 @@ from skinlesion_cli.common.settings import Settings
 
 _GROUPS = "The data set's manifest.csv: resample whole lesions or patients instead of images."
 
+_OR_RUN = ", or the folder of its run."
+
 
 @with_settings("seed")
 def compare(
     *,
     settings: Settings,
-    a: Annotated[Path, typer.Argument(metavar="A.csv", help="Predictions of one model, with y_true.")],
-    b: Annotated[Path, typer.Argument(metavar="B.csv", help="Predictions of another on the same images.")],
+    a: Annotated[Path, typer.Argument(metavar="A.csv", help=f"Predictions of one model{_OR_RUN}")],
+    b: Annotated[Path, typer.Argument(metavar="B.csv", help=f"Those of another on the same images{_OR_RUN}")],
     manifest: Annotated[Path | None, option("--manifest", _GROUPS, "FILE")] = None,
-    split: Annotated[str, option("--split", "Split of the images in the manifest.", "NAME")] = "test",
+    split: Annotated[str, option("--split", "Split of the images.", "NAME")] = "test",
     json: JsonOption = False,
 ) -> int:
     """Compare two models image by image: how much better is B than A, and is it more than chance?"""

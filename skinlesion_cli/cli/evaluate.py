@@ -8,6 +8,7 @@ from skinlesion_cli.cli.model_choice import ModelChoice
 from skinlesion_cli.cli.options import JsonOption, TtaOption, option, with_settings
 from skinlesion_cli.cli.progress import Display
 from skinlesion_cli.common.settings import Settings
+from skinlesion_cli.training.run_folder import run_of
 
 if TYPE_CHECKING:
     from skinlesion_cli.api.evaluate import Evaluation
@@ -21,7 +22,7 @@ _ACCURATE = "Apply the confidence threshold at which validation predictions are 
 _TARGET = option("--target-accuracy", _ACCURATE, "NUMBER", min=0.0, max=1.0)
 _TUNED_ON = "With --predictions and --target-accuracy: the same model's predictions on validation."
 _VALIDATION = option("--validation", _TUNED_ON, "FILE.csv")
-_FOLDER = "Folder for scores, predictions and figures. Default: results/evaluation/SPLIT."
+_FOLDER = "Folder for scores, predictions and figures. Default: results/evaluation/SPLIT, in the model's run."
 _OUT = option("--out", _FOLDER, "DIR")
 
 
@@ -43,11 +44,12 @@ def evaluate(
     """Score a checkpoint on a split, or a CSV file of predictions."""
     from skinlesion_cli.api import evaluate as api
 
-    folder = out or Path("results/evaluation", "predictions" if predictions else split)
+    home = None if predictions else run_of(model.file)
+    folder = out or Path(home or "", "results/evaluation", "predictions" if predictions else split)
     with Display() as display:
         result = api.evaluate(
             None if predictions else lambda: model.load(settings),
-            data=None if predictions else settings.data_root,
+            data=None if predictions else model.data_root(settings),
             split=split,
             predictions=predictions,
             classes=model.class_names() if predictions else None,

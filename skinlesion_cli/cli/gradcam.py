@@ -15,6 +15,7 @@ from skinlesion_cli.data.manifest import check_manifest, origins_of
 from skinlesion_cli.models.model_info import NEEDS_GRADIENTS
 from skinlesion_cli.report.figures import probability_text
 from skinlesion_cli.report.heatmaps.files import Files, plan
+from skinlesion_cli.report.heatmaps.paint import ALPHA
 from skinlesion_cli.saliency.cam_methods import DEFAULT_METHOD, METHODS, require_method
 
 _SPLIT = option("--split", "Explain this split of --data instead of IMAGE.", "NAME")
@@ -28,7 +29,8 @@ _OUT = option(
 _CLASS = option("--class", "Class to explain; repeat for several. Default: the predicted class.", "NAME")
 _METHOD = option("--method", "How the map is computed.", "|".join(METHODS))
 _LAYER = option("--layer", "Layer to map. Default: the last spatial layer.", "NAME")
-_ALPHA = option("--alpha", "Opacity of the map over the photograph.", "NUMBER", min=0.0, max=1.0)
+_ALPHA = option("--alpha", "Opacity of the map between its lines.", "NUMBER", min=0.0, max=1.0)
+_SMOOTH = option("--smooth", "Interpolate between the cells of the map.")
 _DEPENDS = "Measure whether the prediction depends on the map (deletion, insertion)."
 
 
@@ -45,29 +47,33 @@ def gradcam(
     top: Annotated[int, option("--top", "Explain the K most probable classes.", "K", min=1)] = 1,
     method: Annotated[str, _METHOD] = DEFAULT_METHOD,
     layer: Annotated[str | None, _LAYER] = None,
-    alpha: Annotated[float, _ALPHA] = 0.5,
+    alpha: Annotated[float, _ALPHA] = ALPHA,
+    smooth: Annotated[bool, _SMOOTH] = False,
     faithfulness: Annotated[bool, option("--faithfulness", _DEPENDS)] = False,
     npy: Annotated[bool, option("--npy", "Also write the raw maps as .npy, next to the picture.")] = False,
     json: JsonOption = False,
 ) -> int:
     """Show which parts of photographs are evidence for a class (Grad-CAM)."""
     require_method(method)
-    # In the order given, without repetitions.
-    wanted = list(dict.fromkeys(labels or ()))
+    wanted = list(dict.fromkeys(labels or ()))  # in the order given, without repetitions
     if wanted and top > 1:
         raise InputError("--class and --top exclude each other: use only one of them")
     if split is not None and out is None and (npy or not faithfulness):
         raise InputError("--split needs --out folder/, or --faithfulness without --npy")
-    paths, groups = _photographs(settings.data_root, images or [], split, limit)
+    paths, true, groups = _photographs(model.data_root(settings), images or [], split, limit)
     many, tiles = len(paths) > 1, max(top, len(wanted))
     files = plan(paths, out, tiles=tiles, npy=npy) if split is None or out is not None else Files([], [], [])
-    model.require_weights(NEEDS_GRADIENTS)
+    predictor = model.load(settings, needs_weights=NEEDS_GRADIENTS)
 
     from skinlesion_cli.api.explain import MapWriter, explain_each
     from skinlesion_cli.inference.predictor import Failure
+    from skinlesion_cli.report.fonts import undrawable
+    from skinlesion_cli.report.heatmaps.captions import summary_lines
     from skinlesion_cli.saliency.faithfulness import summarise
 
-    predictor, writer = model.load(settings), MapWriter(files, alpha=alpha)
+    if text := undrawable([*predictor.classes, *(path.name for path in paths)]):
+        console.warn(text)
+    writer = MapWriter(files, alpha=alpha, smooth=smooth)
     listed = console.JsonList() if json and split is None and (many or tiles > 1) else None
     documents: deque[dict[str, Any]] = deque(maxlen=None if json and listed is None else 1)
     keep = documents.append if listed is None else listed.add
@@ -81,12 +87,13 @@ def gradcam(
             keep({"image": result.image, "error": result.error})
             failures += 1
             continue
-        written = writer.add(index, result)
+        written = writer.add(index, result, true[index] if true else None)
         for one in result:
             if not one.heat.any():
-                found = f"no positive evidence for {one.label} in the layer {one.layer}"
-                console.warn(f"{one.source}: {found}; the map is empty")
-            keep(document := one.to_dict() | written)
+                fault = f"no positive evidence for {one.label} in the layer {one.layer}"
+                console.warn(f"{one.source}: {fault}; the map is empty")
+            known = {"true": true[index], "predicted": one.predicted} if true else {}
+            keep(document := one.to_dict() | known | written)
             if not json:
                 _say(document, many=many)
             if one.faithfulness is not None:
@@ -104,15 +111,17 @@ def gradcam(
         picture = f", picture: {written['out']}" if "out" in written else ""
         console.say(f"layer {document['layer']} ({'×'.join(map(str, document['grid']))}){picture}")
     elif summary is not None:
-        _say_summary(summary)
+        console.out.print()
+        for line in summary_lines(summary):
+            console.paragraph(line)
     console.note(console.DISCLAIMER)
     return 1 if failures else 0
 
 
 def _photographs(
     data_root: Path, images: Sequence[str], split: str | None, limit: int | None
-) -> tuple[list[Path], list[str] | None]:
-    """The photographs, and the lesion or patient of each if known."""
+) -> tuple[list[Path], list[str] | None, list[str] | None]:
+    """The photographs, and the true class, and the lesion or patient, of each if known."""
     from skinlesion_cli.data.splits import evenly, find_images, read_split
 
     if bool(images) == (split is not None):
@@ -120,11 +129,12 @@ def _photographs(
     if split is None:
         if limit is not None:
             raise InputError("--limit is for --split: leave it out, or name fewer images")
-        return find_images(images, Display().show), None
+        return find_images(images, Display().show), None, None
     found = read_split(data_root, split, Display().show)
     check_manifest(data_root, [found], Display().show)
     files = found.files if limit is None else evenly(found.files, limit)
-    return [found.root / file for file in files], origins_of(data_root, split, files).groups
+    true = [file.parts[0] for file in files]
+    return [found.root / file for file in files], true, origins_of(data_root, split, files).groups
 
 
 def _say(document: dict[str, Any], *, many: bool) -> None:
@@ -136,19 +146,3 @@ def _say(document: dict[str, Any], *, many: bool) -> None:
             f"deletion {shown['deletion']} (random {shown['random_deletion']}, lower is better), "
             f"insertion {shown['insertion']} (random {shown['random_insertion']}, higher is better)"
         )
-
-
-def _say_summary(summary: dict[str, Any]) -> None:
-    console.out.print()
-    console.say(f"{summary['n']} maps, means with 95 % intervals ({summary['ci95_method']})")
-    for name, better in (("deletion", "lower"), ("insertion", "higher")):
-        own, random = _with_interval(summary[name]), _with_interval(summary[f"random_{name}"])
-        won = _with_interval(summary[f"{name}_beats_random"], ".0%")
-        console.paragraph(
-            f"{name} {own}, random {random}, {better} is better; better than random in {won} of maps"
-        )
-
-
-def _with_interval(figure: dict[str, Any], form: str = ".3f") -> str:
-    mean, ends = format(figure["mean"], form), [format(end, form) for end in figure["ci95"] or ()]
-    return f"{mean} [{', '.join(ends)}]" if ends else mean

@@ -5,8 +5,6 @@ from typing import Any
 
 from typer.core import TyperCommand, TyperGroup
 
-from skinlesion_cli.common.settings import GROUPS
-
 _KIND = re.compile(r" <[^>]*>$")
 _REMARKS = re.compile(r"  \[([^\]]*)\]$")
 
@@ -20,6 +18,9 @@ class Command(TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write a section for each group, in the order of `GROUPS`; other options go to the last one."""
+        # Late, because pydantic takes time and the help of the program needs none.
+        from skinlesion_cli.common.settings import GROUPS
+
         found = self.get_params(ctx)
         grouped = any(getattr(one, "rich_help_panel", None) for one in found)
         sections: dict[str, list[tuple[str, str]]] = {}

@@ -4,12 +4,16 @@ import re
 import textwrap
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, JustifyMethod, RenderResult
 from rich.text import Text
 
 from skinlesion_cli.common.text import in_encoding, printable
+
+if TYPE_CHECKING:
+    from rich.table import Table as RichTable
 
 GAP = 2
 NARROW_NAME = 12
@@ -75,19 +79,20 @@ class Table:
             least[place] = min(natural[place], narrow)
         return natural, least
 
-    def _part(self, places: Sequence[int], widths: Sequence[int], bars: Sequence[Text] = ()) -> RenderResult:
+    def _part(self, places: Sequence[int], widths: Sequence[int], bars: Sequence[Text] = ()) -> "RichTable":
+        # Not needed for --help.
         from rich.table import Table as RichTable
 
         made = RichTable(box=None, header_style="bold", pad_edge=False, show_header=self.header)
         for place in places:
-            justify = "left" if place in self.left else "right"
+            justify: JustifyMethod = "left" if place in self.left else "right"
             head = _text(self.columns[place])
             made.add_column(head, justify=justify, width=widths[place], overflow="fold", vertical="bottom")
         if bars:
             made.add_column("", width=max(one.cell_len for one in bars))
         for number, row in enumerate(self._cells):
             made.add_row(*(row[place] for place in places), *bars[number : number + 1])
-        return made  # type: ignore[return-value]
+        return made
 
 
 def _parts(least: Sequence[int], width: int) -> list[list[int]]:

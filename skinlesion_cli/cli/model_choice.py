@@ -1,5 +1,6 @@
 """The options that name a trained model."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +12,9 @@ from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.files import fault_of, read_text, refuse_faulty
 from skinlesion_cli.common.limits import MAX_MODEL_BYTES, MAX_TEXT_BYTES
 from skinlesion_cli.common.settings import Settings, checked
-from skinlesion_cli.models.model_info import EXPORTED, distinct_names
+from skinlesion_cli.models.model_info import BEST_MODEL, EXPORTED, distinct_names, model_in
 from skinlesion_cli.models.preprocessing import INTERPOLATIONS, numbers
-from skinlesion_cli.training.run_folder import BEST_MODEL
+from skinlesion_cli.training.run_folder import RunFolder, run_of
 
 if TYPE_CHECKING:
     from skinlesion_cli.inference.predictor import Predictor
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
 
 _CHECKPOINT = option(
     "--checkpoint",
-    f"The trained model. Default: {BEST_MODEL}.",
+    f"The trained model, or the folder of its run. Default: {BEST_MODEL}.",
     "FILE",
-    envvar="SKINLESION_CHECKPOINT",
     show_default=False,
 )
+_RUN = option("--run", "Folder of a run: its best model; its data too, unless --data is given.", "DIR")
 _ARCH = option("--arch --model-arch", "Backbone, for a checkpoint that does not name it.", "TEXT")
 _CLASSES = option(
     "--classes",
@@ -55,7 +56,8 @@ _EMA = option(
 class ModelChoice:
     """The options that name a trained model, and describe it where its file does not."""
 
-    checkpoint: Annotated[Path, _CHECKPOINT] = BEST_MODEL
+    checkpoint: Annotated[Path | None, _CHECKPOINT] = None
+    run: Annotated[Path | None, _RUN] = None
     arch: Annotated[str | None, _ARCH] = None
     classes: Annotated[str | None, _CLASSES] = None
     img_size: Annotated[str | None, _IMG_SIZE] = None
@@ -66,32 +68,47 @@ class ModelChoice:
     crop_pct: Annotated[float | None, _CROP] = None
     ema: Annotated[bool | None, _EMA] = None
 
+    @property
+    def file(self) -> Path:
+        """The model's file."""
+        if self.run is not None and self.checkpoint is not None:
+            raise InputError("--run and --checkpoint exclude each other: use only one of them")
+        named = self.run or self.checkpoint or os.environ.get("SKINLESION_CHECKPOINT")
+        return model_in(Path(named)) if named else BEST_MODEL
+
+    def data_root(self, settings: Settings) -> Path:
+        """The data set's folder: as the settings say, else that of the run which was named."""
+        folder = self.run or self.checkpoint
+        if "data_root" in settings.model_fields_set or folder is None or not folder.is_dir():
+            return settings.data_root
+        return RunFolder(run_of(self.file) or folder).data_root or settings.data_root
+
     def _require_file(self) -> None:
         # Before the seconds that importing torch takes.
-        fault = fault_of(self.checkpoint, MAX_MODEL_BYTES)
-        refuse_faulty(self.checkpoint, fault, ": train a model first, or name one with --checkpoint")
+        fault = fault_of(self.file, MAX_MODEL_BYTES)
+        refuse_faulty(self.file, fault, ": train a model first, or name one with --checkpoint or --run")
 
     def require_weights(self, reason: str) -> None:
         """Refuse a missing file, and an exported model; `reason` says why the command cannot use one."""
         self._require_file()
-        if self.checkpoint.suffix.lower() in EXPORTED:
-            raise InputError(f"{self.checkpoint}: {reason}")
+        if self.file.suffix.lower() in EXPORTED:
+            raise InputError(f"{self.file}: {reason}")
 
     def load_checkpoint(self) -> "Checkpoint":
         """Load the weights and their description."""
         from skinlesion_cli.models.checkpoint import load_checkpoint
 
-        checkpoint = load_checkpoint(self.checkpoint, **self._description())
+        checkpoint = load_checkpoint(self.file, **self._description())
         _tell(checkpoint.notes)
         return checkpoint
 
-    def load(self, settings: Settings) -> "Predictor":
-        """Load the model for predictions, as the settings say."""
-        self._require_file()
+    def load(self, settings: Settings, *, needs_weights: str | None = None) -> "Predictor":
+        """Load the model for predictions, as the settings say; `needs_weights`: see `require_weights`."""
+        self.require_weights(needs_weights) if needs_weights else self._require_file()
         from skinlesion_cli.inference.predictor import load_predictor
 
         predictor = load_predictor(
-            self.checkpoint,
+            self.file,
             **self._description(),
             device=settings.device,
             precision=settings.precision,
@@ -117,7 +134,7 @@ class ModelChoice:
 
     def files(self) -> list[Path]:
         """The files that these options name, which no output may replace."""
-        return [self.checkpoint, *filter(None, [self._list_of_classes()])]
+        return [self.file, *filter(None, [self._list_of_classes()])]
 
     def _list_of_classes(self) -> Path | None:
         # A list of many classes is too long for the name of a file.

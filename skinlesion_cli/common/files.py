@@ -152,25 +152,27 @@ def ensure_writable_file(path: Path, *suffixes: str, inputs: Iterable[Path] = ()
     Its name ends in one of `suffixes`, and its folder exists or can be created. A file that is already there
     is none of the `inputs`, and of a kind that this package writes: its own figure or model, or text.
     """
-    if path.is_dir():
-        raise InputError(f"cannot write to {path}: it is a folder; give a file name")
-    if suffixes and path.suffix.lower() not in suffixes:
+    if suffixes and not path.is_dir() and path.suffix.lower() not in suffixes:
         raise InputError(f"{option} {path}: the file must be a {' or a '.join(suffixes)}")
-    require_replaceable(path, inputs, option)
+    require_replaceable([path], inputs, option)
     ensure_writable_folder(path.parent)
 
 
-def require_replaceable(path: Path, inputs: Iterable[Path], option: str) -> None:
-    """InputError if writing `path` would lose something; see `ensure_writable_file`."""
-    if not path.exists():
-        return
-    what = "photograph" if path.suffix.lower() in FIGURES else "file"
-    if any(path.samefile(one) for one in inputs if os.path.exists(one)):  # noqa: PTH110 - never raises
-        raise InputError(f"{option} would overwrite the {what} {path}, an input; choose another name")
-    if not _is_own_kind(path):
-        raise InputError(
-            f"{option} would overwrite the {what} {path}, which is no earlier output; choose another name"
-        )
+def require_replaceable(paths: Iterable[Path], inputs: Iterable[Path], option: str) -> None:
+    """InputError if writing one of `paths` would lose something; see `ensure_writable_file`."""
+    present = [path for path in paths if path.exists()]
+    there = [os.stat(one) for one in inputs if os.path.exists(one)] if present else []  # noqa: PTH110, PTH116
+    taken = {(one.st_dev, one.st_ino) for one in there}
+    for path in present:
+        if path.is_dir():
+            raise InputError(f"cannot write to {path}: it is a folder; give a file name")
+        what = "photograph" if path.suffix.lower() in FIGURES else "file"
+        if (path.stat().st_dev, path.stat().st_ino) in taken:
+            raise InputError(f"{option} would overwrite the {what} {path}, an input; choose another name")
+        if not _is_own_kind(path):
+            raise InputError(
+                f"{option} would overwrite the {what} {path}, which is no earlier output; choose another name"
+            )
 
 
 def _is_own_kind(path: Path) -> bool:

@@ -19,7 +19,6 @@ from skinlesion_cli.data.splits import SPLITS
 FILE_COLUMNS = ("path", "image_id", "image", "file", "filename", "image_name", "isic_id", "img_id")
 # The id that names a group comes first: a patient has several lesions.
 GROUP_COLUMNS = ("patient_id", "patient", "lesion_id", "lesion", "group", "group_id")
-NO_GROUPS = "a table of them (--groups FILE.csv) keeps their images together"
 MISSING = {"", "na", "n/a", "n.a.", "<na>", "nan", "none", "null", "nil", "unknown", "-", "--", "?"}
 
 
@@ -134,7 +133,7 @@ def _refuse_ambiguous(name: str, files: Sequence[str], root: Path | None) -> Non
 def coverage_text(images: Sequence[tuple[str, str, str | None]], groups: Iterable[str]) -> str:
     """How many images (split, file, group) have a group, and the first without; `groups` are the table's."""
     if not any(group for _, _, group in images):
-        return f"lesions and patients are unknown: {NO_GROUPS}"
+        return "lesions and patients are unknown; give a table of them with --groups FILE.csv"
     total, known = Counter(one[0] for one in images), Counter(one[0] for one in images if one[2])
     by_split = ", ".join(
         f"{split} {known[split]} of {total[split]}" for split in (*SPLITS, "all") if total[split]

@@ -1,6 +1,7 @@
 """Labelled photographs that are not split yet: one folder per class, or a CSV file with `file,label`."""
 
 import os
+import unicodedata
 from pathlib import Path
 
 from skinlesion_cli.common.csv_files import read_table
@@ -36,6 +37,12 @@ def read_labels(source: Path, on_event: OnEvent = ignore) -> Labelled:
     return [(source / file, label) for label, (files, _) in found.items() for file in files]
 
 
+def _on_disk(folder: Path, name: str) -> Path:
+    """The file of that name, in whichever Unicode form it exists."""
+    forms = (folder / name, *(folder / unicodedata.normalize(form, name) for form in ("NFC", "NFD")))
+    return next((file for file in forms if os.path.exists(file)), forms[0])  # noqa: PTH110 - any name is valid
+
+
 def _read_csv(path: Path) -> Labelled:
     columns, rows = read_table(path)
     if not rows or not {"file", "label"} <= set(columns):
@@ -47,7 +54,7 @@ def _read_csv(path: Path) -> Labelled:
         # A table from elsewhere must not reach files outside its folder.
         if leaves_folder(row["file"]):
             raise InputError(f"{where} is outside the table's folder")
-        file = path.parent / row["file"]
+        file = _on_disk(path.parent, row["file"])
         if fault := fault_of(file, MAX_IMAGE_BYTES):
             raise InputError(f"{where} {'is no file' if fault == NO_FILE else f'cannot be read: {fault}'}")
         if not label:

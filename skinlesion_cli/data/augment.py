@@ -4,6 +4,7 @@ Each image's parameters are drawn from its own generator. The paper flips before
 come with the rotation, to the same effect: colour operations do not depend on a pixel's position.
 """
 
+import functools
 import itertools
 import math
 from dataclasses import dataclass
@@ -121,15 +122,16 @@ def augment(images: torch.Tensor, parameters: torch.Tensor, corners: str = "zero
 def jitter(images: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
     """Change brightness, contrast, saturation and hue of images in [0, 1], in place, in its own order."""
     orders = _ORDERS[parameters[:, ORDER].long()]
-    # For each of the four steps, the images sorted by the operation that they get.
-    sorted_images = orders.argsort(dim=0, stable=True).to(images.device, non_blocking=True)
-    strengths = parameters[:, COLOUR].to(images.device, non_blocking=True)
+    # For each of the four steps, the images sorted by the operation that they get. Contiguous: MPS has
+    # written to wrong places with a strided index (pytorch#161333).
+    sorted_images = _moved(orders.argsort(dim=0, stable=True).T.contiguous(), images.device)
+    strengths = _moved(parameters[:, COLOUR], images.device)
     for step in range(len(_OPERATIONS)):
         counts = orders[:, step].bincount(minlength=len(_OPERATIONS)).tolist()
-        for number, chosen in enumerate(torch.split(sorted_images[:, step], counts)):
+        for number, chosen in enumerate(torch.split(sorted_images[step], counts)):
             if len(chosen):
                 strength = strengths[chosen, number].view(-1, 1, 1, 1)
-                images.index_copy_(0, chosen, _OPERATIONS[number](images[chosen], strength))
+                images[chosen] = _OPERATIONS[number](images[chosen], strength)
     return images
 
 
@@ -143,10 +145,20 @@ def rotate(images: torch.Tensor, parameters: torch.Tensor, corners: str = "zeros
     cos, sin = angle.cos(), angle.sin()
     flip_x, flip_y = 1 - 2 * parameters[:, FLIP_X], 1 - 2 * parameters[:, FLIP_Y]
     # From a pixel of the result to the input: rotated back, then flipped.
-    rows = [flip_x * cos, -flip_x * sin, 0 * cos, flip_y * sin, flip_y * cos, 0 * cos]
-    back = torch.stack(rows, dim=1).view(-1, 2, 3).to(images.device, images.dtype, non_blocking=True)
-    grid = functional.affine_grid(back, list(images.shape), align_corners=False)
+    back = torch.stack([flip_x * cos, -flip_x * sin, flip_y * sin, flip_y * cos])
+    across_x, down_x, across_y, down_y = _moved(back, images.device)[..., None, None]
+    height, width = (
+        torch.arange(1, 2 * side, 2, device=images.device) / side - 1 for side in images.shape[2:]
+    )
+    down = height[:, None]
+    # Not `affine_grid`: it multiplies matrices, and TF32 would round the coordinates to other pixels.
+    grid = torch.stack([across_x * width + down_x * down, across_y * width + down_y * down], dim=-1)
     return functional.grid_sample(images, grid, mode="nearest", padding_mode=corners, align_corners=False)
+
+
+def _moved(values: torch.Tensor, device: torch.device) -> torch.Tensor:
+    # On MPS, a copy that does not wait has read memory which was freed already (pytorch#139550).
+    return values.to(device, non_blocking=device.type == "cuda")
 
 
 def _brighter(images: torch.Tensor, factor: torch.Tensor) -> torch.Tensor:
@@ -186,11 +198,18 @@ def _grey(images: torch.Tensor) -> torch.Tensor:
 _OPERATIONS = (_brighter, _contrasted, _saturated, _hued)
 
 
+@functools.lru_cache(maxsize=16)
+def _constants(values: tuple[float, ...], device: torch.device) -> tuple[torch.Tensor, ...]:
+    """Means and standard deviations on the device: a copy for each batch would synchronise it."""
+    with torch.inference_mode(mode=False):
+        return torch.tensor(values, device=device).view(2, 1, 3, 1, 1).unbind()
+
+
 def normalize(images: torch.Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> torch.Tensor:
     """Normalise pixels for the model: (x - mean) / std per channel, on their own device, as float32.
 
     The images are (n, 3, height, width), uint8, or float32 in [0, 1], which is changed in place.
     """
-    shift, scale = (torch.tensor(one, device=images.device).view(1, 3, 1, 1) for one in (mean, std))
+    shift, scale = _constants((*mean, *std), images.device)
     values = images.float().div_(255.0) if images.dtype == torch.uint8 else images
     return values.sub_(shift).div_(scale)

@@ -16,7 +16,7 @@ from pathlib import Path
 from skinlesion_cli.common.csv_files import csv_rows
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.limits import MAX_CLASSES
-from skinlesion_cli.common.text import quoted
+from skinlesion_cli.common.text import folded, quoted
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,7 @@ def read_counts(path: Path) -> dict[str, int]:
     Other columns, such as those that `weights --csv` writes, are ignored.
     """
     counts: dict[str, int] = {}
+    seen: dict[str, str] = {}
     rows = csv_rows(path, "the counts in ")
     columns = [name.lower() for name in next(rows, (0, []))[1]]
     if "class" not in columns:
@@ -134,6 +135,9 @@ def read_counts(path: Path) -> dict[str, int]:
         name, count = row.get("class", ""), row.get("count", "")
         if not name:
             raise InputError(f"{where}: the class has no name")
+        if (other := seen.setdefault(folded(name), name)) != name:
+            fault = f"{quoted(name)} differs from {quoted(other)} only in case or Unicode form"
+            raise InputError(f"{where}: the class {fault}")
         if name in counts:
             raise InputError(f"{where}: duplicate class {quoted(name)}")
         if len(counts) == MAX_CLASSES:

@@ -94,8 +94,8 @@ def as_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
 def profile_name(image: Image.Image) -> str:
     """The name of the profile that an image is converted from, or `DAMAGED`; empty for none and for sRGB."""
     profile = image.info.get("icc_profile")
-    mode = {"1": "L", "LA": "L", "I;16": "L", "CMYK": "CMYK"}.get(image.mode, "RGB")
-    return _transform_of(profile, "L" if image.mode == "L" else mode)[1] if profile else ""
+    mode = "CMYK" if image.mode == "CMYK" else "L" if image.mode[0] in "1LI" else "RGB"
+    return _transform_of(profile, mode)[1] if profile else ""
 
 
 @lru_cache(maxsize=8)
@@ -116,7 +116,7 @@ def _transform_of(profile: bytes, mode: str) -> tuple[ImageCms.ImageCmsTransform
         intent = ImageCms.Intent.RELATIVE_COLORIMETRIC
         srgb = ImageCms.createProfile("sRGB")
         transform = ImageCms.buildTransform(opened, srgb, own, "RGB", intent, flags)
-        if own != "CMYK" and _changes_little(transform, own):
+        if _changes_little(transform, own):
             return None, ""
         name = ImageCms.getProfileDescription(opened).strip()
         return transform, shortened(printable(name)) or "without a name"
@@ -126,8 +126,9 @@ def _transform_of(profile: bytes, mode: str) -> tuple[ImageCms.ImageCmsTransform
 
 
 def _changes_little(transform: ImageCms.ImageCmsTransform, mode: str) -> bool:
+    """Whether no colour changes by more than `SAME`; fails if the profile cannot be applied."""
     steps = np.linspace(0, 255, 16).astype(np.uint8)
     colours = np.stack(np.meshgrid(steps, steps, steps), axis=-1).reshape(64, 64, 3)
-    probe = Image.fromarray(colours) if mode == "RGB" else Image.fromarray(colours[:, :, 0])
+    probe = Image.fromarray(colours).convert(mode)
     given, changed = (np.asarray(one, np.int16) for one in (probe.convert("RGB"), transform.apply(probe)))
     return bool(np.abs(changed - given).max() <= SAME)

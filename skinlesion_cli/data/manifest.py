@@ -7,14 +7,18 @@ group is the image's own `class/file`, or that of the image that it is a copy of
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from skinlesion_cli.common.csv_files import read_table, write_csv
 from skinlesion_cli.common.errors import InputError, first_few
-from skinlesion_cli.common.events import OnEvent, Warned
+from skinlesion_cli.common.events import OnEvent, Warned, ignore
 from skinlesion_cli.common.text import folded
-from skinlesion_cli.data.splits import Split
+
+if TYPE_CHECKING:
+    from skinlesion_cli.data.splits import Split
 
 MANIFEST = "manifest.csv"
+EFFECT = "the intervals treat all its images as independent"
 _COLUMNS = ("split", "class", "file", "group", "source")
 
 
@@ -48,7 +52,7 @@ def origins_of(data_root: Path, split: str, files: Sequence[Path]) -> Origins:
     return _origins([rows.find(file.as_posix()) or {} for file in files], rows.names)
 
 
-def check_manifest(data_root: Path, splits: Iterable[Split], on_event: OnEvent) -> None:
+def check_manifest(data_root: Path, splits: "Iterable[Split]", on_event: OnEvent) -> None:
     """Read the manifest before any work: InputError if it is damaged, warnings where images have no group."""
     path = data_root / MANIFEST
     if not path.is_file():
@@ -56,11 +60,10 @@ def check_manifest(data_root: Path, splits: Iterable[Split], on_event: OnEvent) 
     for split in splits:
         rows = _Rows(path, split.name)
         if text := _mismatch(rows, split) if rows.has_groups else _copies(rows):
-            effect = "the intervals treat all its images as independent"
-            on_event(Warned(f"{path}, split {split.name}: {text}; {effect}"))
+            on_event(Warned(f"{path}, split {split.name}: {text}; {EFFECT}"))
 
 
-def _mismatch(rows: "_Rows", split: Split) -> str:
+def _mismatch(rows: "_Rows", split: "Split") -> str:
     """How many images have no row or no group; empty where all have a group."""
     found = {file.as_posix(): rows.find(file.as_posix()) for file in split.files}
     unlisted = [image for image, row in found.items() if row is None]
@@ -82,22 +85,27 @@ def _copies(rows: "_Rows") -> str:
     return f"{copies} of {len(rows)} images are copies of others" if copies else ""
 
 
-def origins_in(manifest: Path, split: str, images: Sequence[str]) -> Origins:
+def origins_in(manifest: Path, split: str, images: Sequence[str], on_event: OnEvent = ignore) -> Origins:
     """Group and source of each image, `class/file` or `split/class/file`; the manifest must list all."""
-    return _origins(*_listed(manifest, split, images))
+    found, rows = _listed(manifest, split, images)
+    without = [image for image, row in zip(images, found, strict=True) if not row["group"]]
+    if without and rows.has_groups:
+        text = f"{len(without)} of {len(found)} images have no group ({first_few(without)})"
+        on_event(Warned(f"{manifest}, split {split}: {text}; {EFFECT}"))
+    return _origins(found, rows.names)
 
 
 def groups_in(manifest: Path, split: str, images: Sequence[str]) -> list[str] | None:
     """As `origins_in`: the group of each image, which all must have; None if every group is an image's."""
-    found, names = _listed(manifest, split, images)
+    found, rows = _listed(manifest, split, images)
     if not all(row["group"] for row in found):
         fault = f"{manifest} has no group for some images of the split {split}"
         raise InputError(f"{fault}; fill in its group column")
-    return _origins(found, names).groups
+    return _origins(found, rows.names).groups
 
 
-def _listed(manifest: Path, split: str, images: Sequence[str]) -> tuple[list[dict[str, str]], set[str]]:
-    """The rows of the images, and the names of all images in the manifest."""
+def _listed(manifest: Path, split: str, images: Sequence[str]) -> tuple[list[dict[str, str]], "_Rows"]:
+    """The row of each image, and all rows of the split."""
     rows = _Rows(manifest, split)
     found = []
     for image in images:
@@ -108,7 +116,7 @@ def _listed(manifest: Path, split: str, images: Sequence[str]) -> tuple[list[dic
                 "or predictions whose images are called class/file"
             )
         found.append(row)
-    return found, rows.names
+    return found, rows
 
 
 def write_manifest(folder: Path, rows: Sequence[ManifestRow]) -> Path:

@@ -19,7 +19,7 @@ from skinlesion_cli.data.splits import find_images
 from skinlesion_cli.data.workers import worker_count
 from skinlesion_cli.inference.backend import Backend, Outcome, outcomes_of
 from skinlesion_cli.metrics.calibration import softmax
-from skinlesion_cli.models.model_info import Description
+from skinlesion_cli.models.model_info import Description, model_in
 
 if TYPE_CHECKING:
     import torch
@@ -79,9 +79,17 @@ class Failure:
 class Predictor:
     """A trained model, ready to predict. Make one with `load_predictor`."""
 
-    def __init__(self, checkpoint: Description, backend: Backend, *, batch_size: int, workers: int):
-        self.checkpoint = checkpoint
-        """The model's metadata."""
+    def __init__(
+        self,
+        checkpoint: Description,
+        backend: Backend,
+        *,
+        batch_size: int,
+        workers: int,
+        file: Path | None = None,
+    ):
+        self.checkpoint, self.file = checkpoint, file
+        """The model's metadata, and the file that it was loaded from."""
         self.backend, self.batch_size, self.workers = backend, batch_size, workers
 
     @property
@@ -223,7 +231,8 @@ def load_predictor(
     """Load a checkpoint of any accepted kind, ready to predict.
 
     Args:
-        checkpoint: the file, which may be an .onnx of `skinlesion export`; it is never unpickled.
+        checkpoint: the file, which may be an .onnx of `skinlesion export`; it is never unpickled. Or the
+            folder of a run.
         arch: the backbone, if the file does not name it.
         classes: the classes in the order of the outputs, if the file does not name them.
         img_size: side of the input in pixels, if the file does not name it.
@@ -242,7 +251,8 @@ def load_predictor(
     Raises:
         InputError: the file is missing, refused or damaged, or disagrees with the other arguments.
     """
-    path, workers = Path(checkpoint), worker_count(checked("num_workers", num_workers, origin=""))
+    path = model_in(Path(checkpoint))
+    workers = worker_count(checked("num_workers", num_workers, origin=""))
     checked("batch_size", batch_size, origin="")
     known: dict[str, Any] = {"arch": arch, "classes": classes, "img_size": img_size, "ema": ema}
     known |= {"normalization": normalization, "mean": mean, "std": std}
@@ -258,11 +268,11 @@ def load_predictor(
         from skinlesion_cli.inference.onnx_backend import load_onnx
 
         parts = load_onnx(path, device=str(device), precision=precision, **known)
-        return Predictor(*parts, batch_size=batch_size, workers=workers)
+        return Predictor(*parts, batch_size=batch_size, workers=workers, file=path)
     from skinlesion_cli.inference.torch_backend import backend_of
     from skinlesion_cli.models.checkpoint import load_checkpoint
     from skinlesion_cli.models.device import choose_runtime
 
     loaded = load_checkpoint(path, **known)
     backend = backend_of(loaded, choose_runtime(device, precision, training=False))
-    return Predictor(loaded.description, backend, batch_size=batch_size, workers=workers)
+    return Predictor(loaded.description, backend, batch_size=batch_size, workers=workers, file=path)

@@ -1,6 +1,5 @@
 """Running a torch model on any device and in any precision."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -40,7 +39,6 @@ class TorchBackend:
         self.model, self.preprocessing, self.runtime = model.eval(), preprocessing, runtime
         self.img_size, self.resize = preprocessing.img_size, preprocessing.resize
         self.novelty, self._frozen = novelty, frozen
-        self._process = os.getpid()
         self._faster: nn.Module | None = None
 
     def outputs(self, images: NDArray[np.uint8]) -> Outputs:
@@ -57,9 +55,6 @@ class TorchBackend:
 
         Whatever calls the model itself does so inside.
         """
-        if os.getpid() != self._process:
-            # After a fork, OpenMP's threads are not in this process, and torch would wait for them forever.
-            torch.set_num_threads(1)
         with self.runtime.alone():
             try:
                 yield

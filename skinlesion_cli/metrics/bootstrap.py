@@ -55,7 +55,7 @@ class Bootstrap:
     def units(self, inside: Booleans) -> Floats:
         """How many images or groups each column of `inside`, (n, columns), has a part of: (columns,)."""
         if self._members is None:
-            return inside.sum(axis=0).astype(np.float64)
+            return np.asarray(inside.sum(axis=0), dtype=np.float64)
         return np.array([len(np.unique(self._members[column])) for column in inside.T], dtype=np.float64)
 
     def take(self, rows: Sequence[int]) -> "Bootstrap":

@@ -4,6 +4,7 @@ from typing import Any
 
 import timm
 import timm.data
+import timm.models
 import torch
 from torch import nn
 
@@ -20,12 +21,12 @@ def create_model(arch: str, classes: int, img_size: int, *, verify: bool = True)
     Raises:
         InputError: timm has no such backbone (similar names are suggested), or it does not take `img_size`.
     """
-    require_known(arch)
     # Models with a fixed grid of positions need the size; the others do not accept the argument.
-    fixed = getattr(timm.get_pretrained_cfg(arch, allow_unregistered=False), "fixed_input_size", False)
-    size = {"img_size": img_size} if fixed else {}
+    size = {"img_size": img_size} if config_of(arch).fixed_input_size else {}
     try:
-        model: nn.Module = timm.create_model(arch, pretrained=False, num_classes=classes, **size)
+        model: nn.Module = timm.create_model(
+            _present_name(arch), pretrained=False, num_classes=classes, **size
+        )
         if verify:
             with torch.inference_mode():
                 shape = tuple(model.eval()(torch.zeros(1, 3, img_size, img_size)).shape)
@@ -44,6 +45,23 @@ def require_known(arch: str) -> None:
         raise InputError(f"unknown backbone {quoted(arch)}{nearest(arch, timm.list_models())}")
 
 
+def _present_name(arch: str) -> str:
+    return str(timm.models.get_deprecated_models().get(arch, arch))
+
+
+def config_of(arch: str) -> Any:
+    """What timm has on a backbone's pretrained weights; `arch` may be an older name of it.
+
+    Raises:
+        InputError: timm has no such backbone, or none with such weights (`name.weights`).
+    """
+    require_known(arch)
+    try:
+        return timm.get_pretrained_cfg(_present_name(arch), allow_unregistered=False)
+    except RuntimeError as error:
+        raise InputError(f"unknown backbone {quoted(arch)}: {one_line(error)}") from None
+
+
 def normalization(arch: str, kind: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Mean and standard deviation of the three input channels, for pixels in [0, 1].
 
@@ -51,20 +69,18 @@ def normalization(arch: str, kind: str) -> tuple[tuple[float, ...], tuple[float,
     """
     if kind == "imagenet":
         return IMAGENET_MEAN, IMAGENET_STD
-    require_known(arch)
-    config = timm.get_pretrained_cfg(arch)
+    config = config_of(arch)
     return tuple(config.mean), tuple(config.std)
 
 
 def trained_with(arch: str) -> dict[str, Any]:
     """The mean, std, interpolation and crop_pct that timm says its pretrained weights were trained with."""
-    require_known(arch)
-    return dict(timm.data.resolve_data_config(pretrained_cfg=timm.get_pretrained_cfg(arch).to_dict()))
+    return dict(timm.data.resolve_data_config(pretrained_cfg=config_of(arch).to_dict()))
 
 
 def head_names(arch: str) -> tuple[str, ...]:
     """Names of the modules that map features to classes; some distilled models have two."""
-    found = timm.get_pretrained_cfg(arch).classifier or ()
+    found = config_of(arch).classifier or ()
     return (found,) if isinstance(found, str) else tuple(found)
 
 

@@ -15,13 +15,13 @@ from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.settings import checked
 from skinlesion_cli.models.malloc import keep_freed_memory
 
-_alone = threading.RLock()
+_alone, _is_fork = threading.RLock(), False
 
 
 def _after_fork() -> None:
     # A thread of the parent, which does not exist in the child, may have held the lock.
-    global _alone
-    _alone = threading.RLock()
+    global _alone, _is_fork
+    _alone, _is_fork = threading.RLock(), True
 
 
 if hasattr(os, "register_at_fork"):
@@ -52,6 +52,9 @@ class Runtime:
     @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Inside, torch is configured for this runtime, in one thread at a time; then as it was before."""
+        if _is_fork:
+            # OpenMP's threads are not in this process, and torch would wait for them forever.
+            torch.set_num_threads(1)
         # The configuration belongs to the whole process.
         with _alone, preserved_precision():
             self.activate()
@@ -69,7 +72,16 @@ class Runtime:
 
     def put(self, images: torch.Tensor) -> torch.Tensor:
         """Move a batch (n, 3, height, width) to the device, channels last."""
-        return images.to(self.device, non_blocking=True, memory_format=torch.channels_last)
+        return images.to(self.device, non_blocking=self._is_cuda, memory_format=torch.channels_last)
+
+    def move(self, values: torch.Tensor) -> torch.Tensor:
+        """Move any tensor to the device; only CUDA copies while the program goes on."""
+        return values.to(self.device, non_blocking=self._is_cuda)
+
+    @property
+    def _is_cuda(self) -> bool:
+        # On MPS such a copy has read memory that was freed already (pytorch#139550).
+        return self.device.type == "cuda"
 
     def describe(self) -> str:
         """Device and precision, as text for the user."""

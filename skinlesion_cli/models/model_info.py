@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from skinlesion_cli.common.errors import InputError, first_few
+from skinlesion_cli.common.files import is_folder
 from skinlesion_cli.common.limits import MAX_CLASSES, MAX_NAME
 from skinlesion_cli.common.text import shortened
 from skinlesion_cli.models.preprocessing import (
@@ -22,9 +23,19 @@ from skinlesion_cli.models.preprocessing import (
 )
 from skinlesion_cli.models.preprocessing import Preprocessing as Preprocessing
 
+BEST_MODEL = Path("checkpoints/best_model.pth")
+"""The model of a run, relative to the run's folder."""
 EXPORTED = (".onnx", ".pt2")
 """Suffixes of exported models."""
 NEEDS_GRADIENTS = "an exported model gives no gradients: name the .pth that it was made from"
+
+
+def model_in(path: Path) -> Path:
+    """The model of a run, where `path` is the run's folder, or its checkpoints/; any other path as it is."""
+    if not is_folder(path):
+        return path
+    inside = path / BEST_MODEL.name
+    return inside if inside.is_file() else path / BEST_MODEL
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,10 +97,15 @@ def describe(
             "sigmoid, has two, as in --classes benign,malignant (the sigmoid is that of the second)"
         )
     own = str(known.get("format")).startswith("skinlesion-")
+    # The keys that the paper's code saves.
+    papers = {"model", "classes", "model_name"} <= known.keys()
     timms = partial(backbone, found) if backbone else dict
-    preprocessing, assumed = read_preprocessing(path, known, Given(**given), own=own, backbone=timms)
+    preprocessing, assumed = read_preprocessing(
+        path, known, Given(**given), own=own or papers, backbone=timms
+    )
+    whose = "in the paper's code, which saves such files" if papers else f"for timm's {found}"
     note = (
-        f"{path.name} does not say how its images were prepared, so as for timm's {found}: "
+        f"{path.name} does not say how its images were prepared, so as {whose}: "
         f"{preprocessing_text(preprocessing)}; --normalization, --mean, --std, --interpolation and "
         "--crop-pct change it"
     )

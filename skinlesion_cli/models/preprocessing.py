@@ -82,8 +82,8 @@ class Given:
             found = {key: source[key] for key in ("mean", "std")}
         if self.crop_pct is not None:
             found["resize_ratio"] = resize_ratio(side, self.crop_pct)
-        found |= {"mean": self.mean} if self.mean is not None else {}
-        found |= {"std": self.std} if self.std is not None else {}
+        found |= {"mean": tuple(map(float, self.mean))} if self.mean is not None else {}
+        found |= {"std": tuple(map(float, self.std))} if self.std is not None else {}
         return found | ({"interpolation": self.interpolation} if self.interpolation is not None else {})
 
 

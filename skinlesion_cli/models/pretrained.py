@@ -3,12 +3,11 @@
 import contextlib
 from pathlib import Path
 
-import timm
 from torch import nn
 
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.settings import Settings
-from skinlesion_cli.models.backbone import head_names
+from skinlesion_cli.models.backbone import config_of, head_names
 from skinlesion_cli.models.hub import ask_hub, unavailable, without_pretrained
 from skinlesion_cli.models.state_dicts import (
     StateDict,
@@ -31,7 +30,7 @@ def load_start_weights(model: nn.Module, settings: Settings) -> str:
 
 def load_pretrained(model: nn.Module, arch: str) -> str:
     """Load the backbone's pretrained weights, cached or from the hub; the head keeps its random weights."""
-    config = timm.get_pretrained_cfg(arch)
+    config = config_of(arch)
     if not config.hf_hub_id:
         raise without_pretrained(f"timm has no pretrained weights of {arch} on the hub")
     file = _fetch_from_hub(config.hf_hub_id, config.hf_hub_filename, arch)

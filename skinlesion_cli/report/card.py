@@ -16,12 +16,12 @@ from skinlesion_cli.common.files import read_text, write_text
 from skinlesion_cli.common.limits import MAX_PLAIN_BYTES
 from skinlesion_cli.common.paper import RESIZE_RATIO
 from skinlesion_cli.common.settings import FIELDS
+from skinlesion_cli.models.model_info import BEST_MODEL
 from skinlesion_cli.report.facts import RunFacts
 from skinlesion_cli.report.page import DISCLAIMER
 from skinlesion_cli.report.sections import calibration, curves, data, scores, training
 from skinlesion_cli.report.sections.limits import limits
 from skinlesion_cli.report.templates import render_markdown
-from skinlesion_cli.training.run_folder import BEST_MODEL
 
 _MARK = re.compile(r"\n<!-- skinlesion report, ([0-9a-f]{64}) -->\n\Z")
 _PUBLIC = ("started", "git_commit", "versions", "platform", "device", "seed", "data")

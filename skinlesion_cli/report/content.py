@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from skinlesion_cli.report.figures import count_of, figure, interval, interval_of, number
+from skinlesion_cli.report.figures import count_of, figure, interval, interval_of
 from skinlesion_cli.report.mistakes import Mistake, Pictures
 from skinlesion_cli.report.plots import Plot
 
@@ -45,7 +45,7 @@ class Number:
     @property
     def counted(self) -> str:
         """The n of an exact interval; empty for any other."""
-        return "" if self.n is None else f"n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}{number(self.n)}"
+        return "" if self.n is None else f"n={self.n}"
 
     @property
     def bounds(self) -> str:

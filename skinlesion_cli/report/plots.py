@@ -219,10 +219,8 @@ def confusion_matrix(confusion: Ints, classes: Sequence[str], title: str) -> Fig
     _cells(left, np.zeros_like(shares), confusion, "{:d}".format, classes, "binary")
     left.set_title("Images")
     left.set_ylabel("True class")
-    for place in range(len(classes)):
-        frame: dict[str, Any] = {"fill": False, "edgecolor": GREY, "linewidth": 0.8, "zorder": 3}
-        left.add_patch(Rectangle((place - 0.5, place - 0.5), 1, 1, **frame))
-    _totals(left, support[:, 0])
+    if len(classes) <= MAX_NUMBERED_CLASSES:
+        _totals(left, support[:, 0])
     image = _cells(right, shares, shares, whole_percent, classes)
     right.set_title("Percent of the true class")
     bar = figure.colorbar(image, ax=[left, right], shrink=0.7, pad=0.01, format=PercentFormatter(1, 0))
@@ -242,9 +240,9 @@ def _cells(
     image = axes.imshow(shades, cmap=colours, vmin=0, vmax=1)
     for row, cells in enumerate(values if len(classes) <= MAX_NUMBERED_CLASSES else []):
         for column, value in enumerate(cells):
-            shown = text(value) if value or row == column else ""
+            inside = text(value) if value or row == column else ""
             colour = "white" if shades[row, column] > 0.55 else "black"
-            axes.text(column, row, shown, ha="center", va="center", color=colour, fontsize=_size(classes))
+            axes.text(column, row, inside, ha="center", va="center", color=colour, fontsize=_size(classes))
     # With very many classes, only as many names as fit.
     shown = range(0, len(classes), 1 + len(classes) // (2 * MAX_NUMBERED_CLASSES))
     names = ["\n".join(textwrap.wrap(plain(classes[place]), 26, break_long_words=False)) for place in shown]
@@ -257,9 +255,10 @@ def _cells(
 
 
 def _totals(axes: Axes, totals: Ints) -> None:
-    """The number of images of each true class, to the right of its row."""
-    if len(totals) > MAX_NUMBERED_CLASSES:
-        return
+    """Frame the diagonal, and write the number of images of each true class to the right of its row."""
+    frame: dict[str, Any] = {"fill": False, "edgecolor": GREY, "linewidth": 0.8, "zorder": 3}
+    for corner in np.arange(len(totals)) - 0.5:
+        axes.add_patch(Rectangle((corner, corner), 1, 1, **frame))
     look: dict[str, Any] = {"textcoords": "offset points", "color": GREY, "fontsize": _size(totals)}
     edge = len(totals) - 0.5
     axes.annotate("n", (edge, -0.5), (6, 5), annotation_clip=False, **look)

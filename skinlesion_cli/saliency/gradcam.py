@@ -49,6 +49,8 @@ class Explanation:
     """(rows, columns): the map as the method computes it, ≥ 0, neither scaled nor enlarged."""
     faithfulness: Faithfulness | None = None
     """How well the map predicts which pixels the probability depends on; None if not measured."""
+    predicted: str = ""
+    """The predicted class, which need not be the explained one."""
 
 
 def explain_classes(
@@ -63,9 +65,10 @@ def explain_classes(
 ) -> list[Explanation]:
     """Map the evidence for some classes in fp32: one forward pass, and a backward pass per class.
 
-    An image is upright and RGB. Without `labels`, the classes are the `top` most probable ones, in descending
-    order; None for `layer` takes `default_layer`. With `measured`, the faithfulness of each map is measured,
-    with about 260 more forward passes.
+    The first photograph of a model may take a second pass, to find the default layer. An image is upright
+    and RGB. Without `labels`, the classes are the `top` most probable ones, in descending order; None for
+    `layer` takes `default_layer`. With `measured`, the faithfulness of each map is measured, with about 260
+    more forward passes.
 
     Raises:
         InputError: unknown class, layer or method, a layer whose output is not spatial, or an exported model.
@@ -98,7 +101,7 @@ def explain_classes(
         )
     probabilities = softmax(logits.cpu().numpy(), predictor.temperature)
     require_finite(probabilities)
-    explanations = []
+    explanations, predicted = [], classes[int(probabilities.argmax())]
     for index, map_ in maps.items():
         heat, grid = enlarged(map_, backend.img_size), (map_.shape[0], map_.shape[1])
         probability = probability_of(backend, index, predictor.temperature)
@@ -114,6 +117,7 @@ def explain_classes(
                 method=method,
                 raw=map_.float().cpu().numpy(),
                 faithfulness=faithfulness(probability, pixels, heat, grid, seed=seed) if measured else None,
+                predicted=predicted,
             )
         )
     return explanations

@@ -14,7 +14,7 @@ from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.text import nearest
 
 _FOUND: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
-"""The default layers of models that were searched."""
+"""The default layer of each model that was searched."""
 _LAYER_NORM = re.compile("layernorm|rmsnorm|simplenorm")
 
 
@@ -31,7 +31,8 @@ def default_layer(model: nn.Module, inputs: torch.Tensor) -> str:
 
 
 def _search(model: nn.Module, inputs: torch.Tensor) -> str:
-    modules, listed = dict(model.named_modules()), _listed_layer(model)
+    modules: dict[str, nn.Module] = dict(model.named_modules())
+    listed = _listed_layer(model)
     known = [name for name, module in modules.items() if name == listed or (name and _is_block(module))]
     if known[-1:] == [listed]:
         return known[-1]
@@ -46,7 +47,7 @@ def _search(model: nn.Module, inputs: torch.Tensor) -> str:
         (gradient,) = torch.autograd.grad(logits[0, 0], grids[name], retain_graph=True, allow_unused=True)
         if gradient is not None and as_grid(model, name, gradient, size).any():
             return name
-    # An untrained head may be zero.
+    # The head of an untrained model may be zero.
     if listed in grids:
         return str(listed)
     raise InputError(

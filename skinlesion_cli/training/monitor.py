@@ -31,11 +31,15 @@ class Monitor:
         device: torch.device,
         *,
         scaled: bool = False,
+        model: nn.Module | None = None,
         world: World = ALONE,
     ):
-        """With a loss scaler (`scaled`), a step whose loss is not finite is skipped, also in the mean."""
+        """With a loss scaler (`scaled`), a step whose loss is not finite is skipped, also in the mean.
+
+        Its traces in the running statistics of the `model` are removed.
+        """
         self._draws, self._files, self._world = draws, files, world
-        self._device, self._scaled = device, scaled
+        self._device, self._scaled, self._model = device, scaled, model if scaled else None
         self.start()
 
     def start(self, step: int = 0, stored: dict[str, Any] | None = None) -> None:
@@ -47,6 +51,7 @@ class Monitor:
         """(4,): loss × weight, weight, correct predictions, and the steps skipped in a row."""
         self.drawn: int = stored["drawn"]
         self._sound_step = step
+        self._settle()
         self._drawn_before, self._begun = self.drawn, time.monotonic()
 
     def add(self, seen: torch.Tensor, drawn: int) -> None:
@@ -81,15 +86,29 @@ class Monitor:
         """The sums as plain data, exactly."""
         return {"sums": self._sums.tolist(), "drawn": self.drawn}
 
+    def _settle(self) -> None:
+        """Undo what a skipped step has left in the running statistics, which the scaler does not guard.
+
+        Those of the last look are restored.
+        """
+        buffers = [one for one in self._model.buffers() if one.is_floating_point()] if self._model else []
+        if all(bool(torch.isfinite(one).all()) for one in buffers):
+            self._statistics = [one.clone() for one in buffers]
+        else:
+            for buffer, kept in zip(buffers, self._statistics, strict=True):
+                buffer.copy_(kept)
+
     def require_finite_loss(self, step: int) -> None:
         """Raise a TrainingError if it is not finite; with a loss scaler, if too many steps overflowed."""
         sound = float(self._sums[3]) < SKIPPED_IN_A_ROW if self._scaled else math.isfinite(self.loss)
         if not sound:
             raise self._fault(f"the loss became {self.loss}", step)
         self._sound_step = step
+        self._settle()
 
     def require_finite_weights(self, model: nn.Module, step: int) -> None:
         """Raise a TrainingError if a weight is not finite. This waits for the device."""
+        self._settle()
         if not all(bool(torch.isfinite(value).all()) for value in model.state_dict().values()):
             raise self._fault("weights became infinite or undefined", step)
 

@@ -1,16 +1,22 @@
 """The folder of a run: the paths of its files, and protection of an earlier run."""
 
 import dataclasses
+import os
 from pathlib import Path
 
 from skinlesion_cli.common.csv_files import write_csv
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import EpochRecord
 from skinlesion_cli.common.files import ensure_writable_folder, partial_of, write_text
+from skinlesion_cli.common.resolve import resolve
 from skinlesion_cli.common.settings import Settings, to_toml
+from skinlesion_cli.models.model_info import BEST_MODEL
 
-BEST_MODEL = Path("checkpoints/best_model.pth")
-"""The default checkpoint of the other commands, relative to the run's folder."""
+
+def run_of(model: Path) -> Path | None:
+    """The folder of the run that wrote a model to its checkpoints/, or None."""
+    folder = model.parent.parent
+    return folder if model.parent.name == BEST_MODEL.parent.name and (folder / "results").is_dir() else None
 
 
 class RunFolder:
@@ -64,6 +70,14 @@ class RunFolder:
         """Remove an earlier run's checkpoints, so that none is mistaken for one of the new run."""
         for path in (self.last, self.previous, self.best):
             path.unlink(missing_ok=True)
+
+    @property
+    def data_root(self) -> Path | None:
+        """The data set's folder, as the run's settings name it; None without settings."""
+        settings = self.results / "settings.toml"
+        if not settings.is_file():
+            return None
+        return resolve({}, config=settings, environ={}, dotenv=Path(os.devnull)).data_root
 
     def write_settings(self, settings: Settings, processes: int = 1) -> None:
         """Write results/settings.toml, which reproduces the run of this many processes with `--config`."""

@@ -147,8 +147,8 @@ class Trainer:
         )
         if division.parts > 1:
             self.on_event(Note(division.describe(settings)))
-        scaled = self.scaler.is_enabled()
-        self.monitor = Monitor(self.draws, split.files, self.runtime.device, scaled=scaled, world=world)
+        place, scaled = self.runtime.device, self.scaler.is_enabled()
+        self.monitor = Monitor(self.draws, split.files, place, scaled=scaled, model=self.model, world=world)
 
     def _make_loaders(self) -> None:
         settings, sharers, side = self.settings, self.world.launch.local_size, self.settings.img_size
@@ -217,11 +217,9 @@ class Trainer:
             shares, seen = criterion.batch_shares(labels, self.draws.division), []
             for nth, share in enumerate(shares, start=1):
                 images, targets, parameters = next(batches)
-                targets = targets.to(device, non_blocking=True)
+                targets = self.runtime.move(targets)
                 images = augment(
-                    images.to(device, non_blocking=True),
-                    parameters[:, :PARAMETERS],
-                    self.augmentation.corners,
+                    self.runtime.move(images), parameters[:, :PARAMETERS], self.augmentation.corners
                 )
                 mixing = parameters[:, PARAMETERS:]
                 mixed = mix(images, targets, mixing) if mixing.numel() else None
@@ -284,13 +282,9 @@ class Trainer:
     def _close_epoch(self, val: dict[str, Any]) -> None:
         """Add the epoch to the history and write the checkpoints."""
         progress, score = self.progress, self._selection_score(val)
-        record = EpochRecord(
-            progress.epoch,
-            *self.monitor.figures[:2],
-            **val,
-            learning_rate=float(max(self.scheduler.get_last_lr())),
-            best=progress.is_best(score),
-        )
+        rate, best = float(max(self.scheduler.get_last_lr())), progress.is_best(score)
+        means = self.monitor.figures[:2]
+        record = EpochRecord(progress.epoch, *means, **val, learning_rate=rate, best=best)
         self.scheduler.step()
         progress.close_epoch(record, score)
         if self.world.leads:

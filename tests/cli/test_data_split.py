@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from skinlesion_cli.curation.labels import read_labels
 from tests.conftest import CLASSES, TINY, Run, draw_data_set
 
 
@@ -58,6 +59,13 @@ def test_a_csv_of_files_and_labels_is_a_source(cli_run: Run, tmp_path: Path) -> 
     assert (tmp_path / "d" / rows[0]["split"] / rows[0]["class"] / rows[0]["file"]).stat().st_nlink == 2
 
 
+def test_a_file_of_the_table_may_be_in_another_unicode_form_on_disk(source: Path, tmp_path: Path) -> None:
+    (source / CLASSES[0]).rename(source / "ne\u0301vus")
+    rows = f"source/n\u00e9vus/0.jpg,a\nsource/{CLASSES[1]}/0.jpg,b\n"
+    (tmp_path / "l.csv").write_text(f"file,label\n{rows}", encoding="utf-8")
+    assert read_labels(tmp_path / "l.csv")[0] == (source / "ne\u0301vus" / "0.jpg", "a")
+
+
 def test_a_file_with_two_labels_is_refused(refused: Callable[..., str], source: Path, tmp_path: Path) -> None:
     file = f"source/{CLASSES[0]}/0.jpg"
     (source / "link.jpg").symlink_to(tmp_path / file)
@@ -105,7 +113,7 @@ def test_without_groups_no_group_is_claimed(cli_run: Run, source: Path) -> None:
     assert "1 files are left out: .heic (1); convert pictures to JPEG or PNG to use them" in done.stderr
     assert "beside the class folders: 1 files are left out: .csv (1)" in done.stderr
     assert "28 images, 3 of them copies of others; no photograph spans two splits" in done.stdout
-    assert "lesions and patients are unknown: a table of them (--groups FILE.csv)" in done.stdout
+    assert "lesions and patients are unknown; give a table of them with --groups FILE.csv" in done.stdout
     found = cli_run("data", "check", "d", "--json").json()
     assert "have a sibling in train by pixels; lesions and patients are unknown." in found["verdict"]
     assert set(found["images_with_group"].values()) == {0}

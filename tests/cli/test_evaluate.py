@@ -117,6 +117,27 @@ def test_a_manifest_gives_groups_and_blocks_and_malignant_classes_can_be_named(
     assert max(map(len, lines)) <= 120
 
 
+def test_none_of_four_is_told_with_its_interval_and_n(cli_run: Run, tmp_path: Path) -> None:
+    """Terminal and JSON; a format of the figures; a class that no font here can name is no box."""
+    true, predicted = ["MEL"] * 4 + ["NV"] * 20 + ["\U00020001"] * 4, ["NV"] * 24 + ["\U00020001"] * 4
+    rows = [
+        f"{place}.jpg,{one},{other}\n" for place, (one, other) in enumerate(zip(true, predicted, strict=True))
+    ]
+    (tmp_path / "p.csv").write_text("image,y_true,y_pred\n" + "".join(rows), encoding="utf-8")
+    arguments = ("evaluate", "--predictions", "p.csv", "--out", "o")
+    done = cli_run(*arguments, "--figures", "pdf")
+    (decision,) = [line for line in done.stdout.splitlines() if line.startswith("predicted class")]
+    assert "0.0000  [0.000, 0.602] n=4" in decision
+    assert "with n: exact (Clopper–Pearson), from n images" in done.stdout
+    assert done.stderr.count("no font on this machine can draw") == 1
+    assert (tmp_path / "o" / "confusion_matrix.pdf").read_bytes().startswith(b"%PDF")
+    assert not list((tmp_path / "o").glob("*.png"))
+    document = cli_run(*arguments, "--json").json()
+    of_class = document["per_class"]["MEL"]
+    assert (of_class["recall"], of_class["support"], of_class["exact_n"]) == (0, 4, {"recall": 4, "f1": 4})
+    assert of_class["ci95"]["recall"] == [0, pytest.approx(0.6024, abs=1e-4)]
+
+
 def test_wrong_input_is_refused(refused: Callable[..., str], data: Path, tmp_path: Path) -> None:
     assert "there is no folder absent" in refused("evaluate", "--data", "absent")
     assert "no other/ folder" in refused("evaluate", "--data", data, "--split", "other")

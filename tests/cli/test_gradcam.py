@@ -3,6 +3,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import timm
+import torch
 from PIL import Image
 
 from skinlesion_cli.data.images import centre_frame
@@ -78,7 +80,7 @@ def test_several_photographs_become_pictures_sheets_and_maps(
     done = run_in(
         trained,
         *("gradcam", folder, folder / "0.jpg", "--out", f"{out}/", "--top", 2, "--method", "layercam"),
-        *("--layer", "stages.3", "--faithfulness", "--npy", "--json"),
+        *("--layer", "stages.3", "--faithfulness", "--npy", "--json", "--smooth"),
         code=1,
     )
     documents = done.json()
@@ -112,6 +114,10 @@ def test_a_split_is_measured_and_not_drawn(
         *(f"{CLASSES[0]}/0.jpg", f"{CLASSES[0]}/3.jpg", f"{CLASSES[1]}/1.jpg", f"{CLASSES[2]}/1.jpg"),
     ]
     assert [one["class"] for one in document["images"]] == [CLASSES[2], CLASSES[0]] * 4
+    assert [one["true"] for one in document["images"]] == [
+        Path(one["image"]).parent.name for one in document["images"]
+    ]
+    assert {one["predicted"] for one in document["images"]} <= set(CLASSES)
     summary = document["faithfulness"]
     values = [one["faithfulness"]["deletion"] for one in document["images"]]
     assert summary["n"] == 8
@@ -121,3 +127,17 @@ def test_a_split_is_measured_and_not_drawn(
     assert list(tmp_path.iterdir()) == []
     assert "--split needs --out" in refused("gradcam", *model, "--split", "test")
     assert "either images, or a split" in refused("gradcam", *model)
+
+
+def test_an_empty_map_is_told_of(run_in: Run, picture: Path, tmp_path: Path) -> None:
+    checkpoint = tmp_path / "swin.pth"
+    swin = timm.create_model("swin_tiny_patch4_window7_224", num_classes=2, img_size=64)
+    torch.save(swin.state_dict(), checkpoint)
+    model = ["--checkpoint", checkpoint, "--arch", "swin_tiny_patch4_window7_224", "--classes", "A,B"]
+    done = run_in(
+        tmp_path,
+        *("gradcam", picture, *model, "--img-size", 64, "--class", "A", "--class", "B"),
+        *("--method", "hirescam", "--layer", "layers.3", "--npy", "--out", "empty.png"),
+    )
+    assert done.stderr.count("in the layer layers.3; the map is empty") == 2
+    assert not np.load(tmp_path / "empty.npy").any()

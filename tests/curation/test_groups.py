@@ -187,6 +187,14 @@ def test_predictions_name_their_images_as_the_manifest_does(tmp_path: Path) -> N
             origins_in(path, "test", [image])
 
 
+def test_predictions_whose_images_have_no_group_are_told(tmp_path: Path) -> None:
+    rows = [ManifestRow("test", "x", "a.jpg", "P", "s"), ManifestRow("test", "x", "b.jpg", "", "s")]
+    path, events = write_manifest(tmp_path, rows), list[Event]()
+    assert origins_in(path, "test", ["x/a.jpg", "x/b.jpg"], events.append).groups is None
+    effect = "the intervals treat all its images as independent"
+    assert events == [Warned(f"{path}, split test: 1 of 2 images have no group (x/b.jpg); {effect}")]
+
+
 def test_what_a_manifest_does_not_say_is_told(tmp_path: Path) -> None:
     for name in ("test/x/a.jpg", "test/x/b.jpg", "test/y/c.jpg"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)

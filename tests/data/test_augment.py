@@ -148,3 +148,20 @@ def test_normalisation_ends_it(images: torch.Tensor) -> None:
     expected = reference.normalize(images / 255, list(mean), list(std))
     assert torch.allclose(normalize(images, mean, std), expected, atol=1e-6)
     assert torch.allclose(normalize(images / 255, mean, std), expected, atol=1e-6)
+
+
+def test_the_rotation_multiplies_no_matrices(images: torch.Tensor) -> None:
+    # On a GPU, TF32 would round the coordinates of the pixels in a matrix product.
+    expected = rotate(images / 255, parameters(len(images), angle=11.0))
+    with torch.profiler.profile() as profile:
+        found = rotate(images / 255, parameters(len(images), angle=11.0))
+    assert torch.equal(found, expected)
+    assert not [event.key for event in profile.key_averages() if "mm" in event.key.split("::")[-1]]
+
+
+def test_mean_and_deviation_are_made_once(images: torch.Tensor) -> None:
+    mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+    normalize(images, mean, std)
+    with torch.profiler.profile() as profile:
+        normalize(images, mean, std)
+    assert not [event.key for event in profile.key_averages() if event.key == "aten::lift_fresh"]

@@ -89,6 +89,7 @@ def test_counts_are_read_in_the_order_of_the_file(tmp_path: Path) -> None:
         ("class,count\na,1.5\n", "'1.5'"),
         ("class,count\na\n", "''"),
         ("class,count\na,1\na,2\n", "line 3: duplicate class 'a'"),
+        ("class,count\na,1\nA,2\n", "line 3: the class 'A' differs from 'a' only in case or Unicode form"),
         ("class,count\n ,1\n", "no name"),
         ("name,n\na,1\n", "class,count or name,count"),
         ("class,name\na,1\n", "class,count"),

@@ -31,7 +31,8 @@ class Counting:
     """A backend that counts the batches that it is given."""
 
     def __init__(self, backend: Backend) -> None:
-        self.backend, self.img_size, self.batches = backend, backend.img_size, 0
+        self.backend, self.batches = backend, 0
+        self.img_size, self.resize = backend.img_size, backend.resize
 
     def outputs(self, images: np.ndarray) -> Outputs:
         self.batches += 1

@@ -129,7 +129,7 @@ def test_a_recall_that_does_not_change_may_still_differ_elsewhere() -> None:
 
 def test_bins_of_few_images_have_wide_intervals() -> None:
     scored = predictions("aaabbbbbbb", "aaabbbbbba", tuple("ab"), 0.9)
-    bins = [one for one in evaluate(scored)[1]["calibration"]["reliability"]]
+    bins = evaluate(scored)[1]["calibration"]["reliability"]
     (filled,) = [one for one in bins if one["count"]]
     assert filled["ci95"][0] < filled["accuracy"] == 0.9 < filled["ci95"][1] + 1e-9
     assert {one["ci95"] for one in bins if not one["count"]} == {None}

@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
+from skinlesion_cli.common import paper
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.inference.predictor import load_predictor
 from skinlesion_cli.models.checkpoint import FORMAT, Checkpoint, load_checkpoint, save_checkpoint
@@ -52,7 +53,10 @@ def test_a_dict_with_a_model_name_loads(tmp_path: Path, state: dict[str, torch.T
     path = tmp_path / "c.pth"
     torch.save({"model": state, "classes": ["a", "b", "c"], "model_name": ARCH}, path)
     loaded = load_checkpoint(path)
-    assert (loaded.arch, loaded.classes, loaded.preprocessing.img_size) == (ARCH, ("a", "b", "c"), 256)
+    assert (loaded.arch, loaded.classes) == (ARCH, ("a", "b", "c"))
+    # The paper's code saves such files, and normalises every backbone as ImageNet.
+    assert loaded.preprocessing == Preprocessing(256, paper.IMAGENET_MEAN, paper.IMAGENET_STD)
+    assert "so as in the paper's code" in loaded.notes[0]
     loaded.build()
 
 

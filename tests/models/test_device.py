@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.models.device import choose_runtime
+from skinlesion_cli.models.device import Runtime, choose_runtime
 
 
 def test_auto_precision_in_training_is_bf16_only_with_matrix_units() -> None:
@@ -16,3 +16,18 @@ def test_auto_precision_in_training_is_bf16_only_with_matrix_units() -> None:
 def test_a_device_that_is_not_available_is_refused_in_one_line() -> None:
     with pytest.raises(InputError, match=r"^no cuda device is available; use --device cpu or --device auto$"):
         choose_runtime("cuda", "auto", training=False)
+
+
+@pytest.mark.parametrize(("device", "waits"), [("cpu", True), ("mps", True), ("cuda", False)])
+def test_only_cuda_copies_while_the_program_goes_on(device: str, waits: bool) -> None:
+    class Recorder(torch.Tensor):
+        def to(self, *_: object, non_blocking: bool, **__: object) -> "Recorder":
+            asked.append(non_blocking)
+            return self
+
+    asked: list[bool] = []
+    batch = torch.zeros(1, 3, 2, 2).as_subclass(Recorder)
+    runtime = Runtime(torch.device(device), torch.float32)
+    runtime.put(batch)
+    runtime.move(batch)
+    assert asked == [not waits] * 2

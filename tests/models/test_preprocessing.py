@@ -148,3 +148,17 @@ def test_a_wrong_size_is_one_line_wherever_it_shows(arch: str, picture: Path, tm
         with pytest.raises(SkinLesionError, match=r"^[^\n]*64 pixels[^\n]*$"):
             use()
     assert not (tmp_path / "m.onnx").exists()
+
+
+def test_an_older_name_of_a_backbone_is_taken(tmp_path: Path) -> None:
+    old = "tf_efficientnet_b0_ns"
+    torch.save(timm.create_model("tf_efficientnet_b0", num_classes=2).state_dict(), tmp_path / "bare.pth")
+    loaded = load_checkpoint(tmp_path / "bare.pth", **NAMED | {"arch": old})
+    expected = timm.get_pretrained_cfg("tf_efficientnet_b0.ns_jft_in1k")
+    assert (loaded.preprocessing.mean, loaded.preprocessing.resize.interpolation) == (
+        expected.mean,
+        "bicubic",
+    )
+    loaded.build()
+    with pytest.raises(InputError, match=r"unknown backbone 'resnet18\.none': Invalid pretrained tag"):
+        load_checkpoint(tmp_path / "bare.pth", **NAMED | {"arch": "resnet18.none"})

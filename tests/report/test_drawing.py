@@ -10,9 +10,12 @@ from matplotlib import font_manager, get_data_path
 from matplotlib.figure import Figure
 
 from skinlesion_cli.api.evaluate import evaluate
-from skinlesion_cli.common.events import Event, Warned
+from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.events import EpochRecord, Event, Warned
+from skinlesion_cli.common.settings import Settings
+from skinlesion_cli.metrics.evaluation import evaluate as score_all
 from skinlesion_cli.metrics.predictions import Predictions
-from skinlesion_cli.report import fonts, plots
+from skinlesion_cli.report import fonts, plots, results
 from skinlesion_cli.report.drawing import save_figure
 from tests.support.simulated import simulated
 
@@ -37,6 +40,22 @@ def test_the_figures_of_an_evaluation_have_the_format_and_the_same_bytes(
         assert one.startswith(STARTS[figures])
         assert one == two
     assert len(list((tmp_path / "one").iterdir())) == 4
+
+
+def test_the_figures_of_a_training_run_have_the_format(tmp_path: Path) -> None:
+    predictions = named("nevus", "melanoma")
+    scores, document = score_all(predictions, "test")
+    settings = Settings(figures="svg")
+    results.write_class_weights(tmp_path, {"nevus": 9, "melanoma": 4}, settings)
+    results.write_split(tmp_path, "test", predictions, scores, settings.figures)
+    record = EpochRecord(1, 2.0, 0.5, 1.5, 0.6, 0.55, 3e-4, True)
+    results.write_run(tmp_path, [record], 1, {"test": document}, settings.figures)
+    assert {one.name for one in tmp_path.iterdir()} == {
+        *("class_weights.svg", "test_confusion.svg", "learning_curves.svg"),
+        *("test_predictions.csv", "metrics.json"),
+    }
+    with pytest.raises(InputError, match="is not one of png, pdf, svg"):
+        Settings(figures="gif")
 
 
 @pytest.fixture

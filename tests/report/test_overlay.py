@@ -18,7 +18,7 @@ def test_the_map_lies_exactly_on_the_frame() -> None:
     frame = centre_frame(image.size, 256)
     heat = np.zeros((256, 256), np.float32)
     heat[:128] = 1
-    explanation = Explanation(image, frame, heat, (8, 8), "stages.4", "a $ class", 0.5)
+    explanation = Explanation(image, frame, heat, (8, 8), "stages.4", "a $ class", 0.5, predicted="Melanoma")
     figure = overlay([explanation], alpha=0.5)
     left, right, bar = figure.axes
     assert left.get_images()[0].get_extent() == [0, 600, 450, 0]
@@ -30,6 +30,10 @@ def test_the_map_lies_exactly_on_the_frame() -> None:
     assert [len(axes.patches) for axes in (left, right)] == [1, 1]
     assert left.get_title() == "Photograph\ndashed: what the model saw"
     assert right.get_title() == "a \\$ class, probability 50.0%"
+    named = overlay([explanation], name="a.jpg", true="Nevus").axes[0]
+    assert named.get_title() == (
+        "a.jpg\ntrue class: Nevus\npredicted Melanoma, wrong\ndashed: what the model saw"
+    )
     assert bar.get_ylabel() == "Evidence for the class (Grad-CAM, relative)"
     assert bar.get_ylim() == (0, 1)
     empty = overlay([replace(explanation, heat=0 * heat)], alpha=0.5).axes[1]

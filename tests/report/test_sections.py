@@ -152,7 +152,7 @@ def test_the_class_tables_fit_a_page_and_give_the_n_of_exact_intervals(facts: Ru
     ]
     assert len(ranking.columns) == 7
     recall = next(row for row in decided.rows if row[0] == "Melanoma")[4]
-    assert recall.bounds == "[0.398, 1.000] n\N{NO-BREAK SPACE}=\N{NO-BREAK SPACE}4"
+    assert recall.bounds == "[0.398, 1.000] n=4"
     assert "with n: exact (Clopper–Pearson), from n images" in scores.scores(changed, {}).blocks[1].text
 
 

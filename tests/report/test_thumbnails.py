@@ -39,7 +39,10 @@ def test_the_map_lies_in_the_frame_alone() -> None:
     assert photo.shape == mapped.shape == (160, 240, 3)
     left, right = round(frame.left / 2), round(frame.right / 2)
     assert abs(mapped[:, : left - 10] - 120).max() < 8
-    # Under the map's low end it is darker, under its high end lighter and yellow.
-    assert mapped[80, left + 15].mean() < 90
-    assert mapped[80, right - 15, 0] > 150
+    # The cells with evidence are outlined in light yellow, and the photograph's own colours are left inside.
+    middle = (left + right) // 2
+    assert abs(mapped[60:100, middle + 8 : right - 8] - 120).max() < 30
+    assert np.median(mapped[60:100, middle + 1, 0]) > 200
+    assert np.median(mapped[60:100, middle + 1, 2]) < 190
+    assert abs(mapped[60:100, left + 8 : middle - 8] - 120).max() < 8
     assert abs(photo[80, left + 15] - 120).max() < 8

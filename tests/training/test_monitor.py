@@ -59,3 +59,19 @@ def test_with_a_scaler_a_few_are_left_out_and_many_in_a_row_are_unsound() -> Non
         add(sums, float("inf"))
     with pytest.raises(TrainingError, match=r"the loss became 3\.0 in epoch 0 by step"):
         sums.require_finite_loss(SKIPPED_IN_A_ROW)
+
+
+def test_a_skipped_step_leaves_nothing_in_the_running_statistics() -> None:
+    draws = WeightedDraws([0, 1], alpha=0.5, epoch_size_mult=100, batch_size=4, seed=1)
+    norm = torch.nn.BatchNorm2d(3)
+    sums = Monitor(draws, [Path("a.jpg"), Path("b.jpg")], torch.device("cpu"), scaled=True, model=norm)
+    norm(torch.randn(4, 3, 2, 2, generator=torch.manual_seed(0)))
+    add(sums, 1.0)
+    sums.require_finite_loss(1)
+    sound = norm.running_mean.clone()
+    assert sound.abs().sum() > 0
+    norm(torch.full((4, 3, 2, 2), torch.inf))
+    assert not torch.isfinite(norm.running_mean).any()
+    add(sums, float("nan"))
+    sums.require_finite_weights(norm, 2)
+    assert torch.equal(norm.running_mean, sound)

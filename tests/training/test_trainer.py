@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from skinlesion_cli.data.augment import augment, normalize
 from skinlesion_cli.data.splits import read_split
 from skinlesion_cli.metrics.classification import score
 from skinlesion_cli.models.device import choose_runtime
+from skinlesion_cli.training.monitor import Monitor
 from skinlesion_cli.training.trainer import Trainer
 from tests.support.runs import assert_same_outcome, steps_of, trainer, weights_of
 
@@ -199,3 +201,20 @@ def test_validation_scores_are_those_of_the_finished_model(data: Path, tmp_path:
     assert document["weighted_f1"] == record.val_weighted_f1
     assert document["weighted_loss"] == pytest.approx(record.val_loss, rel=1e-6)
     assert score(predictions).summary["accuracy"] == record.val_accuracy
+
+
+def test_an_overflow_of_the_forward_pass_under_a_scaler_ends_no_run(data: Path, tmp_path: Path) -> None:
+    run, _ = trainer(data, tmp_path, epochs=1, epoch_size_mult=2.0)
+    run.scaler = torch.amp.GradScaler("cpu")
+    run.monitor = Monitor(run.draws, run.train_split.files, run.runtime.device, scaled=True, model=run.model)
+    calls = []
+
+    def overflow(_: torch.nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+        calls.append(1)
+        return (inputs[0] * (torch.inf if len(calls) == 3 else 1),)
+
+    run.model.register_forward_pre_hook(overflow)
+    (record,) = run.run()
+    assert len(calls) > 4
+    assert math.isfinite(record.train_loss)
+    assert all(bool(torch.isfinite(one).all()) for one in run.model.state_dict().values())

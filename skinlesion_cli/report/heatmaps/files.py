@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.files import ensure_writable_file, ensure_writable_folder
+from skinlesion_cli.common.files import ensure_writable_folder, require_replaceable
 
 FORMATS = (".png", ".jpg", ".jpeg", ".pdf", ".svg")
 SHEET = "sheet.png"
@@ -51,9 +51,8 @@ def plan(images: Sequence[Path], out: str | None, *, tiles: int, npy: bool) -> F
     maps: list[Path] = []
     if npy:
         maps = [path.with_suffix(".npy") for path in pictures] or [folder / f"{name}.npy" for name in names]
+    require_replaceable([*pictures, *sheets, *maps], images, "--out")
     ensure_writable_folder(folder)
-    for target in (*pictures, *sheets, *maps):
-        ensure_writable_file(target, *FORMATS, ".npy", inputs=images, option="--out")
     return Files(pictures, sheets, maps)
 
 

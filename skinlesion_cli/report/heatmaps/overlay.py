@@ -8,13 +8,14 @@ from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.patheffects import Normal, Stroke
 
-from skinlesion_cli.report.drawing import save_figure, without_formula, wrapped
+from skinlesion_cli.report.drawing import save_figure
 from skinlesion_cli.report.figures import probability_text
+from skinlesion_cli.report.heatmaps.captions import folded, text_of, true_class, verdict
+from skinlesion_cli.report.heatmaps.paint import ALPHA, bar_colours, painted
 from skinlesion_cli.saliency.cam_methods import METHODS
 from skinlesion_cli.saliency.gradcam import Explanation
 
@@ -25,19 +26,27 @@ COLUMNS = 4
 CHARACTERS_PER_INCH = 11
 """Of a title that does not run into its neighbour."""
 MAX_PIXELS = 1600
-COLOURS = "inferno"
+MAP_PIXELS = 1000
 FRAME: dict[str, Any] = {"fill": False, "edgecolor": "white", "linewidth": 1.6, "linestyle": (0, (4, 3))}
 
 
-def draw_overlay(explanations: Sequence[Explanation], path: Path, *, alpha: float) -> None:
-    """Save `overlay` to a file; the suffix chooses the format."""
-    save_figure(overlay(explanations, alpha=alpha), path)
+def draw_overlay(explanations: Sequence[Explanation], path: Path, **options: Any) -> None:
+    """Save `overlay`, with its options, to a file; the suffix chooses the format."""
+    save_figure(overlay(explanations, **options), path)
 
 
-def overlay(explanations: Sequence[Explanation], *, alpha: float) -> Figure:
-    """One photograph, and beside it the photograph under each map, with an opacity of `alpha` in [0, 1].
+def overlay(
+    explanations: Sequence[Explanation],
+    *,
+    alpha: float = ALPHA,
+    smooth: bool = False,
+    name: str = "Photograph",
+    true: str | None = None,
+) -> Figure:
+    """One photograph, and beside it the photograph under each map, drawn as in `painted`.
 
-    All panels show the whole photograph at its own aspect ratio, with the frame of what the model saw.
+    All panels show the whole photograph at its own aspect ratio, with the frame of what the model saw. `name`
+    and `true`, the true class, stand above the photograph.
     """
     first = explanations[0]
     panels = 1 + len(explanations)
@@ -54,16 +63,21 @@ def overlay(explanations: Sequence[Explanation], *, alpha: float) -> Figure:
         axes.set(xlim=(0, width), ylim=(height, 0), autoscale_on=False)
     for axes in grid[:panels]:
         _draw_photograph(axes, first)
-    grid[0].set_title("Photograph\ndashed: what the model saw", fontsize=10)
+    characters = round(inches * CHARACTERS_PER_INCH)
+    known = [line for text in (true_class(true), verdict(first, true)) for line in folded(text, characters)]
+    named = folded(name, characters, most=3, keep_end=True)
+    _set_title(grid[0], [*named, *known, "dashed: what the model saw"])
     mapped = grid[1:panels]
     for axes, one in zip(mapped, explanations, strict=True):
         extent = (one.frame.left, one.frame.right, one.frame.bottom, one.frame.top)
-        axes.imshow(one.heat, COLOURS, Normalize(0, 1), extent=extent, alpha=alpha, interpolation="bilinear")
-        axes.set_title(without_formula(_title(one, round(inches * CHARACTERS_PER_INCH))), fontsize=10)
-    # A scale of its own: that of a map would be as pale as the map.
-    scale = ScalarMappable(Normalize(0, 1), COLOURS)
+        drawn = painted(one, (MAP_PIXELS, MAP_PIXELS), alpha=alpha, smooth=smooth)
+        # Resampled otherwise, the lines would have colours between those of the bar and of the photograph.
+        axes.imshow(drawn, extent=extent, interpolation="nearest", zorder=2)
+        _set_title(axes, _title(one, characters))
+    colours, steps = bar_colours()
     beside = mapped[0] if panels == 2 else list(grid)
-    bar = figure.colorbar(scale, ax=beside, shrink=0.85 if rows == 1 else 0.5, pad=0.02)
+    shrink = 0.85 if rows == 1 else 0.5
+    bar = figure.colorbar(ScalarMappable(steps, colours), ax=beside, shrink=shrink, pad=0.02)
     bar.set_label(f"Evidence for the class ({METHODS[first.method].title}, relative)", fontsize=9)
     return figure
 
@@ -81,11 +95,15 @@ def _draw_photograph(axes: Axes, explanation: Explanation) -> None:
     axes.add_patch(frame)
 
 
-def _title(one: Explanation, characters: int) -> str:
-    lines = [wrapped(one.label, characters, f", probability {probability_text(one.confidence)}")]
+def _set_title(axes: Axes, lines: Sequence[str]) -> None:
+    axes.set_title(text_of(lines), fontsize=10)
+
+
+def _title(one: Explanation, characters: int) -> list[str]:
+    lines = folded(f"{one.label}, probability {probability_text(one.confidence)}", characters)
     if not one.heat.any():
         lines.append("empty: no positive evidence")
     if (areas := one.faithfulness) is not None:
         lines.append(f"deletion {areas.deletion:.2f} (random {areas.random_deletion:.2f})")
         lines.append(f"insertion {areas.insertion:.2f} (random {areas.random_insertion:.2f})")
-    return "\n".join(lines)
+    return lines

@@ -1,50 +1,59 @@
-"""Contact sheets: the Grad-CAM maps of many photographs in a few pictures."""
+"""Contact sheets: many photographs, each beside its Grad-CAM map, in a few pictures."""
 
-import math
-import textwrap
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from PIL import Image
 
-from skinlesion_cli.common.text import printable
-from skinlesion_cli.report.drawing import save_figure, without_formula, wrapped
+from skinlesion_cli.report.drawing import DPI, save_figure
 from skinlesion_cli.report.figures import probability_text
+from skinlesion_cli.report.heatmaps.captions import folded, text_of, true_class, verdict
 from skinlesion_cli.report.heatmaps.files import TILES
+from skinlesion_cli.report.heatmaps.paint import bar_colours
 from skinlesion_cli.report.heatmaps.thumbnails import heat_pictures
 from skinlesion_cli.saliency.cam_methods import METHODS
 from skinlesion_cli.saliency.gradcam import Explanation
 
-COLUMNS = 8
-TILE_INCHES = 1.9
-CHARACTERS = 26
-"""Of a line below a tile that does not run into its neighbour."""
+COLUMNS = 4
+INCHES, GAP, FOOT = 1.9, 0.1, 0.45
+"""The side of a picture, the distance between two, and the room below all of them."""
+LINE = 0.115
+"""Height of a line of a caption."""
+CHARACTERS = 30
+"""Of a line below a picture that does not run into its neighbour."""
+TITLE = "{method}. Left: the photograph, framed: what the model saw. Right: its evidence for the class below."
 
 
 class Tile(NamedTuple):
-    """One map on a sheet, at its small size, so that memory does not grow with the photographs."""
+    """A photograph and its map on a sheet, at their small size, so that memory does not grow with them."""
 
-    picture: Image.Image
-    text: str
+    photograph: Image.Image
+    heat: Image.Image
+    below_photograph: list[str]
+    below_heat: list[str]
     method: str
 
 
 class Sheets:
     """Writes each sheet as soon as it is full. Call `end` after the last photograph."""
 
-    def __init__(self, paths: Sequence[Path], *, alpha: float):
-        self._paths, self._alpha = list(paths), alpha
+    def __init__(self, paths: Sequence[Path], **options: Any):
+        """`options` are those of `painted`."""
+        self._paths, self._options = list(paths), options
         self._tiles: list[Tile] = []
         self.written: list[Path] = []
 
-    def add(self, name: str, explanations: Sequence[Explanation]) -> Path:
+    def add(self, name: str, explanations: Sequence[Explanation], true: str | None = None) -> Path:
         """Put a photograph's maps on the sheet; returns the sheet that holds the first of them."""
         holds = self._next
         for one in explanations:
-            _, heat = heat_pictures(one, opacity=self._alpha)
-            self._tiles.append(Tile(heat, caption(name, one.label, one.confidence), one.method))
+            # One pixel of the sheet each: a mean of several would have colours that the bar does not have.
+            pictures = heat_pictures(one, side=round(INCHES * DPI), **self._options)
+            self._tiles.append(Tile(*pictures, *captions(name, one, true), one.method))
             if len(self._tiles) == TILES:
                 self.end()
         return holds
@@ -61,26 +70,54 @@ class Sheets:
         return self._paths[len(self.written)]
 
 
-def caption(name: str, label: str, confidence: float) -> str:
-    """The text below a tile; long lines are wrapped, and the beginning of a long file name is left out."""
-    name = printable(name)
-    name = name if len(name) <= 2 * CHARACTERS else "…" + name[-2 * CHARACTERS + 1 :]
-    below = wrapped(label, CHARACTERS, f", {probability_text(confidence)}")
-    return f"{wrapped(name, CHARACTERS)}\n{below}"
+def captions(name: str, one: Explanation, true: str | None = None) -> tuple[list[str], list[str]]:
+    """The lines below a photograph and below its map; of a long file name the end is kept."""
+    left = folded(name, CHARACTERS, most=3, keep_end=True) + folded(true_class(true), CHARACTERS)
+    right = folded(f"{one.label}, {probability_text(one.confidence)}", CHARACTERS)
+    right += folded(verdict(one, true), CHARACTERS)
+    return left, right if one.heat.any() else [*right, "empty: no positive evidence"]
 
 
 def contact_sheet(tiles: Sequence[Tile]) -> Figure:
-    """A grid of maps, each above its text."""
+    """Pairs of photographs and maps in a grid, above their captions, and one colour bar."""
     columns = min(len(tiles), COLUMNS)
-    rows = math.ceil(len(tiles) / columns)
-    figure = Figure(figsize=(columns * TILE_INCHES, rows * (TILE_INCHES + 0.5)), layout="constrained")
-    title = f"{METHODS[tiles[0].method].title}: bright where the evidence is; framed: what the model saw"
-    figure.suptitle(textwrap.fill(title, columns * CHARACTERS), fontsize=8)
-    for axes in figure.subplots(rows, columns, squeeze=False).ravel():
-        axes.set_axis_off()
-    for axes, tile in zip(figure.axes, tiles, strict=False):
-        axes.imshow(tile.picture, interpolation="antialiased")
-        # At a fixed distance below the picture: pictures differ in height.
-        text, units = without_formula(tile.text), ("axes fraction", "offset points")
-        axes.annotate(text, (0.5, 0), (0, -4), *units, ha="center", va="top", fontsize=6.5)
+    rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
+    sizes = [_row_height(row) for row in rows]
+    width = columns * 2 * (INCHES + GAP)
+    title = folded(TITLE.format(method=METHODS[tiles[0].method].title), round(14 * width))
+    head = 0.15 * (1 + len(title))
+    height = head + FOOT + sum(map(sum, sizes))
+    figure = Figure(figsize=(width, height))
+    figure.text(0, 1, "\n".join(title), va="top", fontsize=9)
+    top = height - head
+    for row, (pictures, texts) in zip(rows, sizes, strict=True):
+        top -= pictures
+        for column, tile in enumerate(row):
+            left = column * 2 * (INCHES + GAP)
+            for picture, lines in ((tile.photograph, tile.below_photograph), (tile.heat, tile.below_heat)):
+                place = (left / width, top / height, INCHES / width, pictures / height)
+                _draw(figure.add_axes(place), picture, lines)
+                left += INCHES + GAP / 2
+        top -= texts
+    colours, steps = bar_colours()
+    place = (0.02, 0.25 / height, min(0.96, 4 / width), 0.12 / height)
+    bar = figure.colorbar(ScalarMappable(steps, colours), figure.add_axes(place), orientation="horizontal")
+    bar.set_label("evidence for the class, relative to the map's maximum", fontsize=7, labelpad=2)
+    bar.ax.tick_params(labelsize=7, length=2, pad=1)
     return figure
+
+
+def _row_height(row: Sequence[Tile]) -> tuple[float, float]:
+    """The heights of a row's pictures and of its captions, in inches."""
+    pictures = max(min(1, tile.heat.height / tile.heat.width) for tile in row)
+    lines = max(len(lines) for tile in row for lines in (tile.below_photograph, tile.below_heat))
+    return INCHES * pictures, LINE * (lines + 2)
+
+
+def _draw(axes: Axes, picture: Image.Image, lines: Sequence[str]) -> None:
+    axes.set_axis_off()
+    axes.imshow(picture, interpolation="nearest")
+    # Pictures of different heights stand on one line, above their captions.
+    axes.set_anchor("S")
+    units = ("axes fraction", "offset points")
+    axes.annotate(text_of(lines), (0.5, 0), (0, -4), *units, ha="center", va="top", fontsize=6.5)

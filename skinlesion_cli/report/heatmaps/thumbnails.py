@@ -2,10 +2,12 @@
 
 import base64
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageOps
+
+from skinlesion_cli.report.heatmaps.paint import painted
 
 if TYPE_CHECKING:
     from skinlesion_cli.saliency.gradcam import Explanation
@@ -13,8 +15,6 @@ if TYPE_CHECKING:
 SIDE = 240
 """Maximum length of the longer side, in pixels."""
 QUALITY = 80
-COLOURS = "inferno"
-OPACITY = 0.5
 
 
 def data_uri(picture: Image.Image) -> str:
@@ -27,28 +27,25 @@ def data_uri(picture: Image.Image) -> str:
 
 
 def heat_pictures(
-    explanation: "Explanation", *, opacity: float = OPACITY, side: int = SIDE
+    explanation: "Explanation", *, side: int = SIDE, **options: Any
 ) -> tuple[Image.Image, Image.Image]:
-    """The photograph with a frame around what the model saw; the same under the map, `opacity` in [0, 1]."""
-    from matplotlib import colormaps
+    """The photograph with a frame around what the model saw, and the same under the map.
 
-    # Made small first, so that the frame's line is neither lost nor coarse.
-    photo = Image.fromarray(np.asarray(explanation.image))
-    photo.thumbnail((side, side))
+    The longer side is `side`; the other options are those of `painted`.
+    """
+    # Resized first, so that the lines are neither lost nor coarse.
+    photo = ImageOps.contain(Image.fromarray(np.asarray(explanation.image)), (side, side))
     across, down = photo.width / explanation.image.width, photo.height / explanation.image.height
     frame = explanation.frame
     left, right = round(frame.left * across), round(frame.right * across)
     top, bottom = round(frame.top * down), round(frame.bottom * down)
-    heat = photo.copy()
     size = (max(right - left, 1), max(bottom - top, 1))
-    inside = photo.crop((left, top, left + size[0], top + size[1]))
-    grey = Image.fromarray((255 * explanation.heat).round().astype(np.uint8))
-    grey = grey.resize(size, Image.Resampling.BILINEAR)
-    coloured = Image.fromarray(colormaps[COLOURS](np.asarray(grey), bytes=True)[..., :3])
-    heat.paste(Image.blend(inside, coloured, opacity), (left, top))
+    heat = photo.copy()
     for picture in (photo, heat):
         # A light line inside a dark one, visible on any photograph.
         pen = ImageDraw.Draw(picture)
         pen.rectangle((left, top, right - 1, bottom - 1), outline="black")
         pen.rectangle((left + 1, top + 1, right - 2, bottom - 2), outline="white")
+    drawn = painted(explanation, size, **options)
+    heat.paste(drawn, (left, top), drawn)
     return photo, heat

@@ -94,7 +94,7 @@ def mistakes(facts: RunFacts, pictures: Mapping[str, Pictures], note: str) -> Se
     if pictures:
         text += (
             " Left: the photograph, with a frame around what the model saw. Right: the evidence for its "
-            "prediction (Grad-CAM)."
+            "prediction (Grad-CAM): the lighter and wider the outline, the more."
         )
     remark = Paragraph(note, "note") if note else None
     return section("mistakes", title, Paragraph(text), remark, Photos(found, pictures))
