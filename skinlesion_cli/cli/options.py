@@ -26,6 +26,8 @@ def option(flags: str, help: str, metavar: str | None = None, **known: Any) -> A
 JsonOption = Annotated[bool, option("--json", "Print one JSON document instead.")]
 TTA = "Test-time augmentation: average over four flips, in four times the time."
 TtaOption = Annotated[bool, option("--tta", TTA)]
+_PRIOR = "Answer for other shares of the classes: uniform, or a class,share CSV file."
+PriorOption = Annotated[str | None, option("--prior", _PRIOR, "uniform|FILE.csv")]
 IMAGES = typer.Argument(metavar="IMAGE…", help="Files, folders or globs.")
 
 

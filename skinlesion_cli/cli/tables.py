@@ -69,5 +69,7 @@ SECTIONS: dict[str, Callable[[Any], RenderableType]] = {
     "calibration": lambda document: section_text(calibration.calibration(document)),
     "selective": lambda document: section_text(calibration.selective(document)),
     "tta": lambda document: section_text(calibration.flips(document)),
+    "ensemble": lambda document: section_text(calibration.ensemble(document)),
+    "prior": lambda document: section_text(calibration.prior(document)),
 }
 """What is printed of each section of an evaluation document, in this order."""

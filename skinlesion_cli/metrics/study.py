@@ -14,6 +14,7 @@ import numpy as np
 from skinlesion_cli.metrics.arrays import Floats, bounds, number
 from skinlesion_cli.metrics.bootstrap import Bootstrap, interval
 from skinlesion_cli.metrics.classification import SUMMARY, figures, score
+from skinlesion_cli.metrics.paired import Pair, compare
 from skinlesion_cli.metrics.predictions import Predictions
 
 
@@ -80,6 +81,32 @@ def compare_methods(
         "ci95_method": f"paired {bootstrap.method}",
         "resampling_unit": bootstrap.unit,
     }
+
+
+def ensemble_section(
+    members: Sequence[Predictions], ensemble: Predictions, bootstrap: Bootstrap
+) -> dict[str, Any]:
+    """What joining models changes: `a` is the mean of the members' scores, `b` the ensemble's."""
+    runs = {"members": members, "ensemble": [ensemble] * len(members)}
+    document = compare_methods(runs, bootstrap, disjoint=False)
+    found = document["differences"]["ensemble"]
+    values = {name: document["methods"][name] for name in runs}
+    differences = {
+        metric: {
+            "a": values["members"][metric]["value"],
+            "b": values["ensemble"][metric]["value"],
+            "difference": found[metric]["difference"],
+            "ci95": found[metric]["ci95"],
+        }
+        for metric in SUMMARY
+    }
+    return {"members": len(members), "differences": differences}
+
+
+def prior_section(original: Predictions, moved: Predictions, bootstrap: Bootstrap) -> dict[str, Any]:
+    """What another prior changes on these images: `a` is without it, `b` with it."""
+    compared = compare(Pair(original, moved), bootstrap)
+    return {key: compared[key] for key in ("differences", "mcnemar_p")}
 
 
 def _drawn(tables: Sequence[Predictions], bootstrap: Bootstrap) -> dict[str, Floats]:

@@ -258,7 +258,8 @@ class Trainer:
             if asked:
                 self.stopping.asked = asked
                 break
-        for model in {self.model, self.scored_model}:
+        # The same order in all processes.
+        for model in dict.fromkeys([self.model, self.scored_model]):
             world.share_buffers(model)
         self.monitor.require_finite_weights(self.model, progress.step)
 
