@@ -96,10 +96,10 @@ def predict_and_evaluate(
     bootstrap = Bootstrap(len(predictions), origins.groups)
     if len(parts) > 1:
         document["ensemble"] = ensemble_section(parts, joined(parts, moved=False), bootstrap)
-    if moved:
+    if predictor.prior is not None:
         document["prior"] = prior_section(joined(parts, moved=False), predictions, bootstrap) | {
             "trained": _by_class(predictor, predictor.checkpoint.trained_prior()),
-            "target": _by_class(predictor, predictor.prior),
+            "target": _by_class(predictor, predictor.prior.tolist()),
         }
     if flips:
         temperature, calibration = predictor.temperature, document["calibration"]
@@ -120,8 +120,8 @@ def _with_prior(predictions: Predictions, member: Predictor) -> Predictions:
     )
 
 
-def _by_class(predictor: Predictor, shares: Floats | None) -> dict[str, float]:
-    return {} if shares is None else dict(zip(predictor.classes, shares.tolist(), strict=True))
+def _by_class(predictor: Predictor, shares: Sequence[float]) -> dict[str, float]:
+    return dict(zip(predictor.classes, shares, strict=True))
 
 
 def _class_weights(checkpoint: Description) -> Floats | None:

@@ -13,7 +13,7 @@ from skinlesion_cli.metrics.arrays import Floats
 UNIFORM = "uniform"
 
 
-def retarget(probabilities: Floats, trained: Floats, wanted: Floats) -> Floats:
+def retarget(probabilities: Floats, trained: Sequence[float], wanted: Floats) -> Floats:
     """Probabilities (n, classes) under another prior: p'(i) ∝ p(i) q(i) / π(i) (Saerens et al., 2002).
 
     Args:
@@ -21,7 +21,7 @@ def retarget(probabilities: Floats, trained: Floats, wanted: Floats) -> Floats:
         trained: π (classes,), each above 0.
         wanted: q (classes,), not negative; a class with 0 is never the answer.
     """
-    moved = probabilities * (wanted / trained)
+    moved = probabilities * (wanted / np.asarray(trained))
     total: Floats = moved.sum(axis=1, keepdims=True)
     # A row of exact zeros: all of its probability was on classes that are not in the population.
     safe = np.where(total > 0, total, 1.0)

@@ -10,14 +10,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from skinlesion_cli.common.errors import InputError, first_few
 from skinlesion_cli.common.files import is_folder
 from skinlesion_cli.common.limits import MAX_CLASSES, MAX_NAME
 from skinlesion_cli.common.text import shortened
 from skinlesion_cli.data.class_balance import effective_prior
-from skinlesion_cli.metrics.arrays import Floats
 from skinlesion_cli.models.preprocessing import (
     LARGEST,
     Given,
@@ -71,8 +68,8 @@ class Description:
     notes: tuple[str, ...] = ()
     """What a user should know of how the file was read; no part of the file."""
 
-    def trained_prior(self) -> Floats:
-        """The class prior (classes,) that its probabilities answer for: `effective_prior` to the power 1 - τ.
+    def trained_prior(self) -> list[float]:
+        """The class prior that its probabilities answer for: `effective_prior` to the power 1 - τ.
 
         Raises:
             InputError: the file does not say how it was trained.
@@ -86,9 +83,9 @@ class Description:
                 f"the model ({self.arch}) does not say how many training images its classes had and how they "
                 "were weighted: another prior needs both"
             )
-        prior = np.array(effective_prior(counts, float(alpha or 0), float(beta or 0))) ** (1 - float(tau))
-        shares: Floats = prior / prior.sum()
-        return shares
+        prior = effective_prior(counts, float(alpha or 0), float(beta or 0))
+        powers = [share ** (1 - float(tau)) for share in prior]
+        return [power / sum(powers) for power in powers]
 
     def plain(self) -> dict[str, Any]:
         """The same as plain data, with the keys that `describe` reads."""
