@@ -21,6 +21,8 @@ if _typing.TYPE_CHECKING:
     from skinlesion_cli.api.evaluate import evaluate as evaluate
     from skinlesion_cli.api.explain import Explanation as Explanation
     from skinlesion_cli.api.explain import explain as explain
+    from skinlesion_cli.api.study import StudyResult as StudyResult
+    from skinlesion_cli.api.study import study as study
     from skinlesion_cli.api.train import train as train
     from skinlesion_cli.api.weights import ClassWeights as ClassWeights
     from skinlesion_cli.api.weights import weights as weights
@@ -36,6 +38,7 @@ _PUBLIC = {
     "api.audit": "audit",
     "api.evaluate": "Comparison Evaluation compare evaluate",
     "api.explain": "Explanation explain",
+    "api.study": "StudyResult study",
     "api.train": "train",
     "api.weights": "ClassWeights weights",
     "common.errors": "SkinLesionError",

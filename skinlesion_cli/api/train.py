@@ -45,7 +45,7 @@ def train(
         InterruptedRunError: a signal stopped the run.
         SkinLesionError: the weights cannot be fetched, or a file cannot be written.
     """
-    base = {} if settings is None else dict(settings)
+    base = {} if settings is None else settings.model_dump(exclude_unset=True)
     result = run_training(
         resolve(base | settings_by_name, environ={}, dotenv=Path(os.devnull)),
         RunFolder(Path(out)),

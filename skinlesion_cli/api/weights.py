@@ -23,7 +23,7 @@ class ClassWeights:
     classes: tuple[ClassBalance, ...]
 
     def rows(self) -> list[dict[str, Any]]:
-        """A flat dict per class: name, count, share, effective_number, weight, sampling_probability."""
+        """A flat dict per class, with the fields of `ClassBalance`."""
         return [asdict(one) for one in self.classes]
 
     def to_dict(self) -> dict[str, Any]:

@@ -24,6 +24,7 @@ LEADER_FIRST = 5.0
 
 COMMANDS = {
     "train": "Train a classifier on DATA/train, select the epoch on DATA/val, score it on all splits.",
+    "study": "Train several recipes on the same folds or seeds, and compare them.",
     "evaluate": "Score a checkpoint on a split, or a CSV file of predictions.",
     "compare": "Compare two models image by image: how much better is B than A, and is it more than chance?",
     "predict": "Predict the class of images.",

@@ -5,8 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.model_choice import ModelChoice
-from skinlesion_cli.cli.options import JsonOption, TtaOption, option, with_settings
+from skinlesion_cli.cli.options import JsonOption, PriorOption, TtaOption, option, with_settings
 from skinlesion_cli.cli.progress import Display
+from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.training.run_folder import run_of
 
@@ -38,17 +39,20 @@ def evaluate(
     target_accuracy: Annotated[float | None, _TARGET] = None,
     validation: Annotated[Path | None, _VALIDATION] = None,
     tta: TtaOption = False,
+    prior: PriorOption = None,
     out: Annotated[Path | None, _OUT] = None,
     json: JsonOption = False,
 ) -> int:
     """Score a checkpoint on a split, or a CSV file of predictions."""
     from skinlesion_cli.api import evaluate as api
 
-    home = None if predictions else run_of(model.file)
+    if prior is not None and (tta or predictions):
+        raise InputError("--prior goes with a --checkpoint, and not with --tta")
+    home = run_of(model.file) if not predictions and len(model.models) == 1 else None
     folder = out or Path(home or "", "results/evaluation", "predictions" if predictions else split)
     with Display() as display:
         result = api.evaluate(
-            None if predictions else lambda: model.load(settings),
+            None if predictions else lambda: model.load(settings, prior=prior),
             data=None if predictions else model.data_root(settings),
             split=split,
             predictions=predictions,
@@ -81,7 +85,7 @@ def _print(result: "Evaluation", name: str) -> None:
     console.out.print()
     console.out.print(tables.summary_table({name: document}))
     for section, table in tables.SECTIONS.items():
-        if document[section]:
+        if document.get(section):
             console.out.print()
             console.out.print(table(document[section]))
     console.paragraph(f"\n95 % intervals: {method(document)}")

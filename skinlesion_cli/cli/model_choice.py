@@ -1,7 +1,7 @@
 """The options that name a trained model."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,7 +12,7 @@ from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.files import fault_of, read_text, refuse_faulty
 from skinlesion_cli.common.limits import MAX_MODEL_BYTES, MAX_TEXT_BYTES
 from skinlesion_cli.common.settings import Settings, checked
-from skinlesion_cli.models.model_info import BEST_MODEL, EXPORTED, distinct_names, model_in
+from skinlesion_cli.models.model_info import BEST_MODEL, EXPORTED, distinct_names, models_in
 from skinlesion_cli.models.preprocessing import INTERPOLATIONS, numbers
 from skinlesion_cli.training.run_folder import RunFolder, run_of
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 _CHECKPOINT = option(
     "--checkpoint",
-    f"The trained model, or the folder of its run. Default: {BEST_MODEL}.",
+    "The trained model, or the folder of its run. Of several, or of the runs in a folder, predict and "
+    f"evaluate take the mean. Default: {BEST_MODEL}.",
     "FILE",
     show_default=False,
 )
@@ -56,7 +57,7 @@ _EMA = option(
 class ModelChoice:
     """The options that name a trained model, and describe it where its file does not."""
 
-    checkpoint: Annotated[Path | None, _CHECKPOINT] = None
+    checkpoint: Annotated[list[Path] | None, _CHECKPOINT] = None
     run: Annotated[Path | None, _RUN] = None
     arch: Annotated[str | None, _ARCH] = None
     classes: Annotated[str | None, _CLASSES] = None
@@ -69,28 +70,41 @@ class ModelChoice:
     ema: Annotated[bool | None, _EMA] = None
 
     @property
-    def file(self) -> Path:
-        """The model's file."""
-        if self.run is not None and self.checkpoint is not None:
+    def models(self) -> list[Path]:
+        """The files of the models: several for an ensemble."""
+        if self.run is not None and self.checkpoint:
             raise InputError("--run and --checkpoint exclude each other: use only one of them")
-        named = self.run or self.checkpoint or os.environ.get("SKINLESION_CHECKPOINT")
-        return model_in(Path(named)) if named else BEST_MODEL
+        named = [self.run] if self.run else self.checkpoint or []
+        if not named and (variable := os.environ.get("SKINLESION_CHECKPOINT")):
+            named = [Path(variable)]
+        return [model for path in named for model in models_in(path)] or [BEST_MODEL]
+
+    @property
+    def file(self) -> Path:
+        """The model's file; InputError if there are several."""
+        first, *others = self.models
+        if others:
+            raise InputError(f"this takes one model, not {1 + len(others)}: {first}, {others[0]}")
+        return first
 
     def data_root(self, settings: Settings) -> Path:
         """The data set's folder: as the settings say, else that of the run which was named."""
-        folder = self.run or self.checkpoint
+        folder = self.run or (self.checkpoint[0] if self.checkpoint else None)
         if "data_root" in settings.model_fields_set or folder is None or not folder.is_dir():
             return settings.data_root
+        if len(self.models) > 1:
+            raise InputError(f"{folder} holds several runs: name the data set with --data")
         return RunFolder(run_of(self.file) or folder).data_root or settings.data_root
 
-    def _require_file(self) -> None:
+    def _require_files(self) -> None:
         # Before the seconds that importing torch takes.
-        fault = fault_of(self.file, MAX_MODEL_BYTES)
-        refuse_faulty(self.file, fault, ": train a model first, or name one with --checkpoint or --run")
+        for file in self.models:
+            fault = fault_of(file, MAX_MODEL_BYTES)
+            refuse_faulty(file, fault, ": train a model first, or name one with --checkpoint or --run")
 
     def require_weights(self, reason: str) -> None:
         """Refuse a missing file, and an exported model; `reason` says why the command cannot use one."""
-        self._require_file()
+        self._require_files()
         if self.file.suffix.lower() in EXPORTED:
             raise InputError(f"{self.file}: {reason}")
 
@@ -102,21 +116,31 @@ class ModelChoice:
         _tell(checkpoint.notes)
         return checkpoint
 
-    def load(self, settings: Settings, *, needs_weights: str | None = None) -> "Predictor":
-        """Load the model for predictions, as the settings say; `needs_weights`: see `require_weights`."""
-        self.require_weights(needs_weights) if needs_weights else self._require_file()
+    def load(
+        self, settings: Settings, *, needs_weights: str | None = None, prior: str | None = None
+    ) -> "Predictor":
+        """Load the model, or the ensemble, for predictions, as the settings say.
+
+        For `needs_weights`, see `require_weights`; for `prior`, see `Predictor.with_prior`.
+        """
+        self.require_weights(needs_weights) if needs_weights else self._require_files()
+        from skinlesion_cli.inference.ensemble import Ensemble
         from skinlesion_cli.inference.predictor import load_predictor
 
-        predictor = load_predictor(
-            self.file,
-            **self._description(),
-            device=settings.device,
-            precision=settings.precision,
-            batch_size=settings.batch_size,
-            num_workers=settings.num_workers,
-        )
-        _tell(predictor.checkpoint.notes)
-        return predictor
+        members = [
+            load_predictor(
+                file,
+                **self._description(),
+                device=settings.device,
+                precision=settings.precision,
+                batch_size=settings.batch_size,
+                num_workers=settings.num_workers,
+            )
+            for file in self.models
+        ]
+        _tell(dict.fromkeys(note for one in members for note in one.checkpoint.notes))
+        predictor = members[0] if len(members) == 1 else Ensemble(members)
+        return predictor if prior is None else predictor.with_prior(prior)
 
     def _description(self) -> dict[str, Any]:
         size = None if self.img_size is None else checked("img_size", self.img_size)
@@ -134,7 +158,7 @@ class ModelChoice:
 
     def files(self) -> list[Path]:
         """The files that these options name, which no output may replace."""
-        return [self.file, *filter(None, [self._list_of_classes()])]
+        return [*self.models, *filter(None, [self._list_of_classes()])]
 
     def _list_of_classes(self) -> Path | None:
         # A list of many classes is too long for the name of a file.
@@ -151,6 +175,6 @@ class ModelChoice:
         return list(distinct_names([line.strip() for line in lines if line.strip()]))
 
 
-def _tell(notes: Sequence[str]) -> None:
+def _tell(notes: Iterable[str]) -> None:
     for note in notes:
         console.note(note)

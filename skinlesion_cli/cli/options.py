@@ -26,6 +26,8 @@ def option(flags: str, help: str, metavar: str | None = None, **known: Any) -> A
 JsonOption = Annotated[bool, option("--json", "Print one JSON document instead.")]
 TTA = "Test-time augmentation: average over four flips, in four times the time."
 TtaOption = Annotated[bool, option("--tta", TTA)]
+_PRIOR = "Answer for other shares of the classes: uniform, or a class,share CSV file."
+PriorOption = Annotated[str | None, option("--prior", _PRIOR, "uniform|FILE.csv")]
 IMAGES = typer.Argument(metavar="IMAGE…", help="Files, folders or globs.")
 
 
@@ -33,36 +35,41 @@ def with_settings(*names: str) -> Callable[[Callable[..., int]], Callable[..., i
     """Give a command an option for each named setting, and `--config` and `--verbose`.
 
     The command gets the resolved `Settings` as its keyword argument `settings`. If it has an argument `model`
-    too, that is a `ModelChoice`, made from the options of this class.
+    too, that is a `ModelChoice`, made from the options of this class. A command with the argument `options`
+    gets the options that were given, by name, and resolves them itself.
     """
 
     def decorate(command: Callable[..., int]) -> Callable[..., int]:
         own = _parameters(command)
         model = next((one.annotation for one in own if one.name == "model"), None)
+        resolves = not any(one.name == "options" for one in own)
         of_model = _parameters(model) if model else []
 
         @functools.wraps(command)
-        def run(*, config: Path | None, verbose: bool, **values: Any) -> int:
+        def run(*, verbose: bool, **values: Any) -> int:
             try:
                 options = {name: values.pop(name) for name in names}
                 if model:
                     values["model"] = model(**{one.name: values.pop(one.name) for one in of_model})
-                settings = resolve(options, config=config)
+                if resolves:
+                    values["settings"] = resolve(options, config=values.pop("config"))
+                else:
+                    values["options"] = options
                 # Of several processes, the first one warns.
                 for line in unknown_variables() if os.environ.get("RANK", "0") == "0" else []:
                     console.warn(line)
-                return command(settings=settings, **values)
+                return command(**values)
             except Exception:
                 # `app.main` prints the line that a person needs.
                 if verbose:
                     traceback.print_exc()
                 raise
 
-        own = [one for one in own if one.name not in {"settings", "model"}]
+        common = _parameters(_common if resolves else _verbose_only)
+        own = [one for one in own if one.name not in {"settings", "options", "model"}]
         # Groups make a long help readable, and a short one longer.
-        grouped = len(names) == len(FIELDS)
-        options = [_option(name, grouped=grouped) for name in names]
-        parameters = [*own, *of_model, *options, *_parameters(_common)]
+        grouped = len(names) >= len(FIELDS) - 1
+        parameters = [*own, *of_model, *(_option(name, grouped=grouped) for name in names), *common]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         run.__annotations__ = {one.name: one.annotation for one in parameters}
         return run
@@ -75,6 +82,12 @@ def _common(
     verbose: Annotated[bool, option("--verbose", "Show the traceback of an error.")] = False,
 ) -> None:
     """The options that every command has."""
+
+
+def _verbose_only(
+    verbose: Annotated[bool, option("--verbose", "Show the traceback of an error.")] = False,
+) -> None:
+    """The options of a command with its own `--config`."""
 
 
 def _parameters(of: Callable[..., Any]) -> list[inspect.Parameter]:

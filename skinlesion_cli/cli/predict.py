@@ -11,7 +11,7 @@ from rich.text import Text
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.layout import Table
 from skinlesion_cli.cli.model_choice import ModelChoice
-from skinlesion_cli.cli.options import IMAGES, JsonOption, TtaOption, option, with_settings
+from skinlesion_cli.cli.options import IMAGES, JsonOption, PriorOption, TtaOption, option, with_settings
 from skinlesion_cli.cli.progress import Display
 from skinlesion_cli.common.files import ensure_writable_file
 from skinlesion_cli.common.settings import Settings
@@ -36,6 +36,7 @@ def predict(
     top: Annotated[int, option("--top", "Classes to show per image.", "K", min=1)] = 3,
     min_confidence: Annotated[float, _MIN_CONFIDENCE] = 0.0,
     tta: TtaOption = False,
+    prior: PriorOption = None,
     json: JsonOption = False,
     csv: Annotated[Path | None, option("--csv", "Also write a CSV file.", "FILE")] = None,
 ) -> int:
@@ -47,7 +48,7 @@ def predict(
     if csv is not None:
         inputs = (*paths, *model.files())
         ensure_writable_file(csv, ".csv", inputs=inputs, option="--csv")
-    predictor = model.load(settings)
+    predictor = model.load(settings, prior=prior)
     with Display() as display:
         shown = _Json(min_confidence) if json else _Tables(top, min_confidence, display)
         results = predictor.predict_many(paths, flips=tta, on_event=display.show)

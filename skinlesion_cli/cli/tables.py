@@ -28,7 +28,7 @@ def summary_table(documents: Mapping[str, Mapping[str, Any]]) -> layout.Table:
 
 
 @group()
-def _section(section: Section) -> Iterator[RenderableType]:
+def section_text(section: Section) -> Iterator[RenderableType]:
     """What a section says, without its small print and its figures."""
     for block in section.blocks:
         match block:
@@ -64,10 +64,12 @@ def _plain(text: str) -> str:
 
 
 SECTIONS: dict[str, Callable[[Any], RenderableType]] = {
-    "malignant": lambda document: _section(curves.malignant(document)),
-    "blocks": lambda document: _section(data.sources(document).only(*_SOURCE_COLUMNS)),
-    "calibration": lambda document: _section(calibration.calibration(document)),
-    "selective": lambda document: _section(calibration.selective(document)),
-    "tta": lambda document: _section(calibration.flips(document)),
+    "malignant": lambda document: section_text(curves.malignant(document)),
+    "blocks": lambda document: section_text(data.sources(document).only(*_SOURCE_COLUMNS)),
+    "calibration": lambda document: section_text(calibration.calibration(document)),
+    "selective": lambda document: section_text(calibration.selective(document)),
+    "tta": lambda document: section_text(calibration.flips(document)),
+    "ensemble": lambda document: section_text(calibration.ensemble(document)),
+    "prior": lambda document: section_text(calibration.prior(document)),
 }
 """What is printed of each section of an evaluation document, in this order."""

@@ -15,8 +15,16 @@ _COUNTS = option(
     "--counts", "Counts from a CSV file with class (or name) and count, such as --csv writes.", "FILE.csv"
 )
 _DATA = option("--data", "Counts from the class folders in DIR/train.", "DIR")
-_COLUMNS = ("Class", "Images", "Share", "Effective number", "Loss weight", "Sampling probability")
-_FORMATS = ("", "", ".2%", ".1f", ".2f", ".2%")
+_COLUMNS = (
+    "Class",
+    "Images",
+    "Share",
+    "Effective number",
+    "Loss weight",
+    "Sampling probability",
+    "Effective prior",
+)
+_FORMATS = ("", "", ".2%", ".1f", ".2f", ".2%", ".2%")
 
 
 @with_settings("sampler_alpha", "loss_beta")

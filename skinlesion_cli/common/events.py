@@ -66,6 +66,10 @@ class EpochRecord:
     """Used in this epoch."""
     best: bool
     """Whether it is better than all epochs before it."""
+    val_macro_f1: float | None = None
+    val_balanced_accuracy: float | None = None
+    val_weighted_auc: float | None = None
+    """None if it is undefined."""
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from typing import Any, Literal, Self, cast, get_args, get_origin
 from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.recipes import RECIPES
 from skinlesion_cli.common.text import nearest, quoted, shortened
 
 ENV_PREFIX = "SKINLESION_"
@@ -47,7 +48,7 @@ _FRACTION: dict[str, Any] = {"ge": 0, "le": 1}
 
 
 def _setting(group: str, default: Any, help: str, flags: str = "", **known: Any) -> Any:
-    bounds = {name: known.pop(name, None) for name in ("gt", "ge", "le")}
+    bounds = {name: known.pop(name, None) for name in ("gt", "ge", "lt", "le")}
     found: Any = Spec(group, help, tuple(flags.split()), **known)
     return Field(default, json_schema_extra={"spec": found}, **bounds)
 
@@ -68,6 +69,9 @@ class Settings(BaseModel):
         "Folder with train/, val/ and test/, each with one folder per class.",
         "--data --data-root",
         **_LOCAL,
+    )
+    recipe: Literal["paper", "plain", "long-tail"] = _setting(
+        RUN, "paper", "Named set of settings, which all other sources of settings override."
     )
     model_arch: str = _setting(
         MODEL, "mobilevitv2_100", "Backbone: any timm model name.", "--arch --model-arch"
@@ -111,13 +115,39 @@ class Settings(BaseModel):
     grad_clip_norm: float = _setting(
         OPTIMISATION, 1.0, "Maximum norm of the gradient; 0 turns clipping off.", ge=0, le=1e9
     )
+    decay_norm: bool = _setting(OPTIMISATION, True, "Weight decay also for biases and normalisation layers.")
+    layer_decay: float = _setting(
+        OPTIMISATION,
+        1.0,
+        "Learning rate of a layer, relative to the layer above it: 1 is the same for all.",
+        gt=0,
+        le=1,
+    )
+    warmup_epochs: int = _setting(
+        OPTIMISATION,
+        0,
+        "Epochs of linear warm-up of the learning rate, before the cosine schedule.",
+        ge=0,
+        le=100_000,
+    )
+    ema_decay: float = _setting(
+        OPTIMISATION,
+        0.0,
+        "Keep the exponential moving average of the weights, with this decay per step; 0 turns it off.",
+        ge=0,
+        lt=1,
+    )
+    freeze_backbone: bool = _setting(MODEL, False, "Train only the classification head.")
     patience: int = _setting(
         OPTIMISATION,
         10,
-        "Early stopping: epochs without a better validation weighted F1; 0 turns it off.",
+        "Early stopping: epochs without a better validation score; 0 turns it off.",
         ge=0,
         le=10**9,
         **_RESUMABLE,
+    )
+    select: Literal["weighted-f1", "macro-f1", "balanced-accuracy", "weighted-auc", "loss"] = _setting(
+        OPTIMISATION, "weighted-f1", "Validation score that selects the epoch, and stops early."
     )
     sampler_alpha: float = _setting(
         BALANCE,
@@ -132,6 +162,36 @@ class Settings(BaseModel):
         "Loss weights by the Effective Number of Samples: 0 is unweighted, 1 the inverse frequency.",
         "--loss-beta --beta",
         **_FRACTION,
+    )
+    deferred_weighting: int = _setting(
+        BALANCE,
+        0,
+        "Weight sampling and loss only from this epoch on; earlier epochs are plain.",
+        ge=0,
+        le=100_000,
+    )
+    logit_adjustment: float = _setting(
+        BALANCE,
+        0.0,
+        "Add TAU times the log prior of each class to its logit in the loss (Menon et al., 2021).",
+        ge=0,
+        le=10,
+    )
+    label_smoothing: float = _setting(
+        BALANCE, 0.0, "Share of each label that is spread over all classes.", ge=0, lt=1
+    )
+    mixup: float = _setting(
+        DATA, 0.0, "Mix pairs of images, with shares from Beta(A, A); 0 turns it off.", ge=0, le=10
+    )
+    cutmix: float = _setting(
+        DATA,
+        0.0,
+        "Exchange a box between pairs of images, with shares from Beta(A, A); 0 turns it off.",
+        ge=0,
+        le=10,
+    )
+    augment: Literal["paper", "strong"] = _setting(
+        DATA, "paper", "Augmentation; strong: smaller crops, all rotations, more colour jitter."
     )
     epoch_size_mult: float = _setting(
         BALANCE,
@@ -218,6 +278,9 @@ class Settings(BaseModel):
     @classmethod
     def _word_faults(cls, data: Any, validate: Callable[[Any], Self], info: ValidationInfo) -> Self:
         try:
+            # The values of one source are checked with a context, and do not get those of the recipe.
+            if info.context is None and isinstance(data, dict):
+                data = {**RECIPES.get(str(data.get("recipe")), {}), **data}
             return validate(data)
         except ValidationError as error:
             fault = error.errors(include_url=False)[0]
@@ -281,7 +344,12 @@ _KINDS = {
     str: "a string",
     Path: "a path in UTF-8",
 }
-_BOUNDS = {"greater_than": "above", "greater_than_equal": "at least", "less_than_equal": "at most"}
+_BOUNDS = {
+    "greater_than": "above",
+    "greater_than_equal": "at least",
+    "less_than": "below",
+    "less_than_equal": "at most",
+}
 
 
 def _fault_text(fault: Mapping[str, Any], origin: str | None) -> str:

@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.paper import DEFAULT_RATIOS
@@ -24,7 +24,16 @@ def parse_ratios(text: str) -> Ratios:
 
 
 def split_groups(labels: Sequence[str], groups: Sequence[str], ratios: Ratios, seed: int) -> list[str]:
-    """The split of each image: no group spans two splits, and each class is close to the ratios.
+    """The split of each image, by `assign_groups`."""
+    return assign_groups(labels, groups, dict(zip(SPLITS, ratios, strict=True)), seed)
+
+
+def assign_groups(
+    labels: Sequence[str], groups: Sequence[str], shares: Mapping[str, float], seed: int
+) -> list[str]:
+    """The split of each image: no group spans two splits, and each class is close to the splits' shares.
+
+    Unlike scikit-learn's StratifiedGroupKFold, every split gets every class.
 
     The rarest class is assigned first, because its groups leave the least choice. Each group goes to the
     split where its class lacks most images, large groups before small ones, and every split gets every class.
@@ -38,20 +47,19 @@ def split_groups(labels: Sequence[str], groups: Sequence[str], ratios: Ratios, s
     random.Random(seed).shuffle(order)
     order.sort(key=lambda group: -counts[group].total())
     totals = Counter(labels)
-    shares = dict(zip(SPLITS, ratios, strict=True))
     lacking = {label: {split: share * n for split, share in shares.items()} for label, n in totals.items()}
     assigned: dict[str, str] = {}
     for label in sorted(totals, key=lambda name: (totals[name], name)):
         with_label = [group for group in order if label in counts[group]]
-        if len(with_label) < len(SPLITS):
+        if len(with_label) < len(shares):
             fault = f"the class {label!r} has {len(with_label)} groups (lesions, patients or single images)"
-            raise InputError(f"{fault}; a split needs at least {len(SPLITS)}")
+            raise InputError(f"{fault}; a split needs at least {len(shares)}")
         waiting = [group for group in with_label if group not in assigned]
         present = {assigned[group] for group in with_label if group in assigned}
         for position, group in enumerate(waiting):
-            empty = [split for split in SPLITS if split not in present]
+            empty = [split for split in shares if split not in present]
             # The last groups must go where the class is still missing.
-            allowed = empty if empty and len(waiting) - position <= len(empty) else SPLITS
+            allowed = empty if empty and len(waiting) - position <= len(empty) else list(shares)
             assigned[group] = split = max(allowed, key=lambda split: lacking[label][split])
             present.add(split)
             for name, count in counts[group].items():

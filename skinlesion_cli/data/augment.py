@@ -7,6 +7,7 @@ come with the rotation, to the same effect: colour operations do not depend on a
 import functools
 import itertools
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -24,39 +25,76 @@ FLIP_X, FLIP_Y, COLOUR, ORDER, ANGLE = 0, 1, slice(2, 6), 6, 7
 PARAMETERS = 8
 
 CROP_ATTEMPTS = 10
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """The ranges that parameters are drawn from."""
+
+    crop_scale: tuple[float, float] = paper.CROP_SCALE
+    """Share of the area."""
+    crop_ratio: tuple[float, float] = paper.CROP_RATIO
+    """Width / height."""
+    horizontal_flip: float = paper.HORIZONTAL_FLIP
+    vertical_flip: float = paper.VERTICAL_FLIP
+    brightness: float = paper.BRIGHTNESS
+    contrast: float = paper.CONTRAST
+    saturation: float = paper.SATURATION
+    hue: float = paper.HUE
+    rotation_degrees: float = paper.ROTATION_DEGREES
+    corners: str = "zeros"
+    """What a rotation leaves in the corners: "zeros" is black, "reflection" mirrors the image."""
+
+
+AUGMENTATIONS = {
+    "paper": Augmentation(),
+    # Lesions have no upright position. Hue is as published: colour is evidence. The smallest crop is still
+    # as large as the model's input (see `paper.SHRINK_RATIO`).
+    "strong": Augmentation(
+        crop_scale=(0.45, 1.0),
+        crop_ratio=(0.8, 1.25),
+        vertical_flip=0.5,
+        brightness=0.2,
+        contrast=0.2,
+        saturation=0.2,
+        rotation_degrees=180.0,
+        corners="reflection",
+    ),
+}
+PAPER = AUGMENTATIONS["paper"]
 _ORDERS = torch.tensor(list(itertools.permutations(range(4))))
 
 
-def draw_crop(generator: np.random.Generator, width: int, height: int) -> Box:
-    """Draw a crop by `CROP_SCALE` of the area and `CROP_RATIO`, as torchvision's RandomResizedCrop does.
+def draw_crop(generator: np.random.Generator, width: int, height: int, ranges: Augmentation = PAPER) -> Box:
+    """Draw a crop by its scale and ratio, as torchvision's RandomResizedCrop does.
 
     If no attempt fits into a narrow image, the largest central crop with an allowed ratio is taken.
     """
-    low, high = (math.log(ratio) for ratio in paper.CROP_RATIO)
+    low, high = (math.log(ratio) for ratio in ranges.crop_ratio)
     for _ in range(CROP_ATTEMPTS):
-        area = width * height * generator.uniform(*paper.CROP_SCALE)
+        area = width * height * generator.uniform(*ranges.crop_scale)
         ratio = math.exp(generator.uniform(low, high))
         w, h = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
         if 0 < w <= width and 0 < h <= height:
             left = int(generator.integers(0, width - w + 1))
             return left, int(generator.integers(0, height - h + 1)), w, h
-    narrowest, widest = paper.CROP_RATIO
+    narrowest, widest = ranges.crop_ratio
     w = round(height * widest) if width > widest * height else width
     h = round(width / narrowest) if width < narrowest * height else height
     return (width - w) // 2, (height - h) // 2, w, h
 
 
-def draw_parameters(generator: np.random.Generator) -> NDArray[np.float32]:
+def draw_parameters(generator: np.random.Generator, ranges: Augmentation = PAPER) -> NDArray[np.float32]:
     """Draw the parameters of `augment` for one image: (`PARAMETERS`,)."""
-    jitters = (paper.BRIGHTNESS, paper.CONTRAST, paper.SATURATION)
+    jitters = (ranges.brightness, ranges.contrast, ranges.saturation)
     return np.array(
         [
-            generator.random() < paper.HORIZONTAL_FLIP,
-            generator.random() < paper.VERTICAL_FLIP,
+            generator.random() < ranges.horizontal_flip,
+            generator.random() < ranges.vertical_flip,
             *(generator.uniform(1 - spread, 1 + spread) for spread in jitters),
-            generator.uniform(-paper.HUE, paper.HUE),
+            generator.uniform(-ranges.hue, ranges.hue),
             generator.integers(len(_ORDERS)),
-            generator.uniform(-paper.ROTATION_DEGREES, paper.ROTATION_DEGREES),
+            generator.uniform(-ranges.rotation_degrees, ranges.rotation_degrees),
         ],
         dtype=np.float32,
     )
@@ -69,16 +107,16 @@ def crop(image: torch.Tensor, box: Box, side: int) -> torch.Tensor:
     return functional.interpolate(part, (side, side), mode="bilinear", antialias=True)[0]
 
 
-def augment(images: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
+def augment(images: torch.Tensor, parameters: torch.Tensor, corners: str = "zeros") -> torch.Tensor:
     """Jitter, flip and rotate images (n, 3, side, side), uint8; returns float32 in [0, 1] on their device.
 
     The parameters (n, `PARAMETERS`) are in host memory, where sorting them does not synchronise the device.
-    The corners of a rotation are black.
+    The corners of a rotation are as `Augmentation.corners` says.
     """
     # One image at a time stays in the CPU's cache, which takes half the time of a whole batch.
     size = 1 if images.device.type == "cpu" else len(images)
     parts = zip(torch.split(images, size), torch.split(parameters, size), strict=True)
-    return torch.cat([rotate(jitter(part.float().div_(255.0), own), own) for part, own in parts])
+    return torch.cat([rotate(jitter(part.float().div_(255.0), own), own, corners) for part, own in parts])
 
 
 def jitter(images: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
@@ -97,7 +135,7 @@ def jitter(images: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
     return images
 
 
-def rotate(images: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
+def rotate(images: torch.Tensor, parameters: torch.Tensor, corners: str = "zeros") -> torch.Tensor:
     """Flip and rotate images about their centres in one resampling, nearest-neighbour as published.
 
     Bilinear resampling removes a third of the fine detail of the training images, but none of the images that
@@ -115,7 +153,7 @@ def rotate(images: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
     down = height[:, None]
     # Not `affine_grid`: it multiplies matrices, and TF32 would round the coordinates to other pixels.
     grid = torch.stack([across_x * width + down_x * down, across_y * width + down_y * down], dim=-1)
-    return functional.grid_sample(images, grid, mode="nearest", align_corners=False)
+    return functional.grid_sample(images, grid, mode="nearest", padding_mode=corners, align_corners=False)
 
 
 def _moved(values: torch.Tensor, device: torch.device) -> torch.Tensor:

@@ -34,6 +34,8 @@ class ClassBalance:
     """Loss weight; the weights of all classes have mean 1."""
     sampling_probability: float
     """Probability that a sampled training image is of this class; over all classes they sum to 1."""
+    effective_prior: float
+    """The class's share of the whole loss weight of a step, in (0, 1); see `effective_prior`."""
 
 
 def effective_number(count: int, beta: float) -> float:
@@ -69,6 +71,18 @@ def sampling_probabilities(counts: Sequence[int], alpha: float) -> list[float]:
     return [power / total for power in powers]
 
 
+def effective_prior(counts: Sequence[int], alpha: float, beta: float) -> list[float]:
+    """The class prior that training with these sampling and loss weights is optimal for; sums to 1.
+
+    A step minimises Σ_i p_i w_i E[-log q(i|x)], with the sampling probability p and the loss weight w. Its
+    optimum is Bayes' rule for the prior π_i ∝ p_i w_i ∝ n_i^alpha w_i.
+    """
+    parts = zip(sampling_probabilities(counts, alpha), ens_weights(counts, beta), strict=True)
+    products = [probability * weight for probability, weight in parts]
+    total = math.fsum(products)
+    return [product / total for product in products]
+
+
 def imbalance_ratio(counts: Sequence[int]) -> float:
     """Images of the largest class per image of the smallest."""
     return max(counts) / min(counts)
@@ -89,10 +103,16 @@ def balance_table(counts: Mapping[str, int], beta: float, alpha: float) -> list[
             raise InputError(f"class {name!r} has the count {count}; every class needs at least 1 image")
     numbers = list(counts.values())
     total = sum(numbers)
-    parts = zip(numbers, ens_weights(numbers, beta), sampling_probabilities(numbers, alpha), strict=True)
+    parts = zip(
+        numbers,
+        ens_weights(numbers, beta),
+        sampling_probabilities(numbers, alpha),
+        effective_prior(numbers, alpha, beta),
+        strict=True,
+    )
     return [
-        ClassBalance(name, count, count / total, effective_number(count, beta), weight, probability)
-        for name, (count, weight, probability) in zip(counts, parts, strict=True)
+        ClassBalance(name, count, count / total, effective_number(count, beta), *others)
+        for name, (count, *others) in zip(counts, parts, strict=True)
     ]
 
 

@@ -1,10 +1,11 @@
 """Predictions of single images: the public interface to a trained model."""
 
+import copy
 import glob
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,9 @@ from skinlesion_cli.data.images import read_image, rgb_of
 from skinlesion_cli.data.splits import find_images
 from skinlesion_cli.data.workers import worker_count
 from skinlesion_cli.inference.backend import Backend, Outcome, outcomes_of
+from skinlesion_cli.metrics.arrays import Floats
 from skinlesion_cli.metrics.calibration import softmax
+from skinlesion_cli.metrics.prior import read_prior, retarget
 from skinlesion_cli.models.model_info import Description, model_in
 
 if TYPE_CHECKING:
@@ -42,6 +45,8 @@ class Prediction:
     """Probability of every class, in the model's order; they sum to 1."""
     distance: float | None = None
     """Distance from the training images, as a multiple of the detector's limit; None without a detector."""
+    original: dict[str, float] | None = None
+    """The probabilities for the prior of training, if the others are for another one (see `with_prior`)."""
 
     @property
     def out_of_distribution(self) -> bool | None:
@@ -61,6 +66,7 @@ class Prediction:
             "probabilities": self.probabilities,
             "out_of_distribution": self.out_of_distribution,
             "distance": self.distance,
+            **({} if self.original is None else {"original_probabilities": self.original}),
         }
 
 
@@ -91,6 +97,28 @@ class Predictor:
         self.checkpoint, self.file = checkpoint, file
         """The model's metadata, and the file that it was loaded from."""
         self.backend, self.batch_size, self.workers = backend, batch_size, workers
+        self.prior: Floats | None = None
+        """The class prior (classes,) that it answers for; None for that of training."""
+
+    @property
+    def members(self) -> "tuple[Predictor, ...]":
+        """The models that it consists of."""
+        return (self,)
+
+    def with_prior(self, prior: str | Path | Mapping[str, float]) -> Self:
+        """The same predictor, answering for another class prior: p'(i) ∝ p(i) q(i) / π(i).
+
+        Args:
+            prior: q: "uniform", the share of each class, or a CSV file with the columns class,share. π is the
+                effective prior of training.
+
+        Raises:
+            InputError: the prior is invalid, or the model's file does not say how it was trained.
+        """
+        made = copy.copy(self)
+        made.prior = read_prior(prior, self.classes)
+        self.checkpoint.trained_prior()
+        return made
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -128,11 +156,7 @@ class Predictor:
         Raises:
             InputError: one image instead of several, or something that is not an image.
         """
-        if isinstance(images, str) and glob.has_magic(images):
-            images = find_images([images], on_event)
-        if is_single(images):
-            raise InputError("predict_many takes a list of images, not a single one; call predict for that")
-        images = list(images)
+        images = listed(images, on_event)
         names = [image_name(index, image) for index, image in enumerate(images)]
         outcomes = outcomes_of(
             self.backend,
@@ -150,11 +174,23 @@ class Predictor:
         if outcome.logits is None:
             return Failure(name, outcome.fault)
         probabilities = softmax(outcome.logits, self.temperature).mean(axis=0)
-        by_class = dict(zip(self.classes, probabilities.tolist(), strict=True))
-        best = self.classes[probabilities.argmax()]
         limit, distance = self.checkpoint.distance_limit, outcome.distance
         relative = None if limit is None or distance is None else distance / limit
-        return Prediction(name, best, by_class[best], by_class, relative)
+        if self.prior is None:
+            return self._prediction(name, probabilities, relative)
+        moved = retarget(probabilities[None], self.checkpoint.trained_prior(), self.prior)[0]
+        return self._prediction(name, moved, relative, probabilities)
+
+    def _prediction(
+        self, name: str, probabilities: Floats, distance: float | None, original: Floats | None = None
+    ) -> Prediction:
+        by_class, before = (
+            None if one is None else dict(zip(self.classes, one.tolist(), strict=True))
+            for one in (probabilities, original)
+        )
+        assert by_class is not None
+        best = self.classes[probabilities.argmax()]
+        return Prediction(name, best, by_class[best], by_class, distance, before)
 
 
 @dataclass(frozen=True)
@@ -174,6 +210,15 @@ class _InMemory:
 
     def put(self, index: int, view: NDArray[np.uint8]) -> None:
         pass
+
+
+def listed(images: Iterable[ImageInput], on_event: OnEvent) -> list[ImageInput]:
+    """The images of `predict_many` as a list."""
+    if isinstance(images, str) and glob.has_magic(images):
+        images = find_images([images], on_event)
+    if is_single(images):
+        raise InputError("predict_many takes a list of images, not a single one; call predict for that")
+    return list(images)
 
 
 def is_single(images: Any) -> bool:

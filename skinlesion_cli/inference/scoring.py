@@ -1,6 +1,7 @@
 """Scoring a model on a split of a data set."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,13 +12,17 @@ from skinlesion_cli.data.eval_views import KeptViews
 from skinlesion_cli.data.manifest import origins_of
 from skinlesion_cli.data.splits import Split, named_as, read_split, require_classes
 from skinlesion_cli.inference.backend import predict_split
+from skinlesion_cli.inference.ensemble import mean_of
 from skinlesion_cli.inference.predictor import Predictor
 from skinlesion_cli.inference.tta import tta_section
 from skinlesion_cli.metrics.arrays import Floats
+from skinlesion_cli.metrics.bootstrap import Bootstrap
 from skinlesion_cli.metrics.classification import Scores
 from skinlesion_cli.metrics.evaluation import evaluate
 from skinlesion_cli.metrics.malignant import malignant_classes
 from skinlesion_cli.metrics.predictions import Predictions
+from skinlesion_cli.metrics.prior import retarget
+from skinlesion_cli.metrics.study import ensemble_section, prior_section
 from skinlesion_cli.models.model_info import Description
 
 VALIDATION = "val"
@@ -51,21 +56,31 @@ def predict_and_evaluate(
         others = named_as(others, predictor.classes)
         require_classes(others, predictor.classes, "the checkpoint", complete=False)
 
-    def predicted(images: Split) -> Predictions:
-        return predict_split(
-            predictor.backend,
-            images,
-            predictor.classes,
-            batch_size=predictor.batch_size,
-            workers=predictor.workers,
-            on_event=on_event,
-            temperature=predictor.temperature,
-            flips=flips,
-            kept=kept if images is split else None,
-        )
+    def predicted(images: Split) -> list[Predictions]:
+        return [
+            predict_split(
+                one.backend,
+                images,
+                predictor.classes,
+                batch_size=one.batch_size,
+                workers=one.workers,
+                on_event=on_event,
+                temperature=one.temperature,
+                flips=flips,
+                kept=kept if images is split else None,
+            )
+            for one in predictor.members
+        ]
 
-    predictions = predicted(split)
-    validation = predictions if others is None else predicted(others)
+    def joined(parts: list[Predictions], *, moved: bool) -> Predictions:
+        members = zip(parts, predictor.members, strict=True)
+        parts = [_with_prior(part, member) if moved else part for part, member in members]
+        return mean_of(parts, [member.temperature for member in predictor.members])
+
+    moved = predictor.prior is not None
+    parts = predicted(split)
+    predictions = joined(parts, moved=moved)
+    validation = predictions if others is None else joined(predicted(others), moved=moved)
     on_event(Busy(f"computing scores and intervals of {split.name}"))
     scores, document = evaluate(
         predictions,
@@ -77,6 +92,15 @@ def predict_and_evaluate(
         target_accuracy=target_accuracy,
         validation=validation,
     )
+    document |= {"ensemble": None, "prior": None}
+    bootstrap = Bootstrap(len(predictions), origins.groups)
+    if len(parts) > 1:
+        document["ensemble"] = ensemble_section(parts, joined(parts, moved=False), bootstrap)
+    if predictor.prior is not None:
+        document["prior"] = prior_section(joined(parts, moved=False), predictions, bootstrap) | {
+            "trained": _by_class(predictor, predictor.checkpoint.trained_prior()),
+            "target": _by_class(predictor, predictor.prior.tolist()),
+        }
     if flips:
         temperature, calibration = predictor.temperature, document["calibration"]
         document["tta"] = tta_section(predictions, temperature, origins.groups)
@@ -84,6 +108,20 @@ def predict_and_evaluate(
             # Each view was calibrated before the mean, so the scores are those after calibration.
             calibration |= {"temperature": temperature, "before": None, "after": calibration["before"]}
     return predictions, scores, document
+
+
+def _with_prior(predictions: Predictions, member: Predictor) -> Predictions:
+    """The predictions for the member's other prior; its temperature was fitted for that of training."""
+    if member.prior is None or predictions.probabilities is None:
+        return predictions
+    moved = retarget(predictions.probabilities, member.checkpoint.trained_prior(), member.prior)
+    return replace(
+        predictions, predicted=moved.argmax(axis=1), probabilities=moved, logits=None, temperature=None
+    )
+
+
+def _by_class(predictor: Predictor, shares: Sequence[float]) -> dict[str, float]:
+    return dict(zip(predictor.classes, shares, strict=True))
 
 
 def _class_weights(checkpoint: Description) -> Floats | None:

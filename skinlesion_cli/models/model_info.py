@@ -14,6 +14,7 @@ from skinlesion_cli.common.errors import InputError, first_few
 from skinlesion_cli.common.files import is_folder
 from skinlesion_cli.common.limits import MAX_CLASSES, MAX_NAME
 from skinlesion_cli.common.text import shortened
+from skinlesion_cli.data.class_balance import effective_prior
 from skinlesion_cli.models.preprocessing import (
     LARGEST,
     Given,
@@ -38,6 +39,14 @@ def model_in(path: Path) -> Path:
     return inside if inside.is_file() else path / BEST_MODEL
 
 
+def models_in(path: Path) -> list[Path]:
+    """As `model_in`; of a folder of runs, such as a study's method, the model of each."""
+    one = model_in(path)
+    if one.is_file() or not is_folder(path):
+        return [one]
+    return sorted(path.glob(f"*/{BEST_MODEL}")) or [one]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Description:
     """The metadata of a model, as its file holds them."""
@@ -58,6 +67,25 @@ class Description:
     """Distance from the training images above which an image is out of distribution; None if unknown."""
     notes: tuple[str, ...] = ()
     """What a user should know of how the file was read; no part of the file."""
+
+    def trained_prior(self) -> list[float]:
+        """The class prior that its probabilities answer for: `effective_prior` to the power 1 - τ.
+
+        Raises:
+            InputError: the file does not say how it was trained.
+        """
+        alpha, beta = (self.settings.get(name) for name in ("sampler_alpha", "loss_beta"))
+        tau = self.settings.get("logit_adjustment", 0.0)
+        counts = [self.class_counts.get(name, 0) for name in self.classes]
+        known = all(isinstance(one, int | float) and 0 <= one <= 10 for one in (alpha, beta, tau))
+        if not known or min(counts) < 1:
+            raise InputError(
+                f"the model ({self.arch}) does not say how many training images its classes had and how they "
+                "were weighted: another prior needs both"
+            )
+        prior = effective_prior(counts, float(alpha or 0), float(beta or 0))
+        powers = [share ** (1 - float(tau)) for share in prior]
+        return [power / sum(powers) for power in powers]
 
     def plain(self) -> dict[str, Any]:
         """The same as plain data, with the keys that `describe` reads."""

@@ -169,8 +169,16 @@ def _read(path: Path, parse: Callable[[str], Any]) -> Any:
 def _history(text: str) -> tuple[EpochRecord, ...]:
     fields = dataclasses.fields(EpochRecord)
     parsers: dict[str, Any] = {one.name: "True".__eq__ if one.type is bool else one.type for one in fields}
+    parsers |= dict.fromkeys(("val_macro_f1", "val_balanced_accuracy", "val_weighted_auc"), _number_or_none)
     rows = csv.DictReader(text.splitlines())
-    return tuple(EpochRecord(**{name: parse(row[name]) for name, parse in parsers.items()}) for row in rows)
+    return tuple(
+        EpochRecord(**{name: parse(row[name]) for name, parse in parsers.items() if name in row})
+        for row in rows
+    )
+
+
+def _number_or_none(text: str) -> float | None:
+    return float(text) if text else None
 
 
 def _matching(path: Path, document: Document) -> Predictions:

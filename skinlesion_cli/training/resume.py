@@ -30,7 +30,8 @@ class Progress:
     """How far a run has come: its state besides the tensors."""
 
     history: list[EpochRecord] = dataclasses.field(default_factory=list)
-    best_f1: float = -1.0
+    best_score: float | None = None
+    """Of the best epoch, as `score` gives it; None before the first epoch."""
     epochs_since_best: int = 0
     step: int = 0
     """Completed steps of the current epoch."""
@@ -42,12 +43,16 @@ class Progress:
         """The current epoch, from 1."""
         return len(self.history) + 1
 
-    def close_epoch(self, record: EpochRecord) -> None:
+    def is_best(self, score: float) -> bool:
+        """Whether an epoch with this score is better than all before it."""
+        return self.best_score is None or score > self.best_score
+
+    def close_epoch(self, record: EpochRecord, score: float) -> None:
         """Add a finished epoch to the history."""
         self.history.append(record)
         self.epochs_since_best = 0 if record.best else self.epochs_since_best + 1
         if record.best:
-            self.best_f1 = record.val_weighted_f1
+            self.best_score = score
         self.step, self.sums = 0, None
 
     def describe(self) -> str:
@@ -60,6 +65,8 @@ class Learner:
     """What changes with every step."""
 
     model: nn.Module
+    average: nn.Module | None
+    """The moving average of the model's weights, if there is one."""
     optimizer: torch.optim.Optimizer
     scheduler: LRScheduler
     scaler: torch.amp.GradScaler
@@ -69,6 +76,7 @@ class Learner:
         """All of it but the model, and this process's random generators, as tensors and plain data."""
         module = self._device_module
         return {
+            "average": None if self.average is None else self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "scaler": self.scaler.state_dict(),
@@ -103,6 +111,8 @@ class Learner:
         # all steps of the epoch were done before the run was resumed.
         self.optimizer.zero_grad()
         self.optimizer.step()
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
         # The state of a disabled scaler is empty, and an enabled one would refuse it.
@@ -162,7 +172,9 @@ def require_same_run(
     before, now = content["settings"], plain_settings(settings)
     # A setting that was added after the checkpoint was written had its default.
     was = {name: before.get(name, FIELDS[name].default) for name in now}
-    if changed := [name for name in now if not spec(name).resumable and was[name] != now[name]]:
+    longer = now["epochs"] > was["epochs"]
+    kept = [name for name in now if not spec(name).resumable and not (longer and name == "epochs")]
+    if changed := [name for name in kept if was[name] != now[name]]:
         changes = ", ".join(f"{name} was {was[name]} and is {now[name]}" for name in changed)
         raise InputError(
             f"cannot resume: the checkpoint belongs to another run: {changes}; give the same settings, or "

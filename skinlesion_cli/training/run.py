@@ -17,8 +17,10 @@ from skinlesion_cli.common.errors import InterruptedRunError, PeerError
 from skinlesion_cli.common.events import Busy, EpochRecord, Note, OnEvent, Warned, ignore
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.common.signals import INTERRUPTED, Stopped, Stopping
+from skinlesion_cli.common.text import quoted
 from skinlesion_cli.common.world import Launch, World, read_launch
 from skinlesion_cli.curation.check_log import last_check
+from skinlesion_cli.data.class_balance import balance_table
 from skinlesion_cli.data.file_hashes import write_contents
 from skinlesion_cli.data.manifest import check_manifest
 from skinlesion_cli.data.screening import Screening, screen, write_unreadable
@@ -121,6 +123,7 @@ def run_training(
             if world.leads:
                 _write_start(trainer, resumed=resume)
                 result_files().write_class_weights(folder.results, trainer.train_split.counts, settings)
+                tell(_prior_event(trainer.train_split.counts, settings))
                 tell(Note(last_check(settings.data_root)))
             history = trainer.run()
             documents: dict[str, dict[str, Any]] = {}
@@ -195,6 +198,23 @@ def _write_start(trainer: "Trainer", *, resumed: bool) -> None:
     device = (f"{processes} × " if processes > 1 else "") + trainer.runtime.describe()
     entry = environment(device=device, command=sys.argv, seed=settings.seed, contents=contents)
     record(folder.environment, entry, resumed=resumed)
+
+
+def _prior_event(counts: dict[str, int], settings: Settings) -> Note | Warned:
+    """Which class prior this run trains for; a warning if the rarest class ends up above the commonest."""
+    table = balance_table(counts, settings.loss_beta, settings.sampler_alpha)
+    most, least = max(table, key=lambda one: one.count), min(table, key=lambda one: one.count)
+    if least.count == most.count:
+        return Note("all classes have the same number of training images")
+    shares = ", ".join(
+        f"{quoted(one.name)} {one.share:.1%} of the images, {one.effective_prior:.1%} of the loss"
+        for one in (most, least)
+    )
+    text = f"effective prior of training: {shares}"
+    if least.effective_prior <= most.effective_prior:
+        return Note(text)
+    hint = "the rarest class counts more than the commonest: compare with --recipe plain or long-tail"
+    return Warned(f"{text}; {hint}")
 
 
 def _score(trainer: "Trainer", files: ModuleType) -> dict[str, dict[str, Any]]:

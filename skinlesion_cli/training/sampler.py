@@ -16,9 +16,10 @@ from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import Note, OnEvent, ignore
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.common.signals import outlive_signals
-from skinlesion_cli.data.augment import crop, draw_crop, draw_parameters
+from skinlesion_cli.data.augment import PAPER, Augmentation, crop, draw_crop, draw_parameters
 from skinlesion_cli.data.class_balance import sampling_probabilities
 from skinlesion_cli.data.image_cache import ImageCache, ShrunkPictures
+from skinlesion_cli.data.mixing import draw_mixing
 from skinlesion_cli.data.splits import Split
 from skinlesion_cli.data.workers import workers_that_fit
 from skinlesion_cli.metrics.arrays import Ints
@@ -37,6 +38,8 @@ class Division:
     """Of this process, from 0."""
     accumulate: int = 1
     """Gradient accumulation steps: batches of each process per optimiser step."""
+    keeps_pairs: bool = False
+    """Whether all batches begin at even positions, so that no pair of images to be mixed is divided."""
 
     @property
     def parts(self) -> int:
@@ -45,7 +48,8 @@ class Division:
 
     def own_parts(self, images: int) -> list[slice]:
         """This process's `accumulate` batches of a step of at least `parts` images, as even as possible."""
-        bounds = [part * images // self.parts for part in range(self.parts + 1)]
+        pair = 2 if self.keeps_pairs and images >= 2 * self.parts else 1
+        bounds = [part * (images // pair) // self.parts * pair for part in range(self.parts)] + [images]
         batches = [slice(*pair) for pair in itertools.pairwise(bounds)]
         return batches[self.rank :: self.processes]
 
@@ -62,7 +66,8 @@ class WeightedDraws(Sampler[list[Draw]]):
     """Batches of images drawn with replacement: a class by its probability, then one of its images uniformly.
 
     An epoch's draws depend on the seed and the epoch alone, so a resumed run continues with the same draws,
-    with any number of workers. Several processes draw the same, and each takes its part of every step.
+    with any number of workers. Several processes draw the same, and each takes its part of every step. Before
+    the epoch `deferred`, classes are sampled by their frequency.
     """
 
     def __init__(
@@ -74,12 +79,13 @@ class WeightedDraws(Sampler[list[Draw]]):
         batch_size: int,
         seed: int,
         division: Division = Division(),
+        deferred: int = 0,
     ):
         """Draw epoch 0 of images with these labels (0, 1, …); InputError if it is too short for one step."""
         self._labels = np.asarray(labels)
         self._sizes = np.bincount(self._labels)
         self._by_class = np.argsort(self._labels, kind="stable")
-        self._probabilities = sampling_probabilities(self._sizes.tolist(), alpha)
+        self._alpha, self._deferred = alpha, deferred
         self._seed = seed
         self.epoch_size = max(1, round(epoch_size_mult * len(labels)))
         self.step_size = batch_size * division.parts
@@ -102,7 +108,9 @@ class WeightedDraws(Sampler[list[Draw]]):
         """Draw the images of an epoch, of which the first steps were done before the run was resumed."""
         self.epoch, self.first_step = epoch, first_step
         generator = np.random.default_rng((self._seed, epoch))
-        classes = generator.choice(len(self._sizes), size=self.epoch_size, p=self._probabilities)
+        alpha = 1.0 if epoch < self._deferred else self._alpha
+        probabilities = sampling_probabilities(self._sizes.tolist(), alpha)
+        classes = generator.choice(len(self._sizes), size=self.epoch_size, p=probabilities)
         inside = (generator.random(self.epoch_size) * self._sizes[classes]).astype(np.int64)
         starts = np.cumsum(self._sizes) - self._sizes
         self.indices: Ints = self._by_class[starts[classes] + inside]
@@ -133,9 +141,22 @@ class WeightedDraws(Sampler[list[Draw]]):
 
 
 class TrainingImages(Dataset[tuple[torch.Tensor, int, torch.Tensor]]):
-    """Training images by `Draw`: a random crop's bytes (3, side, side), the label, `augment`'s parameters."""
+    """Training images by `Draw`: a random crop's bytes (3, side, side), the label, and the parameters.
 
-    def __init__(self, split: Split, img_size: int, cache: ImageCache | None = None):
+    The parameters are those of `augment`, followed by those of `mix` if `mixup` or `cutmix` is above 0.
+    """
+
+    def __init__(
+        self,
+        split: Split,
+        img_size: int,
+        cache: ImageCache | None = None,
+        *,
+        augmentation: Augmentation = PAPER,
+        mixup: float = 0.0,
+        cutmix: float = 0.0,
+    ):
+        self._augmentation, self._mixup, self._cutmix = augmentation, mixup, cutmix
         self._pictures = ShrunkPictures(split.paths, img_size, cache)
         self._labels = split.labels
         self._img_size = img_size
@@ -145,9 +166,11 @@ class TrainingImages(Dataset[tuple[torch.Tensor, int, torch.Tensor]]):
         # The augmentation depends on the draw's own seed, not on the worker that happens to make it.
         generator = np.random.default_rng(seed)
         picture = self._pictures[index]
-        box = draw_crop(generator, picture.shape[2], picture.shape[1])
-        parameters = torch.from_numpy(draw_parameters(generator))
-        return crop(picture, box, self._img_size), self._labels[index], parameters
+        box = draw_crop(generator, picture.shape[2], picture.shape[1], self._augmentation)
+        parameters = draw_parameters(generator, self._augmentation)
+        if self._mixup or self._cutmix:
+            parameters = np.concatenate([parameters, draw_mixing(generator, self._mixup, self._cutmix)])
+        return crop(picture, box, self._img_size), self._labels[index], torch.from_numpy(parameters)
 
 
 def loading_workers(settings: Settings, workers: int, sharers: int, on_event: OnEvent = ignore) -> int:
@@ -171,10 +194,14 @@ def training_loader(
     workers: int,
     pin_memory: bool = False,
     cache: ImageCache | None = None,
+    **augmentation: Any,
 ) -> DataLoader[Any]:
-    """Batches of one epoch's draws: bytes (n, 3, side, side), labels (n,) and parameters (n, 8)."""
+    """Batches of one epoch's draws: bytes (n, 3, side, side), labels (n,) and parameters (n, 8 or 12).
+
+    `augmentation` are further arguments of `TrainingImages`.
+    """
     return DataLoader(
-        TrainingImages(split, img_size, cache),
+        TrainingImages(split, img_size, cache, **augmentation),
         batch_sampler=draws,
         num_workers=workers,
         pin_memory=pin_memory,

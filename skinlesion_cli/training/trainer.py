@@ -1,6 +1,8 @@
 """Training: the method's loop, from top to bottom."""
 
 import dataclasses
+import functools
+import math
 import time
 from typing import Any
 
@@ -21,13 +23,15 @@ from skinlesion_cli.common.events import (
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.common.signals import Stopped, Stopping
 from skinlesion_cli.common.world import ALONE, World
-from skinlesion_cli.data.augment import augment, normalize
+from skinlesion_cli.data.augment import AUGMENTATIONS, PARAMETERS, augment, normalize
 from skinlesion_cli.data.file_hashes import summary_of
 from skinlesion_cli.data.image_cache import open_cache, open_views
+from skinlesion_cli.data.mixing import mix
 from skinlesion_cli.data.screening import Screening
 from skinlesion_cli.data.workers import worker_count
 from skinlesion_cli.inference.backend import predict_split
 from skinlesion_cli.inference.torch_backend import TorchBackend
+from skinlesion_cli.metrics.arrays import number
 from skinlesion_cli.metrics.classification import score, weighted_loss
 from skinlesion_cli.models.backbone import create_model, normalization, with_synchronized_batchnorm
 from skinlesion_cli.models.checkpoint import Checkpoint, plain_settings, plain_state, save_checkpoint
@@ -36,11 +40,20 @@ from skinlesion_cli.models.model_info import Preprocessing
 from skinlesion_cli.models.pretrained import load_start_weights
 from skinlesion_cli.training.losses import WeightedCrossEntropy
 from skinlesion_cli.training.monitor import Monitor, Pace
+from skinlesion_cli.training.optimizer import (
+    freeze_backbone,
+    make_average,
+    make_optimizer,
+    make_scheduler,
+    set_training_mode,
+)
 from skinlesion_cli.training.resume import LastState, Learner, Progress, require_best, require_same_run
 from skinlesion_cli.training.run_folder import RunFolder
 from skinlesion_cli.training.sampler import Division, WeightedDraws, loading_workers, training_loader
 
 SECONDS_BETWEEN_EVENTS = 0.25
+EPOCH_SCORES = ("accuracy", "weighted_f1", "macro_f1", "balanced_accuracy", "weighted_auc")
+"""Of validation, after each epoch, besides the loss."""
 
 
 class Trainer:
@@ -92,23 +105,37 @@ class Trainer:
             self.on_event(Note(f"starting from {load_start_weights(model, settings)}"))
         if settings.sync_batchnorm:
             model = with_synchronized_batchnorm(model, device)
+        if settings.freeze_backbone:
+            freeze_backbone(model)
         self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.forward: nn.Module = torch.compile(self.model) if settings.compile else self.model  # type: ignore[assignment]
 
     def _make_optimizer(self) -> None:
-        settings, device, counts = self.settings, self.runtime.device, self.train_split.counts
-        self.loss = WeightedCrossEntropy(list(counts.values()), settings.loss_beta, device)
-        self.parameters = list(self.model.parameters())
-        self.optimizer = torch.optim.AdamW(
-            self.parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True
+        settings, device, counts = self.settings, self.runtime.device, list(self.train_split.counts.values())
+        smoothing, adjustment = settings.label_smoothing, settings.logit_adjustment
+        kind = functools.partial(
+            WeightedCrossEntropy,
+            counts,
+            device=device,
+            label_smoothing=smoothing,
+            logit_adjustment=adjustment,
         )
-        self.scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(self.optimizer, settings.epochs)
+        self.loss = kind(beta=settings.loss_beta, alpha=settings.sampler_alpha)
+        # Before the epoch `deferred_weighting`, neither the sampling nor the loss is weighted.
+        self.unweighted_loss = kind(beta=0.0, alpha=1.0)
+        self.parameters = [one for one in self.model.parameters() if one.requires_grad]
+        self.optimizer = make_optimizer(self.model, settings)
+        self.scheduler = make_scheduler(self.optimizer, settings)
         self.scaler = self.runtime.grad_scaler()
-        self.learner = Learner(self.model, self.optimizer, self.scheduler, self.scaler, device)
+        self.average = make_average(self.model, settings.ema_decay)
+        averaged = None if self.average is None else self.average.module
+        self.scored_model: nn.Module = self.model if averaged is None else averaged
+        self.learner = Learner(self.model, averaged, self.optimizer, self.scheduler, self.scaler, device)
 
     def _make_draws(self) -> None:
         settings, world, split = self.settings, self.world, self.train_split
-        division = Division(world.size, world.rank, settings.accumulate)
+        mixes = settings.mixup > 0 or settings.cutmix > 0
+        division = Division(world.size, world.rank, settings.accumulate, keeps_pairs=mixes)
         self.draws = WeightedDraws(
             split.labels,
             alpha=settings.sampler_alpha,
@@ -116,6 +143,7 @@ class Trainer:
             batch_size=settings.batch_size,
             seed=settings.seed,
             division=division,
+            deferred=settings.deferred_weighting,
         )
         if division.parts > 1:
             self.on_event(Note(division.describe(settings)))
@@ -133,8 +161,17 @@ class Trainer:
         self.val_views, val_place = open_views(settings.cache, self.val_split.paths, side)
         self.on_event(Note(f"image cache: {place}; of validation: {val_place}"))
         pinned = settings.pin_memory and self.runtime.device.type == "cuda"
+        self.augmentation = AUGMENTATIONS[settings.augment]
         self.loader: DataLoader[Any] = training_loader(
-            self.train_split, self.draws, img_size=side, workers=loading, pin_memory=pinned, cache=cache
+            self.train_split,
+            self.draws,
+            img_size=side,
+            workers=loading,
+            pin_memory=pinned,
+            cache=cache,
+            augmentation=self.augmentation,
+            mixup=settings.mixup,
+            cutmix=settings.cutmix,
         )
 
     def run(self) -> list[EpochRecord]:
@@ -168,7 +205,8 @@ class Trainer:
         settings, progress, world, device = self.settings, self.progress, self.world, self.runtime.device
         epoch, steps = progress.epoch, self.draws.steps
         self.runtime.activate()
-        self.model.train()
+        set_training_mode(self.model, frozen=settings.freeze_backbone)
+        criterion = self.unweighted_loss if epoch < settings.deferred_weighting else self.loss
         self.draws.start_epoch(epoch, progress.step)
         self.monitor.start(progress.step, progress.sums)
         last_event, batches = time.monotonic(), iter(self.loader)
@@ -176,26 +214,32 @@ class Trainer:
             world.seed_step(settings.seed, epoch, step)
             self.optimizer.zero_grad(set_to_none=True)
             # Gradient accumulation: each batch adds its share of the gradient of the step's mean loss.
-            shares, seen = self.loss.batch_shares(labels, self.draws.division), []
-            for number, share in enumerate(shares, start=1):
+            shares, seen = criterion.batch_shares(labels, self.draws.division), []
+            for nth, share in enumerate(shares, start=1):
                 images, targets, parameters = next(batches)
                 targets = self.runtime.move(targets)
-                images = augment(self.runtime.move(images), parameters)
+                images = augment(
+                    self.runtime.move(images), parameters[:, :PARAMETERS], self.augmentation.corners
+                )
+                mixing = parameters[:, PARAMETERS:]
+                mixed = mix(images, targets, mixing) if mixing.numel() else None
                 inputs = self.runtime.put(normalize(images, self.preprocessing.mean, self.preprocessing.std))
                 # Gradients are averaged over the processes once, with the last batch.
-                world.set_averaging(self.forward, number == len(shares))
+                world.set_averaging(self.forward, nth == len(shares))
                 with self.runtime.autocast():
                     logits = self.forward(inputs)
                 logits = logits.float()
-                loss = self.loss(logits, targets) * share
+                loss = criterion(logits, targets, mixed) * share
                 self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
                 hits = (logits.detach().argmax(dim=1) == targets).sum()
-                seen.append(torch.stack([loss.detach(), self.loss.total_weight(targets), hits]))
+                seen.append(torch.stack([loss.detach(), criterion.total_weight(targets), hits]))
             if settings.grad_clip_norm > 0:
                 self.scaler.unscale_(self.optimizer)
                 nn.utils.clip_grad_norm_(self.parameters, settings.grad_clip_norm)
             self.scaler.step(self.optimizer)
             self.scaler.update()
+            if self.average is not None:
+                self.average.update(self.model, (epoch - 1) * steps + step)
             self.monitor.add(world.sums_of_step(torch.stack(seen).sum(dim=0)), len(labels))
             progress.step = step
             now = time.monotonic()
@@ -214,12 +258,14 @@ class Trainer:
             if asked:
                 self.stopping.asked = asked
                 break
-        world.share_buffers(self.model)
+        # The same order in all processes.
+        for model in dict.fromkeys([self.model, self.scored_model]):
+            world.share_buffers(model)
         self.monitor.require_finite_weights(self.model, progress.step)
 
-    def _validate(self) -> dict[str, float]:
+    def _validate(self) -> dict[str, Any]:
         predictions = predict_split(
-            TorchBackend(self.model, self.preprocessing, self.scoring_runtime),
+            TorchBackend(self.scored_model, self.preprocessing, self.scoring_runtime),
             self.val_split,
             self.train_split.classes,
             batch_size=self.settings.batch_size,
@@ -231,24 +277,22 @@ class Trainer:
         summary = score(predictions).summary
         return {
             "val_loss": weighted_loss(predictions, self.loss.class_weights),
-            "val_accuracy": summary["accuracy"],
-            "val_weighted_f1": summary["weighted_f1"],
+            **{f"val_{name}": number(summary[name]) for name in EPOCH_SCORES},
         }
 
-    def _close_epoch(self, val: dict[str, float]) -> None:
+    def _close_epoch(self, val: dict[str, Any]) -> None:
         """Add the epoch to the history and write the checkpoints."""
-        progress = self.progress
-        rate, best = float(self.scheduler.get_last_lr()[0]), val["val_weighted_f1"] > progress.best_f1
+        progress, score = self.progress, self._selection_score(val)
+        rate, best = float(max(self.scheduler.get_last_lr())), progress.is_best(score)
         means = self.monitor.figures[:2]
         record = EpochRecord(progress.epoch, *means, **val, learning_rate=rate, best=best)
         self.scheduler.step()
-        checkpoint = self._checkpoint(record.epoch, val)
-        progress.close_epoch(record)
+        progress.close_epoch(record, score)
         if self.world.leads:
             # The best one first: after a crash in between, the epoch is repeated with the same result.
             if record.best:
-                save_checkpoint(self.folder.best, checkpoint)
-            self._write_last(checkpoint)
+                save_checkpoint(self.folder.best, self._checkpoint(self.scored_model, record.epoch, val))
+            self._write_last(self._checkpoint(self.model, record.epoch, val))
             self.folder.write_history(progress.history)
         self.on_event(EpochDone(record, self.settings.epochs))
 
@@ -267,7 +311,7 @@ class Trainer:
         if self.world.leads:
             self.monitor.require_finite_weights(self.model, self.progress.step)
             self.progress.sums = self.monitor.plain()
-            self._write_last(self._checkpoint(self.progress.epoch, {}))
+            self._write_last(self._checkpoint(self.model, self.progress.epoch, {}))
 
     def _write_last(self, checkpoint: Checkpoint) -> None:
         data = summary_of(self.screening.contents)
@@ -275,12 +319,19 @@ class Trainer:
         state = self.learner.state() | dataclasses.asdict(self.progress) | origin
         save_checkpoint(self.folder.last, checkpoint, earlier=self.folder.previous, training=state)
 
-    def _checkpoint(self, epoch: int, metrics: dict[str, float]) -> Checkpoint:
+    def _selection_score(self, val: dict[str, Any]) -> float:
+        """The validation score that selects the epoch, higher is better; an undefined one is the worst."""
+        value = val["val_" + self.settings.select.replace("-", "_")]
+        if value is None or math.isnan(value):
+            return -math.inf
+        return -value if self.settings.select == "loss" else float(value)
+
+    def _checkpoint(self, model: nn.Module, epoch: int, metrics: dict[str, Any]) -> Checkpoint:
         return Checkpoint(
             arch=self.settings.model_arch,
             classes=self.train_split.classes,
             preprocessing=self.preprocessing,
-            state=plain_state(self.model),
+            state=plain_state(model),
             class_counts=self.train_split.counts,
             settings=plain_settings(self.settings),
             metrics=metrics,
@@ -295,3 +346,19 @@ class Trainer:
         if remarks := "; ".join(filter(None, [remark, change])):
             self.on_event(Warned(remarks))
         self.on_event(Note(f"resuming after {self.progress.describe()}"))
+        if self.settings.epochs > content["settings"]["epochs"]:
+            self._restart_schedule(content["settings"]["epochs"])
+
+    def _restart_schedule(self, before: int) -> None:
+        """Begin a new learning-rate schedule for the remaining epochs of a run that was made longer."""
+        settings, current = self.settings, self.progress.epoch
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["initial_lr"]
+        self.scheduler = make_scheduler(self.optimizer, settings, settings.epochs - current + 1)
+        self.learner = dataclasses.replace(self.learner, scheduler=self.scheduler)
+        self.on_event(
+            Warned(
+                f"epochs was {before} and is {settings.epochs}: the learning rate starts again at "
+                f"{settings.learning_rate:g}, and falls until epoch {settings.epochs}"
+            )
+        )

@@ -97,7 +97,7 @@ def test_every_setting_can_come_from_the_environment(tmp_path: Path, name: str) 
         ({"device": "gpu"}, "device: 'gpu' is not one of auto, cpu, cuda, mps"),
         ({"pretrained": "maybe"}, "pretrained: 'maybe' is not true or false"),
         ({"model_arch": ""}, "model_arch: '' is not a string"),
-        ({"epoch": 3}, "Settings: unknown setting 'epoch'; did you mean epochs?"),
+        ({"epoch": 3}, "Settings: unknown setting 'epoch'; did you mean epochs or warmup_epochs?"),
         ({"epochs": None}, "epochs: None is not a whole number"),
     ],
 )

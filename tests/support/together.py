@@ -28,6 +28,7 @@ def gaps(data: Path, out: Path, world: World) -> dict[str, list[float]]:
     """How far the steps of all lie from those of one process on the union of their batches."""
     # Without batch normalisation, whose statistics are those of a batch.
     options = OPTIONS | {"model_arch": "test_vit", "epochs": 1, "grad_clip_norm": 0.0, "epoch_size_mult": 1.3}
+    options |= {"mixup": 0.4, "cutmix": 1.0, "label_smoothing": 0.1, "logit_adjustment": 0.5}
     together, _ = trainer(data, out / "a", world=world, batch_size=4, accumulate=2, **options)
     alone, _ = trainer(data, out / f"b{world.rank}", batch_size=16, **options)
     pairs = list(zip(steps_of(together), steps_of(alone), strict=True))

@@ -3,6 +3,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from skinlesion_cli.data.mixing import MixedTargets
 from skinlesion_cli.training.losses import WeightedCrossEntropy
 from skinlesion_cli.training.sampler import Division
 
@@ -50,3 +51,37 @@ def test_the_share_of_a_batch_is_its_share_of_the_weight() -> None:
     (share,) = loss.batch_shares(labels, Division(2, 1))
     weights = loss.class_weights[labels]
     assert share == pytest.approx(2 * weights[3:].sum() / weights.sum(), rel=1e-12)
+
+
+def soft_loss(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    """Σ_i Σ_c w_c t_ic (-log p_ic), of targets (n, classes) that sum to 1: written out."""
+    return -(weights * targets * logits.log_softmax(dim=1)).sum()
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("tau", [0.0, 0.5, 1.0])
+def test_smoothing_adjustment_and_mixing_are_the_formulas(smoothing: float, tau: float) -> None:
+    generator = torch.Generator().manual_seed(1)
+    counts, beta, alpha = [700, 200, 10], 0.99, 0.5
+    logits = torch.randn(6, 3, generator=generator)
+    labels, shares = torch.tensor([0, 2, 1, 1, 0, 2]), torch.tensor([0.3, 0.3, 0.9, 0.9, 0.5, 0.5])
+    partners = labels.reshape(3, 2).flip(1).reshape(-1)
+    loss = WeightedCrossEntropy(
+        counts, beta, CPU, alpha=alpha, label_smoothing=smoothing, logit_adjustment=tau
+    )
+    weights = torch.tensor(loss.class_weights, dtype=torch.float64)
+    prior = torch.tensor(counts, dtype=torch.float64) ** alpha * weights
+    shifted = logits.double() + tau * (prior / prior.sum()).log()
+
+    def soft(hard: torch.Tensor) -> torch.Tensor:
+        return (1 - smoothing) * functional.one_hot(hard, 3).double()
+
+    # Smoothed without weighting the share of a class by the true class's weight, as torch does.
+    spread = torch.full((6, 3), smoothing / 3, dtype=torch.float64)
+    total = weights[labels].sum()
+    expected = soft_loss(shifted, soft(labels) + spread, weights) / total
+    assert float(loss(logits, labels)) == pytest.approx(float(expected), rel=1e-6)
+    both = shares[:, None] * soft(labels) + (1 - shares[:, None]) * soft(partners) + spread
+    expected = soft_loss(shifted, both, weights) / total
+    mixed = loss(logits, labels, MixedTargets(partners, shares))
+    assert float(mixed) == pytest.approx(float(expected), rel=1e-6)

@@ -75,6 +75,61 @@ def test_a_run_that_is_stopped_anywhere_goes_on_to_the_bit(
     assert_same_outcome(whole, tmp_path)
 
 
+# Everything that a recipe can set, at once.
+EVERYTHING = {
+    "recipe": "long-tail",
+    "epochs": 3,
+    "ema_decay": 0.9,
+    "cutmix": 1.0,
+    "logit_adjustment": 0.5,
+    "layer_decay": 0.8,
+    "deferred_weighting": 2,
+    "select": "loss",
+}
+
+
+def test_a_recipe_goes_on_to_the_bit(data: Path, tmp_path: Path) -> None:
+    whole, _ = trainer(data, tmp_path / "whole", **TWO_EPOCHS | EVERYTHING)
+    history = whole.run()
+    stop(data, tmp_path / "stopped", 4, **EVERYTHING)
+    torch.manual_seed(999)  # whatever happens in between
+    trainer(data, tmp_path / "stopped", resume=True, **TWO_EPOCHS | EVERYTHING)[0].run()
+    assert_same_outcome(tmp_path / "whole", tmp_path / "stopped")
+    # The best epoch's checkpoint has the averaged weights, last.pth those that are trained.
+    best, last = (torch.load(path, weights_only=True) for path in (whole.folder.best, whole.folder.last))
+    assert best["epoch"] == min(history, key=lambda record: record.val_loss).epoch
+    averaged = last["training"]["average"]
+    assert any(not torch.equal(averaged[name], value) for name, value in last["model"].items())
+    if best["epoch"] == 3:
+        assert all(torch.equal(averaged[name], value) for name, value in best["model"].items())
+
+
+def test_a_finished_run_can_be_made_longer_and_says_that_its_schedule_restarts(
+    data: Path, tmp_path: Path
+) -> None:
+    short = TWO_EPOCHS | {"epochs": 1, "learning_rate": 1e-3}
+    for name in ("whole", "stopped"):
+        trainer(data, tmp_path / name, **short)[0].run()
+    longer = short | {"epochs": 3}
+    run, events = trainer(data, tmp_path / "whole", resume=True, **longer)
+    said = "epochs was 1 and is 3: the learning rate starts again at 0.001, and falls until epoch 3"
+    assert Warned(said) in events
+    assert [record.learning_rate for record in run.run()] == pytest.approx([1e-3, 1e-3, 5e-4])
+    with Stopping() as stopping:
+        stopped, _ = trainer(
+            data, tmp_path / "stopped", resume=True, stopping=stopping, kind=Signalled, **longer
+        )
+        stopped.after = 4
+        with pytest.raises(Stopped):
+            stopped.run()
+    again, events = trainer(data, tmp_path / "stopped", resume=True, **longer)
+    assert not any(isinstance(event, Warned) for event in events)
+    again.run()
+    assert_same_outcome(tmp_path / "whole", tmp_path / "stopped")
+    with pytest.raises(InputError, match="epochs was 3 and is 2"):
+        trainer(data, tmp_path / "whole", resume=True, **short | {"epochs": 2})
+
+
 def test_worker_processes_go_on_where_they_were(data: Path, tmp_path: Path, whole: Path) -> None:
     stop(data, tmp_path, 2, num_workers=2)
     trainer(data, tmp_path, resume=True, num_workers=2, **TWO_EPOCHS)[0].run()

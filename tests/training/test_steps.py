@@ -13,10 +13,18 @@ OPTIONS = {"model_arch": "test_vit", "epochs": 1, "grad_clip_norm": 0.0, "loss_b
 OPTIONS |= {"epoch_size_mult": 1.3}
 
 
-def test_accumulated_batches_have_the_gradient_of_their_union(data: Path, tmp_path: Path) -> None:
-    # 30 draws: a full step, and one of 14, whose batches are of 4 and 3.
-    whole = steps_of(trainer(data, tmp_path / "a", batch_size=16, **OPTIONS)[0])
-    parts = steps_of(trainer(data, tmp_path / "b", batch_size=4, accumulate=4, **OPTIONS)[0])
+@pytest.mark.parametrize(
+    "recipe",
+    [{}, {"mixup": 0.4, "cutmix": 1.0, "label_smoothing": 0.1, "logit_adjustment": 0.5, "augment": "strong"}],
+    ids=["paper", "mixed"],
+)
+def test_accumulated_batches_have_the_gradient_of_their_union(
+    data: Path, tmp_path: Path, recipe: dict[str, object]
+) -> None:
+    # 30 draws: a full step, and one of 14, whose batches are of 2 and 4.
+    options = OPTIONS | recipe
+    whole = steps_of(trainer(data, tmp_path / "a", batch_size=16, **options)[0])
+    parts = steps_of(trainer(data, tmp_path / "b", batch_size=4, accumulate=4, **options)[0])
     assert len(whole) == len(parts) == 2
     for (sums, gradient), (sums_in_parts, gradient_in_parts) in zip(whole, parts, strict=True):
         assert sums_in_parts == pytest.approx(sums, rel=1e-5)

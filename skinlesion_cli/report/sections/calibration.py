@@ -13,8 +13,9 @@ def calibration(document: Document) -> content.Section:
     bins, temperature = document["reliability"], document["temperature"]
     if not bins:
         return content.Section("calibration", "Calibration", missing=NO_PROBABILITIES)
-    stages = {"uncalibrated": document["before"]} if document["before"] else {}
-    text = "No temperature is known: the probabilities are taken as they are."
+    first = "as given" if temperature is None else "uncalibrated"
+    stages = {first: document["before"]} if document["before"] else {}
+    text = "The probabilities are scored as they are given."
     if temperature is not None:
         stages[f"calibrated (T = {temperature:.2f})"] = document["after"]
         text = f"Probabilities are calibrated with the temperature {temperature:.3f}, fitted on validation"
@@ -81,11 +82,26 @@ def _with_interval(document: Document, name: str) -> str:
 
 def flips(document: Document) -> content.Section:
     """Each score without and with averaging over flipped views, and the paired difference: `tta`."""
+    heads = (f"Mean over {document['views']} flipped views", "without", "with", "difference")
+    return content.section("flips", "Test-time augmentation", _changes(document, heads))
+
+
+def ensemble(document: Document) -> content.Section:
+    """The mean score of single models, that of the ensemble, and the paired difference: `ensemble`."""
+    heads = (f"Mean over {document['members']} models", "single", "ensemble", "difference")
+    return content.section("ensemble", "Ensemble", _changes(document, heads))
+
+
+def prior(document: Document) -> content.Section:
+    """Each score without and with another class prior, and the paired difference: `prior`."""
+    heads = ("Another class prior", "without", "with", "difference")
+    return content.section("prior", "Class prior", _changes(document, heads))
+
+
+def _changes(document: Document, heads: tuple[str, ...]) -> content.Table:
     scored = {label: document["differences"][name] for name, label in LABELS.items()}
     rows = (
         (label, *map(content.Number, (one["a"], one["b"])), content.Number(one["difference"], one["ci95"]))
         for label, one in scored.items()
     )
-    heads = (f"Mean over {document['views']} flipped views", "without", "with", "difference")
-    table = content.table("Scores with and without flips", heads, rows)
-    return content.section("flips", "Test-time augmentation", table)
+    return content.table(heads[0], heads, rows)

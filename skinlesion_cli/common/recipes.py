@@ -1,0 +1,22 @@
+"""Recipes: named sets of settings for `--recipe`. Every other source of settings overrides them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+RECIPES: Mapping[str, Mapping[str, Any]] = {
+    # The defaults: weighted sampling and weighted loss, as published.
+    "paper": {},
+    # Without the paper's weights: images are sampled by frequency, and every error counts the same.
+    "plain": {"sampler_alpha": 1.0, "loss_beta": 0.0},
+    # Against long tails: regularisation and averaging instead of weights. docs/recipes.md has the evidence.
+    "long-tail": {
+        "sampler_alpha": 1.0,
+        "loss_beta": 0.0,
+        "warmup_epochs": 1,
+        "ema_decay": 0.995,
+        "mixup": 0.2,
+        "label_smoothing": 0.05,
+        "augment": "strong",
+        "decay_norm": False,
+    },
+}
