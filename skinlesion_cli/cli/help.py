@@ -19,7 +19,7 @@ class Command(TyperCommand):
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write a section for each group, in the order of `GROUPS`; other options go to the last one."""
         # Late, because pydantic takes time and the help of the program needs none.
-        from skinlesion_cli.common.settings import GROUPS
+        from skinlesion_cli.common.setting_spec import GROUPS
 
         found = self.get_params(ctx)
         grouped = any(getattr(one, "rich_help_panel", None) for one in found)

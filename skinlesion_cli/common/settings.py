@@ -6,14 +6,27 @@ all made from the fields of `Settings`. Precedence: option, environment, `.env`,
 
 import types
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, Self, cast, get_args, get_origin
 
-from pydantic import BaseModel, Field, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import BaseModel, ValidationError, ValidationInfo, field_validator, model_validator
 
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.recipes import RECIPES
+from skinlesion_cli.common.setting_spec import (
+    BALANCE,
+    DATA,
+    FRACTION,
+    LOCAL,
+    MACHINE,
+    MODEL,
+    OPTIMISATION,
+    RESUMABLE,
+    RUN,
+    Spec,
+    setting,
+)
 from skinlesion_cli.common.text import nearest, quoted, shortened
 
 ENV_PREFIX = "SKINLESION_"
@@ -21,36 +34,6 @@ OTHER_VARIABLES = ("SKINLESION_CHECKPOINT", "SKINLESION_OUT")
 """Environment variables of options that are not settings."""
 OPTION = "the command line"
 """The origin of values that were given as options."""
-
-GROUPS = ("Data", "Model", "Class balance", "Optimisation", "Machine", "Run")
-DATA, MODEL, BALANCE, OPTIMISATION, MACHINE, RUN = GROUPS
-
-
-@dataclass(frozen=True)
-class Spec:
-    """Metadata of a setting besides its type, range and default."""
-
-    group: str
-    """Where the help lists it: one of `GROUPS`."""
-    help: str
-    flags: tuple[str, ...] = ()
-    automatic: str = ""
-    """What an unset value means, for settings whose default is None."""
-    resumable: bool = False
-    """Whether `--resume` may change it."""
-    per_machine: bool = False
-    """Whether the machines of one distributed run may set it differently."""
-
-
-_RESUMABLE: dict[str, Any] = {"resumable": True}
-_LOCAL: dict[str, Any] = {"resumable": True, "per_machine": True}
-_FRACTION: dict[str, Any] = {"ge": 0, "le": 1}
-
-
-def _setting(group: str, default: Any, help: str, flags: str = "", **known: Any) -> Any:
-    bounds = {name: known.pop(name, None) for name in ("gt", "ge", "lt", "le")}
-    found: Any = Spec(group, help, tuple(flags.split()), **known)
-    return Field(default, json_schema_extra={"spec": found}, **bounds)
 
 
 class Settings(BaseModel):
@@ -63,192 +46,190 @@ class Settings(BaseModel):
     # The schema is built at the first use, so that --help does not pay for it.
     model_config = {"frozen": True, "extra": "forbid", "defer_build": True, "protected_namespaces": ()}
 
-    data_root: Path = _setting(
+    data_root: Path = setting(
         DATA,
         Path("data"),
         "Folder with train/, val/ and test/, each with one folder per class.",
         "--data --data-root",
-        **_LOCAL,
+        **LOCAL,
     )
-    recipe: Literal["paper", "plain", "long-tail"] = _setting(
+    recipe: Literal["paper", "plain", "long-tail"] = setting(
         RUN, "paper", "Named set of settings, which all other sources of settings override."
     )
-    model_arch: str = _setting(
+    model_arch: str = setting(
         MODEL, "mobilevitv2_100", "Backbone: any timm model name.", "--arch --model-arch"
     )
-    img_size: int = _setting(MODEL, 256, "Side of the square model input, in pixels.", ge=32, le=2048)
-    pretrained: bool = _setting(
-        MODEL, True, "Start from ImageNet weights, downloaded once from the hub and cached.", **_RESUMABLE
+    img_size: int = setting(MODEL, 256, "Side of the square model input, in pixels.", ge=32, le=2048)
+    pretrained: bool = setting(
+        MODEL, True, "Start from ImageNet weights, downloaded once from the hub and cached.", **RESUMABLE
     )
-    init_weights: Path | None = _setting(
+    init_weights: Path | None = setting(
         MODEL,
         None,
         "Start from a .pth or .safetensors file of the same backbone, with any number of classes.",
         automatic="not used",
-        **_LOCAL,
+        **LOCAL,
     )
-    normalization: Literal["imagenet", "backbone"] = _setting(
+    normalization: Literal["imagenet", "backbone"] = setting(
         MODEL,
         "imagenet",
         "Input mean and std: ImageNet's (as in the paper), or those that the backbone was trained with.",
     )
-    batch_size: int = _setting(OPTIMISATION, 32, "Batch size per process.", ge=1, le=65536)
-    accumulate: int = _setting(
+    batch_size: int = setting(OPTIMISATION, 32, "Batch size per process.", ge=1, le=65536)
+    accumulate: int = setting(
         OPTIMISATION,
         1,
         "Gradient accumulation steps: batches per process and optimiser step.",
         ge=1,
         le=65536,
-        **_RESUMABLE,
+        **RESUMABLE,
     )
-    epochs: int = _setting(
+    epochs: int = setting(
         OPTIMISATION,
         60,
         "Maximum number of epochs; also the length of the cosine schedule.",
         ge=1,
         le=100_000,
     )
-    learning_rate: float = _setting(
+    learning_rate: float = setting(
         OPTIMISATION, 3e-4, "Initial learning rate of AdamW.", "--learning-rate --lr", gt=0, le=10
     )
-    weight_decay: float = _setting(OPTIMISATION, 0.05, "Weight decay of AdamW.", ge=0, le=10)
-    grad_clip_norm: float = _setting(
+    weight_decay: float = setting(OPTIMISATION, 0.05, "Weight decay of AdamW.", ge=0, le=10)
+    grad_clip_norm: float = setting(
         OPTIMISATION, 1.0, "Maximum norm of the gradient; 0 turns clipping off.", ge=0, le=1e9
     )
-    decay_norm: bool = _setting(OPTIMISATION, True, "Weight decay also for biases and normalisation layers.")
-    layer_decay: float = _setting(
+    decay_norm: bool = setting(OPTIMISATION, True, "Weight decay also for biases and normalisation layers.")
+    layer_decay: float = setting(
         OPTIMISATION,
         1.0,
         "Learning rate of a layer, relative to the layer above it: 1 is the same for all.",
         gt=0,
         le=1,
     )
-    warmup_epochs: int = _setting(
+    warmup_epochs: int = setting(
         OPTIMISATION,
         0,
         "Epochs of linear warm-up of the learning rate, before the cosine schedule.",
         ge=0,
         le=100_000,
     )
-    ema_decay: float = _setting(
+    ema_decay: float = setting(
         OPTIMISATION,
         0.0,
         "Keep the exponential moving average of the weights, with this decay per step; 0 turns it off.",
         ge=0,
         lt=1,
     )
-    freeze_backbone: bool = _setting(MODEL, False, "Train only the classification head.")
-    patience: int = _setting(
+    freeze_backbone: bool = setting(MODEL, False, "Train only the classification head.")
+    patience: int = setting(
         OPTIMISATION,
         10,
         "Early stopping: epochs without a better validation score; 0 turns it off.",
         ge=0,
         le=10**9,
-        **_RESUMABLE,
+        **RESUMABLE,
     )
-    select: Literal["weighted-f1", "macro-f1", "balanced-accuracy", "weighted-auc", "loss"] = _setting(
+    select: Literal["weighted-f1", "macro-f1", "balanced-accuracy", "weighted-auc", "loss"] = setting(
         OPTIMISATION, "weighted-f1", "Validation score that selects the epoch, and stops early."
     )
-    sampler_alpha: float = _setting(
+    sampler_alpha: float = setting(
         BALANCE,
         0.5,
         "Class i is sampled with probability n_i^alpha / sum_j n_j^alpha: 0 is uniform, 1 by frequency.",
         "--sampler-alpha --alpha",
-        **_FRACTION,
+        **FRACTION,
     )
-    loss_beta: float = _setting(
+    loss_beta: float = setting(
         BALANCE,
         0.999,
         "Loss weights by the Effective Number of Samples: 0 is unweighted, 1 the inverse frequency.",
         "--loss-beta --beta",
-        **_FRACTION,
+        **FRACTION,
     )
-    deferred_weighting: int = _setting(
+    deferred_weighting: int = setting(
         BALANCE,
         0,
         "Weight sampling and loss only from this epoch on; earlier epochs are plain.",
         ge=0,
         le=100_000,
     )
-    logit_adjustment: float = _setting(
+    logit_adjustment: float = setting(
         BALANCE,
         0.0,
         "Add TAU times the log prior of each class to its logit in the loss (Menon et al., 2021).",
         ge=0,
         le=10,
     )
-    label_smoothing: float = _setting(
+    label_smoothing: float = setting(
         BALANCE, 0.0, "Share of each label that is spread over all classes.", ge=0, lt=1
     )
-    mixup: float = _setting(
+    mixup: float = setting(
         DATA, 0.0, "Mix pairs of images, with shares from Beta(A, A); 0 turns it off.", ge=0, le=10
     )
-    cutmix: float = _setting(
+    cutmix: float = setting(
         DATA,
         0.0,
         "Exchange a box between pairs of images, with shares from Beta(A, A); 0 turns it off.",
         ge=0,
         le=10,
     )
-    augment: Literal["paper", "strong"] = _setting(
+    augment: Literal["paper", "strong"] = setting(
         DATA, "paper", "Augmentation; strong: smaller crops, all rotations, more colour jitter."
     )
-    epoch_size_mult: float = _setting(
+    epoch_size_mult: float = setting(
         BALANCE,
         1.5,
         "Images sampled per epoch, as a multiple of the number of training images.",
         gt=0,
         le=1000,
     )
-    save_every: int = _setting(
+    save_every: int = setting(
         RUN,
         0,
         "Also write last.pth every so many steps; 0: after each epoch only.",
         ge=0,
         le=10**9,
-        **_RESUMABLE,
+        **RESUMABLE,
     )
-    on_bad_image: Literal["fail", "skip"] = _setting(
+    on_bad_image: Literal["fail", "skip"] = setting(
         DATA,
         "fail",
         "Unreadable images: stop, or decode all images first and leave these out (exit code 1).",
-        **_RESUMABLE,
+        **RESUMABLE,
     )
-    num_workers: int | None = _setting(
+    num_workers: int | None = setting(
         MACHINE,
         None,
         "Worker processes that load images (threads when scoring).",
         automatic="one per CPU core, at most 8",
         ge=0,
         le=256,
-        **_LOCAL,
+        **LOCAL,
     )
-    pin_memory: bool = _setting(
-        MACHINE, True, "Pin host memory for faster copies to a CUDA device.", **_LOCAL
-    )
-    cache: Literal["auto", "off", "disk", "ram"] = _setting(
+    pin_memory: bool = setting(MACHINE, True, "Pin host memory for faster copies to a CUDA device.", **LOCAL)
+    cache: Literal["auto", "off", "disk", "ram"] = setting(
         MACHINE,
         "auto",
         "Cache of downscaled training images: in memory, or in a file in your cache folder.",
-        **_LOCAL,
+        **LOCAL,
     )
-    device: Literal["auto", "cpu", "cuda", "mps"] = _setting(MACHINE, "auto", "Compute device.", **_RESUMABLE)
-    precision: Literal["auto", "fp32", "bf16", "fp16"] = _setting(
+    device: Literal["auto", "cpu", "cuda", "mps"] = setting(MACHINE, "auto", "Compute device.", **RESUMABLE)
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = setting(
         MACHINE,
         "auto",
         "Precision. auto: mixed where it is fast in training, fp32 for scores and predictions.",
     )
-    sync_batchnorm: bool = _setting(
+    sync_batchnorm: bool = setting(
         MACHINE, False, "Synchronise batch normalisation across processes; CUDA only."
     )
-    compile: bool = _setting(
+    compile: bool = setting(
         MACHINE,
         False,
         "Compile the model with torch.compile: for GPUs; takes minutes to start.",
-        **_RESUMABLE,
+        **RESUMABLE,
     )
-    seed: int = _setting(RUN, 42, "Random seed.", ge=0, le=2**32 - 1)
-    figures: Literal["png", "pdf", "svg"] = _setting(RUN, "png", "Format of the figures.", **_RESUMABLE)
+    seed: int = setting(RUN, 42, "Random seed.", ge=0, le=2**32 - 1)
+    figures: Literal["png", "pdf", "svg"] = setting(RUN, "png", "Format of the figures.", **RESUMABLE)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002
         """A copy with other values; unlike pydantic's own, checked."""

@@ -72,7 +72,7 @@ def mean_of(parts: Sequence[Predictions], temperatures: Sequence[float | None]) 
     first = parts[0]
     if len(parts) == 1:
         return first
-    mean = np.mean([one.probabilities for one in parts], axis=0)
+    mean = np.mean([one.probabilities for one in parts if one.probabilities is not None], axis=0)
     pairs = zip(parts, temperatures, strict=True)
     plain = [softmax(one.logits, t) for one, t in pairs if one.logits is not None]
     logits = np.log(np.mean(plain, axis=0)) if plain else None

@@ -25,7 +25,8 @@ def retarget(probabilities: Floats, trained: Sequence[float], wanted: Floats) ->
     total: Floats = moved.sum(axis=1, keepdims=True)
     # A row of exact zeros: all of its probability was on classes that are not in the population.
     safe = np.where(total > 0, total, 1.0)
-    return np.where(total > 0, moved / safe, wanted / wanted.sum())
+    found: Floats = np.where(total > 0, moved / safe, wanted / wanted.sum())
+    return found
 
 
 def read_prior(source: str | Path | Mapping[str, float], classes: Sequence[str]) -> Floats:

@@ -1,5 +1,6 @@
 """The loss: weighted cross-entropy, over the batches of a step."""
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -8,10 +9,25 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.data.class_balance import effective_prior, ens_weights
 from skinlesion_cli.data.mixing import MixedTargets
 from skinlesion_cli.metrics.arrays import Floats, Ints
 from skinlesion_cli.training.sampler import Division
+
+
+def losses_of(
+    settings: Settings, counts: Sequence[int], device: torch.device
+) -> "tuple[WeightedCrossEntropy, WeightedCrossEntropy]":
+    """The run's loss, and that of the epochs before `deferred_weighting`, which weight no class."""
+    kind = functools.partial(
+        WeightedCrossEntropy,
+        counts,
+        device=device,
+        label_smoothing=settings.label_smoothing,
+        logit_adjustment=settings.logit_adjustment,
+    )
+    return kind(beta=settings.loss_beta, alpha=settings.sampler_alpha), kind(beta=0.0, alpha=1.0)
 
 
 class WeightedCrossEntropy:

@@ -1,8 +1,6 @@
 """Training: the method's loop, from top to bottom."""
 
 import dataclasses
-import functools
-import math
 import time
 from typing import Any
 
@@ -31,14 +29,12 @@ from skinlesion_cli.data.screening import Screening
 from skinlesion_cli.data.workers import worker_count
 from skinlesion_cli.inference.backend import predict_split
 from skinlesion_cli.inference.torch_backend import TorchBackend
-from skinlesion_cli.metrics.arrays import number
-from skinlesion_cli.metrics.classification import score, weighted_loss
 from skinlesion_cli.models.backbone import create_model, normalization, with_synchronized_batchnorm
 from skinlesion_cli.models.checkpoint import Checkpoint, plain_settings, plain_state, save_checkpoint
 from skinlesion_cli.models.device import choose_runtime, seed_everything
 from skinlesion_cli.models.model_info import Preprocessing
 from skinlesion_cli.models.pretrained import load_start_weights
-from skinlesion_cli.training.losses import WeightedCrossEntropy
+from skinlesion_cli.training.losses import losses_of
 from skinlesion_cli.training.monitor import Monitor, Pace
 from skinlesion_cli.training.optimizer import (
     freeze_backbone,
@@ -50,10 +46,9 @@ from skinlesion_cli.training.optimizer import (
 from skinlesion_cli.training.resume import LastState, Learner, Progress, require_best, require_same_run
 from skinlesion_cli.training.run_folder import RunFolder
 from skinlesion_cli.training.sampler import Division, WeightedDraws, loading_workers, training_loader
+from skinlesion_cli.training.selection import epoch_scores, selection_score
 
 SECONDS_BETWEEN_EVENTS = 0.25
-EPOCH_SCORES = ("accuracy", "weighted_f1", "macro_f1", "balanced_accuracy", "weighted_auc")
-"""Of validation, after each epoch, besides the loss."""
 
 
 class Trainer:
@@ -111,18 +106,9 @@ class Trainer:
         self.forward: nn.Module = torch.compile(self.model) if settings.compile else self.model  # type: ignore[assignment]
 
     def _make_optimizer(self) -> None:
-        settings, device, counts = self.settings, self.runtime.device, list(self.train_split.counts.values())
-        smoothing, adjustment = settings.label_smoothing, settings.logit_adjustment
-        kind = functools.partial(
-            WeightedCrossEntropy,
-            counts,
-            device=device,
-            label_smoothing=smoothing,
-            logit_adjustment=adjustment,
-        )
-        self.loss = kind(beta=settings.loss_beta, alpha=settings.sampler_alpha)
-        # Before the epoch `deferred_weighting`, neither the sampling nor the loss is weighted.
-        self.unweighted_loss = kind(beta=0.0, alpha=1.0)
+        settings, device = self.settings, self.runtime.device
+        counts = list(self.train_split.counts.values())
+        self.loss, self.unweighted_loss = losses_of(settings, counts, device)
         self.parameters = [one for one in self.model.parameters() if one.requires_grad]
         self.optimizer = make_optimizer(self.model, settings)
         self.scheduler = make_scheduler(self.optimizer, settings)
@@ -274,15 +260,11 @@ class Trainer:
             world=self.world,
             on_event=self.on_event,
         )
-        summary = score(predictions).summary
-        return {
-            "val_loss": weighted_loss(predictions, self.loss.class_weights),
-            **{f"val_{name}": number(summary[name]) for name in EPOCH_SCORES},
-        }
+        return epoch_scores(predictions, self.loss.class_weights)
 
     def _close_epoch(self, val: dict[str, Any]) -> None:
         """Add the epoch to the history and write the checkpoints."""
-        progress, score = self.progress, self._selection_score(val)
+        progress, score = self.progress, selection_score(val, self.settings.select)
         rate, best = float(max(self.scheduler.get_last_lr())), progress.is_best(score)
         means = self.monitor.figures[:2]
         record = EpochRecord(progress.epoch, *means, **val, learning_rate=rate, best=best)
@@ -318,13 +300,6 @@ class Trainer:
         origin = {"step_size": self.draws.step_size, "run_id": self.world.launch.run_id, "data": data}
         state = self.learner.state() | dataclasses.asdict(self.progress) | origin
         save_checkpoint(self.folder.last, checkpoint, earlier=self.folder.previous, training=state)
-
-    def _selection_score(self, val: dict[str, Any]) -> float:
-        """The validation score that selects the epoch, higher is better; an undefined one is the worst."""
-        value = val["val_" + self.settings.select.replace("-", "_")]
-        if value is None or math.isnan(value):
-            return -math.inf
-        return -value if self.settings.select == "loss" else float(value)
 
     def _checkpoint(self, model: nn.Module, epoch: int, metrics: dict[str, Any]) -> Checkpoint:
         return Checkpoint(
