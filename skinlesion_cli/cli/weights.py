@@ -15,16 +15,16 @@ _COUNTS = option(
     "--counts", "Counts from a CSV file with class (or name) and count, such as --csv writes.", "FILE.csv"
 )
 _DATA = option("--data", "Counts from the class folders in DIR/train.", "DIR")
-_COLUMNS = (
-    "Class",
-    "Images",
-    "Share",
-    "Effective number",
-    "Loss weight",
-    "Sampling probability",
-    "Effective prior",
-)
-_FORMATS = ("", "", ".2%", ".1f", ".2f", ".2%", ".2%")
+_COLUMNS = {
+    "Class": ("name", ""),
+    "Images": ("count", ""),
+    "Share": ("share", ".2%"),
+    "Effective prior": ("effective_prior", ".2%"),
+    "Effective number": ("effective_number", ".1f"),
+    "Loss weight": ("weight", ".2f"),
+    "Sampling probability": ("sampling_probability", ".2%"),
+}
+"""Field of `ClassBalance` and format of each column."""
 
 
 @with_settings("sampler_alpha", "loss_beta")
@@ -66,7 +66,7 @@ def weights(
     if json:
         console.print_json(found.to_dict())
         return 0
-    cells = [[*map(format, row.values(), _FORMATS)] for row in rows]
+    cells = [[format(row[name], form) for name, form in _COLUMNS.values()] for row in rows]
     console.out.print(console.table(_COLUMNS, cells))
     images = sum(one.count for one in found.classes)
     console.paragraph(

@@ -42,7 +42,7 @@ def model_in(path: Path) -> Path:
 def models_in(path: Path) -> list[Path]:
     """As `model_in`; of a folder of runs, such as a study's method, the model of each."""
     one = model_in(path)
-    if one.is_file() or not is_folder(path):
+    if not is_folder(path) or one.is_file():
         return [one]
     return sorted(path.glob(f"*/{BEST_MODEL}")) or [one]
 

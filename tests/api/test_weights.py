@@ -29,6 +29,7 @@ def test_the_document_and_the_rows_are_plain_data() -> None:
             "effective_number": 1.75,
             "weight": pytest.approx(8 / 11),
             "sampling_probability": 0.75,
+            "effective_prior": pytest.approx(12 / 19),
         },
         {
             "name": "b",
@@ -37,6 +38,7 @@ def test_the_document_and_the_rows_are_plain_data() -> None:
             "effective_number": 1.0,
             "weight": pytest.approx(14 / 11),
             "sampling_probability": 0.25,
+            "effective_prior": pytest.approx(7 / 19),
         },
     ]
     assert found.rows() == rows

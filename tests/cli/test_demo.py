@@ -4,11 +4,19 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Run
+from tests.support.captures import assert_shown, blocks
+
+README = Path(__file__).parents[2] / "README.md"
 
 
 @pytest.mark.slow
 def test_the_demo_runs_every_command_and_says_what_is_next(cli_run: Run, tmp_path: Path) -> None:
-    text = cli_run("demo").stdout
+    done = cli_run("demo", env={"COLUMNS": "100"})
+    text = done.stdout
+    # The README shows what the demo prints: notes and progress first, then results.
+    for command in ("skinlesion train --data ./data", "skinlesion evaluate --data ./data --split test"):
+        (block,) = blocks(README, command)
+        assert_shown(block, done.stderr + text)
     assert "synthetic" in text.splitlines()[0]
     shown = [line.split()[2] for line in text.splitlines() if line.startswith("$ skinlesion ")]
     assert shown == ["weights", "train", "evaluate", "predict", "gradcam", "report"]

@@ -9,13 +9,19 @@ from skinlesion_cli.common.paper import PUBLISHED_COUNTS
 from skinlesion_cli.data.class_balance import balance_table
 from skinlesion_cli.report import plots
 from tests.conftest import CLASSES, Run
+from tests.support.captures import assert_shown, blocks
 from tests.support.pictures import assert_shows
+
+README = Path(__file__).parents[2] / "README.md"
 
 
 def test_the_published_counts_are_the_default(cli_run: Run) -> None:
+    narrow = cli_run("weights", "--beta", 0.999, env={"COLUMNS": "100"}).stdout
+    (block,) = blocks(README, "skinlesion weights --beta 0.999")
+    assert_shown(block, narrow, most=0.0)
     text = cli_run("weights", "--beta", 0.999).stdout
     rows = {line[:30].strip(): line.split() for line in text.splitlines()}
-    assert rows["Dermatofibroma"][-2] == "2.76"
+    assert rows["Dermatofibroma"][-4:] == ["9.30%", "173.9", "2.76", "2.47%"]
     assert rows["Vascular lesions"][-2] == "2.63"
     assert rows["Monkeypox"][-2] == "0.50"
     assert rows["Melanocytic nevi"][-2] == "0.48"

@@ -15,7 +15,7 @@ VARIABLE = re.compile(r"\[[^\]]*\]|n=\d+|█+")
 
 def blocks(page: Path, command: str) -> list[str]:
     """The blocks without a language that directly follow a block with this command."""
-    found = re.findall(r"^```\n(.*?)^```", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    found = re.findall(r"^```\w*\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     return [after for before, after in itertools.pairwise(found) if before.startswith(command)]
 
 

@@ -156,8 +156,9 @@ def test_weights_that_are_not_finite_replace_no_checkpoint(data: Path, tmp_path:
 def test_resuming_with_other_settings_names_each_difference(data: Path, tmp_path: Path) -> None:
     run, _ = trainer(data, tmp_path, epochs=1)
     run.run()
-    with pytest.raises(InputError, match=r"epochs was 1 and is 3.*--overwrite"):
-        trainer(data, tmp_path, resume=True)
+    changes = r"learning_rate was 0.0003 and is 0.1, seed was 3 and is 4; .*--overwrite"
+    with pytest.raises(InputError, match=changes):
+        trainer(data, tmp_path, resume=True, epochs=1, learning_rate=0.1, seed=4)
 
 
 def test_a_compiled_model_leaves_plain_names(
