@@ -1,3 +1,5 @@
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -6,7 +8,8 @@ import pytest
 from tests.conftest import Run
 from tests.support.captures import assert_shown, blocks
 
-README = Path(__file__).parents[2] / "README.md"
+ROOT = Path(__file__).parents[2]
+README, COMPARE = ROOT / "README.md", ROOT / "docs" / "compare.md"
 
 
 @pytest.mark.slow
@@ -18,10 +21,16 @@ def test_the_demo_runs_every_command_and_says_what_is_next(cli_run: Run, tmp_pat
         (block,) = blocks(README, command)
         assert_shown(block, done.stderr + text)
     assert "synthetic" in text.splitlines()[0]
+    compared = COMPARE.read_text(encoding="utf-8")
+    for command in ("evaluate --data skinlesion-demo/data", "compare skinlesion-demo"):
+        (line,) = re.findall(rf"^skinlesion ({command}.*)$", compared, re.MULTILINE)
+        done = cli_run(*shlex.split(line), env={"COLUMNS": "100"})
+    (block,) = blocks(COMPARE, "skinlesion evaluate --data skinlesion-demo/data")
+    assert_shown(block, done.stdout)
     shown = [line.split()[2] for line in text.splitlines() if line.startswith("$ skinlesion ")]
     assert shown == ["weights", "train", "evaluate", "predict", "gradcam", "report"]
     root = tmp_path / "skinlesion-demo"
-    assert list(tmp_path.iterdir()) == [root]
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "flipped", root]
     for made in ("checkpoints/best_model.pth", "results/metrics.json", "evaluation/metrics.json", "heat.png"):
         assert (root / made).is_file()
     assert len(list((root / "data").rglob("*.jpg"))) == 460
