@@ -7,67 +7,47 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from skinlesion_cli.cli import console
-from skinlesion_cli.cli.options import option
+from skinlesion_cli.cli.model_options import (
+    ARCH,
+    CHECKPOINT,
+    CLASSES,
+    CROP,
+    EMA,
+    IMG_SIZE,
+    INTERPOLATION,
+    MEAN,
+    NORMALIZATION,
+    RUN,
+    STD,
+)
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.files import fault_of, read_text, refuse_faulty
 from skinlesion_cli.common.limits import MAX_MODEL_BYTES, MAX_TEXT_BYTES
 from skinlesion_cli.common.settings import Settings, checked
 from skinlesion_cli.models.model_info import BEST_MODEL, EXPORTED, distinct_names, models_in
-from skinlesion_cli.models.preprocessing import INTERPOLATIONS, numbers
+from skinlesion_cli.models.preprocessing import numbers
 from skinlesion_cli.training.run_folder import RunFolder, run_of
 
 if TYPE_CHECKING:
     from skinlesion_cli.inference.predictor import Predictor
     from skinlesion_cli.models.checkpoint import Checkpoint
 
-_CHECKPOINT = option(
-    "--checkpoint",
-    "The trained model, or the folder of its run. Of several, or of the runs in a folder, predict and "
-    f"evaluate take the mean. Default: {BEST_MODEL}.",
-    "FILE",
-    show_default=False,
-)
-_RUN = option("--run", "Folder of a run: its best model; its data too, unless --data is given.", "DIR")
-_ARCH = option("--arch --model-arch", "Backbone, for a checkpoint that does not name it.", "TEXT")
-_CLASSES = option(
-    "--classes",
-    "Classes, in the order of the outputs, for a checkpoint that does not name them; "
-    "or a text file with one class per line.",
-    "A,B,…",
-)
-_IMG_SIZE = option("--img-size", "Input side in pixels, for a checkpoint that does not give it.", "INTEGER")
-_UNSAID = "for a checkpoint that does not give it. Default: as timm's weights of the backbone"
-_NORMALIZATION = option(
-    "--normalization",
-    f"Mean and std, {_UNSAID}.",
-    "imagenet|backbone",
-)
-_MEAN = option("--mean", f"Mean of the three channels, in [0, 1], {_UNSAID}.", "R,G,B")
-_STD = option("--std", f"Standard deviation of the three channels, {_UNSAID}.", "R,G,B")
-_INTERPOLATION = option("--interpolation", f"How images are resized, {_UNSAID}.", "|".join(INTERPOLATIONS))
-_CROP = option("--crop-pct", f"Side of the centre crop / shorter side of the image, {_UNSAID}.", "NUMBER")
-_EMA = option(
-    "--ema/--no-ema",
-    "Take averaged weights (EMA), if the file also holds them. Default: no.",
-    show_default=False,
-)
-
 
 @dataclass(frozen=True)
 class ModelChoice:
     """The options that name a trained model, and describe it where its file does not."""
 
-    checkpoint: Annotated[list[Path] | None, _CHECKPOINT] = None
-    run: Annotated[Path | None, _RUN] = None
-    arch: Annotated[str | None, _ARCH] = None
-    classes: Annotated[str | None, _CLASSES] = None
-    img_size: Annotated[str | None, _IMG_SIZE] = None
-    normalization: Annotated[str | None, _NORMALIZATION] = None
-    mean: Annotated[str | None, _MEAN] = None
-    std: Annotated[str | None, _STD] = None
-    interpolation: Annotated[str | None, _INTERPOLATION] = None
-    crop_pct: Annotated[float | None, _CROP] = None
-    ema: Annotated[bool | None, _EMA] = None
+    checkpoint: Annotated[list[Path] | None, CHECKPOINT] = None
+    run: Annotated[Path | None, RUN] = None
+    arch: Annotated[str | None, ARCH] = None
+    classes: Annotated[str | None, CLASSES] = None
+    img_size: Annotated[str | None, IMG_SIZE] = None
+    normalization: Annotated[str | None, NORMALIZATION] = None
+    mean: Annotated[str | None, MEAN] = None
+    std: Annotated[str | None, STD] = None
+    interpolation: Annotated[str | None, INTERPOLATION] = None
+    crop_pct: Annotated[float | None, CROP] = None
+    ema: Annotated[bool | None, EMA] = None
 
     @property
     def models(self) -> list[Path]:
