@@ -47,7 +47,7 @@ class TrainingResult:
     history: tuple[EpochRecord, ...]
     """The record of every epoch, including those before the run was resumed."""
     best_epoch: int
-    """The epoch with the best validation weighted F1, from 1: the one that is kept and scored."""
+    """The epoch with the best validation score (see `--select`), from 1: the one that is kept and scored."""
     documents: dict[str, dict[str, Any]]
     """The evaluation document of each split (see `evaluate`); of several processes, the first has them."""
     unreadable: tuple[str, ...]

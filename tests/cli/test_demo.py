@@ -26,7 +26,8 @@ def test_the_demo_runs_every_command_and_says_what_is_next(cli_run: Run, tmp_pat
         (line,) = re.findall(rf"^skinlesion ({command}.*)$", compared, re.MULTILINE)
         done = cli_run(*shlex.split(line), env={"COLUMNS": "100"})
     (block,) = blocks(COMPARE, "skinlesion evaluate --data skinlesion-demo/data")
-    assert_shown(block, done.stdout)
+    # On another processor, a few images may be decided otherwise.
+    assert_shown(block, done.stdout, most=3.0)
     shown = [line.split()[2] for line in text.splitlines() if line.startswith("$ skinlesion ")]
     assert shown == ["weights", "train", "evaluate", "predict", "gradcam", "report"]
     root = tmp_path / "skinlesion-demo"
