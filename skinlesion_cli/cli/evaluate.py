@@ -85,7 +85,7 @@ def _print(result: "Evaluation", name: str) -> None:
     console.out.print()
     console.out.print(tables.summary_table({name: document}))
     for section, table in tables.SECTIONS.items():
-        if document.get(section):
+        if document[section]:
             console.out.print()
             console.out.print(table(document[section]))
     console.paragraph(f"\n95 % intervals: {method(document)}")

@@ -65,7 +65,8 @@ def with_settings(*names: str) -> Callable[[Callable[..., int]], Callable[..., i
                     traceback.print_exc()
                 raise
 
-        common = _parameters(_common if resolves else _verbose_only)
+        # A command that resolves its options itself has a `--config` of its own.
+        common = [one for one in _parameters(_common) if resolves or one.name != "config"]
         own = [one for one in own if one.name not in {"settings", "options", "model"}]
         # Groups make a long help readable, and a short one longer.
         grouped = len(names) >= len(FIELDS) - 1
@@ -82,12 +83,6 @@ def _common(
     verbose: Annotated[bool, option("--verbose", "Show the traceback of an error.")] = False,
 ) -> None:
     """The options that every command has."""
-
-
-def _verbose_only(
-    verbose: Annotated[bool, option("--verbose", "Show the traceback of an error.")] = False,
-) -> None:
-    """The options of a command with its own `--config`."""
 
 
 def _parameters(of: Callable[..., Any]) -> list[inspect.Parameter]:

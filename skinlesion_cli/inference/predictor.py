@@ -99,6 +99,8 @@ class Predictor:
         self.backend, self.batch_size, self.workers = backend, batch_size, workers
         self.prior: Floats | None = None
         """The class prior (classes,) that it answers for; None for that of training."""
+        self.trained_prior: list[float] = []
+        """The class prior of training, (classes,); known where `prior` is another."""
 
     @property
     def members(self) -> "tuple[Predictor, ...]":
@@ -116,8 +118,7 @@ class Predictor:
             InputError: the prior is invalid, or the model's file does not say how it was trained.
         """
         made = copy.copy(self)
-        made.prior = read_prior(prior, self.classes)
-        self.checkpoint.trained_prior()
+        made.prior, made.trained_prior = read_prior(prior, self.classes), self.checkpoint.trained_prior()
         return made
 
     @property
@@ -178,17 +179,14 @@ class Predictor:
         relative = None if limit is None or distance is None else distance / limit
         if self.prior is None:
             return self._prediction(name, probabilities, relative)
-        moved = retarget(probabilities[None], self.checkpoint.trained_prior(), self.prior)[0]
+        moved = retarget(probabilities[None], self.trained_prior, self.prior)[0]
         return self._prediction(name, moved, relative, probabilities)
 
     def _prediction(
         self, name: str, probabilities: Floats, distance: float | None, original: Floats | None = None
     ) -> Prediction:
-        by_class, before = (
-            None if one is None else dict(zip(self.classes, one.tolist(), strict=True))
-            for one in (probabilities, original)
-        )
-        assert by_class is not None
+        by_class = dict(zip(self.classes, probabilities.tolist(), strict=True))
+        before = None if original is None else dict(zip(self.classes, original.tolist(), strict=True))
         best = self.classes[probabilities.argmax()]
         return Prediction(name, best, by_class[best], by_class, distance, before)
 

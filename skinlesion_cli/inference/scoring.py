@@ -20,9 +20,10 @@ from skinlesion_cli.metrics.bootstrap import Bootstrap
 from skinlesion_cli.metrics.classification import Scores
 from skinlesion_cli.metrics.evaluation import evaluate
 from skinlesion_cli.metrics.malignant import malignant_classes
+from skinlesion_cli.metrics.paired import change_section
 from skinlesion_cli.metrics.predictions import Predictions
 from skinlesion_cli.metrics.prior import retarget
-from skinlesion_cli.metrics.study import ensemble_section, prior_section
+from skinlesion_cli.metrics.study import ensemble_section
 from skinlesion_cli.models.model_info import Description
 
 VALIDATION = "val"
@@ -72,15 +73,15 @@ def predict_and_evaluate(
             for one in predictor.members
         ]
 
-    def joined(parts: list[Predictions], *, moved: bool) -> Predictions:
-        members = zip(parts, predictor.members, strict=True)
-        parts = [_with_prior(part, member) if moved else part for part, member in members]
-        return mean_of(parts, [member.temperature for member in predictor.members])
+    temperatures = [one.temperature for one in predictor.members]
 
-    moved = predictor.prior is not None
+    def moved(parts: list[Predictions]) -> list[Predictions]:
+        return [_with_prior(*pair) for pair in zip(parts, predictor.members, strict=True)]
+
     parts = predicted(split)
-    predictions = joined(parts, moved=moved)
-    validation = predictions if others is None else joined(predicted(others), moved=moved)
+    original = mean_of(parts, temperatures)
+    predictions = original if predictor.prior is None else mean_of(moved(parts), temperatures)
+    validation = predictions if others is None else mean_of(moved(predicted(others)), temperatures)
     on_event(Busy(f"computing scores and intervals of {split.name}"))
     scores, document = evaluate(
         predictions,
@@ -92,13 +93,12 @@ def predict_and_evaluate(
         target_accuracy=target_accuracy,
         validation=validation,
     )
-    document |= {"ensemble": None, "prior": None}
     bootstrap = Bootstrap(len(predictions), origins.groups)
     if len(parts) > 1:
-        document["ensemble"] = ensemble_section(parts, joined(parts, moved=False), bootstrap)
+        document["ensemble"] = ensemble_section(parts, original, bootstrap)
     if predictor.prior is not None:
-        document["prior"] = prior_section(joined(parts, moved=False), predictions, bootstrap) | {
-            "trained": _by_class(predictor, predictor.checkpoint.trained_prior()),
+        document["prior"] = change_section(original, predictions, bootstrap) | {
+            "trained": _by_class(predictor, predictor.trained_prior),
             "target": _by_class(predictor, predictor.prior.tolist()),
         }
     if flips:
@@ -114,7 +114,7 @@ def _with_prior(predictions: Predictions, member: Predictor) -> Predictions:
     """The predictions for the member's other prior; its temperature was fitted for that of training."""
     if member.prior is None or predictions.probabilities is None:
         return predictions
-    moved = retarget(predictions.probabilities, member.checkpoint.trained_prior(), member.prior)
+    moved = retarget(predictions.probabilities, member.trained_prior, member.prior)
     return replace(
         predictions, predicted=moved.argmax(axis=1), probabilities=moved, logits=None, temperature=None
     )

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from skinlesion_cli.metrics.bootstrap import Bootstrap
 from skinlesion_cli.metrics.calibration import softmax
-from skinlesion_cli.metrics.paired import Pair, compare
+from skinlesion_cli.metrics.paired import change_section
 from skinlesion_cli.metrics.predictions import Predictions
 
 FLIPS = ((), (3,), (2,), (2, 3))
@@ -28,5 +28,4 @@ def tta_section(
     assert averaged.logits is not None
     logits = averaged.logits
     plain = replace(averaged, predicted=logits.argmax(axis=1), probabilities=softmax(logits, temperature))
-    compared = compare(Pair(plain, averaged), Bootstrap(len(averaged), groups))
-    return {"views": len(FLIPS), **{key: compared[key] for key in ("differences", "mcnemar_p")}}
+    return {"views": len(FLIPS), **change_section(plain, averaged, Bootstrap(len(averaged), groups))}

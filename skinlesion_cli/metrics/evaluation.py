@@ -71,7 +71,8 @@ def evaluate(
         "blocks": blocks,
         "calibration": calibration_document(predictions, bootstrap),
         "selective": selective_document(predictions, bootstrap, target_accuracy, validation),
-        "tta": None,
+        # What `predict_and_evaluate` adds, where there is more than one answer to compare.
+        **dict.fromkeys(("tta", "ensemble", "prior")),
         "warnings": [
             *predictions.remarks,
             *scores.warnings,

@@ -80,6 +80,12 @@ def compare(pair: Pair, bootstrap: Bootstrap) -> dict[str, Any]:
     }
 
 
+def change_section(before: Predictions, after: Predictions, bootstrap: Bootstrap) -> dict[str, Any]:
+    """The evaluation document's section on what a change of the answers does: `a` is before, `b` after."""
+    compared = compare(Pair(before, after), bootstrap)
+    return {key: compared[key] for key in ("differences", "mcnemar_p")}
+
+
 def mcnemar(only_a: int, only_b: int) -> float:
     """Two-sided p value of McNemar's exact test that two models are right equally often.
 

@@ -14,7 +14,6 @@ import numpy as np
 from skinlesion_cli.metrics.arrays import Floats, bounds, number
 from skinlesion_cli.metrics.bootstrap import Bootstrap, interval
 from skinlesion_cli.metrics.classification import SUMMARY, figures, score
-from skinlesion_cli.metrics.paired import Pair, compare
 from skinlesion_cli.metrics.predictions import Predictions
 
 
@@ -101,12 +100,6 @@ def ensemble_section(
         for metric in SUMMARY
     }
     return {"members": len(members), "differences": differences}
-
-
-def prior_section(original: Predictions, moved: Predictions, bootstrap: Bootstrap) -> dict[str, Any]:
-    """What another prior changes on these images: `a` is without it, `b` with it."""
-    compared = compare(Pair(original, moved), bootstrap)
-    return {key: compared[key] for key in ("differences", "mcnemar_p")}
 
 
 def _drawn(tables: Sequence[Predictions], bootstrap: Bootstrap) -> dict[str, Floats]:
