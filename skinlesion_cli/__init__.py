@@ -13,6 +13,11 @@ from skinlesion_cli.common.version import __version__ as __version__
 # events into the user's cache folder, and send them to its makers.
 _os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
+# Read by OpenMP when torch is imported. Its threads spin while they wait for each other; as soon as cores are
+# shared, that takes time from the thread that they wait for (docs/speed.md). A user's own values stay.
+if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & _os.environ.keys():
+    _os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+
 if _typing.TYPE_CHECKING:
     from skinlesion_cli.api.audit import audit as audit
     from skinlesion_cli.api.evaluate import Comparison as Comparison

@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 from rich import filesize
 from torch.nn import functional
 
+from skinlesion_cli.common.cores import usable_cores
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.files import user_cache_folder
 from skinlesion_cli.data.images import read_image, upright_size
 from skinlesion_cli.data.screening import ImageFacts, shorter_side
-from skinlesion_cli.data.workers import usable_cores
 
 RULE = "3"
 """Part of a cache file's name; to be raised when the layout or the pixels change."""

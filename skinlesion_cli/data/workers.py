@@ -1,7 +1,6 @@
 """Processes that read images. No torch here: the audit of a data set does not need it."""
 
 import math
-import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -9,6 +8,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import TypeVar
 
+from skinlesion_cli.common.cores import usable_cores
 from skinlesion_cli.common.events import ImagesDone, OnEvent, ignore
 from skinlesion_cli.common.signals import outlive_signals
 
@@ -30,11 +30,6 @@ def workers_that_fit(workers: int, batch_bytes: int, shared: Path = Path("/dev/s
     """
     free = shutil.disk_usage(shared).free if shared.is_dir() else math.inf
     return max(0, int(min(workers, free / batch_bytes / 2 - 1)))
-
-
-def usable_cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def map_files(

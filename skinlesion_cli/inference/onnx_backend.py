@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from skinlesion_cli.common.cores import usable_cores
 from skinlesion_cli.common.errors import InputError, SkinLesionError
 from skinlesion_cli.common.extras import require_modules
 from skinlesion_cli.common.files import EXPORT_MARK, refuse_faulty
-from skinlesion_cli.data.workers import usable_cores
 from skinlesion_cli.inference.backend import Outputs
 from skinlesion_cli.inference.onnx_checks import DAMAGED, fault_of_onnx
 from skinlesion_cli.models.model_info import Description, describe, from_json

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from skinlesion_cli.common.cores import usable_cores
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.settings import checked
 from skinlesion_cli.models.malloc import keep_freed_memory
@@ -42,6 +43,9 @@ class Runtime:
         """Configure torch for this runtime; call it before work that may follow another runtime's."""
         if self.device.type == "cpu":
             keep_freed_memory()
+            # torch counts the machine's cores, also where a container may use only some of them.
+            if torch.get_num_threads() > usable_cores():
+                torch.set_num_threads(usable_cores())
         wanted = "high" if self.tf32 else "highest"
         # Setting the same value again would change torch's newer flags of the same thing.
         if torch.get_float32_matmul_precision() != wanted:

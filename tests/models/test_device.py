@@ -1,3 +1,5 @@
+import os
+
 import pytest
 import torch
 
@@ -31,3 +33,16 @@ def test_only_cuda_copies_while_the_program_goes_on(device: str, waits: bool) ->
     runtime.put(batch)
     runtime.move(batch)
     assert asked == [not waits] * 2
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity on this system")
+def test_torch_takes_no_more_threads_than_there_are_cores_for_it() -> None:
+    allowed, threads = os.sched_getaffinity(0), torch.get_num_threads()
+    torch.set_num_threads(3)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        choose_runtime("cpu", "fp32", training=False).activate()
+        assert torch.get_num_threads() == 1
+    finally:
+        os.sched_setaffinity(0, allowed)
+        torch.set_num_threads(threads)
