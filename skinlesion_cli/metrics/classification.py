@@ -82,6 +82,10 @@ def figures(
     k = len(predictions.classes)
     confusions = _confusions(predictions, weights)
     found = _figures_of_confusion(confusions, _counted(predictions, labels))
+    absent = np.bincount(predictions.true, minlength=k) == 0
+    for name in ("precision", "f1"):
+        # They would be 0, which says nothing of images that are not there.
+        found[name] = np.where(absent, np.nan, found[name])
     found |= {name: np.full((len(weights), k), np.nan) for name in RANKING}
     if predictions.probabilities is not None:
         for label in range(k):
@@ -180,7 +184,7 @@ def _warnings(predictions: Predictions, confusion: Ints) -> tuple[str, ...]:
     support = confusion.sum(axis=1)
     if len(absent := classes[support == 0]):
         rest = f"means over the classes are over the other {len(classes) - len(absent)}"
-        undefined = "their recall, AUC and similar figures are undefined"
+        undefined = "their recall, F1, AUC and similar figures are undefined"
         found.append(f"no images of {', '.join(absent)}: {undefined}; {rest}")
     if support.max() == len(predictions):
         found.append(f"all images are of {classes[support.argmax()]}: AUC and similar figures are undefined")

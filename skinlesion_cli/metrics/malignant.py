@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.errors import InputError, first_few
 from skinlesion_cli.common.text import nearest
 from skinlesion_cli.metrics.arrays import Booleans, Floats, Multiplicities, divide, number
 from skinlesion_cli.metrics.bootstrap import Bootstrap
@@ -146,9 +146,13 @@ def chosen_point(
 
     The most specific threshold that finds at least 90 % of the malignant images of `validation`, the same
     model's predictions; without them, or probabilities, or both kinds of images among them, the decision.
+    InputError if `validation` lacks a malignant class.
     """
     scores = _scores(predictions, malignant)
     if validation is not None and scores is not None:
+        if missing := [name for name in malignant if name not in validation.classes]:
+            others = f"its classes are {first_few(validation.classes, 20)}"
+            raise InputError(f"the predictions on validation have no class {first_few(missing)}; {others}")
         positive, chosen_on = is_malignant(validation, malignant), _scores(validation, malignant)
         if chosen_on is not None and positive.any() and not positive.all():
             counts = sweep(positive, chosen_on)
