@@ -142,7 +142,10 @@ def _labels(table: _Table) -> list[str]:
     marks = [
         name
         for key, name in table.columns.items()
-        if key not in FILE_COLUMNS and all(_mark(row[name]) is not None for row in table.rows)
+        if key not in FILE_COLUMNS
+        # Those of the challenges' ground truth are no classes.
+        and not key.endswith("_weight")
+        and all(_mark(row[name]) is not None for row in table.rows)
     ]
     if len(marks) < 2:
         raise InputError(

@@ -77,7 +77,8 @@ def figures(
 ) -> dict[str, Floats]:
     """The figures of `SUMMARY`, each (resamples,), and of `PER_CLASS`, each (resamples, classes).
 
-    `labels` are the classes (indices) that count in macro F1; None takes those that have images.
+    `labels` are the classes (indices) that count in macro F1; None takes those that have images. A class
+    without images has no figure at all.
     """
     k = len(predictions.classes)
     confusions = _confusions(predictions, weights)

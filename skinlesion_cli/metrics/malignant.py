@@ -151,7 +151,7 @@ def chosen_point(
     scores = _scores(predictions, malignant)
     if validation is not None and scores is not None:
         if missing := [name for name in malignant if name not in validation.classes]:
-            others = f"its classes are {first_few(validation.classes, 20)}"
+            others = f"their classes are {first_few(validation.classes, 20)}"
             raise InputError(f"the predictions on validation have no class {first_few(missing)}; {others}")
         positive, chosen_on = is_malignant(validation, malignant), _scores(validation, malignant)
         if chosen_on is not None and positive.any() and not positive.all():
