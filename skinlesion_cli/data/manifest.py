@@ -125,7 +125,7 @@ def _listed(manifest: Path, split: str, images: Sequence[str]) -> tuple[list[dic
 def write_manifest(folder: Path, rows: Sequence[ManifestRow]) -> Path:
     """Write `folder/manifest.csv`, and return its path."""
     path = folder / MANIFEST
-    others = list(dict.fromkeys(name for row in rows for name in row.others))
+    others = sorted({name for row in rows for name in row.others})
     cells = (
         (*(getattr(row, name) for name in _FIELDS), *(row.others.get(name, "") for name in others))
         for row in rows
