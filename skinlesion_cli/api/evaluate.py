@@ -3,7 +3,8 @@
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,11 @@ from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import Busy, OnEvent, Warned, ignore
 from skinlesion_cli.common.files import ensure_writable_folder, is_folder, read_text, require_replaceable
 from skinlesion_cli.common.limits import MAX_PLAIN_BYTES
-from skinlesion_cli.data.manifest import check_manifest, groups_in, origins_in, origins_of
+from skinlesion_cli.curation.metadata import columns_of, truth_of
+from skinlesion_cli.data.manifest import MANIFEST, check_manifest, groups_in, origins_in, origins_of
 from skinlesion_cli.metrics import evaluation, paired
 from skinlesion_cli.metrics.bootstrap import Bootstrap
+from skinlesion_cli.metrics.class_map import ClassMap, left_out_text, read_class_map
 from skinlesion_cli.metrics.classification import Scores
 from skinlesion_cli.metrics.predictions import Predictions, read_predictions
 from skinlesion_cli.training.run_folder import RunFolder
@@ -86,6 +89,10 @@ def evaluate(
     validation: str | Path | Predictions | None = None,
     malignant: Sequence[str] | None = None,
     target_accuracy: float | None = None,
+    by: Sequence[str] = (),
+    metadata: str | Path | None = None,
+    class_map: str | Path | None = None,
+    truth: str | Path | None = None,
     tta: bool = False,
     out: str | Path | None = None,
     figures: str = "png",
@@ -100,10 +107,16 @@ def evaluate(
         predictions: instead of a checkpoint and data, predictions or their CSV file.
         classes: with a file of predictions, its columns of probabilities; None finds them.
         manifest: with predictions, the manifest with lesion and source of each image of the split.
-        validation: with predictions and a target accuracy, the same model's predictions on validation.
+        validation: with predictions, the same model's predictions on validation, on which thresholds are
+            chosen: for a target accuracy, and for malignant against benign.
         malignant: the malignant classes; None takes the usual ones.
         target_accuracy: in [0, 1]; choose the confidence threshold on validation at which predictions are
             this accurate, and apply it here.
+        by: columns of `metadata` or the manifest, such as sex, age and site: scores within their subgroups.
+        metadata: CSV file with these columns, and one for the image (image_id, file, …).
+        class_map: CSV file with the columns from,to: names under which the classes of the data and of the
+            model agree. An empty `to` leaves the images of a class out.
+        truth: with predictions, CSV file with the true classes: file,label, or a column of 0 and 1 per class.
         tta: with a checkpoint, average over four flipped views (test-time augmentation).
         out: folder to save the results to (see `Evaluation.save`); with a checkpoint it is checked to be
             writable before the images are predicted.
@@ -115,34 +128,52 @@ def evaluate(
         UnreadableImageError: some images cannot be read.
         SkinLesionError: the model's outputs are not finite.
     """
-    model = None
     if out is not None:
-        given = [Path(one) for one in (predictions, validation, manifest) if isinstance(one, str | Path)]
+        inputs = (predictions, validation, manifest, metadata, class_map, truth)
+        given = [Path(one) for one in inputs if isinstance(one, str | Path)]
         require_replaceable([Path(out, "predictions.csv")], given, "--out")
         if checkpoint is None:
             _require_own(Path(out), None)
+    if metadata is not None and not by:
+        raise InputError("--metadata goes with --by, which names its columns")
+    names = None if class_map is None else read_class_map(Path(class_map))
+    options: dict[str, Any] = {"malignant": malignant, "target_accuracy": target_accuracy}
+
+    def subgroups(files: Sequence[str], own: Path | None) -> tuple[dict[str, list[str]], list[str]]:
+        found = [Path(one) for one in (metadata, own) if one is not None]
+        return columns_of(by, files, split, found) if by else ({}, [])
+
+    model = None
     if predictions is not None and checkpoint is None:
-        if (validation is None) != (target_accuracy is None):
-            raise InputError("--predictions needs --target-accuracy and --validation together, or neither")
+        if target_accuracy is not None and validation is None:
+            raise InputError("with --predictions, --target-accuracy needs --validation too")
         if tta:
             raise InputError("--tta needs a model: use it with --checkpoint, not with --predictions")
-        scored = _predictions(predictions, classes, split)
+        true = None if truth is None else partial(truth_of, Path(truth))
+        scored = _predictions(predictions, classes, split, true, names)
         origins = {} if manifest is None else vars(origins_in(Path(manifest), split, scored.images, on_event))
-        chosen_on = None if validation is None else _predictions(validation, classes, "val")
-        scores, document = evaluation.evaluate(
-            scored, malignant=malignant, target_accuracy=target_accuracy, validation=chosen_on, **origins
-        )
+        cells, remarks = subgroups(scored.images, None if manifest is None else Path(manifest))
+        chosen_on = None if validation is None else _predictions(validation, classes, "val", None, names)
+        scores, document = evaluation.evaluate(scored, **options, **origins, by=cells, validation=chosen_on)
     elif predictions is None and checkpoint is not None and data is not None:
         from skinlesion_cli.data.splits import read_split
         from skinlesion_cli.inference.predictor import load_predictor
-        from skinlesion_cli.inference.scoring import predict_and_evaluate
+        from skinlesion_cli.inference.scoring import predict_and_evaluate, without_left_out
 
-        if manifest is not None:
-            raise InputError("--manifest goes with --predictions; --data has its own manifest.csv")
-        if validation is not None:
-            raise InputError("--validation goes with --predictions; a checkpoint is run on DATA/val itself")
+        for name, value, instead in (
+            ("manifest", manifest, "--data has its own manifest.csv"),
+            ("validation", validation, "a checkpoint is run on DATA/val itself"),
+            ("truth", truth, "the folders of --data name the true classes"),
+        ):
+            if value is not None:
+                raise InputError(f"--{name} goes with --predictions; {instead}")
+        if names is not None and tta:
+            raise InputError("--class-map and --tta exclude each other: use only one of them")
         images = read_split(Path(data), split, on_event, complete=False)
         check_manifest(Path(data), [images], on_event)
+        images, dropped = without_left_out(images, names)
+        own = Path(data) / MANIFEST
+        cells, remarks = subgroups([file.as_posix() for file in images.files], own if own.is_file() else None)
         on_event(Busy("loading the model"))
         predictor = load_predictor(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
         predictor = predictor() if callable(predictor) else predictor
@@ -150,12 +181,17 @@ def evaluate(
         if out is not None:
             ensure_writable_folder(Path(out), make=False)
             _require_own(Path(out), model)
+        if names is not None:
+            known = {*images.classes, *dropped}
+            remarks += [left_out_text(names.path, dropped), names.unused(known, predictor.classes)]
         scored, scores, document = predict_and_evaluate(
-            predictor, images, on_event, malignant=malignant, target_accuracy=target_accuracy, flips=tta
+            predictor, images, on_event, **options, flips=tta, by=cells, class_map=names
         )
     else:
         raise InputError("evaluate needs either a checkpoint and data, or predictions")
     document["checkpoint"] = _name_of(model, Path(out or ""))
+    document["class_map"] = None if names is None else dict(names.targets)
+    document["warnings"] += filter(None, remarks)
     result = Evaluation(scored, scores, document)
     if out is not None and (warning := result.save(out, figures)):
         on_event(Warned(warning))
@@ -216,10 +252,16 @@ def compare(
 
 
 def _predictions(
-    source: str | Path | Predictions, classes: Sequence[str] | None = None, split: str = "test"
+    source: str | Path | Predictions,
+    classes: Sequence[str] | None = None,
+    split: str = "test",
+    truth: Callable[[Sequence[str]], tuple[list[str | None], list[str]]] | None = None,
+    class_map: ClassMap | None = None,
 ) -> Predictions:
     if isinstance(source, Predictions):
-        return source
+        if truth is not None:
+            raise InputError("a truth table goes with a file of predictions; these name the true classes")
+        return source if class_map is None else class_map.merged(source)
     path = Path(source)
     if is_folder(path):
         places = [path / "results" / f"{split}_predictions.csv", path / "predictions.csv"]
@@ -227,4 +269,13 @@ def _predictions(
         if found is None:
             raise InputError(f"there is no {places[0]}: name the folder of a finished run, or a CSV file")
         path = found
-    return read_predictions(path, classes)
+    remarks: list[str] = []
+
+    def true_classes(images: Sequence[str]) -> list[str | None]:
+        assert truth is not None
+        labels, told = truth(images)
+        remarks.extend(told)
+        return labels
+
+    made = read_predictions(path, classes, truth=true_classes if truth else None, class_map=class_map)
+    return replace(made, remarks=(*remarks, *made.remarks))

@@ -21,8 +21,16 @@ _CLASSES = "The malignant classes. Default: melanoma, basal and squamous cell ca
 _MALIGNANT = option("--malignant", _CLASSES, "A,B,…")
 _ACCURATE = "Apply the confidence threshold at which validation predictions are this accurate."
 _TARGET = option("--target-accuracy", _ACCURATE, "NUMBER", min=0.0, max=1.0)
-_TUNED_ON = "With --predictions and --target-accuracy: the same model's predictions on validation."
+_TUNED_ON = "With --predictions: the same model's predictions on validation, for thresholds."
 _VALIDATION = option("--validation", _TUNED_ON, "FILE.csv")
+_COLUMN = "Scores by sex, age, site, tone, … (repeat it): a column of --metadata or the manifest."
+_BY = option("--by", _COLUMN, "COLUMN")
+_METADATA = option(
+    "--metadata", "For --by: a table of the images, such as HAM10000_metadata.csv.", "FILE.csv"
+)
+_RENAMED = "Names (from,to) for classes of the data and the model; an empty `to` leaves images out."
+_CLASS_MAP = option("--class-map", _RENAMED, "FILE.csv")
+_TRUTH = option("--truth", "With --predictions: the true classes (file,label, or ISIC's).", "FILE.csv")
 _FOLDER = "Folder for scores, predictions and figures. Default: results/evaluation/SPLIT, in the model's run."
 _OUT = option("--out", _FOLDER, "DIR")
 
@@ -38,6 +46,10 @@ def evaluate(
     malignant: Annotated[str | None, _MALIGNANT] = None,
     target_accuracy: Annotated[float | None, _TARGET] = None,
     validation: Annotated[Path | None, _VALIDATION] = None,
+    truth: Annotated[Path | None, _TRUTH] = None,
+    class_map: Annotated[Path | None, _CLASS_MAP] = None,
+    by: Annotated[list[str] | None, _BY] = None,
+    metadata: Annotated[Path | None, _METADATA] = None,
     tta: TtaOption = False,
     prior: PriorOption = None,
     out: Annotated[Path | None, _OUT] = None,
@@ -61,6 +73,10 @@ def evaluate(
             validation=validation,
             malignant=malignant,
             target_accuracy=target_accuracy,
+            truth=truth,
+            class_map=class_map,
+            by=by or (),
+            metadata=metadata,
             tta=tta,
             out=folder,
             figures=settings.figures,
@@ -88,4 +104,7 @@ def _print(result: "Evaluation", name: str) -> None:
         if document[section]:
             console.out.print()
             console.out.print(table(document[section]))
+    for column in document["subgroups"] or {}:
+        console.out.print()
+        console.out.print(tables.subgroup_text(document, column))
     console.paragraph(f"\n95 % intervals: {method(document)}")

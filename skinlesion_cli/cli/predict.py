@@ -13,6 +13,7 @@ from skinlesion_cli.cli.layout import Table
 from skinlesion_cli.cli.model_choice import ModelChoice
 from skinlesion_cli.cli.options import IMAGES, JsonOption, PriorOption, TtaOption, option, with_settings
 from skinlesion_cli.cli.progress import Display
+from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.files import ensure_writable_file
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.common.text import printable
@@ -25,6 +26,8 @@ BAR_WIDTH = 24
 PAGE = 500  # images per table
 _UNCERTAIN = "Mark predictions of a lower probability as uncertain."
 _MIN_CONFIDENCE = option("--min-confidence", _UNCERTAIN, "NUMBER", min=0.0, max=1.0, show_default=False)
+_COLUMNS = "Columns of --csv: the model's classes, or those that ISIC challenges score."
+_FORMAT = option("--format", _COLUMNS, "classes|isic")
 
 
 @with_settings("batch_size", "num_workers", "device", "precision")
@@ -39,21 +42,30 @@ def predict(
     prior: PriorOption = None,
     json: JsonOption = False,
     csv: Annotated[Path | None, option("--csv", "Also write a CSV file.", "FILE")] = None,
+    csv_format: Annotated[str, _FORMAT] = "classes",
 ) -> int:
     """Predict the class of images."""
     from skinlesion_cli.data.splits import find_images
+    from skinlesion_cli.inference.isic import isic_columns, require_distinct_images, write_isic
     from skinlesion_cli.metrics.predictions import write_rows
 
+    if csv_format not in ("classes", "isic") or (csv_format == "isic" and csv is None):
+        raise InputError("--format is classes or isic, and isic goes with --csv FILE")
     paths = find_images(images, Display().show)
+    if csv_format == "isic":
+        require_distinct_images(paths)
     if csv is not None:
         inputs = (*paths, *model.files())
         ensure_writable_file(csv, ".csv", inputs=inputs, option="--csv")
     predictor = model.load(settings, prior=prior)
+    columns = isic_columns(predictor.classes, Display().show) if csv_format == "isic" else None
     with Display() as display:
         shown = _Json(min_confidence) if json else _Tables(top, min_confidence, display)
         results = predictor.predict_many(paths, flips=tta, on_event=display.show)
         predictions = _shown(results, shown)
-        if csv is not None:
+        if csv is not None and columns is not None:
+            write_isic(csv, columns, predictions)
+        elif csv is not None:
             rows = ((one.image, "", one.label, [*one.probabilities.values()]) for one in predictions)
             write_rows(csv, predictor.classes, rows)
         else:

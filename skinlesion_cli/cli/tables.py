@@ -10,7 +10,7 @@ from skinlesion_cli.cli import console, layout
 from skinlesion_cli.common.text import printable
 from skinlesion_cli.metrics.classification import Scores
 from skinlesion_cli.report.content import Cell, Items, Number, Pairs, Paragraph, Section, Table
-from skinlesion_cli.report.sections import calibration, curves, data, scores
+from skinlesion_cli.report.sections import calibration, curves, data, scores, subgroups
 
 _CLASS_COLUMNS = ("Precision", "Recall", "F1", "AUC", "Average precision", "Sensitivity at 95 % specificity")
 _SOURCE_COLUMNS = ("Images", "Balanced accuracy", "Weighted F1", "Weighted AUC")
@@ -25,6 +25,11 @@ def class_table(found: Scores) -> layout.Table:
 def summary_table(documents: Mapping[str, Mapping[str, Any]]) -> layout.Table:
     """A row per score and a column per split, each score with its 95 % interval."""
     return _table(scores.summary_table(documents))
+
+
+def subgroup_text(document: Mapping[str, Any], column: str) -> RenderableType:
+    """The scores by one column, and the largest gaps."""
+    return section_text(subgroups.column_section(document, column))
 
 
 @group()

@@ -152,7 +152,7 @@ def _copy_photos(
     """
     splits = split_groups([photo.label for photo in photos], [photo.group for photo in photos], ratios, seed)
     rows = [
-        ManifestRow(split, photo.label, photo.path.name, photo.group, photo.source)
+        ManifestRow(split, photo.label, photo.path.name, photo.group, photo.source, photo.others)
         for split, photo in zip(splits, photos, strict=True)
     ]
     (label, file), times = Counter((row.label, row.file) for row in rows).most_common(1)[0]

@@ -8,13 +8,14 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from skinlesion_cli.common.csv_files import read_table
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import OnEvent, ignore
 from skinlesion_cli.common.text import quoted
+from skinlesion_cli.curation.groups import MISSING
 from skinlesion_cli.data.splits import list_files, tell_left_out, tell_skipped
 
 ISIC_CLASSES = {
@@ -84,6 +85,8 @@ class Photo:
     group: str
     """Lesion or patient; the image's own name where neither is known."""
     source: str
+    others: dict[str, str] = field(default_factory=dict)
+    """Age in years, sex and site, where they are known."""
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,8 @@ def read_ham10000(folder: Path, truth: dict[str, str] | None, on_event: OnEvent 
         if name not in images:
             found.append(NO_FILE)
         elif label is not None:
-            found.append(Photo(images[name], label, row["lesion_id"] or name, HAM10000.name))
+            known = _about(row, age="age", sex="sex", site="localization")
+            found.append(Photo(images[name], label, row["lesion_id"] or name, HAM10000.name, known))
         elif diagnosis == "akiec":
             found.append("akiec: only the ISIC 2019 ground truth distinguishes its two classes (--isic2019)")
         else:
@@ -118,12 +122,13 @@ def read_ham10000(folder: Path, truth: dict[str, str] | None, on_event: OnEvent 
 def read_isic2019(folder: Path, truth: dict[str, str], on_event: OnEvent = ignore) -> Download:
     """Read the ISIC 2019 training set: its metadata, and the images of `truth` anywhere below `folder`."""
     table = _table(folder, {"image", "lesion_id"}, "ISIC_2019_Training_Metadata.csv")
-    lesions = {row["image"]: row["lesion_id"] for row in table}
+    rows = {row["image"]: row for row in table}
     images, found = _images_by_id(folder, ISIC2019_ORIGINALS, on_event)
-    found += [
-        Photo(images[name], label, lesions.get(name) or name, ISIC2019.name) if name in images else NO_FILE
-        for name, label in truth.items()
-    ]
+    for name, label in truth.items():
+        row = rows.get(name, {})
+        known = _about(row, age="age_approx", sex="sex", site="anatom_site_general")
+        group = row.get("lesion_id") or name
+        found.append(Photo(images[name], label, group, ISIC2019.name, known) if name in images else NO_FILE)
     found += ["file without a class in the table" for _ in images.keys() - truth.keys()]
     return _download(ISIC2019, folder, found)
 
@@ -160,6 +165,13 @@ def read_msld(folder: Path, on_event: OnEvent = ignore) -> Download:
             taken[path.stem] = path
             found.append(Photo(path, MSLD_CLASSES[name[1]], f"MSLD_{name[1]}_{name[2]}", MSLD.name))
     return _download(MSLD, folder, found)
+
+
+def _about(row: dict[str, str], **columns: str) -> dict[str, str]:
+    """What a published table knows of an image, from the column of each."""
+    cells = {name: row.get(column, "").strip() for name, column in columns.items()}
+    # HAM10000 writes 80.0, ISIC 2019 writes 80.
+    return {name: cell.removesuffix(".0") for name, cell in cells.items() if cell.casefold() not in MISSING}
 
 
 def without_repeats(downloads: list[Download]) -> list[Download]:

@@ -77,9 +77,15 @@ def _joined(ids: Sequence[Sequence[tuple[str, str]]]) -> list[str]:
 
 
 def groups_of(
-    groups: Mapping[str, str], files: Sequence[str], root: Path | None = None, table: Path | None = None
+    groups: Mapping[str, str],
+    files: Sequence[str],
+    root: Path | None = None,
+    table: Path | None = None,
+    what: str = "groups",
 ) -> list[str | None]:
     """The group of each image, from what `read_groups` returned; None where it has no group.
+
+    Or any other text of each image; `what` it is, for messages.
 
     Names are compared with as many folders as possible, at last without; each time with the suffix first, and
     all of this again without upper and lower case.
@@ -102,10 +108,10 @@ def groups_of(
             hits = fitting.get(_ending(name, depth, suffix, fold) or "/", [])
             # A file that has a better match shows that the name is not of the others either.
             if found.keys().isdisjoint(hits):
-                _refuse_ambiguous(name, [files[number] for number in hits], root)
+                _refuse_ambiguous(name, [files[number] for number in hits], root, what)
                 if clash := [hit for hit in hits if groups[claims.setdefault(hit, name)] != groups[name]]:
                     both = f"{quoted(claims[clash[0]])} and {quoted(name)}"
-                    raise InputError(f"the groups of {both} differ, and both fit the image {files[clash[0]]}")
+                    raise InputError(f"the {what} of {both} differ, and both fit the image {files[clash[0]]}")
         found |= {number: groups[name] for number, name in claims.items()}
     if table and files and not found:
         names = f"it names {quoted(next(iter(groups)))}, the files {files[0]}" if groups else "it has no ids"
@@ -121,12 +127,12 @@ def _ending(name: str, depth: int, suffix: bool = True, fold: bool = False) -> s
     return "/".join(parts[-depth:]) if len(parts) >= depth else ""
 
 
-def _refuse_ambiguous(name: str, files: Sequence[str], root: Path | None) -> None:
+def _refuse_ambiguous(name: str, files: Sequence[str], root: Path | None, what: str) -> None:
     with suppress(OSError):
         if root and all(filecmp.cmp(root / files[0], root / file, shallow=False) for file in files[1:]):
             return
     if len(files) > 1:
-        fits = f"{quoted(name)} in the table of groups fits {first_few(files)}"
+        fits = f"{quoted(name)} in the table of {what} fits {first_few(files)}"
         raise InputError(f"{fits}; it needs the images' paths, such as {files[0]}")
 
 

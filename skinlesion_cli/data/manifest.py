@@ -5,7 +5,7 @@ group is the image's own `class/file`, or that of the image that it is a copy of
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 MANIFEST = "manifest.csv"
 EFFECT = "the intervals treat all its images as independent"
 _COLUMNS = ("split", "class", "file", "group", "source")
+_FIELDS = ("split", "label", "file", "group", "source")
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,8 @@ class ManifestRow:
     file: str
     group: str
     source: str
+    others: Mapping[str, str] = field(default_factory=dict)
+    """The cells of further columns, such as `sex`, by name."""
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,12 @@ def _listed(manifest: Path, split: str, images: Sequence[str]) -> tuple[list[dic
 def write_manifest(folder: Path, rows: Sequence[ManifestRow]) -> Path:
     """Write `folder/manifest.csv`, and return its path."""
     path = folder / MANIFEST
-    write_csv(path, _COLUMNS, [astuple(row) for row in rows])
+    others = sorted({name for row in rows for name in row.others})
+    cells = (
+        (*(getattr(row, name) for name in _FIELDS), *(row.others.get(name, "") for name in others))
+        for row in rows
+    )
+    write_csv(path, [*_COLUMNS, *others], cells)
     return path
 
 

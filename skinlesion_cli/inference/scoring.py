@@ -1,12 +1,13 @@
 """Scoring a model on a split of a data set."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from skinlesion_cli.common.events import Busy, OnEvent, ignore
+from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.events import Busy, Note, OnEvent, ignore
 from skinlesion_cli.data.class_balance import ens_weights
 from skinlesion_cli.data.eval_views import KeptViews
 from skinlesion_cli.data.manifest import origins_of
@@ -17,6 +18,7 @@ from skinlesion_cli.inference.predictor import Predictor
 from skinlesion_cli.inference.tta import tta_section
 from skinlesion_cli.metrics.arrays import Floats
 from skinlesion_cli.metrics.bootstrap import Bootstrap
+from skinlesion_cli.metrics.class_map import ClassMap
 from skinlesion_cli.metrics.classification import Scores
 from skinlesion_cli.metrics.evaluation import evaluate
 from skinlesion_cli.metrics.malignant import malignant_classes
@@ -39,23 +41,24 @@ def predict_and_evaluate(
     target_accuracy: float | None = None,
     flips: bool = False,
     kept: KeptViews | None = None,
+    by: Mapping[str, Sequence[str]] | None = None,
+    class_map: ClassMap | None = None,
 ) -> tuple[Predictions, Scores, dict[str, Any]]:
     """Predict every image of a split and score the predictions (see `predict_split` and `evaluate`).
 
-    The confidence threshold for a `target_accuracy` is chosen on the data set's `val`.
+    The confidence threshold for a `target_accuracy`, and that of the malignant class in subgroups (`by`), are
+    chosen on the data set's `val`. Of a `class_map`, see `without_left_out` for what it leaves out.
 
     Raises:
         InputError: the split has other classes than the model, or the malignant ones are no classes of it.
     """
-    split = named_as(split, predictor.classes)
-    require_classes(split, predictor.classes, "the checkpoint", complete=False)
-    malignant_classes(predictor.classes, malignant)
+    split = _in_classes_of(predictor, split, class_map)
+    classes = predictor.classes if class_map is None else tuple(map(class_map.of_model, predictor.classes))
+    dangerous = malignant_classes(tuple(dict.fromkeys(classes)), malignant)
     origins = origins_of(split.root.parent, split.name, split.files)
     others = None
-    if target_accuracy is not None and split.name != VALIDATION:
-        others = read_split(split.root.parent, VALIDATION, on_event, complete=False)
-        others = named_as(others, predictor.classes)
-        require_classes(others, predictor.classes, "the checkpoint", complete=False)
+    if split.name != VALIDATION and (target_accuracy is not None or (by and dangerous)):
+        others = _validation(predictor, split, class_map, on_event, needed=target_accuracy is not None)
 
     def predicted(images: Split) -> list[Predictions]:
         return [
@@ -78,24 +81,30 @@ def predict_and_evaluate(
     def moved(parts: list[Predictions]) -> list[Predictions]:
         return [_with_prior(*pair) for pair in zip(parts, predictor.members, strict=True)]
 
+    def named(one: Predictions) -> Predictions:
+        return one if class_map is None else class_map.merged(one)
+
     parts = predicted(split)
-    original = mean_of(parts, temperatures)
-    predictions = original if predictor.prior is None else mean_of(moved(parts), temperatures)
-    validation = predictions if others is None else mean_of(moved(predicted(others)), temperatures)
+    original = named(mean_of(parts, temperatures))
+    predictions = original if predictor.prior is None else named(mean_of(moved(parts), temperatures))
+    validation = None if others is None else named(mean_of(moved(predicted(others)), temperatures))
+    if split.name == VALIDATION and (target_accuracy is not None or by):
+        validation = predictions
     on_event(Busy(f"computing scores and intervals of {split.name}"))
     scores, document = evaluate(
         predictions,
         split.name,
-        _class_weights(predictor.checkpoint),
+        _class_weights(predictor.checkpoint) if predictions.classes == predictor.classes else None,
         groups=origins.groups,
         sources=origins.sources,
+        by=by,
         malignant=malignant,
         target_accuracy=target_accuracy,
         validation=validation,
     )
     bootstrap = Bootstrap(len(predictions), origins.groups)
     if len(parts) > 1:
-        document["ensemble"] = ensemble_section(parts, original, bootstrap)
+        document["ensemble"] = ensemble_section(list(map(named, parts)), original, bootstrap)
     if predictor.prior is not None:
         document["prior"] = change_section(original, predictions, bootstrap) | {
             "trained": _by_class(predictor, predictor.trained_prior),
@@ -108,6 +117,49 @@ def predict_and_evaluate(
             # Each view was calibrated before the mean, so the scores are those after calibration.
             calibration |= {"temperature": temperature, "before": None, "after": calibration["before"]}
     return predictions, scores, document
+
+
+def without_left_out(split: Split, class_map: ClassMap | None) -> tuple[Split, list[str]]:
+    """The images of a split that a class map keeps, and the class of each of the others.
+
+    Raises:
+        InputError: there are none.
+    """
+    if class_map is None:
+        return split, []
+    names = [split.classes[label] for label in split.labels]
+    rows = [row for row, name in enumerate(names) if not class_map.leaves_out(name)]
+    if not rows:
+        raise InputError(f"{class_map.path} leaves out every image of {split.root}")
+    dropped = [name for name in names if class_map.leaves_out(name)]
+    files, labels = tuple(split.files[row] for row in rows), tuple(split.labels[row] for row in rows)
+    return replace(split, files=files, labels=labels), dropped
+
+
+def _in_classes_of(predictor: Predictor, split: Split, class_map: ClassMap | None) -> Split:
+    """The split in the model's own names of classes, which a class map may then merge."""
+    split = named_as(split, predictor.classes)
+    if class_map is None:
+        require_classes(split, predictor.classes, "the checkpoint", complete=False)
+        return split
+    own = class_map.models_class([name for name, n in split.counts.items() if n], predictor.classes)
+    classes = tuple(dict.fromkeys(own.values()))
+    labels = tuple(classes.index(own[split.classes[label]]) for label in split.labels)
+    return replace(split, classes=classes, labels=labels)
+
+
+def _validation(
+    predictor: Predictor, split: Split, class_map: ClassMap | None, on_event: OnEvent, *, needed: bool
+) -> Split | None:
+    """The images that thresholds are chosen on; None if there are none, and none are `needed`."""
+    try:
+        others = read_split(split.root.parent, VALIDATION, on_event, complete=False)
+        return _in_classes_of(predictor, without_left_out(others, class_map)[0], class_map)
+    except InputError as error:
+        if needed:
+            raise
+        on_event(Note(f"no threshold is chosen on validation: {error}"))
+        return None
 
 
 def _with_prior(predictions: Predictions, member: Predictor) -> Predictions:

@@ -1,17 +1,25 @@
 """The document that records the scores of a set of predictions."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from skinlesion_cli.metrics.arrays import Floats, number
+from skinlesion_cli.metrics.bins import Partition, partition
 from skinlesion_cli.metrics.bootstrap import Bootstrap
 from skinlesion_cli.metrics.calibration import calibration_document
 from skinlesion_cli.metrics.classification import PER_CLASS, Scores, figures, score, weighted_loss
 from skinlesion_cli.metrics.exact import class_counts, intervals, summary_counts
-from skinlesion_cli.metrics.malignant import malignant_classes, malignant_section, malignant_warnings
+from skinlesion_cli.metrics.malignant import (
+    CHOSEN,
+    chosen_point,
+    is_malignant,
+    malignant_classes,
+    malignant_section,
+    malignant_warnings,
+)
 from skinlesion_cli.metrics.predictions import Predictions
 from skinlesion_cli.metrics.selective import selective_document
-from skinlesion_cli.metrics.subgroups import block_section, block_warnings
+from skinlesion_cli.metrics.subgroups import Calls, block_section, block_warnings, subgroup_sections
 
 
 def evaluate(
@@ -21,6 +29,7 @@ def evaluate(
     *,
     groups: Sequence[str] | None = None,
     sources: Sequence[str] | None = None,
+    by: Mapping[str, Sequence[str]] | None = None,
     malignant: Sequence[str] | None = None,
     target_accuracy: float | None = None,
     validation: Predictions | None = None,
@@ -33,17 +42,21 @@ def evaluate(
         class_weights: (classes,), the weights of the training loss; None if unknown.
         groups: lesion or patient of each image, for the intervals; None treats images as independent.
         sources: data set, camera or clinic of each image; None if unknown.
+        by: for scores within subgroups, columns such as sex or age: a text for each image, empty where it is
+            unknown (see `partition`).
         malignant: the malignant classes; None takes the usual ones (see `malignant_classes`).
-        target_accuracy: the accuracy for which a confidence threshold is chosen on `validation`, the same
-            model's predictions on validation.
+        target_accuracy: the accuracy for which a confidence threshold is chosen on `validation`.
+        validation: the same model's predictions on validation, on which thresholds are chosen.
     """
+    partitions = {column: partition(column, cells) for column, cells in (by or {}).items()}
     bootstrap = Bootstrap(len(predictions), groups)
     malignant = malignant_classes(predictions.classes, malignant)
-    of_malignant = malignant_section(predictions, malignant, bootstrap)
+    of_malignant = malignant_section(predictions, malignant, bootstrap, validation)
     scores = score(predictions)
     drawn = bootstrap.figures(lambda weights: figures(predictions, weights))
     counted = class_counts(predictions, bootstrap)
     blocks = block_section(predictions, sources, bootstrap)
+    subgroups, gaps = _subgroups(predictions, partitions, malignant, validation, bootstrap)
     document = {
         "split": split,
         "n": scores.n,
@@ -69,15 +82,45 @@ def evaluate(
         "resampling_unit": bootstrap.unit,
         "malignant": of_malignant,
         "blocks": blocks,
+        "subgroups": subgroups,
+        "gaps": gaps,
         "calibration": calibration_document(predictions, bootstrap),
         "selective": selective_document(predictions, bootstrap, target_accuracy, validation),
-        # What `predict_and_evaluate` adds, where there is more than one answer to compare.
-        **dict.fromkeys(("tta", "ensemble", "prior")),
+        # What callers add: `predict_and_evaluate` where there is more than one answer to compare.
+        **dict.fromkeys(("tta", "ensemble", "prior", "class_map")),
         "warnings": [
             *predictions.remarks,
             *scores.warnings,
             *malignant_warnings(of_malignant, predictions.classes),
             *block_warnings(blocks, scores.summary),
+            *_point_warnings(of_malignant, by),
         ],
     }
     return scores, document
+
+
+def _subgroups(
+    predictions: Predictions,
+    by: Mapping[str, Partition],
+    malignant: Sequence[str],
+    validation: Predictions | None,
+    bootstrap: Bootstrap,
+) -> tuple[dict[str, Any] | None, dict[str, Any] | None]:
+    if not by:
+        return None, None
+    calls = None
+    if malignant:
+        point = chosen_point(predictions, malignant, validation)
+        calls = Calls(is_malignant(predictions, malignant), point.called)
+    return subgroup_sections(predictions, by, calls, bootstrap)
+
+
+def _point_warnings(malignant: dict[str, Any] | None, by: Mapping[str, Any] | None) -> list[str]:
+    """What the sensitivities of subgroups are, where no threshold was chosen on validation."""
+    if not by or (malignant and malignant["operating_points"][-1]["name"] == CHOSEN):
+        return []
+    if not malignant:
+        return ["no malignant classes: subgroups have no sensitivity and specificity"]
+    return [
+        "no threshold from validation: sensitivity and specificity of subgroups are of the predicted class"
+    ]

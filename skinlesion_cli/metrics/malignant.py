@@ -6,11 +6,12 @@ cell carcinoma is not a miss.
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.errors import InputError, first_few
 from skinlesion_cli.common.text import nearest
 from skinlesion_cli.metrics.arrays import Booleans, Floats, Multiplicities, divide, number
 from skinlesion_cli.metrics.bootstrap import Bootstrap
@@ -23,9 +24,19 @@ MALIGNANT = {"melanoma", "melanomainsitu", "basalcellcarcinoma", "squamouscellca
 SUSPECT = re.compile("carcinoma|melanoma|sarcoma|lymphoma|malignant", re.IGNORECASE)
 RATES = ("sensitivity", "specificity", "ppv", "npv")
 SPECIFICITY, SENSITIVITY = 0.95, 0.90
+CHOSEN = "validation"
+"""The operating point whose threshold is chosen on validation images."""
 
-_OperatingPoint = tuple[str, float, Booleans]
-"""Name; the lowest score that is called malignant (NaN if there is none); which images are, (n,)."""
+
+@dataclass(frozen=True)
+class OperatingPoint:
+    """Which images are called malignant."""
+
+    name: str
+    threshold: float
+    """The lowest score that is called malignant; NaN for a decision, or if there is none."""
+    called: Booleans
+    """(n,)"""
 
 
 def malignant_classes(classes: Sequence[str], named: Sequence[str] | None = None) -> tuple[str, ...]:
@@ -64,21 +75,27 @@ def _key(name: str) -> str:
 
 
 def malignant_section(
-    predictions: Predictions, malignant: Sequence[str], bootstrap: Bootstrap
+    predictions: Predictions,
+    malignant: Sequence[str],
+    bootstrap: Bootstrap,
+    validation: Predictions | None = None,
 ) -> dict[str, Any] | None:
-    """The evaluation document's section on malignant against benign; None without malignant classes."""
+    """The evaluation document's section on malignant against benign; None without malignant classes.
+
+    `validation` adds the operating point of `chosen_point`.
+    """
     if not malignant:
         return None
-    columns = [predictions.classes.index(name) for name in malignant]
-    positive = np.isin(predictions.true, columns)
-    scores = None if predictions.probabilities is None else predictions.probabilities[:, columns].sum(axis=1)
-    points = _operating_points(positive, scores, np.isin(predictions.predicted, columns))
-    called = np.stack([one for _, _, one in points])
+    positive, scores = is_malignant(predictions, malignant), _scores(predictions, malignant)
+    points = _operating_points(predictions, malignant)
+    if (chosen := chosen_point(predictions, malignant, validation)).name == CHOSEN:
+        points.append(chosen)
+    called = np.stack([one.called for one in points])
 
     def figures(weights: Multiplicities) -> dict[str, Floats]:
         undefined = dict.fromkeys(RANKING, np.full(len(weights), np.nan))
         ranking = undefined if scores is None else ranking_figures(positive, scores, weights)
-        return ranking | _rates(positive, called, weights)
+        return ranking | rates(positive, called, weights)
 
     found = figures(np.ones((1, len(positive)), dtype=np.float32))
     drawn = bootstrap.figures(figures)
@@ -90,16 +107,16 @@ def malignant_section(
         **{name: number(found[name][0]) for name in RANKING},
         "operating_points": [
             {
-                "name": name,
-                "threshold": number(threshold),
+                "name": point.name,
+                "threshold": number(point.threshold),
                 **{rate: number(found[rate][0, row]) for rate in RATES},
                 **intervals(
                     {rate: found[rate][0, row] for rate in RATES},
                     {rate: drawn[rate][:, row] for rate in RATES},
-                    counts_of(bootstrap, dict(zip(RATES, (positive, ~positive, one, ~one), strict=True))),
+                    counts_of(bootstrap, counted_by(positive, point.called)),
                 ),
             }
-            for row, (name, threshold, one) in enumerate(points)
+            for row, point in enumerate(points)
         ],
         **intervals({name: found[name][0] for name in RANKING}, drawn, dict.fromkeys(RANKING, fewest)),
     }
@@ -117,14 +134,55 @@ def malignant_warnings(section: dict[str, Any] | None, classes: Sequence[str] = 
     return told
 
 
-def _operating_points(positive: Booleans, scores: Floats | None, decided: Booleans) -> list[_OperatingPoint]:
+def is_malignant(predictions: Predictions, malignant: Sequence[str]) -> Booleans:
+    """Which images are truly of a malignant class, (n,)."""
+    return np.isin(predictions.true, [predictions.classes.index(name) for name in malignant])
+
+
+def chosen_point(
+    predictions: Predictions, malignant: Sequence[str], validation: Predictions | None
+) -> OperatingPoint:
+    """The operating point for images that had no part in choosing it.
+
+    The most specific threshold that finds at least 90 % of the malignant images of `validation`, the same
+    model's predictions; without them, or probabilities, or both kinds of images among them, the decision.
+    InputError if `validation` lacks a malignant class.
+    """
+    scores = _scores(predictions, malignant)
+    if validation is not None and scores is not None:
+        if missing := [name for name in malignant if name not in validation.classes]:
+            others = f"their classes are {first_few(validation.classes, 20)}"
+            raise InputError(f"the predictions on validation have no class {first_few(missing)}; {others}")
+        positive, chosen_on = is_malignant(validation, malignant), _scores(validation, malignant)
+        if chosen_on is not None and positive.any() and not positive.all():
+            counts = sweep(positive, chosen_on)
+            threshold = float(counts.thresholds[np.flatnonzero(counts.sensitive(SENSITIVITY)[0])[0]])
+            return OperatingPoint(CHOSEN, threshold, scores >= threshold)
+    return _decision(predictions, malignant)
+
+
+def _decision(predictions: Predictions, malignant: Sequence[str]) -> OperatingPoint:
+    columns = [predictions.classes.index(name) for name in malignant]
+    return OperatingPoint("decision", float("nan"), np.isin(predictions.predicted, columns))
+
+
+def _scores(predictions: Predictions, malignant: Sequence[str]) -> Floats | None:
+    """The probability of a malignant class, (n,); None without probabilities."""
+    if predictions.probabilities is None:
+        return None
+    columns = [predictions.classes.index(name) for name in malignant]
+    return np.asarray(predictions.probabilities[:, columns].sum(axis=1))
+
+
+def _operating_points(predictions: Predictions, malignant: Sequence[str]) -> list[OperatingPoint]:
     """The model's own decision, and thresholds that are chosen on these same images.
 
     `specificity_95` is the most sensitive threshold of at least 95 % specificity, `sensitivity_90` the most
     specific one of at least 90 % sensitivity, `youden` the one with the largest sensitivity + specificity
     (Youden, *Index for rating diagnostic tests*, 1950).
     """
-    points = [("decision", float("nan"), decided)]
+    positive, scores = is_malignant(predictions, malignant), _scores(predictions, malignant)
+    points = [_decision(predictions, malignant)]
     if scores is None or positive.all() or not positive.any():
         return points
     counts = sweep(positive, scores)
@@ -137,11 +195,16 @@ def _operating_points(positive: Booleans, scores: Floats | None, decided: Boolea
     for name, place in chosen.items():
         threshold = float(counts.thresholds[place[0]]) if len(place) else float("nan")
         # If benign images score highest, no threshold is specific enough, and nothing is called malignant.
-        points.append((name, threshold, scores >= threshold))
+        points.append(OperatingPoint(name, threshold, scores >= threshold))
     return points
 
 
-def _rates(positive: Booleans, called: Booleans, weights: Multiplicities) -> dict[str, Floats]:
+def counted_by(positive: Booleans, called: Booleans) -> dict[str, Booleans]:
+    """Which images each of the rates counts, (n,)."""
+    return dict(zip(RATES, (positive, ~positive, called, ~called), strict=True))
+
+
+def rates(positive: Booleans, called: Booleans, weights: Multiplicities) -> dict[str, Floats]:
     """Rates of each operating point in each resample, (resamples, points); `called` is (points, n)."""
 
     def count(images: Booleans) -> Floats:

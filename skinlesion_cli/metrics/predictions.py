@@ -2,9 +2,10 @@
 
 import contextlib
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +14,9 @@ from skinlesion_cli.common.errors import InputError, first_few
 from skinlesion_cli.common.limits import MAX_CLASSES
 from skinlesion_cli.common.text import nearest, quoted
 from skinlesion_cli.metrics.arrays import Booleans, Floats, Ints
+
+if TYPE_CHECKING:
+    from skinlesion_cli.metrics.class_map import ClassMap
 
 IMAGE, TRUE, PREDICTED = "image", "y_true", "y_pred"
 SUM_TOLERANCE = 0.01
@@ -75,7 +79,17 @@ def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
     write_csv(path, [IMAGE, TRUE, PREDICTED, *columns], cells)
 
 
-def read_predictions(path: Path, classes: Sequence[str] | None = None) -> Predictions:
+Truth = Callable[[Sequence[str]], Sequence[str | None]]
+"""The true class of each image, None where it is unknown."""
+
+
+def read_predictions(
+    path: Path,
+    classes: Sequence[str] | None = None,
+    *,
+    truth: Truth | None = None,
+    class_map: "ClassMap | None" = None,
+) -> Predictions:
     """Read a CSV file of predictions, made with any program.
 
     The columns `image` and `y_true` are required. The columns of `classes` contain their probabilities;
@@ -83,8 +97,25 @@ def read_predictions(path: Path, classes: Sequence[str] | None = None) -> Predic
     ignored, with a remark. Without `y_pred` the most probable class is the prediction; without class columns
     the classes are those that occur. InputError for a missing or duplicate column, an unknown class, an empty
     cell, a duplicate image, or a probability that is not a number in [0, 1]; the message names the line.
+
+    Args:
+        truth: gives the true classes in place of `y_true`; images without one are left out.
+        class_map: names under which the true classes and those of the file agree.
     """
-    header, rows = _read_rows(path)
+    header, rows = _read_rows(path, (IMAGE,) if truth else (IMAGE, TRUE))
+    _check_images(path, rows)
+    remarks: list[str] = []
+    if truth is not None:
+        rows, remarks = _with_truth(rows, truth)
+        header = list(dict.fromkeys([*header, TRUE]))
+    if class_map is not None:
+        from skinlesion_cli.metrics.class_map import left_out_text
+
+        dropped = {line: row[TRUE] for line, row in rows.items() if class_map.leaves_out(row[TRUE])}
+        rows = {line: row for line, row in rows.items() if line not in dropped}
+        remarks.append(left_out_text(class_map.path, list(dropped.values())))
+        if not rows:
+            raise InputError(f"{class_map.path} leaves out every image of {path}")
     others = [name for name in header if name not in (IMAGE, TRUE, PREDICTED)]
     place = {name: column for column, name in enumerate(others)}
     names = [name for name in (TRUE, PREDICTED) if name in header]
@@ -101,7 +132,11 @@ def read_predictions(path: Path, classes: Sequence[str] | None = None) -> Predic
     classes = tuple(classes or columns or (() if others else sorted(occurring)))
     if len(classes) > MAX_CLASSES:
         raise InputError(f"{path} has {len(classes):,} classes; at most {MAX_CLASSES:,} can be scored")
-    _check_images(path, rows)
+    if class_map is not None:
+        found = {row[TRUE] for row in rows.values()} - {""}
+        own = class_map.models_class(sorted(found), classes)
+        remarks.append(class_map.unused({*found, *dropped.values()}, classes))
+        rows = {line: row | {TRUE: own.get(row[TRUE], row[TRUE])} for line, row in rows.items()}
     index = {name: position for position, name in enumerate(classes)}
     ignored = [name for name in others if name not in index or not columns]
     for line, row in rows.items():
@@ -119,8 +154,21 @@ def read_predictions(path: Path, classes: Sequence[str] | None = None) -> Predic
         labels.setdefault(PREDICTED, probabilities.argmax(axis=1))
     images = tuple(row[IMAGE] for row in rows.values())
     told = f"{path}: the classes are {first_few(classes, 20)}; ignored: {first_few(ignored, 20)} "
-    remarks = (told + "(evaluate --classes names others)",) if ignored else ()
-    return Predictions(images, classes, labels[PREDICTED], labels[TRUE], probabilities, remarks=remarks)
+    remarks += [told + "(evaluate --classes names others)"] if ignored else []
+    made = Predictions(
+        images, classes, labels[PREDICTED], labels[TRUE], probabilities, remarks=tuple(filter(None, remarks))
+    )
+    return made if class_map is None else class_map.merged(made)
+
+
+def _with_truth(rows: dict[int, dict[str, str]], truth: Truth) -> tuple[dict[int, dict[str, str]], list[str]]:
+    """The rows that have a true class, with it; and a remark if the file has others."""
+    found = dict(zip(rows, truth([row[IMAGE] for row in rows.values()]), strict=True))
+    kept = {line: row | {TRUE: found[line] or ""} for line, row in rows.items() if found[line] is not None}
+    given = [line for line in kept if rows[line].get(TRUE)]
+    differing = sum(rows[line][TRUE] != found[line] for line in given)
+    text = f"{TRUE} of {differing} of {len(given)} rows differs from the truth, which is scored"
+    return kept, [text] if differing else []
 
 
 def _are_classes(values: Floats, columns: Sequence[str], occurring: set[str]) -> Booleans:
@@ -138,10 +186,10 @@ def _are_classes(values: Floats, columns: Sequence[str], occurring: set[str]) ->
     return named | more if completes else named
 
 
-def _read_rows(path: Path) -> tuple[list[str], dict[int, dict[str, str]]]:
+def _read_rows(path: Path, required: Sequence[str]) -> tuple[list[str], dict[int, dict[str, str]]]:
     lines = csv_rows(path, "the predictions in ")
     header = next(lines, (0, []))[1]
-    for name in (IMAGE, TRUE):
+    for name in required:
         if name not in header:
             raise InputError(
                 f"{path} has no column {name}; the header is image,y_true,y_pred and the classes"

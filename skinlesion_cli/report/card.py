@@ -21,6 +21,7 @@ from skinlesion_cli.report.facts import RunFacts
 from skinlesion_cli.report.page import DISCLAIMER
 from skinlesion_cli.report.sections import calibration, curves, data, scores, training
 from skinlesion_cli.report.sections.limits import limits
+from skinlesion_cli.report.sections.subgroups import subgroups
 from skinlesion_cli.report.templates import render_markdown
 
 _MARK = re.compile(r"\n<!-- skinlesion report, ([0-9a-f]{64}) -->\n\Z")
@@ -77,6 +78,8 @@ def model_card(facts: RunFacts, title: str) -> str:
         sources=data.sources(document["blocks"]).only("Images", "Accuracy", "Balanced accuracy"),
         balance=data.balance(facts).only("Training images"),
         leaks=data.leaks(facts),
+        people=subgroups(facts.evaluated, facts.evaluated_missing),
+        tones="tone" in ((facts.evaluated or {}).get("subgroups") or {}),
         scores=scores.scores(facts, facts.documents),
         classes=scores.class_scores(document["per_class"]).only("Images", "Precision", "Recall", "F1", "AUC"),
         malignant=curves.malignant(document["malignant"]).only("Sensitivity", "Specificity", "PPV", "NPV"),

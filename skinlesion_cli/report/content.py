@@ -122,6 +122,8 @@ class Chart:
     plot: Plot
     name: str = ""
     caption: str = ""
+    height: float = 0.0
+    """In inches, of one with names inside, which needs no room for an axis; 0 for the usual size."""
 
 
 @dataclass(frozen=True)

@@ -47,6 +47,10 @@ class RunFacts:
     """results/SPLIT_predictions.csv of the split that counts."""
     data_root: Path | None = None
     """The data set's folder; None if it is unknown or missing."""
+    evaluated: Document | None = None
+    """What `evaluate --by` has written of the split that counts: the document with subgroups."""
+    evaluated_missing: str = ""
+    """Why it was not taken, if there is one."""
     check: LastCheck | None = None
     """The last `skinlesion data check` of that folder."""
 
@@ -109,6 +113,7 @@ def read_run(root: Path, data: Path | None = None) -> RunFacts:
     documents = {name: metrics[name] for name in SPLITS if _is_document(metrics.get(name))}
     split = _main_split(documents)
     predictions = results / f"{split}_predictions.csv"
+    evaluated, reason = _evaluated(results / "evaluation" / split / "metrics.json", documents[split])
     environment = _read(results / "environment.json", json.loads)
     if not isinstance(environment, dict):
         raise InputError(f"cannot read {results / 'environment.json'}: not a JSON object")
@@ -122,8 +127,20 @@ def read_run(root: Path, data: Path | None = None) -> RunFacts:
         history=_read(results / "history.csv", _history) or (),
         predictions=_matching(predictions, documents[split]) if predictions.is_file() else None,
         data_root=data_root,
+        evaluated=evaluated,
+        evaluated_missing=reason,
         check=None if data_root is None else read_check(data_root),
     )
+
+
+def _evaluated(path: Path, scored: Document) -> tuple[Document | None, str]:
+    """The document of `evaluate --by`, if it is of the predictions that were scored; or why not."""
+    found = _read(path, json.loads)
+    if not _is_document(found) or not found.get("subgroups"):
+        return None, ""
+    if any(found[name] != scored[name] for name in ("n", "classes", "confusion_matrix")):
+        return None, f"{path.name} of evaluate --by is of other predictions than the scores of this run"
+    return found, ""
 
 
 def _main_split(documents: Mapping[str, Document]) -> str:

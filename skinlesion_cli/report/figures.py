@@ -23,6 +23,7 @@ OPERATING_POINTS = {
     "specificity_95": "at 95 % specificity",
     "sensitivity_90": "at 90 % sensitivity",
     "youden": "at Youden's index",
+    "validation": "chosen on validation",
 }
 
 SPLIT_TITLES = {"train": "training", "val": "validation", "test": "test"}

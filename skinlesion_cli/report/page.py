@@ -10,6 +10,7 @@ from skinlesion_cli.report.figures import LABELS
 from skinlesion_cli.report.mistakes import Pictures
 from skinlesion_cli.report.sections import calibration, curves, data, scores, training
 from skinlesion_cli.report.sections.limits import limits
+from skinlesion_cli.report.sections.subgroups import subgroups
 from skinlesion_cli.report.templates import render_html
 
 DISCLAIMER = "A research tool, not a medical device: do not use it for diagnosis."
@@ -57,6 +58,7 @@ def sections(facts: RunFacts, pictures: Mapping[str, Pictures], pictures_note: s
         calibration.calibration(document["calibration"]),
         calibration.selective(document["selective"]),
         data.sources(document["blocks"]),
+        subgroups(facts.evaluated, facts.evaluated_missing),
         data.mistakes(facts, pictures, pictures_note),
         training.learning(facts),
         data.balance(facts),

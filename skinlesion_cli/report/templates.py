@@ -16,6 +16,7 @@ from skinlesion_cli.common.version import __version__
 from skinlesion_cli.report.content import Chart
 from skinlesion_cli.report.drawing import inline_svg
 from skinlesion_cli.report.figures import number, percent, split_title, whole_percent
+from skinlesion_cli.report.forest import named
 from skinlesion_cli.report.plots import SMALL, WIDE, single
 
 FOLDER = Path(__file__).with_name("templates")
@@ -77,7 +78,8 @@ def _markdown(value: object) -> object:
 
 
 def _svg(chart: Chart, small: bool) -> Markup:
-    return inline_svg(single(chart.plot, SMALL if small else WIDE), chart.title)
+    drawn = named(chart.plot, chart.height) if chart.height else single(chart.plot, SMALL if small else WIDE)
+    return inline_svg(drawn, chart.title)
 
 
 def _hash(text: str) -> str:

@@ -29,12 +29,13 @@ def write_table(path: Path, header: list[str], rows: list[list[str]]) -> None:
 def ham(tmp_path: Path) -> Path:
     """Three lesions of nv with two images each, six of akiec, one row without a file."""
     folder = tmp_path / "ham"
-    rows = [[f"HAM_{i // 2}", f"ISIC_{i:07}", "nv"] for i in range(6)]
-    rows += [[f"HAM_A{i}", f"ISIC_10000{i:02}", "akiec"] for i in range(6)]
+    rows = [[f"HAM_{i // 2}", f"ISIC_{i:07}", "nv", "80.0", "male", "scalp"] for i in range(6)]
+    rows += [[f"HAM_A{i}", f"ISIC_10000{i:02}", "akiec", "", "unknown", "face"] for i in range(6)]
     for i, row in enumerate(rows):
         save(folder / f"HAM10000_images_part_{1 + i % 2}" / f"{row[1]}.jpg")
     rows.append(["HAM_X", "ISIC_9999999", "nv"])
-    write_table(folder / "HAM10000_metadata.csv", ["lesion_id", "image_id", "dx"], rows)
+    header = ["lesion_id", "image_id", "dx", "age", "sex", "localization"]
+    write_table(folder / "HAM10000_metadata.csv", header, rows)
     save(folder / "HAM10000_images_part_1" / "ISIC_5555555.jpg")
     return folder
 
@@ -53,8 +54,9 @@ def isic(tmp_path: Path) -> Path:
         [name, *("1.0" if code == mark else "0.0" for code in CODES)] for name, (mark, _) in images.items()
     ]
     write_table(folder / "ISIC_2019_Training_GroundTruth.csv", ["image", *CODES], truth)
-    lesions = [[name, lesion] for name, (_, lesion) in images.items()]
-    write_table(folder / "ISIC_2019_Training_Metadata.csv", ["image", "lesion_id"], lesions)
+    lesions = [[name, "35", "anterior torso", lesion, "female"] for name, (_, lesion) in images.items()]
+    header = ["image", "age_approx", "anatom_site_general", "lesion_id", "sex"]
+    write_table(folder / "ISIC_2019_Training_Metadata.csv", header, lesions)
     return folder
 
 
@@ -84,7 +86,16 @@ def test_all_three_become_one_data_set(
         "data", "prepare", "--out", "d", "--ham10000", ham, "--isic2019", isic, "--msld", msld
     ).stdout
     rows = manifest(tmp_path / "d")
-    assert list(rows[0]) == ["split", "class", "file", "group", "source"]
+    assert list(rows[0]) == ["split", "class", "file", "group", "source", "age", "sex", "site"]
+    # Of the download that the image is taken from; what is unknown, and all of MSLD, is empty.
+    people = {(row["source"], row["class"]): (row["age"], row["sex"], row["site"]) for row in rows}
+    assert people == {
+        ("HAM10000", "Melanocytic nevi"): ("80", "male", "scalp"),
+        ("HAM10000", "Actinic keratoses"): ("", "", "face"),
+        ("HAM10000", "Squamous cell carcinoma"): ("", "", "face"),
+        ("ISIC 2019", "Melanoma"): ("35", "female", "anterior torso"),
+        ("MSLD v2.0", "Monkeypox"): ("", "", ""),
+    }
     files = {path.relative_to(tmp_path / "d").as_posix() for path in (tmp_path / "d").rglob("*.jpg")}
     assert files == {f"{row['split']}/{row['class']}/{row['file']}" for row in rows}
     by_class: dict[str, int] = {}

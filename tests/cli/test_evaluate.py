@@ -4,6 +4,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -117,6 +118,38 @@ def test_a_manifest_gives_groups_and_blocks_and_malignant_classes_can_be_named(
     assert max(map(len, lines)) <= 120
 
 
+def test_scores_by_age_and_sex_with_the_largest_gaps(cli_run: Run, tmp_path: Path) -> None:
+    """With a class map, the truth and the people of two tables, and a threshold of validation."""
+    drawn, validation = simulated(n=300, classes=3), simulated(n=100, classes=3, seed=1)
+    named = dataclasses.replace(drawn, true=np.zeros(300, dtype=np.int64))
+    write_predictions(tmp_path / "p.csv", named)
+    write_predictions(tmp_path / "v.csv", validation)
+    (tmp_path / "map.csv").write_text("from,to\na,MEL\nb,NV\nc,NV\n", encoding="utf-8")
+    truth = [f"{row},{drawn.classes[label]}\n" for row, label in enumerate(drawn.true)]
+    (tmp_path / "truth.csv").write_text("image,label\n" + "".join(truth), encoding="utf-8")
+    people = [f"{row},{20 + row // 5}.0,{'female' if row < 160 else 'male'}\n" for row in range(1, 300)]
+    table = "image_id,age,sex\n0,,unknown\n" + "".join(people)
+    (tmp_path / "people.csv").write_text(table, encoding="utf-8")
+    options = ["--truth", "truth.csv", "--class-map", "map.csv", "--validation", "v.csv"]
+    by = ["--by", "sex", "--by", "age", "--metadata", "people.csv"]
+    done = cli_run("evaluate", "--predictions", "p.csv", *options, *by, "--out", "o")
+    document = json.loads((tmp_path / "o" / "metrics.json").read_text(encoding="utf-8"))
+    assert document["classes"] == ["MEL", "NV"]
+    assert list(document["subgroups"]) == list(document["gaps"]) == ["sex", "age"]
+    ages = {name: one["n"] for name, one in document["subgroups"]["age"].items()}
+    assert ages == {"under 30": 49, "30–49": 100, "50–69": 100, "70 and over": 50, "unknown": 1}
+    lines = [line.split() for line in done.stdout.splitlines()]
+    male = document["subgroups"]["sex"]["male"]
+    assert ["male", "140", f"{male['weighted_f1']:.4f}"] in [row[:3] for row in lines]
+    gap = document["gaps"]["age"]["sensitivity"]
+    (shown,) = (row for row in lines if row[:2] == ["Sensitivity", f"{gap['gap']:.3f}"] and row[-1] != "male")
+    assert shown[2] == f"[{gap['ci95'][0]:.3f},"
+    assert "unknown: withheld (1 images, fewer than 20)" in done.stdout
+    assert "which found 90 % of them on validation" in " ".join(done.stdout.split())
+    assert "1 have no value there; they are the subgroup unknown" in done.stderr
+    assert max(map(len, done.stdout.splitlines())) <= 160
+
+
 def test_none_of_four_is_told_with_its_interval_and_n(cli_run: Run, tmp_path: Path) -> None:
     """Terminal and JSON; a format of the figures; a class that no font here can name is no box."""
     true, predicted = ["MEL"] * 4 + ["NV"] * 20 + ["\U00020001"] * 4, ["NV"] * 24 + ["\U00020001"] * 4
@@ -161,9 +194,10 @@ def test_a_class_without_images_is_scored_with_dashes(
         (two / "test" / CLASSES[2]).mkdir()
     done = cli_run("evaluate", "--data", two.name, "--checkpoint", checkpoint, "--out", "o")
     (row,) = (line for line in done.stdout.splitlines() if line.startswith(CLASSES[2]))
-    assert row.split()[-4:] == ["–", "–", "–", "0"]
+    assert row.split()[-7:] == ["–"] * 6 + ["0"]
     assert [line for line in done.stderr.splitlines() if "no images of" in line] == [
-        f"warning: no images of {CLASSES[2]}: their recall, AUC and similar figures are undefined"
+        f"warning: no images of {CLASSES[2]}: their recall, F1, AUC and similar figures are undefined; means "
+        "over the classes are over the other 2"
     ]
     assert {path.name for path in (tmp_path / "o").iterdir()} == FILES
 

@@ -41,6 +41,22 @@ def test_files_folders_and_globs_in_one_go(run_in: Run, trained: Path, data: Pat
     assert done.stderr.count("not a medical device") == 1
 
 
+def test_a_challenge_gets_its_columns(run_in: Run, checkpoint: Path, data: Path, tmp_path: Path) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    content["classes"] = ["Melanoma", "Melanocytic nevi", "Monkeypox"]
+    torch.save(content, tmp_path / "m.pth")
+    wanted = ["--csv", "p.csv", "--format", "isic"]
+    done = run_in(tmp_path, "predict", data / "test" / CLASSES[0], "--checkpoint", "m.pth", *wanted, "--json")
+    with (tmp_path / "p.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == ["image", "MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC", "UNK"]
+    for row, answer in zip(rows, done.json(), strict=True):
+        assert row["image"] == Path(answer["image"]).stem
+        found = [float(row[code]) for code in ("MEL", "NV", "UNK")]
+        assert found == pytest.approx(list(answer["probabilities"].values()), abs=1e-8)
+    assert "the model has no class for BCC, AK, BKL, DF, VASC, SCC: 0 in the file" in done.stderr
+
+
 def test_a_table_shows_the_most_probable_classes(run_in: Run, trained: Path, picture: Path) -> None:
     done = run_in(trained, "predict", picture, "--top", 2)
     lines = done.stdout.splitlines()
@@ -109,6 +125,7 @@ def test_wrong_input_is_refused(refused: Callable[..., str], picture: Path, tmp_
     assert "there is no image in empty" in refused("predict", "empty")
     assert "best_model.pth" in refused("predict", picture)
     assert "it is a folder" in refused("predict", picture, "--csv", "empty")
+    assert "isic goes with --csv FILE" in refused("predict", picture, "--format", "isic")
 
 
 def test_json_is_one_document_for_any_name(run_in: Run, trained: Path, picture: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from tests.benchmarks.coverage import (
     scores_coverage,
     true_scores,
 )
+from tests.benchmarks.gaps import People, coverage
 
 FIGURES = ("accuracy", "balanced_accuracy", "weighted_f1", "weighted_auc")
 # What holds in 95 % holds in less than 90 % of 150 simulations once in a hundred times.
@@ -43,3 +44,19 @@ def test_the_paired_interval_holds_the_true_difference_and_is_the_narrower_one()
     for name in FIGURES:
         assert 0.9 <= held[name] <= 0.99, held
         assert widths[name] < 0.8, widths
+
+
+@pytest.mark.parametrize("people", [People((150, 150), 0.8), People((120,) * 4, 0.8, images=2)])
+def test_subgroups_that_are_alike_have_an_interval_around_a_gap_of_0(people: People) -> None:
+    held, found = coverage(people, simulations=150, resamples=200)
+    for name, share in held.items():
+        assert 0.9 <= share <= 0.99, held
+        assert found[name] == pytest.approx(1 - share)
+
+
+def test_a_planted_gap_of_a_fifth_is_found() -> None:
+    held, found = coverage(People((300, 300), 0.8, 0.2), simulations=100, resamples=200)
+    for name, share in held.items():
+        assert share >= 0.88, held
+        # A third of the images are malignant, which leaves the sensitivity the fewest.
+        assert found[name] >= (0.75 if name == "sensitivity" else 0.95), found

@@ -106,12 +106,15 @@ def test_what_cannot_be_computed_is_null_with_a_warning() -> None:
     assert math.isnan(scores.per_class["b"].recall)
     assert document["per_class"]["b"]["recall"] is None
     assert document["per_class"]["c"]["precision"] is None
-    assert document["per_class"]["b"]["f1"] == 0
+    assert (document["per_class"]["b"]["f1"], document["per_class"]["b"]["precision"]) == (None, None)
+    # Of a and c, which have images: (2/3 + 0) / 2.
+    assert document["macro_f1"] == pytest.approx(1 / 3)
     assert document["weighted_auc"] is None
     assert document["loss"] is None
     assert document["ci95"]["weighted_auc"] is None
     text = " ".join(document["warnings"])
     assert "no images of b" in text
+    assert "means over the classes are over the other 2" in text
     assert "never predicted: c" in text
     assert "no probabilities" in text
 

@@ -11,11 +11,13 @@ import pytest
 from rich.console import Console
 
 from skinlesion_cli.cli import tables
+from skinlesion_cli.metrics.evaluation import evaluate
 from skinlesion_cli.report.card import model_card
 from skinlesion_cli.report.content import Number, table
 from skinlesion_cli.report.facts import RunFacts, read_run
+from skinlesion_cli.report.figures import figure
 from skinlesion_cli.report.page import sections, write_page
-from skinlesion_cli.report.sections import calibration, curves, data, scores
+from skinlesion_cli.report.sections import calibration, curves, data, scores, subgroups
 from skinlesion_cli.report.sections.limits import limits
 from tests.support.finished_run import write_finished_run, write_json
 
@@ -84,6 +86,38 @@ def test_the_field_decides_what_the_intervals_resample(tmp_path: Path) -> None:
         encoding="utf-8"
     )
     assert not [text for text in limits(facts) if "too narrow" in text]
+
+
+def test_subgroups_of_an_evaluation_are_on_the_page_and_the_card(tmp_path: Path) -> None:
+    root = write_finished_run(tmp_path / "run")
+    plain = read_run(root)
+    assert "(evaluate --by)" in subgroups.subgroups(plain.evaluated, plain.evaluated_missing).missing
+    assert "vary with skin tone or age or sex is unknown" in " ".join(limits(plain))
+    _, document = evaluate(plain.predictions, "test", by={"sex": ["f"] * 3 + ["m"] * 31})
+    assert document["subgroups"]["sex"]["f"]["withheld"] == "3 images, fewer than 20"
+    where = root / "results" / "evaluation" / "test"
+    where.mkdir(parents=True)
+    # As if the run had a gap that chance does not explain.
+    gap = {"gap": 0.3, "ci95": [0.1, 0.5], "between": ["m", "m"]}
+    document["gaps"]["sex"]["specificity"] = gap
+    write_json(where / "metrics.json", document)
+    found = read_run(root)
+    write_page(found, tmp_path / "page.html")
+    page, card = (tmp_path / "page.html").read_text(encoding="utf-8"), model_card(found, "x")
+    drawn = page[page.index("Forest plot by sex: scores over the classes") :]
+    for text in ("Balanced acc.", ">withheld<", ">31<"):
+        assert text in drawn
+    score = figure(document["subgroups"]["sex"]["m"]["weighted_f1"], 3)
+    assert f"{score}<small>" in page[page.index("Scores by sex") :]
+    for line in ("## Subgroups", "| f | 3 | – | – | – | – | – |", "* f: withheld (3 images, fewer than 20)"):
+        assert line in card
+    assert "Specificity differs by sex: 0.300 [0.100, 0.500] more for m than for m." in limits(found)
+    assert "vary with skin tone or age is unknown" in " ".join(limits(found))
+    # Scores of other predictions, such as averages over flips, are not those of the page.
+    write_json(where / "metrics.json", document | {"n": 33})
+    other = read_run(root)
+    assert other.evaluated is None
+    assert "other predictions" in subgroups.subgroups(None, other.evaluated_missing).missing
 
 
 def test_of_very_many_classes_the_largest_are_drawn(facts: RunFacts, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,25 +1,27 @@
 """The limits of a run's scores, found in the run itself."""
 
 from skinlesion_cli.report.facts import RunFacts
-from skinlesion_cli.report.figures import figure, percent, split_title
+from skinlesion_cli.report.figures import LABELS, figure, interval, percent, split_title
 
 FEW_TRAINING, FEW_TEST = 100, 30
 MAX_NAMES = 6
 """Classes named in one sentence, at most."""
 LOW_RECALL = 0.7
+PEOPLE = {"tone": "skin tone", "age": "age", "sex": "sex"}
+"""Columns of `evaluate --by`, and what they are."""
 SOURCE_GAP = 0.1
 """A difference in accuracy between sources above which it is reported."""
 GENERAL = (
     "The model knows only these classes: it assigns one of them to any picture.",
     "Images from other cameras, clinics or populations may score lower; the intervals do not cover this.",
-    "The variation with skin tone, age or sex is unknown: the images are not labelled with these.",
 )
 
 
 def limits(facts: RunFacts) -> list[str]:
     """One sentence per limit, those of the data first."""
     found = [_leaks(facts), _split(facts), *_small_classes(facts), _low_recall(facts), _sources(facts)]
-    found += [_calibration(facts), "" if facts.grouped else grouping(facts), *GENERAL]
+    found += [*_gaps(facts), _calibration(facts), "" if facts.grouped else grouping(facts)]
+    found += [*GENERAL, _unscored(facts)]
     return [text for text in found if text]
 
 
@@ -75,6 +77,31 @@ def _sources(facts: RunFacts) -> str:
     ordered = sorted(scores.items(), key=lambda one: one[1])
     text = ", ".join(f"{name} {figure(value, 3)}" for name, value in ordered)
     return f"The accuracy differs between the sources of the images: {text}."
+
+
+def _gaps(facts: RunFacts) -> list[str]:
+    """The largest gaps between subgroups that chance does not explain, the largest of each column."""
+    found = []
+    for column, gaps in ((facts.evaluated or {}).get("gaps") or {}).items():
+        proven = {metric: one for metric, one in gaps.items() if one["ci95"] and one["ci95"][0] > 0}
+        if proven:
+            metric, one = max(proven.items(), key=lambda item: float(item[1]["gap"]))
+            name = LABELS.get(metric, metric.capitalize())
+            best, worst = one["between"]
+            found.append(
+                f"{name} differs by {column}: {figure(one['gap'], 3)} {interval(one['ci95'])} more for "
+                f"{best} than for {worst}."
+            )
+    return found
+
+
+def _unscored(facts: RunFacts) -> str:
+    """For which people the scores are not known apart."""
+    scored = (facts.evaluated or {}).get("subgroups") or {}
+    unknown = [text for column, text in PEOPLE.items() if column not in scored]
+    if not unknown:
+        return ""
+    return f"How the scores vary with {' or '.join(unknown)} is unknown (skinlesion evaluate --by)."
 
 
 def _calibration(facts: RunFacts) -> str:

@@ -1,0 +1,166 @@
+"""Tables about images that were published or kept elsewhere: age, sex and site, or the true classes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from skinlesion_cli.common.csv_files import read_table
+from skinlesion_cli.common.errors import InputError, first_few
+from skinlesion_cli.common.text import nearest, quoted
+from skinlesion_cli.curation.groups import FILE_COLUMNS, MISSING, groups_of
+
+ALIASES: Mapping[str, Sequence[str]] = {
+    "age": ("age_approx",),
+    "sex": ("gender",),
+    "site": ("localization", "anatom_site_general", "region"),
+    "tone": ("skin_tone", "fitzpatrick_skin_type", "fitzpatrick", "fitspatrick", "fitzpatrick_scale"),
+}
+"""What HAM10000, the ISIC archive, PAD-UFES-20, DDI and Fitzpatrick17k call these columns."""
+LABEL_COLUMNS = ("label", "class", "diagnosis", "dx", "y_true")
+
+
+@dataclass(frozen=True)
+class _Table:
+    path: Path
+    columns: dict[str, str]
+    """By their name in lower case."""
+    images: list[str]
+    """What each row calls its image; `class/file` in a manifest."""
+    rows: list[dict[str, str]]
+
+    def column(self, name: str) -> str | None:
+        """The column of that name, or of another name for the same."""
+        names = (name.lower(), *ALIASES.get(name.lower(), ()))
+        return next((self.columns[one] for one in names if one in self.columns), None)
+
+    def joined(self, cells: Sequence[str], files: Sequence[str], what: str) -> list[str | None]:
+        """The cell of each file; None where no row is of that file."""
+        by_image: dict[str, str] = {}
+        for image, cell in zip(self.images, cells, strict=True):
+            if by_image.setdefault(image, cell) != cell:
+                both = f"{quoted(by_image[image])} and {quoted(cell)}"
+                raise InputError(
+                    f"{self.path}: {quoted(image)} has two values of {what}, {both}; keep one row"
+                )
+        found = groups_of(by_image, files, what=what)
+        if all(one is None for one in found):
+            raise InputError(
+                f"{self.path} has no row for any of the {len(files)} images: it names "
+                f"{first_few(list(by_image))}, the images are {first_few(list(files))}"
+            )
+        return found
+
+
+def columns_of(
+    names: Sequence[str], files: Sequence[str], split: str, tables: Sequence[Path]
+) -> tuple[dict[str, list[str]], list[str]]:
+    """Columns of tables for the images of a split: a text for each file, empty where it is unknown.
+
+    Args:
+        names: of the columns; see `ALIASES` for those that published tables name otherwise.
+        files: `class/file`, or what the tables call them. Names are compared as `groups_of` does, with or
+            without a suffix.
+        split: of the files; rows of other splits in a manifest.csv are not of these images.
+        tables: the first that has a column gives it. CSV files with a column for the file (`FILE_COLUMNS`).
+
+    Returns:
+        The columns, by the names that were asked for, and remarks on what could not be joined.
+
+    Raises:
+        InputError: no table has a column, one cannot be read, or it has no row of any image.
+    """
+    found = [_read(path, split) for path in tables]
+    cells: dict[str, list[str]] = {}
+    remarks: list[str] = []
+    for name in names:
+        table = next((one for one in found if one.column(name)), None)
+        if table is None:
+            raise InputError(_no_column(name, found))
+        column = table.column(name)
+        values = [_known(row[column or ""]) for row in table.rows]
+        joined = table.joined(values, files, name)
+        cells[name] = [one or "" for one in joined]
+        without, empty = joined.count(None), joined.count("")
+        told = [f"{without} of {len(files)} images have no row in {table.path.name}"] if without else []
+        told += [f"{empty} have no value there"] if empty else []
+        if told:
+            remarks.append(f"--by {name}: {', '.join(told)}; they are the subgroup unknown")
+    return cells, remarks
+
+
+def truth_of(path: Path, images: Sequence[str]) -> tuple[list[str | None], list[str]]:
+    """The true class of each image in a table, None without a row; and remarks on what was not joined.
+
+    The table has a column for the file and one for the class (`LABEL_COLUMNS`), or, as ISIC publishes it, one
+    column per class with a 1 in that of the image. InputError if it has neither, a row has no class or
+    several, or no image has a row.
+    """
+    table = _read(path, None)
+    labels = _labels(table)
+    found = table.joined(labels, images, "the class")
+    without = found.count(None)
+    rest = len(set(table.images)) - (len(images) - without)
+    told = [f"{without} of {len(images)} images have no row and are left out"] if without else []
+    told += [f"{rest} of {len(set(table.images))} rows are of no image"] if rest > 0 else []
+    return found, [f"{path}: {', '.join(told)}"] if told else []
+
+
+def _read(path: Path, split: str | None) -> _Table:
+    names, rows = read_table(path, "the metadata in ")
+    columns = {name.strip().lower(): name for name in names if name} if rows else {}
+    file = next((columns[name] for name in FILE_COLUMNS if name in columns), None)
+    if file is None:
+        raise InputError(f"{path} needs a column for the file: one of {', '.join(FILE_COLUMNS[1:])}")
+    folder: list[str] = []
+    if {"split", "class"} <= columns.keys() and split is not None:
+        rows = [row for row in rows if row[columns["split"]] == split]
+        folder = [columns["class"]]
+    images = ["/".join(row[name] for name in (*folder, file)) for row in rows]
+    kept = [place for place, image in enumerate(images) if image]
+    return _Table(path, columns, [images[one] for one in kept], [rows[one] for one in kept])
+
+
+def _known(cell: str) -> str:
+    return "" if cell.casefold() in MISSING else cell
+
+
+def _no_column(name: str, tables: Sequence[_Table]) -> str:
+    if not tables:
+        return f"--by {name}: the data set has no manifest.csv; name a table of the images with --metadata"
+    there = "; ".join(f"{one.path} has {', '.join(one.columns.values())}" for one in tables)
+    near = nearest(name, [column for one in tables for column in one.columns])
+    return f"--by {name}: there is no such column{near}; {there}"
+
+
+def _labels(table: _Table) -> list[str]:
+    column = next((table.columns[one] for one in LABEL_COLUMNS if one in table.columns), None)
+    if column is not None:
+        for image, row in zip(table.images, table.rows, strict=True):
+            if not row[column]:
+                raise InputError(f"{table.path}: {quoted(image)} has no {column}")
+        return [row[column] for row in table.rows]
+    marks = [
+        name
+        for key, name in table.columns.items()
+        if key not in FILE_COLUMNS
+        # Those of the challenges' ground truth are no classes.
+        and not key.endswith("_weight")
+        and all(_mark(row[name]) is not None for row in table.rows)
+    ]
+    if len(marks) < 2:
+        raise InputError(
+            f"{table.path} needs a column for the class ({', '.join(LABEL_COLUMNS)}), or a column of 0 and 1 "
+            "for each class"
+        )
+    found = []
+    for image, row in zip(table.images, table.rows, strict=True):
+        marked = [name for name in marks if _mark(row[name])]
+        if len(marked) != 1:
+            raise InputError(f"{table.path}: {quoted(image)} is of {len(marked)} classes; mark one with 1")
+        found.append(marked[0])
+    return found
+
+
+def _mark(cell: str) -> bool | None:
+    """Whether a cell is 1; None if it is neither 0 nor 1."""
+    return {"0": False, "0.0": False, "1": True, "1.0": True}.get(cell)
