@@ -8,15 +8,8 @@ from torchvision.transforms import v2
 from skinlesion_cli.common.errors import UnreadableImageError
 from skinlesion_cli.curation.synthetic import draw_lesion
 from skinlesion_cli.data import images
-from skinlesion_cli.data.images import (
-    centre_crop,
-    centre_frame,
-    check_images,
-    read_image,
-    resize_side,
-    rgb_of,
-    upright_size,
-)
+from skinlesion_cli.data.framing import fitted, resize_side, seen_frame
+from skinlesion_cli.data.images import check_images, read_image, rgb_of, upright_size
 
 LESION = draw_lesion("synthetic blotch", 5)
 
@@ -35,7 +28,7 @@ def test_the_shorter_side_is_rounded_and_not_truncated() -> None:
 def test_the_view_equals_torchvision_to_the_bit(size: tuple[int, int], side: int) -> None:
     image = LESION.resize(size)
     reference = v2.Compose([v2.Resize(resize_side(side)), v2.CenterCrop(side)])(image)
-    assert np.array_equal(np.asarray(centre_crop(image, side)), np.asarray(reference))
+    assert np.array_equal(np.asarray(fitted(image, side)), np.asarray(reference))
 
 
 @pytest.mark.parametrize("size", [(600, 450), (150, 420), (300, 300)])
@@ -43,8 +36,8 @@ def test_the_frame_is_where_the_view_comes_from(size: tuple[int, int]) -> None:
     # A picture whose colours are its coordinates tells where each pixel of the view came from.
     x, y = np.meshgrid(np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5)
     pixels = np.stack([255 * x / size[0], 255 * y / size[1], 0 * x], axis=2)
-    view = np.asarray(centre_crop(Image.fromarray(pixels.astype(np.uint8)), 128)).astype(float)
-    frame = centre_frame(size, 128)
+    view = np.asarray(fitted(Image.fromarray(pixels.astype(np.uint8)), 128)).astype(float)
+    frame = seen_frame(size, 128)
     step_x, step_y = (frame.right - frame.left) / 128, (frame.bottom - frame.top) / 128
     assert view[64, 0, 0] * size[0] / 255 == pytest.approx(frame.left + step_x / 2, abs=size[0] / 100)
     assert view[64, -1, 0] * size[0] / 255 == pytest.approx(frame.right - step_x / 2, abs=size[0] / 100)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skinlesion_cli.data.images import centre_frame
+from skinlesion_cli.data.framing import seen_frame
 from skinlesion_cli.report.heatmaps.overlay import draw_overlay, overlay
 from skinlesion_cli.saliency.gradcam import Explanation, explain_classes
 from tests.support.known_location import bright_pixels, panels_of, picture_with_blob
@@ -15,7 +15,7 @@ from tests.support.known_location import bright_pixels, panels_of, picture_with_
 def test_the_map_lies_exactly_on_the_frame() -> None:
     """The axes tell where each image lies, in the photograph's pixels."""
     image = Image.new("RGB", (600, 450), "tan")
-    frame = centre_frame(image.size, 256)
+    frame = seen_frame(image.size, 256)
     heat = np.zeros((256, 256), np.float32)
     heat[:128] = 1
     explanation = Explanation(image, frame, heat, (8, 8), "stages.4", "a $ class", 0.5, predicted="Melanoma")

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from skinlesion_cli.data.images import centre_frame, read_image
+from skinlesion_cli.data.framing import seen_frame
+from skinlesion_cli.data.images import read_image
 from skinlesion_cli.report.heatmaps.thumbnails import data_uri, heat_pictures
 from skinlesion_cli.saliency.gradcam import Explanation
 
@@ -31,7 +32,7 @@ def test_the_map_lies_in_the_frame_alone() -> None:
     image = Image.new("RGB", (480, 320), (120, 120, 120))
     heat = np.zeros((64, 64), np.float32)
     heat[:, 32:] = 1
-    frame = centre_frame(image.size, 64)
+    frame = seen_frame(image.size, 64)
     photo, mapped = (
         np.asarray(opened(data_uri(picture))).astype(int)
         for picture in heat_pictures(Explanation(image, frame, heat, (2, 2), "layer", "x", 0.5))
