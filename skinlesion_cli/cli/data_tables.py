@@ -39,6 +39,11 @@ def print_audit(found: "Audit") -> None:
     if profiles := inventory.profiles():
         names = ", ".join(f"{name} ({n})" for name, n in profiles.items())
         console.say(f"colour profiles, converted to sRGB unless damaged: {names}")
+    if cut := inventory.cut_by_crop():
+        console.say(
+            f"{cut['images']} images ({cut['share']:.0%}) lose more than a quarter of their area to the centre "
+            f"crop (median {cut['median']:.0%}); train with --fit pad to show all of it"
+        )
     if inventory.not_images:
         kinds = kinds_of(map(Path, inventory.not_images))
         console.say(f"files that are not images: {len(inventory.not_images)}: {kinds}")

@@ -5,7 +5,9 @@ in the paper. pad: the longer side is resized, and a border makes it square. squ
 the same length, whatever the photograph's proportions.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from PIL import Image
 
@@ -64,6 +66,17 @@ def cut_share(size: tuple[int, int], img_size: int, resize: Resize = PAPER) -> f
     """The share of the area of an image of `size` that `fitted` leaves out, whichever way it is turned."""
     seen = seen_frame(size, img_size, resize).within(size)
     return 1 - (seen.right - seen.left) * (seen.bottom - seen.top) / (size[0] * size[1])
+
+
+def cut_by_crop(sizes: Sequence[tuple[int, int]], img_size: int) -> dict[str, float] | None:
+    """Of images of these sizes, how many the paper's crop cuts by more than `CUT_LIMIT`; None without images.
+
+    `images` is their number, `share` their share of all, in [0, 1], and `median` the median share of its area
+    that an image loses.
+    """
+    shares = [cut_share(size, img_size) for size in sizes]
+    cut = sum(share > CUT_LIMIT for share in shares)
+    return {"images": cut, "share": cut / len(shares), "median": median(shares)} if shares else None
 
 
 def _placed(size: tuple[int, int], img_size: int, resize: Resize) -> tuple[tuple[int, int], int, int]:

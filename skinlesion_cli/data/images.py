@@ -93,8 +93,10 @@ def read_image(path: Path, *, shorter: int | None = None, file: BinaryIO | None 
         _open(path, file, shorter) as image,
         _ONE_LARGE if image.width * image.height > LARGE_PIXELS else nullcontext(),
     ):
-        deep = has_16_bit_colours(image)
+        deep, size = has_16_bit_colours(image), image.size
         image.load()
+        if image.format in ("HEIF", "DICOM") and image.size != size:
+            raise ValueError("damaged: its pixels do not have the size that its header says")
         if deep and is_dark(image):
             with suppress(UnreadableImageError), _open(path, file) as lower:
                 decode_lower_bytes(lower)
