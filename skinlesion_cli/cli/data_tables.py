@@ -40,9 +40,10 @@ def print_audit(found: "Audit") -> None:
         names = ", ".join(f"{name} ({n})" for name, n in profiles.items())
         console.say(f"colour profiles, converted to sRGB unless damaged: {names}")
     if cut := inventory.cut_by_crop():
+        hint = "; --fit pad shows all of them" if cut["images"] else ""
         console.say(
-            f"{cut['images']} images ({cut['share']:.0%}) lose more than a quarter of their area to the centre "
-            f"crop (median {cut['median']:.0%}); train with --fit pad to show all of it"
+            f"cut by more than a quarter of its area by the centre crop: {cut['images']} images "
+            f"({cut['share']:.0%}; median of all {cut['median']:.0%}){hint}"
         )
     if inventory.not_images:
         kinds = kinds_of(map(Path, inventory.not_images))

@@ -3,12 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from torchvision.transforms import v2
 
 from skinlesion_cli.common.errors import UnreadableImageError
 from skinlesion_cli.curation.synthetic import draw_lesion
 from skinlesion_cli.data import images
-from skinlesion_cli.data.framing import fitted, resize_side, seen_frame
 from skinlesion_cli.data.images import check_images, read_image, rgb_of, upright_size
 
 LESION = draw_lesion("synthetic blotch", 5)
@@ -17,32 +15,6 @@ LESION = draw_lesion("synthetic blotch", 5)
 def saved(path: Path, image: Image.Image, **options: object) -> Path:
     image.save(path, **options)
     return path
-
-
-def test_the_shorter_side_is_rounded_and_not_truncated() -> None:
-    assert resize_side(256) == 292  # 1.14 × 256 = 291.84
-
-
-@pytest.mark.parametrize("size", [(200, 150), (150, 200), (600, 450), (64, 64), (97, 401), (1024, 768)])
-@pytest.mark.parametrize("side", [64, 256])
-def test_the_view_equals_torchvision_to_the_bit(size: tuple[int, int], side: int) -> None:
-    image = LESION.resize(size)
-    reference = v2.Compose([v2.Resize(resize_side(side)), v2.CenterCrop(side)])(image)
-    assert np.array_equal(np.asarray(fitted(image, side)), np.asarray(reference))
-
-
-@pytest.mark.parametrize("size", [(600, 450), (150, 420), (300, 300)])
-def test_the_frame_is_where_the_view_comes_from(size: tuple[int, int]) -> None:
-    # A picture whose colours are its coordinates tells where each pixel of the view came from.
-    x, y = np.meshgrid(np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5)
-    pixels = np.stack([255 * x / size[0], 255 * y / size[1], 0 * x], axis=2)
-    view = np.asarray(fitted(Image.fromarray(pixels.astype(np.uint8)), 128)).astype(float)
-    frame = seen_frame(size, 128)
-    step_x, step_y = (frame.right - frame.left) / 128, (frame.bottom - frame.top) / 128
-    assert view[64, 0, 0] * size[0] / 255 == pytest.approx(frame.left + step_x / 2, abs=size[0] / 100)
-    assert view[64, -1, 0] * size[0] / 255 == pytest.approx(frame.right - step_x / 2, abs=size[0] / 100)
-    assert view[0, 64, 1] * size[1] / 255 == pytest.approx(frame.top + step_y / 2, abs=size[1] / 100)
-    assert view[-1, 64, 1] * size[1] / 255 == pytest.approx(frame.bottom - step_y / 2, abs=size[1] / 100)
 
 
 def test_exif_rotation_is_applied(tmp_path: Path) -> None:
