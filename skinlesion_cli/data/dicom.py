@@ -19,6 +19,8 @@ from skinlesion_cli.data.colour import depth_of, upper_8_bits
 
 MAGIC = b"DICM"
 """After a preamble of 128 bytes."""
+MAX_PIXEL_BYTES = 512 << 20
+"""Decoded: 120 million pixels of 8-bit colours have 360 MB. Decoding takes three times as much."""
 MAX_RLE_BYTES = 32 << 20
 """Run-length encoded pixels can become 64 times as large."""
 _HEADER = [
@@ -85,6 +87,12 @@ def _read(file: Any, *, pixels: bool) -> Dataset:
         raise ValueError(f"it holds {frames} frames; save the one to be read as a DICOM of its own")
     if not dataset.get("Rows") or not dataset.get("Columns") or "PhotometricInterpretation" not in dataset:
         raise ValueError("a DICOM without a picture")
+    bits = (
+        int(dataset.Rows) * int(dataset.Columns) * int(dataset.SamplesPerPixel) * int(dataset.BitsAllocated)
+    )
+    # Of larger ones than any image may be, the general limit tells.
+    if bits > 8 * MAX_PIXEL_BYTES and pixels:
+        raise ValueError(f"its pixels have more than {MAX_PIXEL_BYTES >> 20} MiB; save it with 8 bits")
     if pixels and "PixelData" not in dataset:
         raise ValueError("a DICOM without pixels, or truncated")
     syntax = dataset.file_meta.TransferSyntaxUID

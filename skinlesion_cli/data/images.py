@@ -264,7 +264,8 @@ def _reason(error: Exception) -> str:
         return f"it is not an image of a known kind ({', '.join(FORMATS)}, AVIF, HEIF, DICOM)"
     if isinstance(error, Image.DecompressionBombError):
         return f"it has more than {MAX_PIXELS:,} pixels, the limit in docs/safety.md; shrink it first"
-    return str(getattr(error, "strerror", None) or one_line(error))
+    # Some of pydicom's messages end with the text of a traceback.
+    return str(getattr(error, "strerror", None) or one_line(error).partition(" Traceback ")[0])
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
