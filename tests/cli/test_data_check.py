@@ -156,6 +156,10 @@ def test_what_is_left_out_is_counted_by_kind(cli_run: Run, clean: Path) -> None:
     assert "colour profiles, converted to sRGB unless damaged: Display P3 (1)" in done.stdout
     document = cli_run("data", "check", clean, "--no-near", "--json").json()
     assert (document["images"], document["colour_profiles"]) == (15, {"Display P3": 1})
+    cut = document["cut_by_crop"]
+    assert f"by the centre crop: {cut['images']} images ({cut['share']:.0%}; median" in done.stdout
+    assert (cut["images"], cut["share"]) == (14, 14 / 15)
+    assert 0.25 < cut["median"] < 0.5
 
 
 def test_wrong_input_is_refused(refused: Callable[..., str], clean: Path, tmp_path: Path) -> None:

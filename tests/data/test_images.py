@@ -34,6 +34,20 @@ def test_16_bit_greys_keep_their_upper_bits(tmp_path: Path) -> None:
     assert np.array_equal(read[:, :, 0], read[:, :, 2])
 
 
+@pytest.mark.parametrize("bits", [8, 12, 16])
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+def test_greys_of_a_tiff_have_the_polarity_that_it_says(
+    bits: int, compression: str | None, tmp_path: Path
+) -> None:
+    grey = np.linspace(0, 2**bits - 1, 64 * 64).reshape(64, 64).astype(np.uint8 if bits == 8 else np.uint16)
+    for white, photometric in ((0, 1), (255, 0)):
+        options = {"tiffinfo": {262: photometric}, "compression": compression}
+        # Pillow writes 8-bit greys inverted where the file says that 0 is white.
+        stored = 255 - grey if bits == 8 and photometric == 0 else grey
+        read = np.asarray(read_image(saved(tmp_path / "grey.tif", Image.fromarray(stored), **options)))
+        assert np.array_equal(read[:, :, 0], np.abs(white - (grey >> (bits - 8)).astype(int)))
+
+
 def test_a_transparent_palette_is_laid_on_white(tmp_path: Path) -> None:
     image = Image.new("P", (40, 40), 0)
     image.putpalette([255, 0, 0, 0, 0, 255])
