@@ -39,6 +39,12 @@ def print_audit(found: "Audit") -> None:
     if profiles := inventory.profiles():
         names = ", ".join(f"{name} ({n})" for name, n in profiles.items())
         console.say(f"colour profiles, converted to sRGB unless damaged: {names}")
+    if cut := inventory.cut_by_crop():
+        hint = "; --fit pad shows all of them" if cut["images"] else ""
+        console.say(
+            f"cut by more than a quarter of its area by the centre crop: {cut['images']} images "
+            f"({cut['share']:.0%}; median of all {cut['median']:.0%}){hint}"
+        )
     if inventory.not_images:
         kinds = kinds_of(map(Path, inventory.not_images))
         console.say(f"files that are not images: {len(inventory.not_images)}: {kinds}")

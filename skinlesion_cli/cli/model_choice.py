@@ -13,6 +13,7 @@ from skinlesion_cli.cli.model_options import (
     CLASSES,
     CROP,
     EMA,
+    FIT,
     IMG_SIZE,
     INTERPOLATION,
     MEAN,
@@ -47,6 +48,7 @@ class ModelChoice:
     std: Annotated[str | None, STD] = None
     interpolation: Annotated[str | None, INTERPOLATION] = None
     crop_pct: Annotated[float | None, CROP] = None
+    fit: Annotated[str | None, FIT] = None
     ema: Annotated[bool | None, EMA] = None
 
     @property
@@ -134,6 +136,7 @@ class ModelChoice:
             "std": numbers("std", self.std),
             "interpolation": self.interpolation,
             "crop_pct": self.crop_pct,
+            "fit": self.fit,
             "ema": self.ema,
         }
 

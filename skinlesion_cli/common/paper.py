@@ -63,15 +63,22 @@ PUBLISHED_CAVEAT = (
 )
 
 
+FITS = ("crop", "pad", "squash")
+
+
 @dataclass(frozen=True)
 class Resize:
-    """How a photograph is resized before the centre crop."""
+    """How a photograph becomes square (see `data.framing`)."""
 
     ratio: float = RESIZE_RATIO
-    """Length of the shorter side, relative to the side of the crop."""
+    """Length of the shorter side, relative to the side of the centre crop."""
     interpolation: str = "bilinear"
     """bilinear, bicubic, lanczos or nearest; antialiased, as in Pillow."""
+    fit: str = "crop"
+    """One of `FITS`."""
+    border: tuple[int, ...] = (0, 0, 0)
+    """Colour of the border that pad adds; `Preprocessing` sets it."""
 
 
 PAPER = Resize()
-"""The paper's: shorter side to round(1.14 × the side of the crop), bilinear."""
+"""The paper's: shorter side to round(1.14 × the side of the crop), bilinear, centre crop."""

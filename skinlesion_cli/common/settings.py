@@ -173,6 +173,11 @@ class Settings(BaseModel):
         ge=0,
         le=10,
     )
+    fit: Literal["crop", "pad", "squash"] = setting(
+        DATA,
+        "crop",
+        "How an image becomes square: its centre (as in the paper), or all of it with a border, or squashed.",
+    )
     augment: Literal["paper", "strong"] = setting(
         DATA, "paper", "Augmentation; strong: smaller crops, all rotations, more colour jitter."
     )

@@ -9,11 +9,13 @@ from typing import Any
 
 from skinlesion_cli.common.errors import InputError, UnreadableImageError
 from skinlesion_cli.common.events import OnEvent
+from skinlesion_cli.common.settings import FIELDS
 from skinlesion_cli.common.text import nearest
 from skinlesion_cli.curation.duplicates import find_pairs
 from skinlesion_cli.curation.families import connected_components
 from skinlesion_cli.curation.fingerprint import Fingerprint, fingerprint
 from skinlesion_cli.curation.groups import coverage_text, groups_of
+from skinlesion_cli.data.framing import cut_by_crop
 from skinlesion_cli.data.images import stored_kind
 from skinlesion_cli.data.splits import (
     SPLITS,
@@ -67,6 +69,10 @@ class Inventory:
     def profiles(self) -> dict[str, int]:
         """Number of images per colour profile that is converted to sRGB, or `damaged` and ignored."""
         return dict(Counter(image.profile for image in self.images if image.profile).most_common())
+
+    def cut_by_crop(self) -> dict[str, float] | None:
+        """How many images lose more than a quarter of their area to the centre crop (see `framing`)."""
+        return cut_by_crop([image.size for image in self.images], FIELDS["img_size"].default)
 
     @property
     def one_class(self) -> bool:
@@ -143,6 +149,7 @@ class Audit:
                 for split in self.inventory.counts()
             },
             "colour_profiles": self.inventory.profiles(),
+            "cut_by_crop": self.inventory.cut_by_crop(),
             "test_images": self.test_images,
             "test_with_sibling_in_train": self.test_with_sibling_in_train,
             "leaking": self.leaking,

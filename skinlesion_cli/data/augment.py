@@ -15,14 +15,18 @@ from numpy.typing import NDArray
 from torch.nn import functional
 
 from skinlesion_cli.common import paper
+from skinlesion_cli.common.paper import Resize
 
 Box = tuple[int, int, int, int]
 """Left, top, width and height in pixels."""
 
 # Columns of an image's parameters: 1 or 0 for each flip, a colour parameter for each of `_OPERATIONS`, a row
-# of `_ORDERS`, and degrees counter-clockwise.
-FLIP_X, FLIP_Y, COLOUR, ORDER, ANGLE = 0, 1, slice(2, 6), 6, 7
-PARAMETERS = 8
+# of `_ORDERS`, degrees counter-clockwise, and the part that shows the photograph and not a border (left, top,
+# right, bottom, from -1 to 1).
+FLIP_X, FLIP_Y, COLOUR, ORDER, ANGLE, SHOWN = 0, 1, slice(2, 6), 6, 7, slice(8, 12)
+PARAMETERS = 12
+WHOLE = (-1.0, -1.0, 1.0, 1.0)
+"""`SHOWN` of an image without a border."""
 
 CROP_ATTEMPTS = 10
 
@@ -95,6 +99,7 @@ def draw_parameters(generator: np.random.Generator, ranges: Augmentation = PAPER
             generator.uniform(-ranges.hue, ranges.hue),
             generator.integers(len(_ORDERS)),
             generator.uniform(-ranges.rotation_degrees, ranges.rotation_degrees),
+            *WHOLE,
         ],
         dtype=np.float32,
     )
@@ -107,16 +112,68 @@ def crop(image: torch.Tensor, box: Box, side: int) -> torch.Tensor:
     return functional.interpolate(part, (side, side), mode="bilinear", antialias=True)[0]
 
 
-def augment(images: torch.Tensor, parameters: torch.Tensor, corners: str = "zeros") -> torch.Tensor:
+def draw_view(
+    generator: np.random.Generator,
+    picture: torch.Tensor,
+    side: int,
+    resize: Resize = paper.PAPER,
+    ranges: Augmentation = PAPER,
+) -> tuple[torch.Tensor, tuple[float, ...]]:
+    """Draw a crop of a picture (3, height, width), uint8; returns it as (3, side, side), and its `SHOWN`.
+
+    For pad and squash it is the crop of the square that the picture would become: the picture itself is
+    resampled once, and neither square is made.
+    """
+    height, width = picture.shape[1:]
+    if resize.fit == "crop":
+        return crop(picture, draw_crop(generator, width, height, ranges), side), WHOLE
+    longer = max(width, height)
+    left, top, across, down = draw_crop(generator, longer, longer, ranges)
+    if resize.fit == "squash":
+        # The edges of the crop on the picture, of one pixel at least.
+        x, y = left * width // longer, top * height // longer
+        right, bottom = -(-(left + across) * width // longer), -(-(top + down) * height // longer)
+        return crop(picture, (x, y, right - x, bottom - y), side), WHOLE
+    x0, x1, from_x, to_x = _overlap(left, across, (longer - width) // 2, width, side)
+    y0, y1, from_y, to_y = _overlap(top, down, (longer - height) // 2, height, side)
+    part = picture[None, :, y0:y1, x0:x1]
+    size = (to_y - from_y, to_x - from_x)
+    square = torch.tensor(resize.border, dtype=torch.uint8).view(3, 1, 1).repeat(1, side, side)
+    square[:, from_y:to_y, from_x:to_x] = functional.interpolate(part, size, mode="bilinear", antialias=True)[
+        0
+    ]
+    return square, tuple(2 * edge / side - 1 for edge in (from_x, from_y, to_x, to_y))
+
+
+def _overlap(start: int, length: int, offset: int, extent: int, side: int) -> tuple[int, int, int, int]:
+    """Along one axis, the part of a picture that a crop of its padded square shows, and where it shows it.
+
+    The crop and the picture have their start and their length on the square; `side` is that of the result.
+    """
+    first, last = max(start, offset), min(start + length, offset + extent)
+    begin = min(round((first - start) * side / length), side - 1)
+    end = max(round((last - start) * side / length), begin + 1)
+    return first - offset, last - offset, begin, end
+
+
+def augment(
+    images: torch.Tensor,
+    parameters: torch.Tensor,
+    corners: str = "zeros",
+    border: tuple[int, ...] | None = None,
+) -> torch.Tensor:
     """Jitter, flip and rotate images (n, 3, side, side), uint8; returns float32 in [0, 1] on their device.
 
     The parameters (n, `PARAMETERS`) are in host memory, where sorting them does not synchronise the device.
-    The corners of a rotation are as `Augmentation.corners` says.
+    The corners of a rotation are as `Augmentation.corners` says. With a `border` (red, green, blue), all that
+    is not `SHOWN` gets this colour, so that it is the same in every image, before and after training.
     """
     # One image at a time stays in the CPU's cache, which takes half the time of a whole batch.
     size = 1 if images.device.type == "cpu" else len(images)
     parts = zip(torch.split(images, size), torch.split(parameters, size), strict=True)
-    return torch.cat([rotate(jitter(part.float().div_(255.0), own), own, corners) for part, own in parts])
+    return torch.cat(
+        [rotate(jitter(part.float().div_(255.0), own), own, corners, border) for part, own in parts]
+    )
 
 
 def jitter(images: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
@@ -135,7 +192,12 @@ def jitter(images: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
     return images
 
 
-def rotate(images: torch.Tensor, parameters: torch.Tensor, corners: str = "zeros") -> torch.Tensor:
+def rotate(
+    images: torch.Tensor,
+    parameters: torch.Tensor,
+    corners: str = "zeros",
+    border: tuple[int, ...] | None = None,
+) -> torch.Tensor:
     """Flip and rotate images about their centres in one resampling, nearest-neighbour as published.
 
     Bilinear resampling removes a third of the fine detail of the training images, but none of the images that
@@ -153,7 +215,13 @@ def rotate(images: torch.Tensor, parameters: torch.Tensor, corners: str = "zeros
     down = height[:, None]
     # Not `affine_grid`: it multiplies matrices, and TF32 would round the coordinates to other pixels.
     grid = torch.stack([across_x * width + down_x * down, across_y * width + down_y * down], dim=-1)
-    return functional.grid_sample(images, grid, mode="nearest", padding_mode=corners, align_corners=False)
+    turned = functional.grid_sample(images, grid, mode="nearest", padding_mode=corners, align_corners=False)
+    if border is None:
+        return turned
+    shown = _moved(parameters[:, SHOWN], images.device).view(-1, 2, 1, 1, 2)
+    hidden = ((grid < shown[:, 0]) | (grid > shown[:, 1])).any(dim=-1)
+    colour = _constants((*border, *border), images.device)[0] / 255
+    return torch.where(hidden[:, None], colour, turned)
 
 
 def _moved(values: torch.Tensor, device: torch.device) -> torch.Tensor:

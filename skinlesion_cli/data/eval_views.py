@@ -19,7 +19,8 @@ from PIL import Image
 
 from skinlesion_cli.common.errors import UnreadableImageError
 from skinlesion_cli.common.paper import PAPER, Resize
-from skinlesion_cli.data.images import centre_crop, read_image
+from skinlesion_cli.data.framing import fitted
+from skinlesion_cli.data.images import read_image
 
 BATCHES_AHEAD = 2
 """Number of prefetched batches: enough to keep the model busy, few enough to bound memory."""
@@ -52,7 +53,7 @@ class KeptViews(Protocol):
 
 def view(image: Image.Image, img_size: int, resize: Resize = PAPER) -> NDArray[np.uint8]:
     """Evaluation view of an RGB picture: the bytes of its centre crop, (3, img_size, img_size)."""
-    return np.asarray(centre_crop(image, img_size, resize)).transpose(2, 0, 1)
+    return np.asarray(fitted(image, img_size, resize)).transpose(2, 0, 1)
 
 
 def viewed_batches(

@@ -21,10 +21,11 @@ from torch.nn import functional
 from skinlesion_cli.common.cores import usable_cores
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.files import user_cache_folder
+from skinlesion_cli.common.paper import PAPER, Resize
 from skinlesion_cli.data.images import read_image, upright_size
 from skinlesion_cli.data.screening import ImageFacts, shorter_side
 
-RULE = "3"
+RULE = "4"
 """Part of a cache file's name; to be raised when the layout or the pixels change."""
 
 # Maximum share of the free memory and disk space that `auto` takes.
@@ -115,9 +116,13 @@ class ImageCache:
         return pixels.view(height, width, 3).permute(2, 0, 1)
 
 
-def open_views(kind: str, paths: Sequence[Path], img_size: int) -> tuple[ImageCache | None, str]:
+def open_views(
+    kind: str, paths: Sequence[Path], img_size: int, resize: Resize = PAPER
+) -> tuple[ImageCache | None, str]:
     """Open or make the cache of a split's evaluation views; see `open_cache`."""
-    return _open(kind, paths, [(img_size, img_size)] * len(paths), f"views-{img_size}")
+    colour = bytes(resize.border).hex() if resize.fit == "pad" else ""
+    what = "-".join(filter(None, ["views", str(img_size), resize.fit, colour]))
+    return _open(kind, paths, [(img_size, img_size)] * len(paths), what)
 
 
 def open_cache(
@@ -129,6 +134,8 @@ def open_cache(
     copies: int = 1,
 ) -> tuple[ImageCache | None, str]:
     """Open or make the cache of a split's shrunk pictures; returns also a text on its place and size.
+
+    The pictures keep their proportions, so every `fit` takes its crops from the same ones.
 
     `kind` is off, disk, ram, or auto: memory if a quarter of the free memory is enough, else a file if half
     of the free disk space is, else off. InputError if there is too little space for disk or ram. Without

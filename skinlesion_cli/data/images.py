@@ -1,4 +1,4 @@
-"""Reading photographs, and the crop of them that the model is given.
+"""Reading photographs.
 
 Only Pillow and numpy, no torch: these functions run in worker processes and threads.
 """
@@ -9,18 +9,18 @@ import threading
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL.AvifImagePlugin import AvifImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from skinlesion_cli.common.errors import UnreadableImageError, one_line
+from skinlesion_cli.common.extras import require_modules
 from skinlesion_cli.common.files import fault_of
 from skinlesion_cli.common.limits import MAX_IMAGE_BYTES
-from skinlesion_cli.common.paper import PAPER, Resize
 from skinlesion_cli.data.colour import (
     STRIP_ROWS,
     add_lower_bytes,
@@ -33,15 +33,22 @@ from skinlesion_cli.data.colour import (
 )
 
 JPEG_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif"})
-IMAGE_SUFFIXES = JPEG_SUFFIXES | {".png", ".bmp", ".gif", ".tif", ".tiff", ".webp"}
+HEIF_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
+DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
+IMAGE_SUFFIXES = (
+    JPEG_SUFFIXES
+    | HEIF_SUFFIXES
+    | DICOM_SUFFIXES
+    | {".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif"}
+)
 UNREAD_SUFFIXES = frozenset(
-    {".heic", ".heif", ".hif", ".avif", ".jxl", ".jp2", ".j2k", ".jpf", ".jpx", ".dcm", ".dicom"}
+    {".jxl", ".jp2", ".j2k", ".jpf", ".jpx"}
     | {".dng", ".raw", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".svs", ".ndpi", ".psd"}
 )
 """Of pictures that this tool does not read."""
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
-"""The formats that are decoded, whatever the file is called. Pillow knows forty more, such as PostScript, for
-which it runs another program."""
+"""The formats that Pillow decodes, whatever the file is called. It knows forty more, such as PostScript, for
+which it runs another program. AVIF, HEIF and DICOM are recognised here."""
 
 # Outside these limits an image is no photograph of skin, or would take unbounded memory: one of the largest
 # size takes at most 2 GB, in any format. Photographs of 100-megapixel cameras are accepted.
@@ -50,10 +57,13 @@ MAX_PIXELS = 120_000_000
 MAX_ASPECT = 20
 LARGE_PIXELS = 30_000_000
 """Larger images are decoded one at a time per process, however many threads read."""
+HEAD_BYTES = 256
+"""Of a file, in which its format is looked for."""
 MAX_PAGES = 16
 """Pages of a TIFF that are looked at; each can take half a second in a file made for that."""
 FAULTS_NAMED = 20
 
+_TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
 _TIFF_TILE_SIZE = (322, 323)
 """The TIFF tags of a tile's width and length."""
 
@@ -83,8 +93,10 @@ def read_image(path: Path, *, shorter: int | None = None, file: BinaryIO | None 
         _open(path, file, shorter) as image,
         _ONE_LARGE if image.width * image.height > LARGE_PIXELS else nullcontext(),
     ):
-        deep = has_16_bit_colours(image)
+        deep, size = has_16_bit_colours(image), image.size
         image.load()
+        if image.format in ("HEIF", "DICOM") and image.size != size:
+            raise ValueError("damaged: its pixels do not have the size that its header says")
         if deep and is_dark(image):
             with suppress(UnreadableImageError), _open(path, file) as lower:
                 decode_lower_bytes(lower)
@@ -158,7 +170,7 @@ class _Quiet:
             if self._inside == 1:
                 self._filters = warnings.catch_warnings()
                 self._filters.__enter__()
-                warnings.filterwarnings("ignore", module=r"PIL\.")
+                warnings.filterwarnings("ignore", module=r"(PIL|pillow_heif|pydicom)\.")
 
     def __exit__(self, *error: object) -> None:
         with self._lock:
@@ -176,17 +188,48 @@ def _open(path: Path, file: BinaryIO | None = None, shorter: int | None = None) 
     try:
         if file is None and (fault := fault_of(path, MAX_IMAGE_BYTES)):
             raise ValueError(fault)
-        with _quiet, Image.open(file or path, formats=FORMATS) as image:
+        with _quiet, _opened(file or path) as image:
             if isinstance(image, TiffImageFile) and (page := _largest_page(file or path)):
                 image.seek(page)
             if problem := _problem(image):
                 raise ValueError(f"{image.width}×{image.height} pixels, {problem}")
-            if shorter is not None:
+            # A HEIF would give its thumbnail, which is compressed once more.
+            if shorter is not None and image.format != "HEIF":
                 image.draft(None, (shorter, shorter))
             yield image
     # Pillow's decoders raise many types for damaged files, such as SyntaxError, struct.error and ValueError.
     except Exception as error:
         raise UnreadableImageError(f"cannot read {path}: {_reason(error)}") from None
+
+
+def _opened(file: BinaryIO | Path) -> Image.Image:
+    """The image of a file by the package for its format; InputError where that is not installed."""
+    head = _head(file)
+    if head[128:132] == b"DICM":
+        require_modules("pydicom", "to read DICOM")
+        from skinlesion_cli.data.dicom import DicomImage
+
+        return DicomImage(file)
+    # The kind of a file in this container, or the kinds that it is compatible with.
+    brands = head[8 : int.from_bytes(head[:4])] if head[4:8] == b"ftyp" else b""
+    if b"avif" in brands or b"avis" in brands:
+        return AvifImageFile(file)
+    if brands:
+        require_modules("pillow_heif", "to read HEIC")
+        from pillow_heif import HeifImageFile
+
+        return HeifImageFile(file)  # type: ignore[no-any-return]
+    return Image.open(file, formats=FORMATS)
+
+
+def _head(file: BinaryIO | Path) -> bytes:
+    if isinstance(file, Path):
+        with file.open("rb") as opened:
+            return opened.read(HEAD_BYTES)
+    file.seek(0)
+    head = file.read(HEAD_BYTES)
+    file.seek(0)
+    return head
 
 
 def _largest_page(file: BinaryIO | Path) -> int:
@@ -218,20 +261,24 @@ def _problem(image: Image.Image) -> str:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return f"it is not an image of a known kind ({', '.join(FORMATS)})"
+        return f"it is not an image of a known kind ({', '.join(FORMATS)}, AVIF, HEIF, DICOM)"
     if isinstance(error, Image.DecompressionBombError):
         return f"it has more than {MAX_PIXELS:,} pixels, the limit in docs/safety.md; shrink it first"
-    return str(getattr(error, "strerror", None) or one_line(error))
+    # Some of pydicom's messages end with the text of a traceback.
+    return str(getattr(error, "strerror", None) or one_line(error).partition(" Traceback ")[0])
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:
     is_png, profile = image.format == "PNG", image.info.get("icc_profile")
+    white_is_zero = isinstance(image, TiffImageFile) and image.tag_v2.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO
     with _broken_exif:
         ImageOps.exif_transpose(image, in_place=True)
     # Some versions of Pillow open a 16-bit PNG as "I"; in other formats "I" is 32 bits of any range.
     if image.mode.startswith("I;16") or (image.mode == "I" and is_png):
         # Pillow's conversion clips at 255, which turns a 16-bit photograph white.
         image = Image.fromarray(upper_8_bits(np.clip(np.asarray(image), 0, 65535)))
+        # Pillow inverts such greys of 8 bits, and not those of 16.
+        image = ImageOps.invert(image) if white_is_zero else image
     elif image.mode in ("I", "F"):
         raise ValueError("32-bit pixels have no known range; save the image with 8 or 16 bits")
     if image.has_transparency_data:
@@ -249,42 +296,3 @@ def _on_white(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", strip.size, "white")
         opaque.paste(Image.alpha_composite(white, strip).convert("RGB"), (0, top))
     return opaque
-
-
-@dataclass(frozen=True)
-class Frame:
-    """A rectangle in pixels of an image; edges may be between pixels, or outside a small image."""
-
-    left: float
-    top: float
-    right: float
-    bottom: float
-
-
-def resize_side(img_size: int, resize: Resize = PAPER) -> int:
-    """Length that the shorter side is resized to before the centre crop: round(ratio × img_size)."""
-    return round(resize.ratio * img_size)
-
-
-def centre_crop(image: Image.Image, img_size: int, resize: Resize = PAPER) -> Image.Image:
-    """The evaluation transform: the shorter side resized, then a centre crop.
-
-    Bit-identical to torchvision's Resize and CenterCrop on the same image, which is RGB and of any size.
-    """
-    size, left, top = _resized(image.size, img_size, resize)
-    resized = image.resize(size, Image.Resampling[resize.interpolation.upper()])
-    return resized.crop((left, top, left + img_size, top + img_size))
-
-
-def centre_frame(size: tuple[int, int], img_size: int, resize: Resize = PAPER) -> Frame:
-    """The part of an image of `size` (width, height) that `centre_crop` shows."""
-    (width, height), left, top = _resized(size, img_size, resize)
-    scale_x, scale_y = size[0] / width, size[1] / height
-    return Frame(left * scale_x, top * scale_y, (left + img_size) * scale_x, (top + img_size) * scale_y)
-
-
-def _resized(size: tuple[int, int], img_size: int, resize: Resize) -> tuple[tuple[int, int], int, int]:
-    """Width and height before the centre crop, and the crop's left and top."""
-    shorter = resize_side(img_size, resize)
-    width, height = (int(shorter * side / min(size)) for side in size)
-    return (width, height), round((width - img_size) / 2.0), round((height - img_size) / 2.0)

@@ -269,6 +269,7 @@ def load_predictor(
     std: Sequence[float] | None = None,
     interpolation: str | None = None,
     crop_pct: float | None = None,
+    fit: str | None = None,
     ema: bool | None = None,
 ) -> Predictor:
     """Load a checkpoint of any accepted kind, ready to predict.
@@ -289,6 +290,7 @@ def load_predictor(
         std: likewise.
         interpolation: bilinear, bicubic, lanczos or nearest.
         crop_pct: side of the centre crop, relative to the shorter side of the resized image.
+        fit: how an image becomes square: crop, pad or squash; crop, if neither the file nor this says it.
         ema: whether to take averaged weights (EMA), where the file holds them beside the last ones.
 
     Raises:
@@ -299,7 +301,7 @@ def load_predictor(
     checked("batch_size", batch_size, origin="")
     known: dict[str, Any] = {"arch": arch, "classes": classes, "img_size": img_size, "ema": ema}
     known |= {"normalization": normalization, "mean": mean, "std": std}
-    known |= {"interpolation": interpolation, "crop_pct": crop_pct}
+    known |= {"interpolation": interpolation, "crop_pct": crop_pct, "fit": fit}
     suffix = path.suffix.lower()
     if suffix == ".pt2":
         raise InputError(

@@ -4,12 +4,12 @@ No torch here: an .onnx needs none.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.paper import IMAGENET_MEAN, IMAGENET_STD, PAPER, Resize
+from skinlesion_cli.common.paper import FITS, IMAGENET_MEAN, IMAGENET_STD, PAPER, Resize
 from skinlesion_cli.common.settings import FIELDS, choices
 from skinlesion_cli.common.text import nearest, quoted
 
@@ -31,12 +31,18 @@ class Preprocessing:
     """How a photograph becomes the model's input."""
 
     img_size: int
-    """Side of the centre crop, in pixels."""
+    """Side of the square input, in pixels."""
     mean: tuple[float, ...]
     """Per channel, for pixels in [0, 1]."""
     std: tuple[float, ...]
     """Per channel, above 0."""
     resize: Resize = field(default=PAPER)
+
+    def __post_init__(self) -> None:
+        if self.resize.fit == "pad":
+            # The mean becomes 0 in the model's input, but for rounding: a border without a signal.
+            border = tuple(min(max(round(255 * value), 0), 255) for value in self.mean)
+            object.__setattr__(self, "resize", replace(self.resize, border=border))
 
     def plain(self) -> dict[str, Any]:
         """The same as plain data, with the keys of a checkpoint."""
@@ -46,6 +52,7 @@ class Preprocessing:
             "std": list(self.std),
             "resize_ratio": self.resize.ratio,
             "interpolation": self.resize.interpolation,
+            "fit": self.resize.fit,
         }
 
 
@@ -61,10 +68,13 @@ class Given:
     interpolation: str | None = None
     crop_pct: float | None = None
     """Side of the centre crop, relative to the shorter side of the resized photograph."""
+    fit: str | None = None
+    """How a photograph becomes square: one of `FITS`."""
 
     def __post_init__(self) -> None:
         _require_choice("normalization", self.normalization, choices("normalization"))
         _require_choice("interpolation", self.interpolation, INTERPOLATIONS)
+        _require_choice("fit", self.fit, FITS)
         for option, values, least in (("mean", self.mean, -LARGEST), ("std", self.std, 0.0)):
             if values is not None and (len(values) != 3 or not all(least < one < LARGEST for one in values)):
                 positive = " above 0" if option == "std" else ""
@@ -113,8 +123,9 @@ def read_preprocessing(
 ) -> tuple[Preprocessing, list[str]]:
     """The preprocessing, and the keys that neither the file nor the caller gives.
 
-    These are the paper's in a file of this package (`own`), and else those of `backbone`, which returns the
-    mean, std, interpolation and crop_pct that timm's weights were trained with.
+    A file without `fit` is older than this setting, or of another tool: it means crop. The other keys are the
+    paper's in a file of this package (`own`), and else those of `backbone`, which returns the mean, std,
+    interpolation and crop_pct that timm's weights were trained with.
 
     Raises:
         InputError: an entry is invalid, or disagrees with the caller's.
@@ -131,7 +142,10 @@ def read_preprocessing(
     wanted = given.values(side, timms)
     assumed = [key for key in _THE_PAPERS if key not in stored and key not in wanted]
     values = _THE_PAPERS | ({} if own else {key: timms[key] for key in _THE_PAPERS if key in timms})
-    made = _made(path, side, values | wanted | stored)
+    fit = found.get("fit", given.fit or PAPER.fit) if isinstance(found, dict) else given.fit or PAPER.fit
+    made = _made(path, side, values | wanted | stored | {"fit": fit})
+    if given.fit not in (None, fit):
+        raise InputError(f"{path} disagrees with --fit: its fit is {fit}")
     for key in stored.keys() & wanted.keys():
         # Ratios agree if they mean the same number of pixels.
         within = 0.5 / side if key == "resize_ratio" else 1e-3
@@ -146,7 +160,8 @@ def read_preprocessing(
 def preprocessing_text(preprocessing: Preprocessing) -> str:
     """The preprocessing other than the side, on one line."""
     mean, std, resize = preprocessing.mean, preprocessing.std, preprocessing.resize
-    return f"mean {_text(mean)}, std {_text(std)}, {resize.interpolation}, crop {1 / resize.ratio:.3g}"
+    square = f"crop {1 / resize.ratio:.3g}" if resize.fit == "crop" else f"{resize.fit} to a square"
+    return f"mean {_text(mean)}, std {_text(std)}, {resize.interpolation}, {square}"
 
 
 def _side(path: Path, known: Mapping[str, Any], given: Given) -> int:
@@ -166,11 +181,12 @@ def _made(path: Path, side: int, values: Mapping[str, Any]) -> Preprocessing:
     listed = all(isinstance(one, list | tuple) and len(one) == 3 for one in (mean, std))
     numbers: list[Any] = [*mean, *std, ratio] if listed else [None]
     valid = all(is_number(value) and abs(value) < LARGEST for value in numbers)
-    if not valid or not min(std) > 0 or values["interpolation"] not in INTERPOLATIONS:
+    choices_valid = values["interpolation"] in INTERPOLATIONS and values["fit"] in FITS
+    if not valid or not min(std) > 0 or not choices_valid:
         raise InputError(f"{path} has an invalid preprocessing or img_size")
     if not 0.5 <= ratio <= 10:
         raise InputError(f"{path} has an invalid preprocessing: a resize ratio of {ratio:g}")
-    resize = Resize(float(ratio), str(values["interpolation"]))
+    resize = Resize(float(ratio), values["interpolation"], values["fit"])
     return Preprocessing(side, tuple(map(float, mean)), tuple(map(float, std)), resize)
 
 

@@ -25,6 +25,11 @@ from skinlesion_cli.report.sections.subgroups import subgroups
 from skinlesion_cli.report.templates import render_markdown
 
 _MARK = re.compile(r"\n<!-- skinlesion report, ([0-9a-f]{64}) -->\n\Z")
+_FRAMED = {
+    "crop": "shorter side resized to {resized} pixels, {side} × {side} centre crop",
+    "pad": "longer side resized to {side} pixels, with a border that makes it square",
+    "squash": "both sides resized to {side} pixels, whatever the proportions",
+}
 _PUBLIC = ("started", "git_commit", "versions", "platform", "device", "seed", "data")
 """Entries of the environment that hold no path; the command lines, for one, do."""
 
@@ -73,7 +78,9 @@ def model_card(facts: RunFacts, title: str) -> str:
         facts=facts,
         setting=setting,
         start=start,
-        resized=round(RESIZE_RATIO * int(setting("img_size"))),
+        framed=_FRAMED.get(setting("fit"), _FRAMED["crop"]).format(
+            side=setting("img_size"), resized=round(RESIZE_RATIO * int(setting("img_size")))
+        ),
         environment=tuple(training.flattened(environment)),
         sources=data.sources(document["blocks"]).only("Images", "Accuracy", "Balanced accuracy"),
         balance=data.balance(facts).only("Training images"),

@@ -14,7 +14,8 @@ from torch import nn
 from skinlesion_cli.common.errors import InputError, SkinLesionError
 from skinlesion_cli.common.text import nearest
 from skinlesion_cli.data.eval_views import view
-from skinlesion_cli.data.images import Frame, centre_frame, read_image
+from skinlesion_cli.data.framing import Frame, seen_frame
+from skinlesion_cli.data.images import read_image
 from skinlesion_cli.inference.backend import Backend, require_finite
 from skinlesion_cli.inference.predictor import Predictor
 from skinlesion_cli.inference.torch_backend import TorchBackend
@@ -32,7 +33,7 @@ class Explanation:
     image: Image.Image
     """The whole photograph, upright, RGB."""
     frame: Frame
-    """The part of it that the model saw."""
+    """The part of it that the model saw; for `fit` pad, its edges are those of the border around it."""
     heat: NDArray[np.float32]
     """(side, side): the map over the frame, in [0, 1]; all 0 without positive evidence for the class."""
     grid: tuple[int, int]
@@ -108,7 +109,7 @@ def explain_classes(
         explanations.append(
             Explanation(
                 image=image,
-                frame=centre_frame(image.size, backend.img_size, backend.resize),
+                frame=seen_frame(image.size, backend.img_size, backend.resize),
                 heat=heat,
                 grid=grid,
                 layer=layer,

@@ -54,7 +54,12 @@ def finalize(
         """Features (n, d), of width 0 if the head is not linear, and logits (n, classes)."""
         features, all_logits, done = [], [], 0
         for batch in viewed_batches(
-            paths, img_size=backend.img_size, batch_size=batch_size, workers=workers, kept=kept
+            paths,
+            img_size=backend.img_size,
+            resize=backend.resize,
+            batch_size=batch_size,
+            workers=workers,
+            kept=kept,
         ):
             if batch.fault:
                 raise UnreadableImageError(f"{batch.fault}; repair or remove it, then continue with --resume")

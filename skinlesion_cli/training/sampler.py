@@ -14,9 +14,11 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import Note, OnEvent, ignore
+from skinlesion_cli.common.paper import PAPER as CROP
+from skinlesion_cli.common.paper import Resize
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.common.signals import outlive_signals
-from skinlesion_cli.data.augment import PAPER, Augmentation, crop, draw_crop, draw_parameters
+from skinlesion_cli.data.augment import PAPER, SHOWN, Augmentation, draw_parameters, draw_view
 from skinlesion_cli.data.class_balance import sampling_probabilities
 from skinlesion_cli.data.image_cache import ImageCache, ShrunkPictures
 from skinlesion_cli.data.mixing import draw_mixing
@@ -152,6 +154,7 @@ class TrainingImages(Dataset[tuple[torch.Tensor, int, torch.Tensor]]):
         img_size: int,
         cache: ImageCache | None = None,
         *,
+        resize: Resize = CROP,
         augmentation: Augmentation = PAPER,
         mixup: float = 0.0,
         cutmix: float = 0.0,
@@ -159,18 +162,19 @@ class TrainingImages(Dataset[tuple[torch.Tensor, int, torch.Tensor]]):
         self._augmentation, self._mixup, self._cutmix = augmentation, mixup, cutmix
         self._pictures = ShrunkPictures(split.paths, img_size, cache)
         self._labels = split.labels
-        self._img_size = img_size
+        self._img_size, self._resize = img_size, resize
 
     def __getitem__(self, key: Draw) -> tuple[torch.Tensor, int, torch.Tensor]:
         index, seed = key
         # The augmentation depends on the draw's own seed, not on the worker that happens to make it.
         generator = np.random.default_rng(seed)
         picture = self._pictures[index]
-        box = draw_crop(generator, picture.shape[2], picture.shape[1], self._augmentation)
+        pixels, shown = draw_view(generator, picture, self._img_size, self._resize, self._augmentation)
         parameters = draw_parameters(generator, self._augmentation)
+        parameters[SHOWN] = shown
         if self._mixup or self._cutmix:
             parameters = np.concatenate([parameters, draw_mixing(generator, self._mixup, self._cutmix)])
-        return crop(picture, box, self._img_size), self._labels[index], torch.from_numpy(parameters)
+        return pixels, self._labels[index], torch.from_numpy(parameters)
 
 
 def loading_workers(settings: Settings, workers: int, sharers: int, on_event: OnEvent = ignore) -> int:
@@ -196,7 +200,7 @@ def training_loader(
     cache: ImageCache | None = None,
     **augmentation: Any,
 ) -> DataLoader[Any]:
-    """Batches of one epoch's draws: bytes (n, 3, side, side), labels (n,) and parameters (n, 8 or 12).
+    """Batches of one epoch's draws: bytes (n, 3, side, side), labels (n,) and parameters (n, 12 or 16).
 
     `augmentation` are further arguments of `TrainingImages`.
     """

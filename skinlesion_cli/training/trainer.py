@@ -18,6 +18,7 @@ from skinlesion_cli.common.events import (
     Warned,
     ignore,
 )
+from skinlesion_cli.common.paper import Resize
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.common.signals import Stopped, Stopping
 from skinlesion_cli.common.world import ALONE, World
@@ -77,7 +78,9 @@ class Trainer:
         # Validation selects the epoch, so it is computed like the final scores: in fp32 by default.
         self.scoring_runtime = choose_runtime(settings.device, settings.precision, training=False)
         self.preprocessing = Preprocessing(
-            settings.img_size, *normalization(settings.model_arch, settings.normalization)
+            settings.img_size,
+            *normalization(settings.model_arch, settings.normalization),
+            Resize(fit=settings.fit),
         )
         self.progress = Progress()
         self._make_model(pretrained=last is None)
@@ -144,7 +147,8 @@ class Trainer:
         cache, place = open_cache(
             settings.cache, self.train_split.paths, side, facts=self.screening.facts, copies=sharers
         )
-        self.val_views, val_place = open_views(settings.cache, self.val_split.paths, side)
+        resize = self.preprocessing.resize
+        self.val_views, val_place = open_views(settings.cache, self.val_split.paths, side, resize)
         self.on_event(Note(f"image cache: {place}; of validation: {val_place}"))
         pinned = settings.pin_memory and self.runtime.device.type == "cuda"
         self.augmentation = AUGMENTATIONS[settings.augment]
@@ -155,6 +159,7 @@ class Trainer:
             workers=loading,
             pin_memory=pinned,
             cache=cache,
+            resize=resize,
             augmentation=self.augmentation,
             mixup=settings.mixup,
             cutmix=settings.cutmix,
@@ -190,6 +195,7 @@ class Trainer:
         """Do the epoch's remaining steps; a request to stop ends it after the current step."""
         settings, progress, world, device = self.settings, self.progress, self.world, self.runtime.device
         epoch, steps = progress.epoch, self.draws.steps
+        border = self.preprocessing.resize.border if settings.fit == "pad" else None
         self.runtime.activate()
         set_training_mode(self.model, frozen=settings.freeze_backbone)
         criterion = self.unweighted_loss if epoch < settings.deferred_weighting else self.loss
@@ -205,7 +211,7 @@ class Trainer:
                 images, targets, parameters = next(batches)
                 targets = self.runtime.move(targets)
                 images = augment(
-                    self.runtime.move(images), parameters[:, :PARAMETERS], self.augmentation.corners
+                    self.runtime.move(images), parameters[:, :PARAMETERS], self.augmentation.corners, border
                 )
                 mixing = parameters[:, PARAMETERS:]
                 mixed = mix(images, targets, mixing) if mixing.numel() else None

@@ -146,16 +146,20 @@ def test_one_class_is_exit_2(cli_run: Run, clean: Path) -> None:
 
 def test_what_is_left_out_is_counted_by_kind(cli_run: Run, clean: Path) -> None:
     picture = clean / "test" / CLASSES[0] / "0.jpg"
-    picture.with_name("a.HEIC").touch()
+    picture.with_name("a.JXL").touch()
     picture.rename(picture.with_suffix(".jfif"))
     with Image.open(clean / "test" / CLASSES[0] / "1.jpg") as image:
         image.save(picture.with_name("p3.png"), icc_profile=profile_of("Display P3"))
     done = cli_run("data", "check", clean, "--no-near")
-    assert "1 files are left out: .heic (1); convert pictures to JPEG or PNG" in done.stderr
-    assert "files that are not images: 1: .heic (1)" in done.stdout
+    assert "1 files are left out: .jxl (1); convert pictures to JPEG or PNG" in done.stderr
+    assert "files that are not images: 1: .jxl (1)" in done.stdout
     assert "colour profiles, converted to sRGB unless damaged: Display P3 (1)" in done.stdout
     document = cli_run("data", "check", clean, "--no-near", "--json").json()
     assert (document["images"], document["colour_profiles"]) == (15, {"Display P3": 1})
+    cut = document["cut_by_crop"]
+    assert f"by the centre crop: {cut['images']} images ({cut['share']:.0%}; median" in done.stdout
+    assert (cut["images"], cut["share"]) == (14, 14 / 15)
+    assert 0.25 < cut["median"] < 0.5
 
 
 def test_wrong_input_is_refused(refused: Callable[..., str], clean: Path, tmp_path: Path) -> None:

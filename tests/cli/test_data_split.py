@@ -107,10 +107,10 @@ def test_wrong_input_is_refused(refused: Callable[..., str], source: Path, tmp_p
 
 
 def test_without_groups_no_group_is_claimed(cli_run: Run, source: Path) -> None:
-    (source / CLASSES[1] / "a.HEIC").touch()
+    (source / CLASSES[1] / "a.JXL").touch()
     (source / "b.csv").touch()
     done = cli_run("data", "split", source, "--out", "d", "--ratios", "60/20/20")
-    assert "1 files are left out: .heic (1); convert pictures to JPEG or PNG to use them" in done.stderr
+    assert "1 files are left out: .jxl (1); convert pictures to JPEG or PNG to use them" in done.stderr
     assert "beside the class folders: 1 files are left out: .csv (1)" in done.stderr
     assert "28 images, 3 of them copies of others; no photograph spans two splits" in done.stdout
     assert "lesions and patients are unknown; give a table of them with --groups FILE.csv" in done.stdout

@@ -7,7 +7,7 @@ import timm
 import torch
 from PIL import Image
 
-from skinlesion_cli.data.images import centre_frame
+from skinlesion_cli.data.framing import seen_frame
 from skinlesion_cli.report.figures import probability_text
 from tests.conftest import CLASSES, Run
 from tests.support.pictures import HOTTEST, pixels, pixels_of
@@ -23,7 +23,7 @@ def test_a_picture_is_drawn_and_told_of(run_in: Run, trained: Path, picture: Pat
     assert document["method"] == "gradcam"
     assert (document["layer"], document["grid"]) == ("stages.4", [2, 2])
     with Image.open(picture) as photograph:
-        frame = centre_frame(photograph.size, 64)
+        frame = seen_frame(photograph.size, 64)
     assert document["frame"] == pytest.approx([frame.left, frame.top, frame.right, frame.bottom])
     assert document["out"] == str(out)
     assert pixels(out).shape[1] > 1000

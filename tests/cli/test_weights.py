@@ -55,14 +55,14 @@ def test_csv_and_plot_are_written(cli_run: Run, tmp_path: Path) -> None:
 
 
 def test_what_is_left_out_of_the_counts_is_said(cli_run: Run, tmp_path: Path) -> None:
-    for name in ("a/1.jfif", "a/2.jpe", "b/3.jpg", "b/4.heic", "b/5.dcm", "b/notes.txt"):
+    for name in ("a/1.jfif", "a/2.jpe", "b/3.jpg", "b/4.jxl", "b/5.nef", "b/notes.txt"):
         path = tmp_path / "d" / "train" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     done = cli_run("weights", "--data", "d", "--json")
     assert [one["count"] for one in done.json()["classes"]] == [2, 1]
     assert done.stderr.startswith(
-        "warning: d/train: 3 files are left out: .heic (1), .dcm (1), .txt (1); convert"
+        "warning: d/train: 3 files are left out: .jxl (1), .nef (1), .txt (1); convert"
     )
 
 

@@ -10,18 +10,23 @@ from torchvision.transforms.v2 import functional as reference
 from skinlesion_cli.curation.synthetic import KINDS, draw_lesion
 from skinlesion_cli.data.augment import (
     ANGLE,
+    AUGMENTATIONS,
     COLOUR,
     FLIP_X,
     FLIP_Y,
     ORDER,
+    SHOWN,
+    WHOLE,
     augment,
     crop,
     draw_crop,
     draw_parameters,
+    draw_view,
     jitter,
     normalize,
     rotate,
 )
+from tests.support.fits import resize_of
 
 CLOSE = 2 / 255
 NEUTRAL = (0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0)
@@ -141,6 +146,67 @@ def test_a_crop_is_pillows_but_for_rounding() -> None:
     difference = np.abs(found.permute(1, 2, 0).numpy().astype(int) - expected)
     assert difference.max() <= 2
     assert difference.mean() < 0.5
+
+
+@pytest.mark.parametrize("size", [(200, 120), (90, 160), (130, 130), (160, 16)])
+@pytest.mark.parametrize("fit", ["pad", "squash"])
+def test_a_crop_of_a_square_that_is_never_made(fit: str, size: tuple[int, int]) -> None:
+    """Against the square itself: padded, or squashed, and then cropped as the paper crops."""
+    resize, longer = resize_of(fit), max(size)
+    picture = torch.from_numpy(np.array(draw_lesion(next(iter(KINDS)), 3).resize(size))).permute(2, 0, 1)
+    left, top = (longer - size[0]) // 2, (longer - size[1]) // 2
+    edges = [left, top, longer - size[0] - left, longer - size[1] - top]
+    border = torch.tensor(resize.border, dtype=torch.uint8).view(3, 1, 1)
+    square = reference.pad(picture, edges, fill=list(resize.border))
+    if fit == "squash":
+        square = reference.resize(picture, [longer, longer], antialias=True)
+    for seed in range(20):
+        found, shown = draw_view(np.random.default_rng(seed), picture, 64, resize)
+        expected = crop(square, draw_crop(np.random.default_rng(seed), longer, longer), 64)
+        x0, y0, x1, y1 = ((np.array(shown) + 1) * 32).round().astype(int)
+        inside = np.zeros((64, 64), bool)
+        inside[y0:y1, x0:x1] = True
+        assert (found == border).all(dim=0).numpy()[~inside].all()
+        assert (shown == WHOLE) == (fit == "squash" or size[0] == size[1])
+        # One resampling and not two, and edges that are whole pixels: 3 grey levels of 255 on average.
+        assert (found.float() - expected.float()).abs().mean() < 3
+        other, _ = draw_view(np.random.default_rng(seed), picture, 64, resize)
+        assert torch.equal(found, other)
+
+
+def test_the_paper_crops_as_it_did() -> None:
+    picture = torch.from_numpy(np.array(draw_lesion(next(iter(KINDS)), 3))).permute(2, 0, 1)
+    found, shown = draw_view(np.random.default_rng(4), picture, 64)
+    box = draw_crop(np.random.default_rng(4), picture.shape[2], picture.shape[1])
+    assert torch.equal(found, crop(picture, box, 64))
+    assert shown == WHOLE
+
+
+def test_augmentation_leaves_the_border_alone() -> None:
+    """Whatever the colours and the angle become: the border, and what a rotation uncovers, is the mean."""
+    resize = resize_of("pad")
+    picture = torch.zeros(3, 90, 160, dtype=torch.uint8) + 200
+    for ranges in AUGMENTATIONS.values():
+        views, drawn = [], []
+        for seed in range(12):
+            generator = np.random.default_rng(seed)
+            view, shown = draw_view(generator, picture, 64, resize, ranges)
+            own = draw_parameters(generator, ranges)
+            own[SHOWN] = shown
+            views.append(view)
+            drawn.append(own)
+        images, table = torch.stack(views), torch.from_numpy(np.stack(drawn))
+        found = augment(images, table, ranges.corners, resize.border)
+        colour = torch.tensor(resize.border).view(3, 1, 1) / 255
+        # Where the border goes, by the rotation of a mask. The corners are outside it.
+        masks = torch.zeros(12, 1, 64, 64)
+        for mask, (x0, y0, x1, y1) in zip(masks, table[:, SHOWN].add(1).mul(32).round().int(), strict=True):
+            mask[:, y0:y1, x0:x1] = 1
+        turned = rotate(masks, table)[:, 0] > 0
+        hidden = (found == colour).all(dim=1)
+        # A pixel whose centre is on the edge, to the last digit of its coordinate, may be either.
+        assert (hidden == ~turned).float().mean() > 0.999
+        assert 0.2 < hidden.float().mean() < 0.8
 
 
 def test_normalisation_ends_it(images: torch.Tensor) -> None:

@@ -8,7 +8,8 @@ from PIL import Image
 
 from skinlesion_cli.data import eval_views as views
 from skinlesion_cli.data.eval_views import BATCHES_AHEAD, viewed_batches
-from skinlesion_cli.data.images import centre_crop, read_image
+from skinlesion_cli.data.framing import fitted
+from skinlesion_cli.data.images import read_image
 from skinlesion_cli.data.splits import read_split
 
 
@@ -18,7 +19,7 @@ def test_views_are_the_centre_crops_in_order(data: Path, workers: int) -> None:
     batches = list(viewed_batches(paths, img_size=64, batch_size=5, workers=workers))
     assert [len(batch.images) for batch in batches] == [5, 5, 5, 5, 3]
     pixels = np.concatenate([batch.images for batch in batches])
-    expected = np.stack([np.array(centre_crop(read_image(path), 64)).transpose(2, 0, 1) for path in paths])
+    expected = np.stack([np.array(fitted(read_image(path), 64)).transpose(2, 0, 1) for path in paths])
     assert pixels.dtype == np.uint8
     assert np.array_equal(pixels, expected)
 

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from skinlesion_cli.common.errors import InputError, UnreadableImageError
+from skinlesion_cli.common.paper import Resize
 from skinlesion_cli.curation.synthetic import KINDS, draw_lesion
 from skinlesion_cli.data.augment import crop
 from skinlesion_cli.data.eval_views import viewed_batches
@@ -21,6 +22,7 @@ from skinlesion_cli.data.image_cache import (
     open_views,
     shrunk_size,
 )
+from tests.support.fits import resize_of
 
 
 @pytest.fixture
@@ -42,6 +44,18 @@ def paths(tmp_path: Path) -> list[Path]:
 @pytest.fixture(autouse=True)
 def _own_cache_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def test_views_of_another_fit_are_cached_in_another_file(paths: list[Path]) -> None:
+    resizes = [resize_of("crop"), resize_of("pad"), Resize(fit="pad"), resize_of("squash")]
+    places = {open_views("disk", paths, 64, resize)[1] for resize in resizes}
+    assert len(places) == 4
+    for resize in resizes:
+        cache, _ = open_views("disk", paths, 64, resize)
+        for _ in range(2):
+            (batch,) = viewed_batches(paths, img_size=64, batch_size=4, workers=0, resize=resize, kept=cache)
+            (plain,) = viewed_batches(paths, img_size=64, batch_size=4, workers=0, resize=resize)
+            assert np.array_equal(batch.images, plain.images)
 
 
 def test_shrunk_sizes() -> None:

@@ -3,20 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from torchvision.transforms import v2
 
 from skinlesion_cli.common.errors import UnreadableImageError
 from skinlesion_cli.curation.synthetic import draw_lesion
 from skinlesion_cli.data import images
-from skinlesion_cli.data.images import (
-    centre_crop,
-    centre_frame,
-    check_images,
-    read_image,
-    resize_side,
-    rgb_of,
-    upright_size,
-)
+from skinlesion_cli.data.images import check_images, read_image, rgb_of, upright_size
 
 LESION = draw_lesion("synthetic blotch", 5)
 
@@ -24,32 +15,6 @@ LESION = draw_lesion("synthetic blotch", 5)
 def saved(path: Path, image: Image.Image, **options: object) -> Path:
     image.save(path, **options)
     return path
-
-
-def test_the_shorter_side_is_rounded_and_not_truncated() -> None:
-    assert resize_side(256) == 292  # 1.14 × 256 = 291.84
-
-
-@pytest.mark.parametrize("size", [(200, 150), (150, 200), (600, 450), (64, 64), (97, 401), (1024, 768)])
-@pytest.mark.parametrize("side", [64, 256])
-def test_the_view_equals_torchvision_to_the_bit(size: tuple[int, int], side: int) -> None:
-    image = LESION.resize(size)
-    reference = v2.Compose([v2.Resize(resize_side(side)), v2.CenterCrop(side)])(image)
-    assert np.array_equal(np.asarray(centre_crop(image, side)), np.asarray(reference))
-
-
-@pytest.mark.parametrize("size", [(600, 450), (150, 420), (300, 300)])
-def test_the_frame_is_where_the_view_comes_from(size: tuple[int, int]) -> None:
-    # A picture whose colours are its coordinates tells where each pixel of the view came from.
-    x, y = np.meshgrid(np.arange(size[0]) + 0.5, np.arange(size[1]) + 0.5)
-    pixels = np.stack([255 * x / size[0], 255 * y / size[1], 0 * x], axis=2)
-    view = np.asarray(centre_crop(Image.fromarray(pixels.astype(np.uint8)), 128)).astype(float)
-    frame = centre_frame(size, 128)
-    step_x, step_y = (frame.right - frame.left) / 128, (frame.bottom - frame.top) / 128
-    assert view[64, 0, 0] * size[0] / 255 == pytest.approx(frame.left + step_x / 2, abs=size[0] / 100)
-    assert view[64, -1, 0] * size[0] / 255 == pytest.approx(frame.right - step_x / 2, abs=size[0] / 100)
-    assert view[0, 64, 1] * size[1] / 255 == pytest.approx(frame.top + step_y / 2, abs=size[1] / 100)
-    assert view[-1, 64, 1] * size[1] / 255 == pytest.approx(frame.bottom - step_y / 2, abs=size[1] / 100)
 
 
 def test_exif_rotation_is_applied(tmp_path: Path) -> None:
@@ -67,6 +32,20 @@ def test_16_bit_greys_keep_their_upper_bits(tmp_path: Path) -> None:
     read = np.asarray(read_image(saved(tmp_path / "deep.png", Image.fromarray(grey))))
     assert np.array_equal(read[:, :, 0], grey >> 8)
     assert np.array_equal(read[:, :, 0], read[:, :, 2])
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16])
+@pytest.mark.parametrize("compression", [None, "tiff_lzw"])
+def test_greys_of_a_tiff_have_the_polarity_that_it_says(
+    bits: int, compression: str | None, tmp_path: Path
+) -> None:
+    grey = np.linspace(0, 2**bits - 1, 64 * 64).reshape(64, 64).astype(np.uint8 if bits == 8 else np.uint16)
+    for white, photometric in ((0, 1), (255, 0)):
+        options = {"tiffinfo": {262: photometric}, "compression": compression}
+        # Pillow writes 8-bit greys inverted where the file says that 0 is white.
+        stored = 255 - grey if bits == 8 and photometric == 0 else grey
+        read = np.asarray(read_image(saved(tmp_path / "grey.tif", Image.fromarray(stored), **options)))
+        assert np.array_equal(read[:, :, 0], np.abs(white - (grey >> (bits - 8)).astype(int)))
 
 
 def test_a_transparent_palette_is_laid_on_white(tmp_path: Path) -> None:

@@ -133,14 +133,14 @@ def test_a_wrapper_folder_is_no_data_set_of_one_class(tmp_path: Path, files: lis
 
 
 def test_what_is_left_out_is_counted_by_kind(tmp_path: Path) -> None:
-    touch(tmp_path, "test/a/1.jpe", "test/a/2.JFIF", "test/a/x/3.heic", "test/a/4.HEIC", "test/b/5.jpg")
-    touch(tmp_path, "test/b/6.dcm", "test/b/notes.txt", "test/b/README", "test/loose.jpg", "test/list.csv")
+    touch(tmp_path, "test/a/1.jpe", "test/a/2.JFIF", "test/a/x/3.jxl", "test/a/4.JXL", "test/b/5.jpg")
+    touch(tmp_path, "test/b/6.nef", "test/b/notes.txt", "test/b/README", "test/loose.jpg", "test/list.csv")
     events: list[Event] = []
     split = read_split(tmp_path, "test", events.append)
     assert split.counts == {"a": 2, "b": 1}
     assert events == [
         Warned(
-            f"{tmp_path}/test: 5 files are left out: .heic (2), .dcm (1), no suffix (1), .txt (1); "
+            f"{tmp_path}/test: 5 files are left out: .jxl (2), .nef (1), no suffix (1), .txt (1); "
             "convert pictures to JPEG or PNG to use them"
         ),
         Warned(f"{tmp_path}/test, beside the class folders: 2 files are left out: .csv (1), .jpg (1)"),
@@ -150,14 +150,14 @@ def test_what_is_left_out_is_counted_by_kind(tmp_path: Path) -> None:
     assert [path.name for path in found] == ["5.jpg"] * 2
     texts = [event.text for event in events if isinstance(event, Warned)]
     assert [text.split(": ", 1)[1][:54] for text in texts] == [
-        "3 files are left out: .dcm (1), no suffix (1), .txt (1)"[:54]
+        "3 files are left out: .nef (1), no suffix (1), .txt (1)"[:54]
     ] * 2
-    touch(tmp_path, "one/a/1.avif", "one/b/1.jp2")
+    touch(tmp_path, "one/a/1.jxl", "one/b/1.jp2")
     for where in (f"{tmp_path}/one", f"{tmp_path}/one/a/*"):
-        with pytest.raises(InputError, match=r"no image in .*, only files that are not read: \.avif \(1\)"):
+        with pytest.raises(InputError, match=r"no image in .*, only files that are not read: \.jxl \(1\)"):
             find_images([where])
     with pytest.raises(
-        InputError, match=r"a holds no images, only files that are not read: \.avif \(1\); add"
+        InputError, match=r"a holds no images, only files that are not read: \.jxl \(1\); add"
     ):
         read_split(tmp_path, "one")
 

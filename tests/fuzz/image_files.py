@@ -9,6 +9,7 @@ from PIL import Image, PngImagePlugin
 
 from skinlesion_cli.curation.synthetic import draw_lesion
 from skinlesion_cli.data.images import read_image, stored_kind, upright_size
+from tests.support.encoders import DICOM, HEIC, avif, dicom, heic, turned
 from tests.support.icc import profile_of
 
 TOKENS = {
@@ -18,6 +19,15 @@ TOKENS = {
     "WEBP": "RIFF WEBP VP8L VP8X ANIM ANMF ALPH EXIF",
     "GIF": r"GIF89a !\xf9\x04 , ; !\xff\x0bNETSCAPE2.0",
     "BMP": r"BM \x28\0\0\0 \x7c\0\0\0 \x0c\0\0\0 \x01\0\x08\0",
+    "AVIF": "ftyp avif avis mif1 meta iloc iinf iprp ipco ispe av1C irot colr Exif grid mdat",
+    **(
+        {"HEIF": "ftyp heic mif1 meta iloc iinf iprp ipco ispe hvcC irot colr Exif grid mdat"} if HEIC else {}
+    ),
+    **(
+        {"DICOM": r"DICM \x28\0\x10\0 \x28\0\x11\0 \xe0\x7f\x10\0 \xfe\xff\0\xe0 SQ OB UN US"}
+        if DICOM
+        else {}
+    ),
 }
 """By format, separated by spaces, with the escapes of a Python bytes literal."""
 
@@ -77,12 +87,40 @@ def image_seeds(kind: str) -> list[bytes]:
         ],
         "BMP": [(lesion, {}), (lesion.convert("P"), {}), (lesion.convert("1"), {})],
     }
+    if kind == "AVIF":
+        return [
+            avif(lesion, exif=turned(6)),
+            avif(lesion.convert("RGBA"), icc_profile=profile_of("Display P3")),
+        ]
+    if kind == "HEIF":
+        return [
+            heic(lesion, exif=turned(6)),
+            heic(lesion.convert("RGBA"), icc_profile=profile_of("Display P3")),
+        ]
+    if kind == "DICOM":
+        return _dicoms(lesion)
     files = []
     for image, options in saves[kind]:
         buffer = io.BytesIO()
         image.save(buffer, kind, **options)
         files.append(buffer.getvalue())
     return files
+
+
+def _dicoms(lesion: Image.Image) -> list[bytes]:
+    colours, greys = np.asarray(lesion), np.asarray(lesion.convert("L"))
+    encoded = io.BytesIO()
+    lesion.save(encoded, "JPEG")
+    lut = {f"{name}PaletteColorLookupTableDescriptor": [256, 0, 8] for name in ("Red", "Green", "Blue")}
+    lut |= {f"{name}PaletteColorLookupTableData": bytes(range(256)) for name in ("Red", "Green", "Blue")}
+    return [
+        dicom(colours, "RGB", ICCProfile=profile_of("Display P3")),
+        dicom(colours, "RGB", syntax="RLELossless"),
+        dicom(colours, "YBR_FULL_422", syntax="JPEGBaseline8Bit", frame=encoded.getvalue()),
+        dicom(greys.astype(np.uint16) * 16, "MONOCHROME1", 12, WindowCenter=2000, WindowWidth=900),
+        dicom(greys, "MONOCHROME2", RescaleSlope=2, RescaleIntercept=-5),
+        dicom(greys, "PALETTE COLOR", **lut),
+    ]
 
 
 def with_checksums(data: bytes) -> bytes:

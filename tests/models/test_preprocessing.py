@@ -11,7 +11,7 @@ from timm.data import create_transform, resolve_model_data_config
 from skinlesion_cli import explain, load_predictor
 from skinlesion_cli.common.errors import InputError, SkinLesionError
 from skinlesion_cli.common.paper import IMAGENET_MEAN, IMAGENET_STD, PAPER, Resize
-from skinlesion_cli.data.images import centre_frame
+from skinlesion_cli.data.framing import seen_frame
 from skinlesion_cli.exporting.onnx import check_pixels, export
 from skinlesion_cli.inference.onnx_backend import load_onnx
 from skinlesion_cli.models.checkpoint import load_checkpoint
@@ -107,8 +107,8 @@ def test_an_export_and_a_heat_map_keep_it(bare: Path, picture: Path, tmp_path: P
     expected = predictor.predict(picture).probabilities
     assert exported.predict(picture).probabilities == pytest.approx(expected, abs=1e-5)
     (shown,) = explain(predictor, picture)
-    assert shown.frame == centre_frame(shown.image.size, SIDE, loaded.preprocessing.resize)
-    assert shown.frame != centre_frame(shown.image.size, SIDE)
+    assert shown.frame == seen_frame(shown.image.size, SIDE, loaded.preprocessing.resize)
+    assert shown.frame != seen_frame(shown.image.size, SIDE)
     assert shown.confidence == pytest.approx(max(expected.values()), abs=1e-6)
 
 

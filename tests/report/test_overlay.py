@@ -6,16 +6,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from skinlesion_cli.data.images import centre_frame
+from skinlesion_cli.data.framing import seen_frame
 from skinlesion_cli.report.heatmaps.overlay import draw_overlay, overlay
 from skinlesion_cli.saliency.gradcam import Explanation, explain_classes
+from tests.support.fits import resize_of
 from tests.support.known_location import bright_pixels, panels_of, picture_with_blob
 
 
 def test_the_map_lies_exactly_on_the_frame() -> None:
     """The axes tell where each image lies, in the photograph's pixels."""
     image = Image.new("RGB", (600, 450), "tan")
-    frame = centre_frame(image.size, 256)
+    frame = seen_frame(image.size, 256)
     heat = np.zeros((256, 256), np.float32)
     heat[:128] = 1
     explanation = Explanation(image, frame, heat, (8, 8), "stages.4", "a $ class", 0.5, predicted="Melanoma")
@@ -41,22 +42,26 @@ def test_the_map_lies_exactly_on_the_frame() -> None:
 
 
 @pytest.mark.parametrize(("size", "at"), [((300, 180), (0.7, 0.3)), ((160, 280), (0.3, 0.62))])
-@pytest.mark.parametrize("top", [1, 2])
+@pytest.mark.parametrize(("top", "fit"), [(1, "crop"), (2, "crop"), (1, "pad"), (1, "squash")])
 def test_the_hottest_pixels_of_the_picture_lie_on_the_lesion(
-    size: tuple[int, int], at: tuple[float, float], top: int, tmp_path: Path
+    size: tuple[int, int], at: tuple[float, float], top: int, fit: str, tmp_path: Path
 ) -> None:
     """Nothing of the drawing is trusted: only the photograph and the pixels of the written picture."""
     centre = (at[0] * size[0], at[1] * size[1])
     picture_with_blob(size, centre).save(tmp_path / "photo.png")
-    explanations = explain_classes(bright_pixels(), tmp_path / "photo.png", top=top)
+    # Where all of the photograph is in view, the lesion is a smaller part of it, and less probable.
+    labels = [] if fit == "crop" else ["blob"]
+    explanations = explain_classes(bright_pixels(fit=fit), tmp_path / "photo.png", top=top, labels=labels)
     assert explanations[0].label == "blob"
     frame, heat = explanations[0].frame, explanations[0].heat
-    cell = (frame.right - frame.left) / 8
+    across, down = (frame.right - frame.left) / 8, (frame.bottom - frame.top) / 8
+    cell = max(across, down)
     row, column = np.unravel_index(heat.argmax(), heat.shape)
-    found = (frame.left + (column + 0.5) * cell / 8, frame.top + (row + 0.5) * cell / 8)
+    found = (frame.left + (column + 0.5) * across / 8, frame.top + (row + 0.5) * down / 8)
     assert np.hypot(found[0] - centre[0], found[1] - centre[1]) < cell
 
-    draw_overlay(explanations, tmp_path / "heat.png", alpha=1)
+    # A map that covers all of the photograph would hide it, by which its place is found.
+    draw_overlay(explanations, tmp_path / "heat.png", alpha=1 if fit == "crop" else 0)
     with Image.open(tmp_path / "heat.png") as written:
         panels = panels_of(written)
         pixels = np.asarray(written.convert("RGB")).astype(float)
@@ -68,6 +73,17 @@ def test_the_hottest_pixels_of_the_picture_lie_on_the_lesion(
     assert len(rows) > 20
     drawn = (columns.mean() / (right - left) * size[0], rows.mean() / (lower - upper) * size[1])
     assert np.hypot(drawn[0] - centre[0], drawn[1] - centre[1]) < cell
+
+
+def test_a_padded_photograph_is_drawn_without_its_border() -> None:
+    image = Image.new("RGB", (600, 300), "tan")
+    frame = seen_frame(image.size, 256, resize_of("pad"))
+    explanation = Explanation(image, frame, np.ones((256, 256), np.float32), (8, 8), "stages.4", "x", 0.5)
+    left, right, _ = overlay([explanation]).axes
+    # The map covers the square, and the panel shows the photograph alone, with the frame on its edges.
+    assert right.get_images()[1].get_extent() == [0, 600, 450, -150]
+    assert (right.get_xlim(), right.get_ylim()) == ((0, 600), (300, 0))
+    assert left.patches[0].get_bbox().bounds == (0, 0, 600, 300)
 
 
 def test_long_names_are_wrapped_inside_the_picture(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@ import pytest
 from matplotlib import colormaps
 from PIL import Image
 
-from skinlesion_cli.data.images import Frame
+from skinlesion_cli.data.framing import Frame
 from skinlesion_cli.report.heatmaps.paint import STEPS, bar_colours, painted
 from skinlesion_cli.saliency.gradcam import Explanation
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from skinlesion_cli.data.images import centre_frame
+from skinlesion_cli.data.framing import seen_frame
 from skinlesion_cli.report.heatmaps.sheet import CHARACTERS, Sheets, captions
 from skinlesion_cli.saliency.gradcam import Explanation
 from tests.support.known_location import DARK, panels_of
@@ -13,7 +13,7 @@ from tests.support.known_location import DARK, panels_of
 def test_a_full_sheet_is_written_and_the_next_begun(tmp_path: Path) -> None:
     image = Image.new("RGB", (40, 40), DARK)
     heat = np.zeros((32, 32), np.float32)
-    one = Explanation(image, centre_frame(image.size, 32), heat, (2, 2), "layer", "a $ class", 0.5)
+    one = Explanation(image, seen_frame(image.size, 32), heat, (2, 2), "layer", "a $ class", 0.5)
     first, second = tmp_path / "sheet.png", tmp_path / "sheet-2.png"
     sheets = Sheets([first, second], alpha=0)
     held = [sheets.add(f"{number}.png", [one, one]) for number in range(26)]
@@ -32,7 +32,7 @@ def test_captions_are_folded_and_keep_the_end_of_a_long_name() -> None:
     image = Image.new("RGB", (40, 40), DARK)
     heat = np.ones((32, 32), np.float32)
     one = Explanation(
-        image, centre_frame(image.size, 32), heat, (2, 2), "x", "Melanoma", 0.5, predicted="Nevus"
+        image, seen_frame(image.size, 32), heat, (2, 2), "x", "Melanoma", 0.5, predicted="Nevus"
     )
     assert captions("a.jpg", one) == (["a.jpg"], ["Melanoma, 50.0%"])
     assert captions("a.jpg", one, "Melanoma")[0] == ["a.jpg", "true class: Melanoma"]
@@ -53,7 +53,7 @@ def test_the_maps_fill_the_sheet(tmp_path: Path) -> None:
     image = Image.new("RGB", (40, 30), DARK)
     heat = np.zeros((32, 32), np.float32)
     label = "Benign keratosis-like lesions of $ kinds"
-    one = Explanation(image, centre_frame(image.size, 32), heat, (2, 2), "layer", label, 0.5)
+    one = Explanation(image, seen_frame(image.size, 32), heat, (2, 2), "layer", label, 0.5)
     sheets = Sheets([tmp_path / "sheet.png"], alpha=0)
     for number in range(20):
         sheets.add(f"a photograph with a long name, number {number}.jpg", [one])
@@ -68,7 +68,7 @@ def test_the_colours_of_the_maps_are_those_of_the_bar(tmp_path: Path) -> None:
     image = Image.new("RGB", (200, 150), DARK)
     raw = np.arange(16, dtype=np.float32).reshape(4, 4)
     heat = np.kron(raw, np.ones((8, 8), np.float32)) / 15
-    one = Explanation(image, centre_frame(image.size, 32), heat, (4, 4), "layer", "x", 0.5, raw=raw)
+    one = Explanation(image, seen_frame(image.size, 32), heat, (4, 4), "layer", "x", 0.5, raw=raw)
     sheets = Sheets([tmp_path / "sheet.png"])
     sheets.add("a.jpg", [one])
     sheets.end()

@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from skinlesion_cli.data.images import centre_frame, read_image
+from skinlesion_cli.data.framing import seen_frame
+from skinlesion_cli.data.images import read_image
 from skinlesion_cli.report.heatmaps.thumbnails import data_uri, heat_pictures
 from skinlesion_cli.saliency.gradcam import Explanation
+from tests.support.fits import resize_of
 
 
 def opened(uri: str) -> Image.Image:
@@ -31,7 +33,7 @@ def test_the_map_lies_in_the_frame_alone() -> None:
     image = Image.new("RGB", (480, 320), (120, 120, 120))
     heat = np.zeros((64, 64), np.float32)
     heat[:, 32:] = 1
-    frame = centre_frame(image.size, 64)
+    frame = seen_frame(image.size, 64)
     photo, mapped = (
         np.asarray(opened(data_uri(picture))).astype(int)
         for picture in heat_pictures(Explanation(image, frame, heat, (2, 2), "layer", "x", 0.5))
@@ -46,3 +48,24 @@ def test_the_map_lies_in_the_frame_alone() -> None:
     assert np.median(mapped[60:100, middle + 1, 2]) < 190
     assert abs(mapped[60:100, left + 8 : middle - 8] - 120).max() < 8
     assert abs(photo[80, left + 15] - 120).max() < 8
+
+
+def test_of_a_padded_photograph_only_its_own_part_of_the_map_is_drawn() -> None:
+    image = Image.new("RGB", (480, 240), (120, 120, 120))
+    frame = seen_frame(image.size, 64, resize_of("pad"))
+    assert (frame.top, frame.bottom) == (-120, 360)
+    row = np.arange(64)[:, None] + np.zeros((1, 64))
+
+    def drawn(lit: np.ndarray) -> np.ndarray:
+        one = Explanation(image, frame, lit.astype(np.float32), (64, 64), "layer", "x", 0.5)
+        photo, mapped = heat_pictures(one, alpha=1.0, side=480)
+        assert photo.size == mapped.size == (480, 240)
+        # The frame is on the photograph's own edges.
+        assert {photo.getpixel(corner) for corner in ((0, 0), (479, 239))} == {(0, 0, 0)}
+        return np.asarray(mapped)[3:-3, 3:-3].max(axis=2)
+
+    # The photograph is in rows 16 to 47 of the map. Evidence on the border is not on it.
+    assert drawn(row < 16).max() < 60
+    upper = drawn((row >= 16) & (row < 32))
+    assert upper[:116].min() > 200
+    assert upper[118:].max() < 60

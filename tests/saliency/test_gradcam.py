@@ -11,7 +11,8 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from scipy.stats import spearmanr
 
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.data.images import centre_frame, read_image
+from skinlesion_cli.data.framing import seen_frame
+from skinlesion_cli.data.images import read_image
 from skinlesion_cli.inference.predictor import Predictor, load_predictor
 from skinlesion_cli.saliency.gradcam import Explanation, class_activation_maps, explain_classes
 from skinlesion_cli.saliency.layers import default_layer
@@ -64,7 +65,7 @@ def test_an_explanation_is_of_the_pixels_that_the_model_saw(checkpoint: Path, pi
     explanation = explain(predictor, picture, label="synthetic crust")
     image = read_image(picture)
     assert explanation.image.size == image.size
-    assert explanation.frame == centre_frame(image.size, 64)
+    assert explanation.frame == seen_frame(image.size, 64)
     assert explanation.heat.shape == (64, 64)
     assert explanation.heat.max() in (0, 1)
     assert explanation.label == "synthetic crust"

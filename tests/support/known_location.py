@@ -5,6 +5,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import nn
 
+from skinlesion_cli.common.paper import Resize
 from skinlesion_cli.inference.predictor import Predictor
 from skinlesion_cli.inference.torch_backend import TorchBackend
 from skinlesion_cli.models.device import choose_runtime
@@ -29,9 +30,9 @@ class BrightPixels(nn.Module):
         return torch.cat([torch.zeros_like(logit), logit], dim=1)
 
 
-def bright_pixels(temperature: float = 1.0) -> Predictor:
+def bright_pixels(temperature: float = 1.0, fit: str = "crop") -> Predictor:
     """The model as a predictor of the classes "none" and "blob"."""
-    preprocessing = Preprocessing(SIDE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0))
+    preprocessing = Preprocessing(SIDE, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), Resize(fit=fit))
     runtime = choose_runtime("cpu", "auto", training=False)
     backend = TorchBackend(BrightPixels(), preprocessing, runtime)
     known = Description(

@@ -191,13 +191,15 @@ def test_precision_is_settled_by_purpose_and_device() -> None:
             choose_runtime("cuda", "auto", training=True)
 
 
-def test_validation_scores_are_those_of_the_finished_model(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("fit", ["crop", "pad"])
+def test_validation_scores_are_those_of_the_finished_model(fit: str, data: Path, tmp_path: Path) -> None:
     from skinlesion_cli.inference.predictor import load_predictor
     from skinlesion_cli.inference.scoring import predict_and_evaluate
 
-    run, _ = trainer(data, tmp_path, epochs=1, precision="auto")
+    run, _ = trainer(data, tmp_path, epochs=1, precision="auto", fit=fit)
     (record,) = run.run()
     predictor = load_predictor(run.folder.best, batch_size=8, num_workers=0)
+    assert predictor.checkpoint.preprocessing.resize.fit == predictor.checkpoint.settings["fit"] == fit
     predictions, _, document = predict_and_evaluate(predictor, read_split(data, "val"))
     assert document["weighted_f1"] == record.val_weighted_f1
     assert document["weighted_loss"] == pytest.approx(record.val_loss, rel=1e-6)

@@ -90,7 +90,7 @@ def _draw_photograph(axes: Axes, explanation: Explanation) -> None:
     shown.thumbnail((MAX_PIXELS, MAX_PIXELS))
     # Coordinates are the photograph's own pixels, so the frame's edges need no rounding.
     axes.imshow(shown, extent=(0, width, height, 0), interpolation="antialiased")
-    left, top, right, bottom = astuple(explanation.frame)
+    left, top, right, bottom = astuple(explanation.frame.within((width, height)))
     outline = [Stroke(linewidth=3.2, foreground="black", alpha=0.55), Normal()]
     frame = Rectangle((left, top), right - left, bottom - top, **FRAME, path_effects=outline, clip_on=False)
     axes.add_patch(frame)

@@ -41,11 +41,13 @@ def heat_pictures(
     top, bottom = round(frame.top * down), round(frame.bottom * down)
     size = (max(right - left, 1), max(bottom - top, 1))
     heat = photo.copy()
+    # Of a padded photograph, the part of the frame that is on it.
+    x, y, end_x, end_y = max(left, 0), max(top, 0), min(right, photo.width), min(bottom, photo.height)
     for picture in (photo, heat):
         # A light line inside a dark one, visible on any photograph.
         pen = ImageDraw.Draw(picture)
-        pen.rectangle((left, top, right - 1, bottom - 1), outline="black")
-        pen.rectangle((left + 1, top + 1, right - 2, bottom - 2), outline="white")
+        pen.rectangle((x, y, end_x - 1, end_y - 1), outline="black")
+        pen.rectangle((x + 1, y + 1, max(end_x - 2, x + 1), max(end_y - 2, y + 1)), outline="white")
     drawn = painted(explanation, size, **options)
     heat.paste(drawn, (left, top), drawn)
     return photo, heat
