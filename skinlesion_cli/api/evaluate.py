@@ -79,6 +79,7 @@ def evaluate(
     checkpoint: "str | Path | Predictor | Callable[[], Predictor] | None" = None,
     *,
     data: str | Path | None = None,
+    images: str | Path | None = None,
     split: str = "test",
     predictions: str | Path | Predictions | None = None,
     classes: Sequence[str] | None = None,
@@ -95,7 +96,8 @@ def evaluate(
 
     Args:
         checkpoint: the model: a file, a predictor (see `load_predictor`), or a function that loads one.
-        data: with a checkpoint, the data set's folder.
+        data: with a checkpoint, the data set's folder or table.
+        images: the folder that the files of a table are relative to; None for the table's own.
         split: name of the split.
         predictions: instead of a checkpoint and data, predictions or their CSV file.
         classes: with a file of predictions, its columns of probabilities; None finds them.
@@ -141,8 +143,9 @@ def evaluate(
             raise InputError("--manifest goes with --predictions; --data has its own manifest.csv")
         if validation is not None:
             raise InputError("--validation goes with --predictions; a checkpoint is run on DATA/val itself")
-        images = read_split(Path(data), split, on_event, complete=False)
-        check_manifest(Path(data), [images], on_event)
+        images_root = None if images is None else Path(images)
+        wanted = read_split(Path(data), split, on_event, complete=False, images_root=images_root)
+        check_manifest(Path(data), [wanted], on_event)
         on_event(Busy("loading the model"))
         predictor = load_predictor(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
         predictor = predictor() if callable(predictor) else predictor
@@ -151,7 +154,7 @@ def evaluate(
             ensure_writable_folder(Path(out), make=False)
             _require_own(Path(out), model)
         scored, scores, document = predict_and_evaluate(
-            predictor, images, on_event, malignant=malignant, target_accuracy=target_accuracy, flips=tta
+            predictor, wanted, on_event, malignant=malignant, target_accuracy=target_accuracy, flips=tta
         )
     else:
         raise InputError("evaluate needs either a checkpoint and data, or predictions")
@@ -210,7 +213,7 @@ def compare(
     groups = None
     if manifest is not None:
         groups = groups_in(Path(manifest), split, pair.a.images)
-    elif not isinstance(a, Predictions) and (root := RunFolder(Path(a)).data_root) is not None:
+    elif not isinstance(a, Predictions) and (root := RunFolder(Path(a)).data[0]) is not None:
         groups = origins_of(root, split, [Path(image) for image in pair.a.images]).groups
     return Comparison(pair, paired.compare(pair, Bootstrap(len(pair.a), groups, seed=seed)))
 

@@ -1,4 +1,4 @@
-"""Data sets as folders: `data/{train,val,test}/CLASS/…`, one folder per class."""
+"""Data sets as folders, `data/{train,val,test}/CLASS/…` with one folder per class, or as tables."""
 
 import dataclasses
 import glob
@@ -8,13 +8,19 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from skinlesion_cli.common.errors import InputError, first_few
 from skinlesion_cli.common.events import Note, OnEvent, Warned, ignore
-from skinlesion_cli.common.files import is_own_figure
+from skinlesion_cli.common.files import is_folder, is_own_figure
 from skinlesion_cli.common.text import folded, printable
+from skinlesion_cli.data.file_hashes import name_of
 from skinlesion_cli.data.images import IMAGE_SUFFIXES, UNREAD_SUFFIXES, has_image_suffix
 
+if TYPE_CHECKING:
+    from skinlesion_cli.data.table import DataTable
+
+Item = TypeVar("Item")
 SPLITS = ("train", "val", "test")
 # In lower case: network storage, Windows, macOS.
 SYSTEM_NAMES = {"@eadir", "#recycle", "@recycle", "#snapshot", "$recycle.bin", "thumbs.db", "__macosx"}
@@ -32,7 +38,29 @@ class Split:
     labels: tuple[int, ...]
     """Index into `classes`, for each file."""
     left_out: int
-    """Number of files without the suffix of an image."""
+    """Number of files without the suffix of an image, or of rows of a table that were left out."""
+    table: Path | None = None
+    """Of a data set that is a table, its file."""
+    images: Path | None = None
+    """Of a table, the folder that was given with --images."""
+
+    @property
+    def data_root(self) -> Path:
+        """The data set: its folder or table."""
+        return self.table or self.root.parent
+
+    @property
+    def where(self) -> str:
+        """The split, for messages."""
+        return f"the split {self.name} of {self.table}" if self.table else str(self.root)
+
+    @property
+    def names(self) -> list[str]:
+        """A name for each image that also tells its class: `class/file`."""
+        files = [name_of(file) for file in self.files]
+        if self.table is None:
+            return files
+        return [f"{self.classes[label]}/{file}" for label, file in zip(self.labels, files, strict=True)]
 
     @property
     def counts(self) -> dict[str, int]:
@@ -46,10 +74,20 @@ class Split:
         return [self.root / file for file in self.files]
 
 
-def read_split(data_root: Path, name: str, on_event: OnEvent = ignore, *, complete: bool = True) -> Split:
-    """List the images of one split; InputError without its folder, its classes or (`complete`) images."""
-    if not data_root.is_dir():
-        raise InputError(f"there is no folder {data_root}; name the data set's folder with --data")
+def read_split(
+    data_root: Path,
+    name: str,
+    on_event: OnEvent = ignore,
+    *,
+    complete: bool = True,
+    images_root: Path | None = None,
+) -> Split:
+    """List the images of one split; InputError without its folder, its classes or (`complete`) images.
+
+    `data_root` may be a table; then its files are relative to `images_root`, by default to its own folder.
+    """
+    if table := _table(data_root, images_root, on_event):
+        return table.split(name, on_event)
     root = data_root / name
     if not root.is_dir():
         fault = f"{data_root} has no {name}/ folder; each split is a folder with one folder per class"
@@ -63,6 +101,44 @@ def read_split(data_root: Path, name: str, on_event: OnEvent = ignore, *, comple
     if not files:
         raise InputError(f"{root} holds no images")
     return Split(name, root, tuple(classes), files, labels, sum(len(others) for _, others in found.values()))
+
+
+def _table(data_root: Path, images_root: Path | None, on_event: OnEvent) -> "DataTable | None":
+    """The table; None for a folder. InputError if there is neither."""
+    if is_table(data_root):
+        from skinlesion_cli.data.table import read_data_table
+
+        return read_data_table(data_root, images_root, on_event)
+    require_folder(data_root, images_root)
+    return None
+
+
+def is_table(data_root: Path) -> bool:
+    """Whether a data set is a table; False also for an invalid name."""
+    return os.path.isfile(data_root)  # noqa: PTH113 - `Path.is_file` raises for a name too long
+
+
+def require_folder(data_root: Path, images_root: Path | None) -> None:
+    """InputError if there is no such data set, or `images_root` is given with a folder."""
+    if not is_folder(data_root):
+        fault = f"there is no folder or table {data_root}"
+        raise InputError(f"{fault}; name the data set's folder, or its table, with --data")
+    if images_root is not None:
+        raise InputError(f"--images {images_root} goes with a table, and {data_root} is a folder")
+
+
+def has_split(data_root: Path, name: str) -> bool:
+    """Whether a data set has a split."""
+    if not is_table(data_root):
+        return is_folder(data_root / name)
+    from skinlesion_cli.data.table import read_rows
+
+    return any(row.split == name for row in read_rows(data_root).rows)
+
+
+def split_root(data_root: Path, name: str, images_root: Path | None = None) -> Path:
+    """The folder that the names of a split's images are relative to."""
+    return data_root / name if is_folder(data_root) else images_root or data_root.parent
 
 
 def list_classes(
@@ -89,15 +165,24 @@ def list_classes(
 
 
 def read_splits(
-    data_root: Path, names: Sequence[str], optional: Sequence[str] = (), on_event: OnEvent = ignore
+    data_root: Path,
+    names: Sequence[str],
+    optional: Sequence[str] = (),
+    on_event: OnEvent = ignore,
+    *,
+    images_root: Path | None = None,
 ) -> dict[str, Split]:
     """List the images of several splits, which must have the same classes; `optional` ones may be missing."""
-    present = [*names, *(name for name in optional if (data_root / name).is_dir())]
-    splits = {name: read_split(data_root, name, on_event) for name in present}
+    if table := _table(data_root, images_root, on_event):
+        present = [*names, *(name for name in optional if table.counts[name])]
+        splits = {name: table.split(name, on_event) for name in present}
+    else:
+        present = [*names, *(name for name in optional if (data_root / name).is_dir())]
+        splits = {name: read_split(data_root, name, on_event) for name in present}
     first = splits[names[0]]
     for split in splits.values():
-        require_classes(split, first.classes, str(first.root))
-    if fault := one_class_fault(first.root, first.classes):
+        require_classes(split, first.classes, first.where)
+    if fault := one_class_fault(first.root if first.table is None else first.table, first.classes):
         raise InputError(fault)
     return splits
 
@@ -106,7 +191,7 @@ def one_class_fault(root: Path, classes: Sequence[str]) -> str:
     """What is wrong with a single class, which every model predicts; empty if there are more."""
     if len(classes) != 1:
         return ""
-    inner = class_folders(root / classes[0])
+    inner = class_folders(root / classes[0]) if is_folder(root / classes[0]) else []
     hint = f"; move the folders in {root / classes[0]} ({first_few(inner)}) up one level" if inner else ""
     return f"{root} has one class only, {classes[0]!r}; at least two are needed{hint}"
 
@@ -122,15 +207,15 @@ def _where_splits_are(data_root: Path, name: str) -> str:
 
 def require_classes(split: Split, classes: Sequence[str], owner: str, *, complete: bool = True) -> None:
     """Require that a split has the classes of `owner`, without `complete` only some of them."""
-    refuse_alike({*split.classes, *classes}, f"{split.root} and {owner}: the classes")
+    refuse_alike({*split.classes, *classes}, f"{split.where} and {owner}: the classes")
     extra, missing = set(split.classes) - set(classes), set(classes) - set(split.classes)
     missing = missing if complete else set()
-    faults = [f"only in {split.root}: {', '.join(sorted(extra))}"] if extra else []
+    faults = [f"only in {split.where}: {', '.join(sorted(extra))}"] if extra else []
     faults += [f"missing there: {', '.join(sorted(missing))}"] if missing else []
     if faults:
         raise InputError(
-            f"{split.root} has {len(split.classes)} classes and {owner} has {len(classes)} "
-            f"({'; '.join(faults)}); both need the same class folders"
+            f"{split.where} has {len(split.classes)} classes and {owner} has {len(classes)} "
+            f"({'; '.join(faults)}); both need the same classes"
         )
 
 
@@ -277,9 +362,9 @@ def find_images(arguments: Sequence[str], on_event: OnEvent = ignore) -> list[Pa
     return found
 
 
-def evenly(paths: Sequence[Path], most: int) -> list[Path]:
-    """At most `most` of the paths, evenly spaced."""
-    if len(paths) <= most:
-        return list(paths)
-    last, steps = len(paths) - 1, max(most - 1, 1)
-    return [paths[(2 * index * last + most - 1) // (2 * steps)] for index in range(most)]
+def evenly(items: Sequence[Item], most: int) -> list[Item]:
+    """At most `most` of the items, evenly spaced."""
+    if len(items) <= most:
+        return list(items)
+    last, steps = len(items) - 1, max(most - 1, 1)
+    return [items[(2 * index * last + most - 1) // (2 * steps)] for index in range(most)]

@@ -50,10 +50,10 @@ def predict_and_evaluate(
     split = named_as(split, predictor.classes)
     require_classes(split, predictor.classes, "the checkpoint", complete=False)
     malignant_classes(predictor.classes, malignant)
-    origins = origins_of(split.root.parent, split.name, split.files)
+    origins = origins_of(split.data_root, split.name, split.files)
     others = None
     if target_accuracy is not None and split.name != VALIDATION:
-        others = read_split(split.root.parent, VALIDATION, on_event, complete=False)
+        others = read_split(split.data_root, VALIDATION, on_event, complete=False, images_root=split.images)
         others = named_as(others, predictor.classes)
         require_classes(others, predictor.classes, "the checkpoint", complete=False)
 

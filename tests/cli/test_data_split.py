@@ -63,7 +63,7 @@ def test_a_file_of_the_table_may_be_in_another_unicode_form_on_disk(source: Path
     (source / CLASSES[0]).rename(source / "ne\u0301vus")
     rows = f"source/n\u00e9vus/0.jpg,a\nsource/{CLASSES[1]}/0.jpg,b\n"
     (tmp_path / "l.csv").write_text(f"file,label\n{rows}", encoding="utf-8")
-    assert read_labels(tmp_path / "l.csv")[0] == (source / "ne\u0301vus" / "0.jpg", "a")
+    assert read_labels(tmp_path / "l.csv").paths[0] == source / "ne\u0301vus" / "0.jpg"
 
 
 def test_a_file_with_two_labels_is_refused(refused: Callable[..., str], source: Path, tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_a_file_with_two_labels_is_refused(refused: Callable[..., str], source: 
     for again in (file, f"./{file}", "source/link.jpg"):
         (tmp_path / "l.csv").write_text(f"file,label\n{file},Melanoma\n{again},Nevus\n", encoding="utf-8")
         message = refused("data", "split", "l.csv", "--out", "d")
-        assert f"l.csv, row 2: '{again}' is 'Nevus', but in row 1 'Melanoma'; keep one label" in message
+        assert f"l.csv, line 3: '{again}' is the file of line 2 too; keep one of the rows" in message
     rows = f"{file},NEVUS\nsource/{CLASSES[0]}/1.jpg,Nevus\n"
     (tmp_path / "l.csv").write_text(f"file,label\n{rows}", encoding="utf-8")
     message = refused("data", "split", "l.csv", "--out", "d")
@@ -80,7 +80,7 @@ def test_a_file_with_two_labels_is_refused(refused: Callable[..., str], source: 
 
 
 def test_wrong_input_is_refused(refused: Callable[..., str], source: Path, tmp_path: Path) -> None:
-    assert "there is no folder or file absent" in refused("data", "split", "absent", "--out", "d")
+    assert "there is no folder or table absent" in refused("data", "split", "absent", "--out", "d")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "precious").touch()
     assert "full is not empty" in refused("data", "split", source, "--out", "full")
@@ -94,12 +94,12 @@ def test_wrong_input_is_refused(refused: Callable[..., str], source: Path, tmp_p
         in wrapped
     )
     (tmp_path / "bad.csv").write_text("file,label\nabsent.jpg,a\n", encoding="utf-8")
-    assert "bad.csv, row 1: 'absent.jpg' is no file" in refused("data", "split", "bad.csv", "--out", "d")
+    assert "bad.csv, line 2: 'absent.jpg' is no file" in refused("data", "split", "bad.csv", "--out", "d")
     (tmp_path / "up.csv").write_text(f"file,label\nsource/{CLASSES[0]}/0.jpg,../x\n", encoding="utf-8")
     assert "cannot be the name of a class" in refused("data", "split", "up.csv", "--out", "d")
     (tmp_path / "one.csv").write_text(f"file,label\nsource/{CLASSES[0]}/0.jpg,x\n", encoding="utf-8")
     one = refused("data", "split", "one.csv", "--out", "d")
-    assert "one.csv has one label only, 'x'; at least two are needed" in one
+    assert "one.csv has one class only, 'x'; at least two are needed" in one
     (tmp_path / "other.csv").write_text("image,group\n0007,A\n", encoding="utf-8")
     unmatched = refused("data", "split", source, "--out", "d", "--groups", "other.csv")
     assert "other.csv gives none of 28 images a group" in unmatched
