@@ -31,7 +31,8 @@ def export(
     json: JsonOption = False,
 ) -> int:
     """Export a checkpoint as .onnx or .pt2, verified against PyTorch."""
-    from skinlesion_cli.data.splits import Split, find_images, is_table, read_splits
+    from skinlesion_cli.data.find_images import find_images
+    from skinlesion_cli.data.splits import Split, is_table, read_splits
     from skinlesion_cli.data.table import read_data_table
 
     if to.suffix not in {".onnx", ".pt2"}:

@@ -124,7 +124,8 @@ def _photographs(
     data_root: Path, images_root: Path | None, images: Sequence[str], split: str | None, limit: int | None
 ) -> tuple[list[Path], list[str] | None, list[str] | None]:
     """The photographs, and the true class, and the lesion or patient, of each if known."""
-    from skinlesion_cli.data.splits import evenly, find_images, read_split
+    from skinlesion_cli.data.find_images import find_images
+    from skinlesion_cli.data.splits import evenly, read_split
 
     if bool(images) == (split is not None):
         raise InputError("name either images, or a split of the data set with --split")

@@ -41,7 +41,7 @@ def predict(
     csv: Annotated[Path | None, option("--csv", "Also write a CSV file.", "FILE")] = None,
 ) -> int:
     """Predict the class of images."""
-    from skinlesion_cli.data.splits import find_images
+    from skinlesion_cli.data.find_images import find_images
     from skinlesion_cli.metrics.predictions import write_rows
 
     paths = find_images(images, Display().show)

@@ -1,7 +1,6 @@
 """Data sets as folders, `data/{train,val,test}/CLASS/…` with one folder per class, or as tables."""
 
 import dataclasses
-import glob
 import os
 import unicodedata
 from collections import Counter
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from skinlesion_cli.common.errors import InputError, first_few
 from skinlesion_cli.common.events import Note, OnEvent, Warned, ignore
-from skinlesion_cli.common.files import is_folder, is_own_figure
+from skinlesion_cli.common.files import is_folder
 from skinlesion_cli.common.text import folded, printable
 from skinlesion_cli.data.file_hashes import name_of
 from skinlesion_cli.data.images import IMAGE_SUFFIXES, UNREAD_SUFFIXES, has_image_suffix
@@ -154,7 +153,9 @@ def list_classes(
     for name in classes:
         images, others, hidden = list_files(root, name)
         if not images and complete:
-            raise InputError(f"{root / name} holds no images{_only(others)}; add some, or remove the folder")
+            raise InputError(
+                f"{root / name} holds no images{only_others(others)}; add some, or remove the folder"
+            )
         found[name] = images, others
         skipped += hidden
     tell_skipped(root, skipped, on_event)
@@ -314,52 +315,9 @@ def kinds_of(files: Iterable[Path]) -> str:
     return first_few([f"{kind} ({number})" for kind, number in kinds.most_common()], 8)
 
 
-def _only(others: Sequence[Path]) -> str:
+def only_others(others: Sequence[Path]) -> str:
     """For an error where there is no image: the other files that are there."""
     return f", only files that are not read: {kinds_of(others)}" if others else ""
-
-
-def find_images(arguments: Sequence[str], on_event: OnEvent = ignore) -> list[Path]:
-    """The image files that files, folders and globs name, in the order of the arguments.
-
-    A named file is taken whatever its suffix; folders (searched recursively) and globs give images only, and
-    events say what they leave out.
-    InputError if an argument matches nothing, or a folder cannot be listed.
-    """
-    found: list[Path] = []
-    for argument in arguments:
-        path = Path(argument)
-        # Unlike pathlib's, these are false for a name too long, or in a folder without access.
-        is_folder, exists = os.path.isdir(path), os.path.exists(path)  # noqa: PTH110, PTH112
-        others: list[Path] = []
-        skipped = 0
-        if is_folder:
-            files, others, skipped = list_files(path)
-            matches = [path / file for file in files]
-        elif exists or not glob.has_magic(argument):
-            matches = [path] if exists else []
-        else:
-            named = [Path(name) for name in sorted(glob.glob(argument, recursive=True))]  # noqa: PTH207
-            named = [one for one in named if one.is_file()]
-            own = {*path.parts}
-            shown = [one for one in named if not SYSTEM_NAMES & {*map(str.casefold, {*one.parts} - own)}]
-            skipped = len(named) - len(shown)
-            matches = [one for one in shown if has_image_suffix(one)]
-            others = [one for one in shown if not has_image_suffix(one)]
-        if is_folder or not exists:
-            figures = {match for match in matches if is_own_figure(match)}
-            matches = [match for match in matches if match not in figures]
-            if figures:
-                on_event(
-                    Note(f"{argument}: {len(figures)} figures of this tool, such as heat maps, are skipped")
-                )
-        if not matches:
-            what = "image in" if is_folder or others else "file"
-            raise InputError(f"there is no {what} {argument}{_only(others)}")
-        tell_skipped(path, skipped, on_event)
-        tell_left_out(argument, others, on_event)
-        found += matches
-    return found
 
 
 def evenly(items: Sequence[Item], most: int) -> list[Item]:

@@ -4,10 +4,15 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.curation.build import split_data_set
 from skinlesion_cli.curation.labels import read_labels
+from skinlesion_cli.data.splits import SPLITS
+from skinlesion_cli.data.table import read_data_table
 from tests.conftest import CLASSES, TINY, Run, draw_data_set
 
 
@@ -47,6 +52,43 @@ def test_neither_copies_nor_groups_span_two_splits(cli_run: Run, source: Path, t
     assert side_of[CLASSES[0], "one.jpg"] == side_of[CLASSES[0], "two.jpg"]
     assert len(sorted(source.rglob("*"))) == len(before)
     assert cli_run("data", "check", "d", "--json").json()["leaking"] is False
+
+
+def test_a_table_is_written_without_copies(cli_run: Run, source: Path, tmp_path: Path) -> None:
+    files = sorted(source.rglob("*.jpg"))
+    lines = [f"{path.relative_to(source)},{path.parent.name},{n % 90}" for n, path in enumerate(files)]
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "t.csv").write_text("\n".join(["file,label,age", *lines]), encoding="utf-8")
+    split = ("data", "split", "in/t.csv", "--images", source, "--no-near", "--ratios", "60/20/20")
+    done = cli_run(*split, "--out", "in/s.csv")
+    assert "table: in/s.csv; train on it with --data in/s.csv --images" in done.stderr
+    assert "28 images, 3 of them copies of others; no photograph spans two splits" in done.stdout
+    rows = read_data_table(tmp_path / "in" / "s.csv", source).rows
+    assert {row.file: row.others["age"] for row in rows}["synthetic blotch/1.jpg"] == "1"
+    assert {(row.split, row.label) for row in rows} == {(one, name) for one in SPLITS for name in CLASSES}
+    side = {row.file: row.split for row in rows}
+    assert all(side[f"{name}/0.jpg"] == side[f"{name}/copy.jpg"] for name in CLASSES)
+    # The same photographs as a folder get the same split; below the table, they need no --images.
+    options: dict[str, Any] = {"near": False, "ratios": "60/20/20", "seed": 42}
+    assert split_data_set(source, tmp_path / "s.csv", **options).images_root is None
+    again = read_data_table(tmp_path / "s.csv")
+    assert {row.file.removeprefix("source/"): row.split for row in again.rows} == side
+    assert sorted(tmp_path.rglob("*.jpg")) == files
+    for out, table, link, reason in (
+        ("s.csv", "in/t.csv", False, "s.csv exists already; name a new table"),
+        ("new.csv", "in/t.csv", True, "--link goes with a folder"),
+        ("new.csv", "in/s.csv", False, "s.csv is split already: it has a column split"),
+    ):
+        with pytest.raises(InputError, match=reason):
+            split_data_set(tmp_path / table, tmp_path / out, images_root=source, link=link)
+
+
+def test_a_table_without_splits_is_not_trained_on(refused: Callable[..., str], source: Path) -> None:
+    lines = [f"{name}/{n}.jpg,{name}" for name in CLASSES for n in range(5)]
+    (source / "t.csv").write_text("\n".join(["file,label", *lines]), encoding="utf-8")
+    message = refused("train", "--data", "source/t.csv", "--out", "run")
+    line = "skinlesion data split source/t.csv --out splits.csv"
+    assert f"source/t.csv has no column split; make one with: {line}" in message
 
 
 @pytest.mark.usefixtures("source")

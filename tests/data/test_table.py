@@ -80,7 +80,8 @@ def test_isics_one_hot_truth_is_read_as_published(tmp_path: Path) -> None:
 
 def test_published_metadata_are_read_and_its_images_found_in_several_folders(tmp_path: Path) -> None:
     touch(tmp_path, "part_1/H_1.jpg", "part_2/H_2.jpg", "part_2/H_3.jpg", "part_2/.H_4.jpg")
-    text = "lesion_id,image_id,dx,age,sex\nL1,H_1,nv,80.0,male\nL1,H_2,nv,80.0,male\nL2,H_3,,,unknown\nL3,H_4,nv,,"
+    head = "lesion_id,image_id,dx,age,sex\n"
+    text = f"{head}L1,H_1,nv,80.0,male\nL1,H_2,nv,80.0,male\nL2,H_3,,,unknown\nL3,H_4,nv,,"
     events: list[Event] = []
     found = table(tmp_path, text, events=events)
     assert labels_of(found) == {"part_1/H_1.jpg": "nv", "part_2/H_2.jpg": "nv"}
