@@ -120,8 +120,8 @@ def is_table(data_root: Path) -> bool:
 def require_folder(data_root: Path, images_root: Path | None) -> None:
     """InputError if there is no such data set, or `images_root` is given with a folder."""
     if not is_folder(data_root):
-        fault = f"there is no folder or table {data_root}"
-        raise InputError(f"{fault}; name the data set's folder, or its table, with --data")
+        kind = "table" if data_root.suffix.lower() == ".csv" else "folder"
+        raise InputError(f"there is no {kind} {data_root}; name the data set, a folder or a table")
     if images_root is not None:
         raise InputError(f"--images {images_root} goes with a table, and {data_root} is a folder")
 

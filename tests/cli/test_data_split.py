@@ -122,7 +122,7 @@ def test_a_file_with_two_labels_is_refused(refused: Callable[..., str], source: 
 
 
 def test_wrong_input_is_refused(refused: Callable[..., str], source: Path, tmp_path: Path) -> None:
-    assert "there is no folder or table absent" in refused("data", "split", "absent", "--out", "d")
+    assert "there is no folder absent" in refused("data", "split", "absent", "--out", "d")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "precious").touch()
     assert "full is not empty" in refused("data", "split", source, "--out", "full")

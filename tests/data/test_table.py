@@ -56,6 +56,8 @@ def test_the_images_may_be_elsewhere(tmp_path: Path) -> None:
         InputError, match="there is no folder gone; name the folder of the images with --images"
     ):
         table(tmp_path / "tables", "file,label\na.jpg,x\n", Path("gone"))
+    with pytest.raises(InputError, match=r"there is no table gone.csv; name the data set"):
+        read_split(Path("gone.csv"), "test")
     with pytest.raises(InputError, match=r"--images gone goes with a table, and .* is a folder"):
         read_split(tmp_path, "test", images_root=Path("gone"))
 
