@@ -32,7 +32,7 @@ def export(
 ) -> int:
     """Export a checkpoint as .onnx or .pt2, verified against PyTorch."""
     from skinlesion_cli.data.find_images import find_images
-    from skinlesion_cli.data.splits import Split, is_table, read_splits
+    from skinlesion_cli.data.splits import Split, read_splits
     from skinlesion_cli.data.table import read_data_table
 
     if to.suffix not in {".onnx", ".pt2"}:
@@ -45,9 +45,11 @@ def export(
     if data is not None and int8:
         splits = read_splits(data, ["train", "val"], on_event=tell, images_root=settings.images_root)
         paths = splits["val"].paths
-    elif data is not None and is_table(data):
+    elif data is not None and data.suffix.lower() == ".csv":
         paths = read_data_table(data, settings.images_root, tell).paths
     elif data is not None:
+        if settings.images_root is not None:
+            raise InputError(f"--images goes with a table, and {data} is none")
         paths = find_images([str(data)], tell)
     ensure_writable_file(to, inputs=model.files(), option="--to")
     model.require_weights("it is an exported model: name the .pth that it was made from")

@@ -5,7 +5,7 @@ import hashlib
 import json
 import os
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from skinlesion_cli.common.errors import InputError, SkinLesionError
@@ -46,10 +46,15 @@ def read_check(folder: Path, images: Path | None = None) -> LastCheck | None:
     """The last check of a data set; None where it was never checked."""
     try:
         entry = json.loads(_entry_file(folder).read_text(encoding="utf-8"))
-        outdated = entry["state"] != _state(folder, images)
-        return LastCheck(str(entry["when"]), str(entry["verdict"]), bool(entry["leaking"]), outdated)
+        found = LastCheck(str(entry["when"]), str(entry["verdict"]), bool(entry["leaking"]), outdated=True)
+        before = entry["state"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError, InputError):
         return None
+    try:
+        return replace(found, outdated=before != _state(folder, images))
+    except (OSError, InputError):
+        # A table whose images are not all there any more.
+        return found
 
 
 def last_check(folder: Path, images: Path | None = None) -> str:

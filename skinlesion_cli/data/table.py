@@ -59,6 +59,8 @@ class TableRows:
     """The table's own names of the columns, by name in lower case."""
     ids: bool
     """Whether it names images by their ids."""
+    taken: str
+    """Which columns the files and labels are from, if they have other names than ours."""
 
 
 def read_rows(path: Path) -> TableRows:
@@ -89,7 +91,9 @@ def read_rows(path: Path) -> TableRows:
             TableRow(line, row[files], label, split, group, source, {name: row[name] for name in others})
         )
     known_names = {row.file for row in rows} | {f"{row.label}/{row.file}" for row in rows}
-    return TableRows(rows, known_names, columns, files.lower() in ID_COLUMNS)
+    ours = files.lower() == "file" and labels.lower() in ("label", "class")
+    taken = "" if ours else f"files from the column {files}, labels from {labels or first_few(one_hot)}"
+    return TableRows(rows, known_names, columns, files.lower() in ID_COLUMNS, taken)
 
 
 def _first(columns: Mapping[str, str], names: Iterable[str]) -> str:
@@ -200,6 +204,8 @@ def read_data_table(path: Path, images_root: Path | None = None, on_event: OnEve
     read, root = read_rows(path), root_of(path, images_root)
     if not root.is_dir():
         raise InputError(f"there is no folder {root}; name the folder of the images with --images")
+    if read.taken:
+        on_event(Note(f"{path}: {read.taken}"))
     has_splits = "split" in read.columns
     images = NamedFiles(root)
     seen: dict[tuple[int, int], list[tuple[Path, int]]] = defaultdict(list)

@@ -14,7 +14,7 @@ from skinlesion_cli.common.events import EpochRecord
 from skinlesion_cli.common.files import is_folder, read_text
 from skinlesion_cli.common.limits import MAX_CLASSES, MAX_PLAIN_BYTES
 from skinlesion_cli.curation.check_log import LastCheck, read_check
-from skinlesion_cli.data.splits import SPLITS, is_table
+from skinlesion_cli.data.splits import SPLITS, is_table, require_folder
 from skinlesion_cli.metrics.predictions import Predictions, read_predictions
 from skinlesion_cli.report.figures import LABELS
 from skinlesion_cli.training.run_folder import RunFolder
@@ -110,6 +110,8 @@ def read_run(root: Path, data: Path | None = None, images: Path | None = None) -
     data_root = known if known is not None and (is_folder(known) or is_table(known)) else None
     if data is not None and data_root is None:
         raise InputError(f"there is no folder or table {data}; name the data set with --data")
+    if data_root is not None and images is not None and not is_table(data_root):
+        require_folder(data_root, images)
     if data is None and images is None and "images_root" in settings:
         images = Path(str(settings["images_root"]))
     documents = {name: metrics[name] for name in SPLITS if _is_document(metrics.get(name))}

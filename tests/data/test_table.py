@@ -71,7 +71,8 @@ def test_isics_one_hot_truth_is_read_as_published(tmp_path: Path) -> None:
     found = table(tmp_path, text, tmp_path / "i", events)
     assert labels_of(found) == {"ISIC_1.jpg": "NV", "ISIC_2.PNG": "MEL"}
     assert found.left_out == 1
-    (event,) = events
+    note, event = events
+    assert note == Note(f"{tmp_path / 't.csv'}: files from the column image, labels from MEL, NV, UNK")
     assert isinstance(event, Warned)
     assert event.text == (
         f"{tmp_path / 't.csv'}: 1 of 3 rows are left out, without an image (line 3: 'ISIC_0')"
