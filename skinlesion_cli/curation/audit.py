@@ -227,9 +227,14 @@ class _Listed:
 
 def _list_table(path: Path, images_root: Path | None, on_event: OnEvent) -> _Listed:
     table = read_data_table(path, images_root, on_event)
-    found = [(row.file, row.split if table.has_splits else UNSPLIT, row.label) for row in table.rows]
-    names = [split for split in (*SPLITS, UNSPLIT) if any(split == one for _, one, _ in found)]
-    classes = {name: sorted({label for _, split, label in found if split == name}) for name in names}
+    names = [name for name in SPLITS if table.counts[name]] if table.has_splits else [UNSPLIT]
+    splits = {name: table.split(name if table.has_splits else "test") for name in names}
+    found = [
+        (file.as_posix(), name, one.classes[label])
+        for name, one in splits.items()
+        for file, label in zip(one.files, one.labels, strict=True)
+    ]
+    classes = {name: list(one.classes) for name, one in splits.items()}
     remarks = [
         f"{split}: {fault}" for split, names in classes.items() if (fault := one_class_fault(path, names))
     ]
