@@ -42,9 +42,9 @@ class StudyRun:
     @property
     def command(self) -> str:
         """The command that does this run alone, for a batch system."""
-        arguments = ["--config", self.config, "--data", self.settings.data_root, "--out", self.folder]
+        arguments = ["--config", self.config, "--data", self.settings.data_root]
         arguments += ["--images", self.settings.images_root] if self.settings.images_root else []
-        arguments += ["--seed", self.settings.seed]
+        arguments += ["--out", self.folder, "--seed", self.settings.seed]
         return shlex.join(["skinlesion", "train", *map(str, arguments)])
 
 

@@ -11,7 +11,6 @@ from skinlesion_cli.cli.options import IMAGES, JsonOption, option, with_settings
 from skinlesion_cli.cli.progress import Display
 from skinlesion_cli.common.errors import InputError, UnreadableImageError
 from skinlesion_cli.common.settings import Settings
-from skinlesion_cli.data.manifest import check_manifest, origins_of
 from skinlesion_cli.models.model_info import NEEDS_GRADIENTS
 from skinlesion_cli.report.figures import probability_text
 from skinlesion_cli.report.heatmaps import ALPHA
@@ -125,6 +124,7 @@ def _photographs(
 ) -> tuple[list[Path], list[str] | None, list[str] | None]:
     """The photographs, and the true class, and the lesion or patient, of each if known."""
     from skinlesion_cli.data.find_images import find_images
+    from skinlesion_cli.data.manifest import check_manifest, origins_of
     from skinlesion_cli.data.splits import evenly, read_split
 
     if bool(images) == (split is not None):
