@@ -25,6 +25,7 @@ from skinlesion_cli.report.heatmaps import ALPHA
 from skinlesion_cli.report.heatmaps.files import Files
 from skinlesion_cli.saliency import gradcam
 from skinlesion_cli.saliency.cam_methods import DEFAULT_METHOD
+from skinlesion_cli.saliency.ensemble import explain_ensemble
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ def explain(
     """Compute which parts of photographs are evidence for a class.
 
     Args:
-        checkpoint: a trained model's file, or a predictor of `load_predictor`; not an exported model.
+        checkpoint: a trained model's file, or a predictor, such as an `Ensemble`; not an exported model.
         images: one or many, each a path, a PIL image, or an array (height, width, 3) of uint8.
         classes: the classes to explain; default: the most probable ones.
         top: how many of the most probable classes to explain, in descending order.
@@ -124,10 +125,11 @@ def explain_each(
     predictor: Predictor, images: Sequence[ImageInput], **options: Any
 ) -> Iterator[list[Explanation] | Failure]:
     """Yield each image's explanations, or why it could not be read; `options` of `explain_classes`."""
+    explain_one = explain_ensemble if len(predictor.members) > 1 else gradcam.explain_classes
     for index, image in enumerate(images):
         name = image_name(index, image)
         try:
-            found = gradcam.explain_classes(predictor, pixels_of(image, name), **options)
+            found = explain_one(predictor, pixels_of(image, name), **options)
         except UnreadableImageError as error:
             yield Failure(name, str(error))
         else:

@@ -93,8 +93,9 @@ class ModelChoice:
     def require_weights(self, reason: str) -> None:
         """Refuse a missing file, and an exported model; `reason` says why the command cannot use one."""
         self._require_files()
-        if self.file.suffix.lower() in EXPORTED:
-            raise InputError(f"{self.file}: {reason}")
+        for file in self.models:
+            if file.suffix.lower() in EXPORTED:
+                raise InputError(f"{file}: {reason}")
 
     def load_checkpoint(self) -> "Checkpoint":
         """Load the weights and their description."""

@@ -78,6 +78,8 @@ class EpochDone:
 
     record: EpochRecord
     epochs: int
+    select: str = "weighted-f1"
+    """The validation score that selects the epoch."""
 
 
 Event = Note | Warned | Busy | StepsDone | ImagesDone | EpochDone

@@ -15,7 +15,7 @@ from skinlesion_cli.common.errors import InputError, SkinLesionError
 from skinlesion_cli.common.text import nearest
 from skinlesion_cli.data.eval_views import view
 from skinlesion_cli.data.images import Frame, centre_frame, read_image
-from skinlesion_cli.inference.backend import require_finite
+from skinlesion_cli.inference.backend import Backend, require_finite
 from skinlesion_cli.inference.predictor import Predictor
 from skinlesion_cli.inference.torch_backend import TorchBackend
 from skinlesion_cli.metrics.calibration import softmax
@@ -164,6 +164,6 @@ def enlarged(map_: torch.Tensor, side: int) -> NDArray[np.float32]:
     return scaled
 
 
-def probability_of(backend: TorchBackend, index: int, temperature: float | None = None) -> Probabilities:
+def probability_of(backend: Backend, index: int, temperature: float | None = None) -> Probabilities:
     """The calibrated probability of one class, as a function of a batch of bytes (n, 3, side, side)."""
     return lambda images: softmax(backend.outputs(images).logits, temperature)[:, index]

@@ -276,7 +276,7 @@ class Trainer:
                 save_checkpoint(self.folder.best, self._checkpoint(self.scored_model, record.epoch, val))
             self._write_last(self._checkpoint(self.model, record.epoch, val))
             self.folder.write_history(progress.history)
-        self.on_event(EpochDone(record, self.settings.epochs))
+        self.on_event(EpochDone(record, self.settings.epochs, self.settings.select))
 
     def _is_over(self) -> bool:
         progress = self.progress

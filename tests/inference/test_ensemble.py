@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from skinlesion_cli.api.explain import explain
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.data.splits import read_split
 from skinlesion_cli.inference.ensemble import Ensemble
@@ -47,6 +48,34 @@ def test_it_is_the_mean_of_the_calibrated_probabilities(members: list[Path], dat
     assert gain["b"] == document["loss"]
     assert gain["ci95"][0] <= gain["difference"] <= gain["ci95"][1]
     assert (document["tta"] is not None) == flips
+
+
+def test_its_map_is_the_mean_of_its_members_maps(members: list[Path], picture: Path) -> None:
+    single = [load_predictor(path) for path in members]
+    ensemble = Ensemble(single)
+    (joined,) = explain(ensemble, picture, faithfulness=True)
+    answer = ensemble.predict(picture)
+    assert joined.label == joined.predicted == answer.label
+    assert joined.confidence == pytest.approx(answer.confidence, abs=1e-5)
+    alone = [explain(one, picture, classes=joined.label)[0] for one in single]
+    mean = np.mean([one.heat for one in alone], axis=0)
+    assert np.ptp(alone[0].heat - alone[1].heat) > 0.1
+    assert joined.heat == pytest.approx(mean / mean.max(), abs=1e-6)
+    assert joined.faithfulness is not None
+    # Of two equal members, the ensemble is that member.
+    (twin,) = explain(Ensemble([single[0], single[0]]), picture, classes=joined.label, faithfulness=True)
+    (one,) = explain(single[0], picture, classes=joined.label, faithfulness=True)
+    assert twin.heat == pytest.approx(one.heat, abs=1e-6)
+    assert vars(twin.faithfulness) == pytest.approx(vars(one.faithfulness), abs=1e-6)
+
+
+def test_maps_of_views_that_differ_have_no_mean(members: list[Path], picture: Path, tmp_path: Path) -> None:
+    loaded = load_checkpoint(members[1])
+    larger = dataclasses.replace(loaded.preprocessing, img_size=96)
+    save_checkpoint(tmp_path / "larger.pth", dataclasses.replace(loaded, preprocessing=larger))
+    ensemble = Ensemble([load_predictor(path) for path in (members[0], tmp_path / "larger.pth")])
+    with pytest.raises(InputError, match="different sizes"):
+        explain(ensemble, picture)
 
 
 def test_files_that_fail_and_open_files(members: list[Path], picture: Path, tmp_path: Path) -> None:
@@ -110,7 +139,13 @@ def test_the_commands_take_several_and_a_folder_of_runs(
     done = cli_run("evaluate", "--data", data, "--checkpoint", runs, "--prior", "uniform")
     assert "Mean over 2 models" in done.stdout
     assert "Another class prior" in done.stdout
-    assert "takes one model, not 2" in cli_run("gradcam", picture, *both, code=2).stderr
+    maps = cli_run("gradcam", picture, *both, "--out", tmp_path / "map.png", "--json").json()
+    assert (maps["class"], maps["confidence"]) == (
+        named["class"],
+        pytest.approx(named["confidence"], abs=1e-5),
+    )
+    assert (tmp_path / "map.png").is_file()
+    assert "takes one model, not 2" in cli_run("export", *both, "--to", "a.onnx", code=2).stderr
     assert (
         "not with --tta" in cli_run("evaluate", "--data", data, "--prior", "uniform", "--tta", code=2).stderr
     )
