@@ -8,12 +8,14 @@ from skinlesion_cli.curation.audit import Audit, audit_folder
 from skinlesion_cli.curation.check_log import remember_check
 from skinlesion_cli.curation.groups import read_groups
 from skinlesion_cli.data.manifest import MANIFEST
+from skinlesion_cli.data.splits import is_table, require_folder
 from skinlesion_cli.data.workers import worker_count
 
 
 def audit(
     data: Path | str,
     *,
+    images: Path | str | None = None,
     groups: Path | str | None = None,
     near: bool = True,
     num_workers: int | None = None,
@@ -25,8 +27,10 @@ def audit(
     `train` and `report` repeat it.
 
     Args:
-        data: folder with `SPLIT/CLASS/`, or with `CLASS/` where the data are not split.
-        groups: CSV file with the lesion or patient of each image; None: `data/manifest.csv`, if it exists.
+        data: folder with `SPLIT/CLASS/`, or with `CLASS/` where the data are not split; or a table.
+        images: the folder that the files of a table are relative to; None for the table's own.
+        groups: CSV file with the lesion or patient of each image; None: `data/manifest.csv`, if it exists,
+            or what the table says.
         near: whether to look for changed copies too, not only for equal bytes and equal pixels.
         num_workers: processes that read images; chosen for this machine where None.
         on_event: receives progress events.
@@ -35,17 +39,19 @@ def audit(
         The audit. `leaking` is the finding, `verdict()` says it in a sentence, `rows()` lists the pairs.
 
     Raises:
-        InputError: there is no such folder, it has no class folders, or the groups cannot be read,
-            are ambiguous, or match none of the images.
+        InputError: there is no such data set, it has no class folders, its table is invalid, or the groups
+            cannot be read, are ambiguous, or match none of the images.
     """
-    folder = Path(data)
+    folder, images_root = Path(data), None if images is None else Path(images)
+    if images_root is not None and not is_table(folder):
+        require_folder(folder, images_root)
     table = None if groups is None else Path(groups)
     own = folder / MANIFEST
     source = own if table is None and own.is_file() else table
     known = read_groups(source) if source is not None else {}
-    found = audit_folder(folder, known, table, near, worker_count(num_workers), on_event)
+    found = audit_folder(folder, known, table, near, worker_count(num_workers), on_event, images_root)
     try:
-        remember_check(folder, found.verdict(), leaking=found.leaking)
+        remember_check(folder, found.verdict(), leaking=found.leaking, images=images_root)
     except InputError as error:
         on_event(Warned(f"this check is not remembered: {error}"))
     return found

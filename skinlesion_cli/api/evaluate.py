@@ -13,7 +13,7 @@ from skinlesion_cli.common.events import Busy, OnEvent, Warned, ignore
 from skinlesion_cli.common.files import ensure_writable_folder, is_folder, read_text, require_replaceable
 from skinlesion_cli.common.limits import MAX_PLAIN_BYTES
 from skinlesion_cli.curation.metadata import columns_of, truth_of
-from skinlesion_cli.data.manifest import MANIFEST, check_manifest, groups_in, origins_in, origins_of
+from skinlesion_cli.data.manifest import check_manifest, groups_in, manifest_of, origins_in, origins_of
 from skinlesion_cli.metrics import evaluation, paired
 from skinlesion_cli.metrics.bootstrap import Bootstrap
 from skinlesion_cli.metrics.class_map import ClassMap, left_out_text, read_class_map
@@ -82,6 +82,7 @@ def evaluate(
     checkpoint: "str | Path | Predictor | Callable[[], Predictor] | None" = None,
     *,
     data: str | Path | None = None,
+    images: str | Path | None = None,
     split: str = "test",
     predictions: str | Path | Predictions | None = None,
     classes: Sequence[str] | None = None,
@@ -102,11 +103,12 @@ def evaluate(
 
     Args:
         checkpoint: the model: a file, a predictor (see `load_predictor`), or a function that loads one.
-        data: with a checkpoint, the data set's folder.
+        data: with a checkpoint, the data set's folder or table.
+        images: the folder that the files of a table are relative to; None for the table's own.
         split: name of the split.
         predictions: instead of a checkpoint and data, predictions or their CSV file.
         classes: with a file of predictions, its columns of probabilities; None finds them.
-        manifest: with predictions, the manifest with lesion and source of each image of the split.
+        manifest: with predictions, the manifest or table with lesion and source of each image of the split.
         validation: with predictions, the same model's predictions on validation, on which thresholds are
             chosen: for a target accuracy, and for malignant against benign.
         malignant: the malignant classes; None takes the usual ones.
@@ -137,12 +139,8 @@ def evaluate(
     if metadata is not None and not by:
         raise InputError("--metadata goes with --by, which names its columns")
     names = None if class_map is None else read_class_map(Path(class_map))
+    columns = _Columns(tuple(by), split, None if metadata is None else Path(metadata))
     options: dict[str, Any] = {"malignant": malignant, "target_accuracy": target_accuracy}
-
-    def subgroups(files: Sequence[str], own: Path | None) -> tuple[dict[str, list[str]], list[str]]:
-        found = [Path(one) for one in (metadata, own) if one is not None]
-        return columns_of(by, files, split, found) if by else ({}, [])
-
     model = None
     if predictions is not None and checkpoint is None:
         if target_accuracy is not None and validation is None:
@@ -151,41 +149,40 @@ def evaluate(
             raise InputError("--tta needs a model: use it with --checkpoint, not with --predictions")
         true = None if truth is None else partial(truth_of, Path(truth))
         scored = _predictions(predictions, classes, split, true, names)
-        origins = {} if manifest is None else vars(origins_in(Path(manifest), split, scored.images, on_event))
-        cells, remarks = subgroups(scored.images, None if manifest is None else Path(manifest))
         chosen_on = None if validation is None else _predictions(validation, classes, "val", None, names)
+        table = None if manifest is None else Path(manifest)
+        origins = {} if table is None else vars(origins_in(table, split, scored.images, on_event))
+        cells, remarks = columns.of(scored.images, table)
         scores, document = evaluation.evaluate(scored, **options, **origins, by=cells, validation=chosen_on)
     elif predictions is None and checkpoint is not None and data is not None:
         from skinlesion_cli.data.splits import read_split
-        from skinlesion_cli.inference.predictor import load_predictor
         from skinlesion_cli.inference.scoring import predict_and_evaluate, without_left_out
 
         for name, value, instead in (
-            ("manifest", manifest, "--data has its own manifest.csv"),
-            ("validation", validation, "a checkpoint is run on DATA/val itself"),
-            ("truth", truth, "the folders of --data name the true classes"),
+            ("manifest", manifest, "--data has its own manifest.csv, or is a table"),
+            ("validation", validation, "a checkpoint is run on the data set's val itself"),
+            ("truth", truth, "--data has the true classes"),
         ):
             if value is not None:
                 raise InputError(f"--{name} goes with --predictions; {instead}")
         if names is not None and tta:
             raise InputError("--class-map and --tta exclude each other: use only one of them")
-        images = read_split(Path(data), split, on_event, complete=False)
-        check_manifest(Path(data), [images], on_event)
-        images, dropped = without_left_out(images, names)
-        own = Path(data) / MANIFEST
-        cells, remarks = subgroups([file.as_posix() for file in images.files], own if own.is_file() else None)
+        images_root = None if images is None else Path(images)
+        found = read_split(Path(data), split, on_event, complete=False, images_root=images_root)
+        check_manifest(Path(data), [found], on_event)
+        wanted, dropped = without_left_out(found, names)
+        cells, remarks = columns.of(wanted.names, manifest_of(Path(data)))
         on_event(Busy("loading the model"))
-        predictor = load_predictor(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
-        predictor = predictor() if callable(predictor) else predictor
+        predictor = _loaded(checkpoint)
         model = predictor.file
         if out is not None:
             ensure_writable_folder(Path(out), make=False)
             _require_own(Path(out), model)
         if names is not None:
-            known = {*images.classes, *dropped}
+            known = {*wanted.classes, *dropped}
             remarks += [left_out_text(names.path, dropped), names.unused(known, predictor.classes)]
         scored, scores, document = predict_and_evaluate(
-            predictor, images, on_event, **options, flips=tta, by=cells, class_map=names
+            predictor, wanted, on_event, **options, flips=tta, by=cells, class_map=names
         )
     else:
         raise InputError("evaluate needs either a checkpoint and data, or predictions")
@@ -196,6 +193,28 @@ def evaluate(
     if out is not None and (warning := result.save(out, figures)):
         on_event(Warned(warning))
     return result
+
+
+@dataclass(frozen=True)
+class _Columns:
+    """The columns that name the subgroups, and where they are."""
+
+    names: tuple[str, ...]
+    split: str
+    metadata: Path | None
+
+    def of(self, images: Sequence[str], own: Path | None) -> tuple[dict[str, list[str]], list[str]]:
+        """The cells of each image, from the metadata or the data set's `own` table, and remarks on gaps."""
+        tables = [path for path in (self.metadata, own) if path is not None]
+        return columns_of(self.names, images, self.split, tables) if self.names else ({}, [])
+
+
+def _loaded(checkpoint: "str | Path | Predictor | Callable[[], Predictor]") -> "Predictor":
+    from skinlesion_cli.inference.predictor import load_predictor
+
+    if isinstance(checkpoint, str | Path):
+        return load_predictor(checkpoint)
+    return checkpoint() if callable(checkpoint) else checkpoint
 
 
 def _name_of(model: Path | None, folder: Path) -> str | None:
@@ -246,7 +265,7 @@ def compare(
     groups = None
     if manifest is not None:
         groups = groups_in(Path(manifest), split, pair.a.images)
-    elif not isinstance(a, Predictions) and (root := RunFolder(Path(a)).data_root) is not None:
+    elif not isinstance(a, Predictions) and (root := RunFolder(Path(a)).data[0]) is not None:
         groups = origins_of(root, split, [Path(image) for image in pair.a.images]).groups
     return Comparison(pair, paired.compare(pair, Bootstrap(len(pair.a), groups, seed=seed)))
 

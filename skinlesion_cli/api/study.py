@@ -12,7 +12,8 @@ from skinlesion_cli.common.events import Note, OnEvent, ignore
 from skinlesion_cli.common.files import ensure_writable_folder, read_text, write_text
 from skinlesion_cli.common.settings import Settings, to_toml
 from skinlesion_cli.curation.folds import make_folds
-from skinlesion_cli.data.manifest import MANIFEST, origins_in
+from skinlesion_cli.data.manifest import origins_of
+from skinlesion_cli.data.splits import has_split
 from skinlesion_cli.metrics.bootstrap import Bootstrap
 from skinlesion_cli.metrics.predictions import Predictions, read_predictions
 from skinlesion_cli.metrics.study import compare_methods
@@ -41,8 +42,9 @@ class StudyRun:
     @property
     def command(self) -> str:
         """The command that does this run alone, for a batch system."""
-        arguments = ["--config", self.config, "--data", self.settings.data_root, "--out", self.folder]
-        arguments += ["--seed", self.settings.seed]
+        arguments = ["--config", self.config, "--data", self.settings.data_root]
+        arguments += ["--images", self.settings.images_root] if self.settings.images_root else []
+        arguments += ["--out", self.folder, "--seed", self.settings.seed]
         return shlex.join(["skinlesion", "train", *map(str, arguments)])
 
 
@@ -104,7 +106,7 @@ def study(
     study.json, study.csv, study.html and forest.png to `out`.
 
     Args:
-        data: the data set's folder.
+        data: the data set's folder or table.
         out: the study's folder.
         recipes: names of recipes; the first is the one that the others are compared with.
         methods: instead of recipes, the settings of each method by name.
@@ -154,27 +156,36 @@ def plan_study(
     if not methods:
         raise InputError("name at least one method with --recipe or --config")
     first = next(iter(methods.values()))
-    if any((one.data_root, one.seed) != (first.data_root, first.seed) for one in methods.values()):
+    if any(
+        (one.data_root, one.images_root, one.seed) != (first.data_root, first.images_root, first.seed)
+        for one in methods.values()
+    ):
         raise InputError("the methods of a study need the same data set and seed")
     ensure_writable_folder(out)
     _write_or_require(out / "study.toml", f'design = "{design}"\ncount = {count}\nseed = {first.seed}\n')
     for name, settings in methods.items():
         _write_or_require(out / f"{name}.toml", to_toml(settings))
     if folds:
-        roots = make_folds(first.data_root, out / FOLDS, folds, first.seed, on_event)
-        parts = [(f"fold-{fold}", root, first.seed) for fold, root in enumerate(roots, start=1)]
+        tables, images = make_folds(
+            first.data_root, out / FOLDS, folds, first.seed, on_event, images_root=first.images_root
+        )
+        parts: list[tuple[str, Path, Path | None, int]]
+        parts = [(f"fold-{fold}", table, images, first.seed) for fold, table in enumerate(tables, start=1)]
     else:
-        parts = [(f"seed-{first.seed + n}", first.data_root, first.seed + n) for n in range(seeds)]
+        parts = [
+            (f"seed-{first.seed + n}", first.data_root, first.images_root, first.seed + n)
+            for n in range(seeds)
+        ]
     return [
         StudyRun(
             method,
             name,
-            settings.model_copy(update={"data_root": root, "seed": seed}),
+            settings.model_copy(update={"data_root": data, "images_root": images, "seed": seed}),
             out / f"{method}.toml",
             out / method / name,
         )
         # All methods on one fold, then the next: an unfinished study compares like with like.
-        for name, root, seed in parts
+        for name, data, images, seed in parts
         for method, settings in methods.items()
     ]
 
@@ -213,7 +224,7 @@ def collect_study(runs: Sequence[StudyRun]) -> StudyResult:
     groups: list[str] | None = []
     disjoint = runs[0].name.startswith("fold-")
     for together in by_name.values():
-        split = "test" if (together[0].settings.data_root / "test").is_dir() else "val"
+        split = "test" if has_split(together[0].settings.data_root, "test") else "val"
         found = [read_predictions(run.folder / "results" / f"{split}_predictions.csv") for run in together]
         for run, table in zip(together, found, strict=True):
             if (table.images, table.classes) != (found[0].images, found[0].classes):
@@ -229,8 +240,7 @@ def collect_study(runs: Sequence[StudyRun]) -> StudyResult:
 
 def _with_groups(groups: list[str] | None, root: Path, split: str, images: Sequence[str]) -> list[str] | None:
     """The groups with those of more images; None as soon as some are unknown."""
-    manifest = root / MANIFEST
-    found = origins_in(manifest, split, images).groups if manifest.is_file() else None
+    found = origins_of(root, split, [Path(image) for image in images]).groups
     return None if groups is None or found is None else groups + found
 
 

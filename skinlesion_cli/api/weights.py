@@ -35,6 +35,7 @@ def weights(
     counts: Mapping[str, int] | None = None,
     *,
     data: str | Path | None = None,
+    images: str | Path | None = None,
     counts_file: str | Path | None = None,
     beta: float = FIELDS["loss_beta"].default,
     alpha: float = FIELDS["sampler_alpha"].default,
@@ -46,7 +47,8 @@ def weights(
 
     Args:
         counts: images of each class, each at least 1.
-        data: a data set, whose images in `train/` are counted by class folder.
+        data: a data set, a folder or a table, whose training images are counted.
+        images: the folder that the files of a table are relative to; None for the table's own.
         counts_file: a CSV file with the columns class (or name) and count.
         beta: of the loss weights (Cui et al. 2019), in [0, 1]: 0 is unweighted, 1 the inverse frequency.
         alpha: of the sampler, in [0, 1]: 0 is uniform, 1 by frequency.
@@ -66,7 +68,8 @@ def weights(
     elif data is not None:
         from skinlesion_cli.data.splits import read_splits
 
-        counts = read_splits(Path(data), ["train"], on_event=on_event)["train"].counts
+        root = None if images is None else Path(images)
+        counts = read_splits(Path(data), ["train"], on_event=on_event, images_root=root)["train"].counts
     elif counts is None:
         counts = PUBLISHED_COUNTS
     table = balance_table(counts, beta, alpha)

@@ -22,6 +22,7 @@ data = typer.Typer(
 )
 
 OutOption = Annotated[Path, option("--out", "A new folder for the data set.", "DIR")]
+SplitOutOption = Annotated[Path, option("--out", "A new folder; or a table, without copies.", "DIR|FILE.csv")]
 RatiosOption = Annotated[str, option("--ratios", "Shares of train, val and test.", "A/B/C")]
 LinkOption = Annotated[bool, option("--link", "Make hard links instead of copies.")]
 NEAR = "Look for changed copies (rotated, cropped, recoloured, …), not only equal bytes and pixels."
@@ -30,18 +31,18 @@ GROUPS = """Lesion or patient of each image: the metadata of HAM10000 or ISIC 20
     file column and one or more id columns (patient_id, lesion_id, …); missing ids are unknown."""
 GroupsOption = Annotated[Path | None, option("--groups", GROUPS, "FILE.csv")]
 _REPORT = option("--report", "Also write a page with the pairs.", "FILE.html")
-_SOURCE = typer.Argument(metavar="SRC", help="One folder per class, or a CSV file with file,label.")
+_SOURCE = typer.Argument(metavar="SRC", help="One folder per class, or a table (file,label).")
 _HAM10000 = option("--ham10000", "HAM10000: both image parts and HAM10000_metadata.csv.", "DIR")
 _ISIC2019 = option("--isic2019", "ISIC 2019: ISIC_2019_Training_Input and its two tables.", "DIR")
 _MSLD = option("--msld", "MSLD v2.0: its Original Images, any folds.", "DIR")
 
 
 @data.command("check", cls=Command)
-@with_settings("num_workers")
+@with_settings("images_root", "num_workers")
 def check(
     *,
     settings: Settings,
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The data set's folder.")],
+    folder: Annotated[Path, typer.Argument(metavar="DATA", help="The data set, a folder or a table.")],
     groups: GroupsOption = None,
     near: NearOption = True,
     json: JsonOption = False,
@@ -58,7 +59,12 @@ def check(
         ensure_writable_file(report, ".html", ".htm", option="--report")
     with Display() as display:
         found = audit(
-            folder, groups=groups, near=near, num_workers=settings.num_workers, on_event=display.show
+            folder,
+            images=settings.images_root,
+            groups=groups,
+            near=near,
+            num_workers=settings.num_workers,
+            on_event=display.show,
         )
     for text in (*found.inventory.unreadable.values(), *found.inventory.remarks):
         console.warn(text)
@@ -77,12 +83,12 @@ def check(
 
 
 @data.command("split", cls=Command)
-@with_settings("seed", "num_workers")
+@with_settings("images_root", "seed", "num_workers")
 def split(
     *,
     settings: Settings,
     source: Annotated[Path, _SOURCE],
-    out: OutOption,
+    out: SplitOutOption,
     groups: GroupsOption = None,
     near: NearOption = True,
     ratios: RatiosOption = DEFAULT_RATIOS,
@@ -99,6 +105,7 @@ def split(
         built = split_data_set(
             source,
             out,
+            images_root=settings.images_root,
             groups=groups,
             near=near,
             ratios=ratios,
@@ -110,7 +117,11 @@ def split(
     console.out.print(counts_table(built.counts()))
     console.out.print(f"\n{built.summary()}", soft_wrap=True)
     console.say(built.coverage)
-    console.note(f"images and manifest.csv: {out}")
+    there = f" --images {built.images_root}" if built.images_root else ""
+    table = out.suffix.lower() == ".csv"
+    console.note(
+        f"table: {out}; train on it with --data {out}{there}" if table else f"images and manifest.csv: {out}"
+    )
     return 0
 
 

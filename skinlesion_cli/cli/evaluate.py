@@ -35,12 +35,12 @@ _FOLDER = "Folder for scores, predictions and figures. Default: results/evaluati
 _OUT = option("--out", _FOLDER, "DIR")
 
 
-@with_settings("data_root", "batch_size", "num_workers", "device", "precision", "figures")
+@with_settings("data_root", "images_root", "batch_size", "num_workers", "device", "precision", "figures")
 def evaluate(
     *,
     settings: Settings,
     model: ModelChoice,
-    split: Annotated[str, option("--split", "Folder of the data set.", "NAME")] = "test",
+    split: Annotated[str, option("--split", "Split of the data set.", "NAME")] = "test",
     predictions: Annotated[Path | None, _PREDICTIONS] = None,
     manifest: Annotated[Path | None, _MANIFEST] = None,
     malignant: Annotated[str | None, _MALIGNANT] = None,
@@ -66,6 +66,7 @@ def evaluate(
         result = api.evaluate(
             None if predictions else lambda: model.load(settings, prior=prior),
             data=None if predictions else model.data_root(settings),
+            images=None if predictions else model.images_root(settings),
             split=split,
             predictions=predictions,
             classes=model.class_names() if predictions else None,

@@ -16,11 +16,11 @@ from skinlesion_cli.common.settings import Settings
 if TYPE_CHECKING:
     from skinlesion_cli.exporting.int8 import Quantized
 
-_DATA = option("--data --images", "Verify on images of this folder. Default: synthetic images.", "DIR")
-_INT8 = option("--int8", "Quantise to int8, calibrated on DATA/train and scored on DATA/val. Needs --data.")
+_DATA = option("--data", "Verify on images of this folder or table. Default: synthetic images.", "PATH")
+_INT8 = option("--int8", "Quantise to int8, calibrated on train and scored on val of --data. Needs --data.")
 
 
-@with_settings("num_workers")
+@with_settings("images_root", "num_workers")
 def export(
     *,
     settings: Settings,
@@ -31,15 +31,26 @@ def export(
     json: JsonOption = False,
 ) -> int:
     """Export a checkpoint as .onnx or .pt2, verified against PyTorch."""
-    from skinlesion_cli.data.splits import find_images, read_splits
+    from skinlesion_cli.data.find_images import find_images
+    from skinlesion_cli.data.splits import Split, read_splits
+    from skinlesion_cli.data.table import read_data_table
 
     if to.suffix not in {".onnx", ".pt2"}:
         raise InputError(f"--to {to}: the file must be a .onnx or a .pt2")
     if int8 and (data is None or to.suffix != ".onnx"):
         raise InputError("--int8 needs --data with train/ and val/, and --to FILE.onnx")
     tell = Display().show
-    splits = read_splits(data, ["train", "val"], on_event=tell) if int8 and data is not None else {}
-    paths = splits["val"].paths if splits else find_images([str(data)], tell) if data is not None else []
+    splits: dict[str, Split] = {}
+    paths: list[Path] = []
+    if data is not None and int8:
+        splits = read_splits(data, ["train", "val"], on_event=tell, images_root=settings.images_root)
+        paths = splits["val"].paths
+    elif data is not None and data.suffix.lower() == ".csv":
+        paths = read_data_table(data, settings.images_root, tell).paths
+    elif data is not None:
+        if settings.images_root is not None:
+            raise InputError(f"--images goes with a table, and {data} is none")
+        paths = find_images([str(data)], tell)
     ensure_writable_file(to, inputs=model.files(), option="--to")
     model.require_weights("it is an exported model: name the .pth that it was made from")
     require_writer(to.suffix)

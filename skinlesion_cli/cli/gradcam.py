@@ -11,7 +11,6 @@ from skinlesion_cli.cli.options import IMAGES, JsonOption, option, with_settings
 from skinlesion_cli.cli.progress import Display
 from skinlesion_cli.common.errors import InputError, UnreadableImageError
 from skinlesion_cli.common.settings import Settings
-from skinlesion_cli.data.manifest import check_manifest, origins_of
 from skinlesion_cli.models.model_info import NEEDS_GRADIENTS
 from skinlesion_cli.report.figures import probability_text
 from skinlesion_cli.report.heatmaps import ALPHA
@@ -34,7 +33,7 @@ _SMOOTH = option("--smooth", "Interpolate between the cells of the map.")
 _DEPENDS = "Measure whether the prediction depends on the map (deletion, insertion)."
 
 
-@with_settings("data_root", "device")
+@with_settings("data_root", "images_root", "device")
 def gradcam(
     *,
     settings: Settings,
@@ -60,7 +59,9 @@ def gradcam(
         raise InputError("--class and --top exclude each other: use only one of them")
     if split is not None and out is None and (npy or not faithfulness):
         raise InputError("--split needs --out folder/, or --faithfulness without --npy")
-    paths, true, groups = _photographs(model.data_root(settings), images or [], split, limit)
+    paths, true, groups = _photographs(
+        model.data_root(settings), model.images_root(settings), images or [], split, limit
+    )
     many, tiles = len(paths) > 1, max(top, len(wanted))
     files = plan(paths, out, tiles=tiles, npy=npy) if split is None or out is not None else Files([], [], [])
     predictor = model.load(settings, needs_weights=NEEDS_GRADIENTS)
@@ -119,10 +120,12 @@ def gradcam(
 
 
 def _photographs(
-    data_root: Path, images: Sequence[str], split: str | None, limit: int | None
+    data_root: Path, images_root: Path | None, images: Sequence[str], split: str | None, limit: int | None
 ) -> tuple[list[Path], list[str] | None, list[str] | None]:
     """The photographs, and the true class, and the lesion or patient, of each if known."""
-    from skinlesion_cli.data.splits import evenly, find_images, read_split
+    from skinlesion_cli.data.find_images import find_images
+    from skinlesion_cli.data.manifest import check_manifest, origins_of
+    from skinlesion_cli.data.splits import evenly, read_split
 
     if bool(images) == (split is not None):
         raise InputError("name either images, or a split of the data set with --split")
@@ -130,10 +133,10 @@ def _photographs(
         if limit is not None:
             raise InputError("--limit is for --split: leave it out, or name fewer images")
         return find_images(images, Display().show), None, None
-    found = read_split(data_root, split, Display().show)
+    found = read_split(data_root, split, Display().show, images_root=images_root)
     check_manifest(data_root, [found], Display().show)
-    files = found.files if limit is None else evenly(found.files, limit)
-    true = [file.parts[0] for file in files]
+    chosen = evenly(range(len(found.files)), len(found.files) if limit is None else limit)
+    files, true = [found.files[index] for index in chosen], [found.classes[found.labels[n]] for n in chosen]
     return [found.root / file for file in files], true, origins_of(data_root, split, files).groups
 
 

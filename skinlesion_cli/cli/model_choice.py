@@ -70,13 +70,21 @@ class ModelChoice:
         return first
 
     def data_root(self, settings: Settings) -> Path:
-        """The data set's folder: as the settings say, else that of the run which was named."""
+        """The data set, a folder or a table: as the settings say, else that of the run which was named."""
+        return self._data(settings)[0]
+
+    def images_root(self, settings: Settings) -> Path | None:
+        """Of a table, the folder that its files are relative to, from where `data_root` is."""
+        return self._data(settings)[1]
+
+    def _data(self, settings: Settings) -> tuple[Path, Path | None]:
         folder = self.run or (self.checkpoint[0] if self.checkpoint else None)
         if "data_root" in settings.model_fields_set or folder is None or not folder.is_dir():
-            return settings.data_root
+            return settings.data_root, settings.images_root
         if len(self.models) > 1:
             raise InputError(f"{folder} holds several runs: name the data set with --data")
-        return RunFolder(run_of(self.file) or folder).data_root or settings.data_root
+        data_root, images_root = RunFolder(run_of(self.file) or folder).data
+        return data_root or settings.data_root, settings.images_root or images_root
 
     def _require_files(self) -> None:
         # Before the seconds that importing torch takes.

@@ -45,7 +45,7 @@ def predict(
     csv_format: Annotated[str, _FORMAT] = "classes",
 ) -> int:
     """Predict the class of images."""
-    from skinlesion_cli.data.splits import find_images
+    from skinlesion_cli.data.find_images import find_images
     from skinlesion_cli.inference.isic import isic_columns, require_distinct_images, write_isic
     from skinlesion_cli.metrics.predictions import write_rows
 

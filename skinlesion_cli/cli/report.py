@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 CARD = "MODEL_CARD.md"
 _CARD = option("--card", f"The model card. Default: {CARD} beside the page.", "FILE.md")
 _IMAGES = option("--images/--no-images", "Show photographs of the most confident mistakes.")
-_DATA = option("--data", "The data set's folder. Default: the one in the run's settings.", "DIR")
+_DATA = option("--data", "The data set, a folder or a table. Default: as in the run's settings.", "PATH")
+_ROOT = option("--images-root", "Folder that the files of a table are relative to.", "DIR")
 
 
 @with_settings("device")
@@ -34,6 +35,7 @@ def report(
     images: Annotated[bool, _IMAGES] = True,
     title: Annotated[str | None, option("--title", "Title of the page and the card.", "TEXT")] = None,
     data: Annotated[Path | None, _DATA] = None,
+    images_root: Annotated[Path | None, _ROOT] = None,
 ) -> int:
     """Make a self-contained HTML page and a model card from a finished run."""
     from skinlesion_cli.report.card import require_replaceable, write_card
@@ -45,7 +47,7 @@ def report(
     for flag, path, suffixes in (("--out", out, (".html", ".htm")), ("--card", target, (".md",))):
         if path.suffix.lower() not in suffixes:
             raise InputError(f"{flag} {path}: the name must end in {suffixes[0]}")
-    facts = read_run(run, data)
+    facts = read_run(run, data, images_root)
     for flag, path in (("--out", out), ("--card", target)):
         ensure_writable_file(path, option=flag)
     require_replaceable(target)
@@ -64,6 +66,7 @@ def report(
 
 def _pictures(facts: "RunFacts", device: str) -> tuple[dict[str, "Pictures"], str]:
     """Pictures of the most confident mistakes, or why there are none."""
+    from skinlesion_cli.data.splits import split_root
     from skinlesion_cli.report.mistakes import draw_mistakes, most_confident
 
     predictions, checkpoint = facts.predictions, facts.folder.best
@@ -75,6 +78,6 @@ def _pictures(facts: "RunFacts", device: str) -> tuple[dict[str, "Pictures"], st
     if not checkpoint.is_file():
         return {}, f"{checkpoint} was not found."
     with Display() as display:
-        folder = facts.data_root / facts.split
+        folder = split_root(facts.data_root, facts.split, facts.images_root)
         pictures = draw_mistakes(mistakes, checkpoint, folder, device=device, on_event=display.show)
     return pictures, "" if pictures else f"None of the images was found in {folder}."

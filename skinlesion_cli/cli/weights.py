@@ -14,7 +14,7 @@ from skinlesion_cli.common.settings import Settings
 _COUNTS = option(
     "--counts", "Counts from a CSV file with class (or name) and count, such as --csv writes.", "FILE.csv"
 )
-_DATA = option("--data", "Counts from the class folders in DIR/train.", "DIR")
+_DATA = option("--data", "Counts from the training images of a data set, a folder or a table.", "PATH")
 _COLUMNS = {
     "Class": ("name", ""),
     "Images": ("count", ""),
@@ -27,7 +27,7 @@ _COLUMNS = {
 """Field of `ClassBalance` and format of each column."""
 
 
-@with_settings("sampler_alpha", "loss_beta")
+@with_settings("sampler_alpha", "loss_beta", "images_root")
 def weights(
     *,
     settings: Settings,
@@ -46,7 +46,14 @@ def weights(
     if counts is not None and data is not None:
         raise InputError("--counts and --data exclude each other")
     beta, alpha = settings.loss_beta, settings.sampler_alpha
-    found = class_balance(data=data, counts_file=counts, beta=beta, alpha=alpha, on_event=Display().show)
+    found = class_balance(
+        data=data,
+        images=settings.images_root,
+        counts_file=counts,
+        beta=beta,
+        alpha=alpha,
+        on_event=Display().show,
+    )
     for flag, path, suffixes in (("--csv", csv, (".csv",)), ("--plot", plot, FIGURES)):
         if path is not None:
             ensure_writable_file(path, *suffixes, inputs=[counts] if counts else [], option=flag)

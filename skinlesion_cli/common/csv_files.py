@@ -105,6 +105,12 @@ def _lines(file: TextIO) -> Iterator[str]:
 
 def read_table(path: Path, what: str = "") -> tuple[list[str], list[dict[str, str]]]:
     """Read a CSV file with a header: its columns, and a dict per row in which missing cells are empty."""
+    columns, rows = read_numbered(path, what)
+    return columns, [row for _, row in rows]
+
+
+def read_numbered(path: Path, what: str = "") -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
+    """As `read_table`, with the line of each row."""
     lines = csv_rows(path, what)
     _, columns = next(lines, (0, []))
     require_distinct(path, columns)
@@ -112,7 +118,7 @@ def read_table(path: Path, what: str = "") -> tuple[list[str], list[dict[str, st
     for line, cells in lines:
         if any(cells[len(columns) :]):
             raise InputError(f"{path}, line {line}: {len(cells)} cells where the header has {len(columns)}")
-        rows.append(dict.fromkeys(columns, "") | dict(zip(columns, cells, strict=False)))
+        rows.append((line, dict.fromkeys(columns, "") | dict(zip(columns, cells, strict=False))))
     return columns, rows
 
 

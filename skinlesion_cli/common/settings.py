@@ -49,8 +49,16 @@ class Settings(BaseModel):
     data_root: Path = setting(
         DATA,
         Path("data"),
-        "Folder with train/, val/ and test/, each with one folder per class.",
+        "Folder with train/, val/ and test/, each with one folder per class; or a table (file,label,split).",
         "--data --data-root",
+        **LOCAL,
+    )
+    images_root: Path | None = setting(
+        DATA,
+        None,
+        "Folder that the files of a table are relative to.",
+        "--images --images-root",
+        automatic="the table's folder",
         **LOCAL,
     )
     recipe: Literal["paper", "plain", "long-tail"] = setting(

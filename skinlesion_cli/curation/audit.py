@@ -21,10 +21,13 @@ from skinlesion_cli.data.splits import (
     SPLITS,
     class_folders,
     count_labels,
+    is_table,
     list_classes,
     one_class_fault,
     refuse_alike,
+    require_folder,
 )
+from skinlesion_cli.data.table import read_data_table
 from skinlesion_cli.data.workers import map_files
 
 UNSPLIT = "all"
@@ -173,13 +176,22 @@ def verdict_of(leaked: int, test_images: int, grouped: Sequence[bool], other: st
 
 
 def audit_folder(
-    root: Path, groups: Mapping[str, str], table: Path | None, near: bool, workers: int, on_event: OnEvent
+    root: Path,
+    groups: Mapping[str, str],
+    table: Path | None,
+    near: bool,
+    workers: int,
+    on_event: OnEvent,
+    images_root: Path | None = None,
 ) -> Audit:
-    """Read every image below `root` once, and look for photographs and groups in more than one split.
+    """Read every image of a data set once, and look for photographs and groups in more than one split.
 
-    `groups` are those of `read_groups`; with `table`, one must match an image. The rest is as in `api.audit`.
+    `groups` are those of `read_groups`; with `table`, one must match an image. If the data set is a table
+    and there is no other, they are its own. The rest is as in `api.audit`.
     """
-    inventory, prints = _read_all(root, groups, table, near, workers, on_event)
+    listed = _list_table(root, images_root, on_event) if is_table(root) else _list_folder(root, on_event)
+    groups = groups if table else {**groups, **listed.groups}
+    inventory, prints = _read_all(listed, groups, table, near, workers, on_event)
     images = inventory.images
     pairs = find_pairs(prints, workers, on_event)
     found = [PairFound(images[pair.a], images[pair.b], pair.kind) for pair in pairs]
@@ -206,12 +218,38 @@ def _splits(images: Iterable[ImageRecord]) -> set[str]:
     return {image.split for image in images}
 
 
-def _read_all(
-    root: Path, groups: Mapping[str, str], table: Path | None, near: bool, workers: int, on_event: OnEvent
-) -> tuple[Inventory, list[Fingerprint]]:
-    """The inventory of a folder, and the fingerprint of each of its readable images."""
-    if not root.is_dir():
-        raise InputError(f"there is no folder {root}")
+@dataclass(frozen=True)
+class _Listed:
+    """The files of a data set, before they are read."""
+
+    root: Path
+    files: list[tuple[str, str, str]]
+    """File, split and class of each image."""
+    classes: dict[str, list[str]]
+    """Of each split."""
+    groups: Mapping[str, str]
+    not_images: list[str]
+    remarks: list[str]
+
+
+def _list_table(path: Path, images_root: Path | None, on_event: OnEvent) -> _Listed:
+    table = read_data_table(path, images_root, on_event)
+    names = [name for name in SPLITS if table.counts[name]] if table.has_splits else [UNSPLIT]
+    splits = {name: table.split(name if table.has_splits else "test") for name in names}
+    found = [
+        (file.as_posix(), name, one.classes[label])
+        for name, one in splits.items()
+        for file, label in zip(one.files, one.labels, strict=True)
+    ]
+    classes = {name: list(one.classes) for name, one in splits.items()}
+    remarks = [
+        f"{split}: {fault}" for split, names in classes.items() if (fault := one_class_fault(path, names))
+    ]
+    return _Listed(table.root, found, classes, table.groups, [], [*remarks, *_missing_classes(classes)])
+
+
+def _list_folder(root: Path, on_event: OnEvent) -> _Listed:
+    require_folder(root, None)
     splits = {name: root / name for name in SPLITS if (root / name).is_dir()} or {UNSPLIT: root}
     classes = {split: class_folders(folder) for split, folder in splits.items()}
     if not any(classes.values()):
@@ -231,6 +269,19 @@ def _read_all(
             found += [((prefix / file).as_posix(), split, label) for file in files]
             not_images += [(prefix / file).as_posix() for file in others]
             remarks += [] if files else [f"{split}/{label} holds no images"]
+    return _Listed(root, found, classes, {}, sorted(not_images), [*remarks, *_missing_classes(classes)])
+
+
+def _read_all(
+    listed: _Listed,
+    groups: Mapping[str, str],
+    table: Path | None,
+    near: bool,
+    workers: int,
+    on_event: OnEvent,
+) -> tuple[Inventory, list[Fingerprint]]:
+    """The inventory of a data set, and the fingerprint of each of its readable images."""
+    root, found = listed.root, listed.files
     known = groups_of(groups, [file for file, _, _ in found], root, table)
     images, prints, unreadable = [], [], {}
     results = map_files(partial(_read, near), [root / file for file, _, _ in found], workers, on_event)
@@ -241,8 +292,8 @@ def _read_all(
             size, mode, profile, one = result
             images.append(ImageRecord(file, split, label, size, mode, group, profile))
             prints.append(one)
-    remarks += _missing_classes(classes)
-    return Inventory(root, tuple(images), unreadable, tuple(sorted(not_images)), tuple(remarks)), prints
+    inventory = Inventory(root, tuple(images), unreadable, tuple(listed.not_images), tuple(listed.remarks))
+    return inventory, prints
 
 
 def _read(near: bool, path: Path) -> tuple[tuple[int, int], str, str, Fingerprint] | str:

@@ -4,12 +4,17 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import ImagesDone, OnEvent, Warned, ignore
-from skinlesion_cli.common.files import ensure_writable_folder, partial_of, written_whole
+from skinlesion_cli.common.files import (
+    ensure_writable_file,
+    ensure_writable_folder,
+    partial_of,
+    written_whole,
+)
 from skinlesion_cli.common.paper import DEFAULT_RATIOS
 from skinlesion_cli.curation import downloads
 from skinlesion_cli.curation.audit import verdict_of
@@ -18,11 +23,12 @@ from skinlesion_cli.curation.downloads import Download, Photo
 from skinlesion_cli.curation.duplicates import find_duplicates
 from skinlesion_cli.curation.families import merge_names
 from skinlesion_cli.curation.groups import coverage_text, groups_of, read_groups
-from skinlesion_cli.curation.labels import read_labels
+from skinlesion_cli.curation.labels import Labelled, read_labels
 from skinlesion_cli.curation.split import Ratios, parse_ratios, split_groups
 from skinlesion_cli.data.images import check_images
 from skinlesion_cli.data.manifest import MANIFEST, ManifestRow, write_manifest
 from skinlesion_cli.data.splits import count_labels
+from skinlesion_cli.data.table import TableRow, write_data_table
 from skinlesion_cli.data.workers import worker_count
 
 
@@ -31,13 +37,16 @@ class DataSet:
     """A data set that was built."""
 
     folder: Path
-    images: tuple[ManifestRow, ...]
+    """Or its table."""
+    images: tuple[ManifestRow | TableRow, ...]
     downloads: tuple[Download, ...] = ()
     """The downloads it was built from, with what was left out."""
     coverage: str = ""
     """How many images have a group, in one line."""
     grouped: bool = True
     """Whether the lesion or patient of any image is known; otherwise, the groups are copies."""
+    images_root: Path | None = None
+    """Of a table, the folder that its files are relative to, if that is not its own."""
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Number of images per class, per split."""
@@ -61,6 +70,7 @@ def split_data_set(
     source: Path,
     out: Path,
     *,
+    images_root: Path | None = None,
     groups: Path | None = None,
     near: bool = True,
     ratios: str = DEFAULT_RATIOS,
@@ -71,41 +81,79 @@ def split_data_set(
 ) -> DataSet:
     """Split labelled photographs so that neither a group nor copies of one photograph span two splits.
 
-    `source` and `groups` are those of `read_labels` and `read_groups`; an image without a group is its own.
-    Files are copied, or hard-linked if `link`, to `out`, a new or empty folder. With `near`, changed copies
-    are found too, not only equal bytes and equal pixels. InputError if `source` or `groups` is invalid, `out`
-    is not empty, or a class has too few groups; SkinLesionError if a file cannot be read or written.
+    `source`, `images_root` and `groups` are those of `read_labels` and `read_groups`; an image without a
+    group is its own. Files are copied, or hard-linked if `link`, to `out`, a new or empty folder; if `out` is
+    a .csv, only a table is written. With `near`, changed copies are found too, not only equal bytes and equal
+    pixels. InputError if `source` or `groups` is invalid, `out` is not empty, or a class has too few groups;
+    SkinLesionError if a file cannot be read or written.
     """
     shares = parse_ratios(ratios)
-    labelled = read_labels(source, on_event)
-    known = read_groups(groups) if groups is not None else {}
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    labelled = read_labels(source, on_event, images_root=images_root)
+    known = read_groups(groups) if groups is not None else labelled.groups
+    as_table = out.suffix.lower() == ".csv"
+    if as_table:
+        _require_new_table(out, link)
+    elif out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out} is not empty; name a new folder with --out")
-    paths = [path for path, _ in labelled]
+    paths, files = labelled.paths, labelled.files
     check_images(paths)
-    root = source if source.is_dir() else source.parent
-    files = [path.relative_to(root).as_posix() for path in paths]
-    given = groups_of(known, files, root, groups)
+    given = groups_of(known, files, labelled.root, groups)
     pairs = find_duplicates(paths, near=near, workers=worker_count(num_workers), on_event=on_event)
-    names = [group or f"{label}/{path.name}" for group, (path, label) in zip(given, labelled, strict=True)]
+    inside, images_of_table = _files_of_table(labelled, out)
+    own = inside if as_table else [f"{row.label}/{Path(row.file).name}" for row in labelled.rows]
+    names = [group or name for group, name in zip(given, own, strict=True)]
     merged = merge_names(names, [(pair.a, pair.b) for pair in pairs])
     # A known lesion or patient gives its name to the group, also if a copy without one comes first.
     known_names = {name: group for name, group in zip(merged, given, strict=True) if group}
     merged = [known_names.get(name, name) for name in merged]
-    photos = [Photo(*one, group, source.name) for one, group in zip(labelled, merged, strict=True)]
-    rows = _copy_photos(photos, out, shares, seed, link, on_event)
+    placed = [
+        replace(row, file=file, group=group, source=row.source or source.name)
+        for row, file, group in zip(labelled.rows, inside, merged, strict=True)
+    ]
+    rows: tuple[ManifestRow | TableRow, ...]
+    if as_table:
+        splits = split_groups([row.label for row in placed], merged, shares, seed)
+        placed = [replace(row, split=split) for row, split in zip(placed, splits, strict=True)]
+        write_data_table(out, placed)
+        rows = tuple(placed)
+    else:
+        photos = [
+            Photo(path, row.label, row.group, row.source) for path, row in zip(paths, placed, strict=True)
+        ]
+        rows, images_of_table = _copy_photos(photos, out, shares, seed, link, on_event), None
     images = [(row.split, file, group) for row, file, group in zip(rows, files, given, strict=True)]
-    _remember(out, rows, given, on_event)
-    return DataSet(out, rows, coverage=coverage_text(images, known), grouped=any(given))
+    _remember(out, images_of_table, rows, given, on_event)
+    coverage = coverage_text(images, known)
+    return DataSet(out, rows, coverage=coverage, grouped=any(given), images_root=images_of_table)
+
+
+def _require_new_table(out: Path, link: bool) -> None:
+    if link:
+        raise InputError(f"--link goes with a folder; the table {out} needs no copies")
+    if out.exists():
+        raise InputError(f"{out} exists already; name a new table with --out")
+    ensure_writable_file(out, option="--out")
+
+
+def _files_of_table(labelled: Labelled, out: Path) -> tuple[list[str], Path | None]:
+    """The files as a table at `out` names them, and the folder for --images if they are not below its own."""
+    root, base = Path(os.path.abspath(labelled.root)), Path(os.path.abspath(out.parent))  # noqa: PTH100
+    if not root.is_relative_to(base):
+        return labelled.files, labelled.root
+    return [(root.relative_to(base) / file).as_posix() for file in labelled.files], None
 
 
 def _remember(
-    out: Path, rows: Sequence[ManifestRow], groups: Sequence[str | None], on_event: OnEvent
+    out: Path,
+    images_root: Path | None,
+    rows: Sequence[ManifestRow | TableRow],
+    groups: Sequence[str | None],
+    on_event: OnEvent,
 ) -> None:
     """Note the split's own search for copies and groups as a check of the new data set."""
     verdict = verdict_of(0, sum(row.split == "test" for row in rows), [group is not None for group in groups])
     try:
-        remember_check(out, verdict, leaking=False)
+        remember_check(out, verdict, leaking=False, images=images_root)
     except InputError as error:
         on_event(Warned(f"this check is not remembered: {error}"))
 

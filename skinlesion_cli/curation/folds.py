@@ -1,14 +1,13 @@
-"""Cross-validation folds of a data set, as data sets of links: no image is copied."""
+"""Cross-validation folds of a data set, as tables: no image is copied."""
 
-import os
-from collections.abc import Sequence
+import dataclasses
 from pathlib import Path
 
-from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import ImagesDone, OnEvent, ignore
 from skinlesion_cli.curation.split import assign_groups
-from skinlesion_cli.data.manifest import MANIFEST, ManifestRow, origins_of, write_manifest
+from skinlesion_cli.data.manifest import columns_of, origins_of
 from skinlesion_cli.data.splits import read_splits
+from skinlesion_cli.data.table import TableRow, root_of, write_data_table
 
 POOLED = ("train", "val")
 """The splits that folds are made of. The test split stays out of every decision."""
@@ -16,64 +15,53 @@ VAL_SHARE = 0.125
 """Of the images that are not held out; validation selects the epoch."""
 
 
-def make_folds(data_root: Path, out: Path, folds: int, seed: int, on_event: OnEvent = ignore) -> list[Path]:
-    """Make one data set per fold in `out/1`, `out/2`, …; returns their folders.
+def make_folds(
+    data_root: Path,
+    out: Path,
+    folds: int,
+    seed: int,
+    on_event: OnEvent = ignore,
+    *,
+    images_root: Path | None = None,
+) -> tuple[list[Path], Path]:
+    """Write one table per fold, `out/1.csv`, `out/2.csv`, …; returns them, and the folder of their images.
 
     Each fold's `test` are the held-out images of train and val together, its `val` an eighth of the others.
-    No lesion or patient of the manifest spans two of its splits, and classes are stratified. Folds that exist
+    No lesion or patient of the data set spans two of its splits, and classes are stratified. Folds that exist
     are kept: the same data set, number and seed give the same folds.
 
     Raises:
         InputError: a class has too few groups for this many folds.
     """
-    splits = read_splits(data_root, POOLED, on_event=on_event)
-    rows: list[tuple[Path, ManifestRow]] = []
-    for name, split in splits.items():
+    rows: list[TableRow] = []
+    for name, split in read_splits(data_root, POOLED, on_event=on_event, images_root=images_root).items():
         origins = origins_of(data_root, name, split.files)
-        groups = origins.groups or [f"{name}/{file.as_posix()}" for file in split.files]
-        sources = origins.sources or [""] * len(split.files)
-        for path, file, label, group, source in zip(
-            split.paths, split.files, split.labels, groups, sources, strict=True
-        ):
-            inside = file.relative_to(split.classes[label]).as_posix()
-            # Two splits may have a file of the same name in a class.
-            rows.append((path, ManifestRow(name, split.classes[label], f"{name}-{inside}", group, source)))
-    labels = [row.label for _, row in rows]
-    groups = [row.group for _, row in rows]
+        others = columns_of(data_root, name, split.files)
+        # The files of a table are relative to one folder for all splits, those of folders to the split's.
+        files = [(file if split.table else name / file).as_posix() for file in split.files]
+        for index, (file, label) in enumerate(zip(files, split.labels, strict=True)):
+            group = origins.groups[index] if origins.groups else file
+            source = origins.sources[index] if origins.sources else ""
+            cells = {column: values[index] for column, values in others.items()}
+            rows.append(TableRow(0, file, split.classes[label], name, group, source, cells))
+    labels, groups = [row.label for row in rows], [row.group for row in rows]
     held_out = assign_groups(labels, groups, {str(fold): 1 / folds for fold in range(1, folds + 1)}, seed)
+    out.mkdir(parents=True, exist_ok=True)
     made = []
     for fold in range(1, folds + 1):
-        others = [index for index, one in enumerate(held_out) if one != str(fold)]
-        shares = {"train": 1 - VAL_SHARE, "val": VAL_SHARE}
-        inner = assign_groups([labels[i] for i in others], [groups[i] for i in others], shares, seed + fold)
-        split_of = dict(zip(others, inner, strict=True))
-        placed = [
-            (path, ManifestRow(split_of.get(index, "test"), row.label, row.file, row.group, row.source))
-            for index, (path, row) in enumerate(rows)
-        ]
-        made.append(_link(placed, out / str(fold)))
+        others_of_fold = [index for index, one in enumerate(held_out) if one != str(fold)]
+        inner = assign_groups(
+            [labels[index] for index in others_of_fold],
+            [groups[index] for index in others_of_fold],
+            {"train": 1 - VAL_SHARE, "val": VAL_SHARE},
+            seed + fold,
+        )
+        split_of = dict(zip(others_of_fold, inner, strict=True))
+        made.append(out / f"{fold}.csv")
+        if not made[-1].exists():
+            placed = [
+                dataclasses.replace(row, split=split_of.get(index, "test")) for index, row in enumerate(rows)
+            ]
+            write_data_table(made[-1], placed)
         on_event(ImagesDone("making folds", fold, folds))
-    return made
-
-
-def _link(rows: Sequence[tuple[Path, ManifestRow]], folder: Path) -> Path:
-    """Make `folder/SPLIT/CLASS/FILE` for each row, and the manifest last; returns the folder."""
-    if not (folder / MANIFEST).exists():
-        for path, row in rows:
-            target = folder / row.split / row.label / row.file
-            target.parent.mkdir(parents=True, exist_ok=True)
-            if not target.exists():
-                _link_file(path, target)
-        write_manifest(folder, [row for _, row in rows])
-    return folder
-
-
-def _link_file(path: Path, target: Path) -> None:
-    try:
-        os.link(path, target)
-    except OSError:
-        # Another file system, or one without hard links.
-        try:
-            target.symlink_to(path.resolve())
-        except OSError as error:
-            raise InputError(f"cannot link {target} to {path}: {error.strerror}") from None
+    return made, root_of(data_root, images_root) if data_root.is_file() else data_root

@@ -14,12 +14,12 @@ from skinlesion_cli.common.text import folded, quoted
 from skinlesion_cli.curation.families import merge_names
 from skinlesion_cli.data.images import has_image_suffix
 from skinlesion_cli.data.splits import SPLITS
+from skinlesion_cli.data.table import MISSING
 
 # A path says more than a name; then published tables and our manifest, then other usual names.
 FILE_COLUMNS = ("path", "image_id", "image", "file", "filename", "image_name", "isic_id", "img_id")
 # The id that names a group comes first: a patient has several lesions.
 GROUP_COLUMNS = ("patient_id", "patient", "lesion_id", "lesion", "group", "group_id")
-MISSING = {"", "na", "n/a", "n.a.", "<na>", "nan", "none", "null", "nil", "unknown", "-", "--", "?"}
 
 
 def read_groups(path: Path) -> dict[str, str]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from skinlesion_cli.common.csv_files import read_table
 from skinlesion_cli.common.errors import InputError, first_few
 from skinlesion_cli.common.text import nearest, quoted
-from skinlesion_cli.curation.groups import FILE_COLUMNS, MISSING, groups_of
+from skinlesion_cli.curation.groups import FILE_COLUMNS, groups_of
+from skinlesion_cli.data.table import MISSING, read_rows
 
 ALIASES: Mapping[str, Sequence[str]] = {
     "age": ("age_approx",),
@@ -16,7 +17,6 @@ ALIASES: Mapping[str, Sequence[str]] = {
     "tone": ("skin_tone", "fitzpatrick_skin_type", "fitzpatrick", "fitspatrick", "fitzpatrick_scale"),
 }
 """What HAM10000, the ISIC archive, PAD-UFES-20, DDI and Fitzpatrick17k call these columns."""
-LABEL_COLUMNS = ("label", "class", "diagnosis", "dx", "y_true")
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,12 @@ def truth_of(path: Path, images: Sequence[str]) -> tuple[list[str | None], list[
     column per class with a 1 in that of the image. InputError if it has neither, a row has no class or
     several, or no image has a row.
     """
-    table = _read(path, None)
-    labels = _labels(table)
+    rows = read_rows(path).rows
+    for row in rows:
+        if not row.label:
+            raise InputError(f"{path}, line {row.line}: {quoted(row.file)} has no class")
+    table = _Table(path, {}, [row.file for row in rows], [])
+    labels = [row.label for row in rows]
     found = table.joined(labels, images, "the class")
     without = found.count(None)
     rest = len(set(table.images)) - (len(images) - without)
@@ -130,37 +134,3 @@ def _no_column(name: str, tables: Sequence[_Table]) -> str:
     there = "; ".join(f"{one.path} has {', '.join(one.columns.values())}" for one in tables)
     near = nearest(name, [column for one in tables for column in one.columns])
     return f"--by {name}: there is no such column{near}; {there}"
-
-
-def _labels(table: _Table) -> list[str]:
-    column = next((table.columns[one] for one in LABEL_COLUMNS if one in table.columns), None)
-    if column is not None:
-        for image, row in zip(table.images, table.rows, strict=True):
-            if not row[column]:
-                raise InputError(f"{table.path}: {quoted(image)} has no {column}")
-        return [row[column] for row in table.rows]
-    marks = [
-        name
-        for key, name in table.columns.items()
-        if key not in FILE_COLUMNS
-        # Those of the challenges' ground truth are no classes.
-        and not key.endswith("_weight")
-        and all(_mark(row[name]) is not None for row in table.rows)
-    ]
-    if len(marks) < 2:
-        raise InputError(
-            f"{table.path} needs a column for the class ({', '.join(LABEL_COLUMNS)}), or a column of 0 and 1 "
-            "for each class"
-        )
-    found = []
-    for image, row in zip(table.images, table.rows, strict=True):
-        marked = [name for name in marks if _mark(row[name])]
-        if len(marked) != 1:
-            raise InputError(f"{table.path}: {quoted(image)} is of {len(marked)} classes; mark one with 1")
-        found.append(marked[0])
-    return found
-
-
-def _mark(cell: str) -> bool | None:
-    """Whether a cell is 1; None if it is neither 0 nor 1."""
-    return {"0": False, "0.0": False, "1": True, "1.0": True}.get(cell)

@@ -1,7 +1,8 @@
 """The manifest of a data set: `manifest.csv` beside the split folders, with `split,class,file,group,source`.
 
 A group is a lesion or a patient; the images of one group belong in one split. Where neither is known, the
-group is the image's own `class/file`, or that of the image that it is a copy of.
+group is the image's own `class/file`, or that of the image that it is a copy of. Where the data set is a
+table, the table itself says this.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,10 +10,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from skinlesion_cli.common.csv_files import read_table, write_csv
+from skinlesion_cli.common.csv_files import write_csv
 from skinlesion_cli.common.errors import InputError, first_few
 from skinlesion_cli.common.events import OnEvent, Warned, ignore
 from skinlesion_cli.common.text import folded
+from skinlesion_cli.data.splits import is_table
+from skinlesion_cli.data.table import TableRow, read_rows
 
 if TYPE_CHECKING:
     from skinlesion_cli.data.splits import Split
@@ -46,22 +49,42 @@ class Origins:
     """Data set of each image, empty where unknown; None where unknown for all."""
 
 
+def manifest_of(data_root: Path) -> Path | None:
+    """The file that says where the images of a data set come from: its table or its manifest."""
+    path = data_root if is_table(data_root) else data_root / MANIFEST
+    return path if is_table(path) else None
+
+
 def origins_of(data_root: Path, split: str, files: Sequence[Path]) -> Origins:
-    """Group and source of each image (`class/file`) of a split; none if the data set has no manifest."""
-    path = data_root / MANIFEST
-    if not path.is_file():
+    """Group and source of each image of a split (see `Split.files`); none if the data set has no manifest."""
+    path = manifest_of(data_root)
+    if path is None:
         return Origins(None, None)
-    rows = _Rows(path, split)
-    return _origins([rows.find(file.as_posix()) or {} for file in files], rows.names)
+    rows = _Rows(path, split, own=path == data_root)
+    return _origins([rows.find(file.as_posix()) for file in files], rows.names)
+
+
+def columns_of(data_root: Path, split: str, files: Sequence[Path]) -> dict[str, list[str]]:
+    """The other columns of the table or manifest by name, such as `sex`: the cell of each image of a split.
+
+    A cell is empty where the table has none; no columns if the data set has no table and no manifest.
+    """
+    path = manifest_of(data_root)
+    if path is None:
+        return {}
+    rows = _Rows(path, split, own=path == data_root)
+    found = [rows.find(file.as_posix()) for file in files]
+    names = dict.fromkeys(name for row in rows for name in row.others)
+    return {name: ["" if row is None else row.others.get(name, "") for row in found] for name in names}
 
 
 def check_manifest(data_root: Path, splits: "Iterable[Split]", on_event: OnEvent) -> None:
     """Read the manifest before any work: InputError if it is damaged, warnings where images have no group."""
-    path = data_root / MANIFEST
-    if not path.is_file():
+    path = manifest_of(data_root)
+    if path is None:
         return
     for split in splits:
-        rows = _Rows(path, split.name)
+        rows = _Rows(path, split.name, own=path == data_root)
         if text := _mismatch(rows, split) if rows.has_groups else _copies(rows):
             on_event(Warned(f"{path}, split {split.name}: {text}; {EFFECT}"))
 
@@ -70,7 +93,7 @@ def _mismatch(rows: "_Rows", split: "Split") -> str:
     """How many images have no row or no group; empty where all have a group."""
     found = {file.as_posix(): rows.find(file.as_posix()) for file in split.files}
     unlisted = [image for image, row in found.items() if row is None]
-    without = [image for image, row in found.items() if row is not None and not row["group"]]
+    without = [image for image, row in found.items() if row is not None and not row.group]
     parts = []
     if unlisted:
         parts = [f"{len(unlisted)} of {len(found)} images are not listed ({first_few(unlisted)})"]
@@ -83,7 +106,7 @@ def _mismatch(rows: "_Rows", split: "Split") -> str:
 
 def _copies(rows: "_Rows") -> str:
     """How many images are copies of others, where lesions and patients are unknown."""
-    groups = [row["group"] for row in rows if row["group"]]
+    groups = [row.group for row in rows if row.group]
     copies = len(groups) - len(set(groups))
     return f"{copies} of {len(rows)} images are copies of others" if copies else ""
 
@@ -91,7 +114,7 @@ def _copies(rows: "_Rows") -> str:
 def origins_in(manifest: Path, split: str, images: Sequence[str], on_event: OnEvent = ignore) -> Origins:
     """Group and source of each image, `class/file` or `split/class/file`; the manifest must list all."""
     found, rows = _listed(manifest, split, images)
-    without = [image for image, row in zip(images, found, strict=True) if not row["group"]]
+    without = [image for image, row in zip(images, found, strict=True) if not row.group]
     if without and rows.has_groups:
         text = f"{len(without)} of {len(found)} images have no group ({first_few(without)})"
         on_event(Warned(f"{manifest}, split {split}: {text}; {EFFECT}"))
@@ -101,22 +124,22 @@ def origins_in(manifest: Path, split: str, images: Sequence[str], on_event: OnEv
 def groups_in(manifest: Path, split: str, images: Sequence[str]) -> list[str] | None:
     """As `origins_in`: the group of each image, which all must have; None if every group is an image's."""
     found, rows = _listed(manifest, split, images)
-    if not all(row["group"] for row in found):
+    if not all(row.group for row in found):
         fault = f"{manifest} has no group for some images of the split {split}"
         raise InputError(f"{fault}; fill in its group column")
     return _origins(found, rows.names).groups
 
 
-def _listed(manifest: Path, split: str, images: Sequence[str]) -> tuple[list[dict[str, str]], "_Rows"]:
+def _listed(manifest: Path, split: str, images: Sequence[str]) -> tuple[list[TableRow], "_Rows"]:
     """The row of each image, and all rows of the split."""
     rows = _Rows(manifest, split)
     found = []
     for image in images:
-        row = rows.find(image) or rows.find(image.removeprefix(f"{split}/"))
+        row = rows.find(image)
         if row is None:
             raise InputError(
                 f"{manifest} has no image {image} in the split {split}; name another split with --split, "
-                "or predictions whose images are called class/file"
+                "or predictions whose images are called as there (class/file, of a manifest)"
             )
         found.append(row)
     return found, rows
@@ -135,33 +158,51 @@ def write_manifest(folder: Path, rows: Sequence[ManifestRow]) -> Path:
 
 
 class _Rows:
-    """The rows of one split of a manifest, by their image."""
+    """The rows of one split of a manifest or a table, by their image."""
 
-    def __init__(self, path: Path, split: str):
-        columns, rows = read_table(path)
-        if not set(_COLUMNS[:4]) <= set(columns):
+    def __init__(self, path: Path, split: str, *, own: bool = False):
+        """`own` tells that the table is the data set itself, so that it names the files of images."""
+        read = read_rows(path)
+        if not own and not set(_COLUMNS) - {"class", "source"} <= read.columns.keys():
             raise InputError(f"{path} needs the columns {','.join(_COLUMNS[:4])}")
-        self._rows = {f"{row['class']}/{row['file']}": row for row in rows if row["split"] == split}
+        # The files of a manifest are those of SPLIT/CLASS/, and several classes may have one of that name.
+        by_class = "class" in read.columns and "split" in read.columns
+        ours = [row for row in read.rows if row.split == split or "split" not in read.columns]
+        self._rows = {f"{row.label}/{row.file}": row for row in ours} if by_class else {}
+        if own or not by_class:
+            self._rows = {_posix(row.file): row for row in ours} | self._rows
+        self._ids, self._prefix = read.ids, f"{split}/" if by_class else ""
         # A copy from another system may have its names in another Unicode form or case.
         self._folded = {folded(image): row for image, row in self._rows.items()}
-        self.names = {f"{row['class']}/{row['file']}" for row in rows}
+        self._number = len(ours)
+        self.names = read.names
         """Of the images of all splits."""
-        self.has_groups = not self.names.issuperset(row["group"] for row in rows if row["group"])
+        self.has_groups = not self.names.issuperset(row.group for row in read.rows if row.group)
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return self._number
 
-    def __iter__(self) -> Iterator[dict[str, str]]:
-        return iter(self._rows.values())
+    def __iter__(self) -> Iterator[TableRow]:
+        return iter({id(row): row for row in self._rows.values()}.values())
 
-    def find(self, image: str) -> dict[str, str] | None:
-        """The row of an image (`class/file`)."""
-        return self._rows.get(image) or self._folded.get(folded(image))
+    def find(self, image: str) -> TableRow | None:
+        """The row of an image, as `Split.files` or a manifest (`class/file`, `split/class/file`) names it."""
+        inside = image.removeprefix(self._prefix)
+        found = self._rows.get(image) or self._rows.get(inside) or self._folded.get(folded(inside))
+        path = Path(image)
+        if found is None and path.suffix:
+            found = self._rows.get(path.with_suffix("").as_posix())
+        # An id may have its image in a folder below.
+        return found or (self._rows.get(path.name) or self._rows.get(path.stem) if self._ids else None)
 
 
-def _origins(rows: Sequence[Mapping[str, str]], names: set[str]) -> Origins:
-    groups = [row.get("group", "") for row in rows]
-    sources = [row.get("source", "") for row in rows]
+def _posix(file: str) -> str:
+    return Path(file.replace("\\", "/")).as_posix()
+
+
+def _origins(rows: Sequence[TableRow | None], names: set[str]) -> Origins:
+    groups = ["" if row is None else row.group for row in rows]
+    sources = ["" if row is None else row.source for row in rows]
     # A group with the name of an image is no lesion or patient.
     known = all(groups) and not names.issuperset(groups)
     return Origins(groups if known else None, sources if any(sources) else None)

@@ -15,7 +15,7 @@ from skinlesion_cli.common.events import OnEvent, ignore
 from skinlesion_cli.common.files import fault_of, write_text
 from skinlesion_cli.common.limits import MAX_IMAGE_BYTES
 from skinlesion_cli.common.paper import SHRINK_RATIO
-from skinlesion_cli.data.file_hashes import Contents, hash_of, name_of
+from skinlesion_cli.data.file_hashes import Contents, hash_of
 from skinlesion_cli.data.images import read_image, refuse_unreadable, upright_size
 from skinlesion_cli.data.splits import Split
 from skinlesion_cli.data.workers import map_files
@@ -45,7 +45,9 @@ class Screening:
     def contents(self) -> Contents:
         """The hashes of all files of the splits; empty without facts."""
         return {
-            name: {name_of(file): self.facts[split.root / file].sha256 for file in split.files}
+            name: {
+                image: self.facts[path].sha256 for image, path in zip(split.names, split.paths, strict=True)
+            }
             for name, split in self.splits.items()
             if self.facts
         }
@@ -100,7 +102,7 @@ def screen(
         if empty := [class_name for class_name, count in kept[name].counts.items() if count == 0]:
             fault = next(one for one in found[name] if isinstance(one, str))
             raise InputError(
-                f"{split.root}: no image of {first_few(empty)} can be read ({fault}); "
+                f"{split.where}: no image of {first_few(empty)} can be read ({fault}); "
                 "add some, or remove the folder"
             )
     return Screening(kept, facts, faults)

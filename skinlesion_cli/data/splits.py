@@ -1,20 +1,25 @@
-"""Data sets as folders: `data/{train,val,test}/CLASS/…`, one folder per class."""
+"""Data sets as folders, `data/{train,val,test}/CLASS/…` with one folder per class, or as tables."""
 
 import dataclasses
-import glob
 import os
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from skinlesion_cli.common.errors import InputError, first_few
 from skinlesion_cli.common.events import Note, OnEvent, Warned, ignore
-from skinlesion_cli.common.files import is_own_figure
+from skinlesion_cli.common.files import is_folder
 from skinlesion_cli.common.text import folded, printable
+from skinlesion_cli.data.file_hashes import name_of
 from skinlesion_cli.data.images import IMAGE_SUFFIXES, UNREAD_SUFFIXES, has_image_suffix
 
+if TYPE_CHECKING:
+    from skinlesion_cli.data.table import DataTable
+
+Item = TypeVar("Item")
 SPLITS = ("train", "val", "test")
 # In lower case: network storage, Windows, macOS.
 SYSTEM_NAMES = {"@eadir", "#recycle", "@recycle", "#snapshot", "$recycle.bin", "thumbs.db", "__macosx"}
@@ -32,7 +37,29 @@ class Split:
     labels: tuple[int, ...]
     """Index into `classes`, for each file."""
     left_out: int
-    """Number of files without the suffix of an image."""
+    """Number of files without the suffix of an image, or of rows of a table that were left out."""
+    table: Path | None = None
+    """Of a data set that is a table, its file."""
+    images: Path | None = None
+    """Of a table, the folder that was given with --images."""
+
+    @property
+    def data_root(self) -> Path:
+        """The data set: its folder or table."""
+        return self.table or self.root.parent
+
+    @property
+    def where(self) -> str:
+        """The split, for messages."""
+        return f"the split {self.name} of {self.table}" if self.table else str(self.root)
+
+    @property
+    def names(self) -> list[str]:
+        """A name for each image that also tells its class: `class/file`."""
+        files = [name_of(file) for file in self.files]
+        if self.table is None:
+            return files
+        return [f"{self.classes[label]}/{file}" for label, file in zip(self.labels, files, strict=True)]
 
     @property
     def counts(self) -> dict[str, int]:
@@ -46,10 +73,20 @@ class Split:
         return [self.root / file for file in self.files]
 
 
-def read_split(data_root: Path, name: str, on_event: OnEvent = ignore, *, complete: bool = True) -> Split:
-    """List the images of one split; InputError without its folder, its classes or (`complete`) images."""
-    if not data_root.is_dir():
-        raise InputError(f"there is no folder {data_root}; name the data set's folder with --data")
+def read_split(
+    data_root: Path,
+    name: str,
+    on_event: OnEvent = ignore,
+    *,
+    complete: bool = True,
+    images_root: Path | None = None,
+) -> Split:
+    """List the images of one split; InputError without its folder, its classes or (`complete`) images.
+
+    `data_root` may be a table; then its files are relative to `images_root`, by default to its own folder.
+    """
+    if table := _table(data_root, images_root, on_event):
+        return table.split(name, on_event)
     root = data_root / name
     if not root.is_dir():
         fault = f"{data_root} has no {name}/ folder; each split is a folder with one folder per class"
@@ -65,6 +102,44 @@ def read_split(data_root: Path, name: str, on_event: OnEvent = ignore, *, comple
     return Split(name, root, tuple(classes), files, labels, sum(len(others) for _, others in found.values()))
 
 
+def _table(data_root: Path, images_root: Path | None, on_event: OnEvent) -> "DataTable | None":
+    """The table; None for a folder. InputError if there is neither."""
+    if is_table(data_root):
+        from skinlesion_cli.data.table import read_data_table
+
+        return read_data_table(data_root, images_root, on_event)
+    require_folder(data_root, images_root)
+    return None
+
+
+def is_table(data_root: Path) -> bool:
+    """Whether a data set is a table; False also for an invalid name."""
+    return os.path.isfile(data_root)  # noqa: PTH113 - `Path.is_file` raises for a name too long
+
+
+def require_folder(data_root: Path, images_root: Path | None) -> None:
+    """InputError if there is no such data set, or `images_root` is given with a folder."""
+    if not is_folder(data_root):
+        kind = "table" if data_root.suffix.lower() == ".csv" else "folder"
+        raise InputError(f"there is no {kind} {data_root}; name the data set, a folder or a table")
+    if images_root is not None:
+        raise InputError(f"--images {images_root} goes with a table, and {data_root} is a folder")
+
+
+def has_split(data_root: Path, name: str) -> bool:
+    """Whether a data set has a split."""
+    if not is_table(data_root):
+        return is_folder(data_root / name)
+    from skinlesion_cli.data.table import read_rows
+
+    return any(row.split == name for row in read_rows(data_root).rows)
+
+
+def split_root(data_root: Path, name: str, images_root: Path | None = None) -> Path:
+    """The folder that the names of a split's images are relative to."""
+    return data_root / name if is_folder(data_root) else images_root or data_root.parent
+
+
 def list_classes(
     root: Path, classes: Sequence[str], on_event: OnEvent, *, complete: bool = True
 ) -> dict[str, tuple[list[Path], list[Path]]]:
@@ -78,7 +153,9 @@ def list_classes(
     for name in classes:
         images, others, hidden = list_files(root, name)
         if not images and complete:
-            raise InputError(f"{root / name} holds no images{_only(others)}; add some, or remove the folder")
+            raise InputError(
+                f"{root / name} holds no images{only_others(others)}; add some, or remove the folder"
+            )
         found[name] = images, others
         skipped += hidden
     tell_skipped(root, skipped, on_event)
@@ -89,15 +166,24 @@ def list_classes(
 
 
 def read_splits(
-    data_root: Path, names: Sequence[str], optional: Sequence[str] = (), on_event: OnEvent = ignore
+    data_root: Path,
+    names: Sequence[str],
+    optional: Sequence[str] = (),
+    on_event: OnEvent = ignore,
+    *,
+    images_root: Path | None = None,
 ) -> dict[str, Split]:
     """List the images of several splits, which must have the same classes; `optional` ones may be missing."""
-    present = [*names, *(name for name in optional if (data_root / name).is_dir())]
-    splits = {name: read_split(data_root, name, on_event) for name in present}
+    if table := _table(data_root, images_root, on_event):
+        present = [*names, *(name for name in optional if table.counts[name])]
+        splits = {name: table.split(name, on_event) for name in present}
+    else:
+        present = [*names, *(name for name in optional if (data_root / name).is_dir())]
+        splits = {name: read_split(data_root, name, on_event) for name in present}
     first = splits[names[0]]
     for split in splits.values():
-        require_classes(split, first.classes, str(first.root))
-    if fault := one_class_fault(first.root, first.classes):
+        require_classes(split, first.classes, first.where)
+    if fault := one_class_fault(first.root if first.table is None else first.table, first.classes):
         raise InputError(fault)
     return splits
 
@@ -106,7 +192,7 @@ def one_class_fault(root: Path, classes: Sequence[str]) -> str:
     """What is wrong with a single class, which every model predicts; empty if there are more."""
     if len(classes) != 1:
         return ""
-    inner = class_folders(root / classes[0])
+    inner = class_folders(root / classes[0]) if is_folder(root / classes[0]) else []
     hint = f"; move the folders in {root / classes[0]} ({first_few(inner)}) up one level" if inner else ""
     return f"{root} has one class only, {classes[0]!r}; at least two are needed{hint}"
 
@@ -122,15 +208,15 @@ def _where_splits_are(data_root: Path, name: str) -> str:
 
 def require_classes(split: Split, classes: Sequence[str], owner: str, *, complete: bool = True) -> None:
     """Require that a split has the classes of `owner`, without `complete` only some of them."""
-    refuse_alike({*split.classes, *classes}, f"{split.root} and {owner}: the classes")
+    refuse_alike({*split.classes, *classes}, f"{split.where} and {owner}: the classes")
     extra, missing = set(split.classes) - set(classes), set(classes) - set(split.classes)
     missing = missing if complete else set()
-    faults = [f"only in {split.root}: {', '.join(sorted(extra))}"] if extra else []
+    faults = [f"only in {split.where}: {', '.join(sorted(extra))}"] if extra else []
     faults += [f"missing there: {', '.join(sorted(missing))}"] if missing else []
     if faults:
         raise InputError(
-            f"{split.root} has {len(split.classes)} classes and {owner} has {len(classes)} "
-            f"({'; '.join(faults)}); both need the same class folders"
+            f"{split.where} has {len(split.classes)} classes and {owner} has {len(classes)} "
+            f"({'; '.join(faults)}); both need the same classes"
         )
 
 
@@ -229,57 +315,14 @@ def kinds_of(files: Iterable[Path]) -> str:
     return first_few([f"{kind} ({number})" for kind, number in kinds.most_common()], 8)
 
 
-def _only(others: Sequence[Path]) -> str:
+def only_others(others: Sequence[Path]) -> str:
     """For an error where there is no image: the other files that are there."""
     return f", only files that are not read: {kinds_of(others)}" if others else ""
 
 
-def find_images(arguments: Sequence[str], on_event: OnEvent = ignore) -> list[Path]:
-    """The image files that files, folders and globs name, in the order of the arguments.
-
-    A named file is taken whatever its suffix; folders (searched recursively) and globs give images only, and
-    events say what they leave out.
-    InputError if an argument matches nothing, or a folder cannot be listed.
-    """
-    found: list[Path] = []
-    for argument in arguments:
-        path = Path(argument)
-        # Unlike pathlib's, these are false for a name too long, or in a folder without access.
-        is_folder, exists = os.path.isdir(path), os.path.exists(path)  # noqa: PTH110, PTH112
-        others: list[Path] = []
-        skipped = 0
-        if is_folder:
-            files, others, skipped = list_files(path)
-            matches = [path / file for file in files]
-        elif exists or not glob.has_magic(argument):
-            matches = [path] if exists else []
-        else:
-            named = [Path(name) for name in sorted(glob.glob(argument, recursive=True))]  # noqa: PTH207
-            named = [one for one in named if one.is_file()]
-            own = {*path.parts}
-            shown = [one for one in named if not SYSTEM_NAMES & {*map(str.casefold, {*one.parts} - own)}]
-            skipped = len(named) - len(shown)
-            matches = [one for one in shown if has_image_suffix(one)]
-            others = [one for one in shown if not has_image_suffix(one)]
-        if is_folder or not exists:
-            figures = {match for match in matches if is_own_figure(match)}
-            matches = [match for match in matches if match not in figures]
-            if figures:
-                on_event(
-                    Note(f"{argument}: {len(figures)} figures of this tool, such as heat maps, are skipped")
-                )
-        if not matches:
-            what = "image in" if is_folder or others else "file"
-            raise InputError(f"there is no {what} {argument}{_only(others)}")
-        tell_skipped(path, skipped, on_event)
-        tell_left_out(argument, others, on_event)
-        found += matches
-    return found
-
-
-def evenly(paths: Sequence[Path], most: int) -> list[Path]:
-    """At most `most` of the paths, evenly spaced."""
-    if len(paths) <= most:
-        return list(paths)
-    last, steps = len(paths) - 1, max(most - 1, 1)
-    return [paths[(2 * index * last + most - 1) // (2 * steps)] for index in range(most)]
+def evenly(items: Sequence[Item], most: int) -> list[Item]:
+    """At most `most` of the items, evenly spaced."""
+    if len(items) <= most:
+        return list(items)
+    last, steps = len(items) - 1, max(most - 1, 1)
+    return [items[(2 * index * last + most - 1) // (2 * steps)] for index in range(most)]

@@ -15,8 +15,8 @@ from skinlesion_cli.common.errors import InputError, UnreadableImageError
 from skinlesion_cli.common.events import OnEvent, ignore
 from skinlesion_cli.common.settings import checked
 from skinlesion_cli.data.eval_views import view
+from skinlesion_cli.data.find_images import find_images
 from skinlesion_cli.data.images import read_image, rgb_of
-from skinlesion_cli.data.splits import find_images
 from skinlesion_cli.data.workers import worker_count
 from skinlesion_cli.inference.backend import Backend, Outcome, outcomes_of
 from skinlesion_cli.metrics.arrays import Floats

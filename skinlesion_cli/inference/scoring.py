@@ -55,7 +55,7 @@ def predict_and_evaluate(
     split = _in_classes_of(predictor, split, class_map)
     classes = predictor.classes if class_map is None else tuple(map(class_map.of_model, predictor.classes))
     dangerous = malignant_classes(tuple(dict.fromkeys(classes)), malignant)
-    origins = origins_of(split.root.parent, split.name, split.files)
+    origins = origins_of(split.data_root, split.name, split.files)
     others = None
     if split.name != VALIDATION and (target_accuracy is not None or (by and dangerous)):
         others = _validation(predictor, split, class_map, on_event, needed=target_accuracy is not None)
@@ -130,7 +130,7 @@ def without_left_out(split: Split, class_map: ClassMap | None) -> tuple[Split, l
     names = [split.classes[label] for label in split.labels]
     rows = [row for row, name in enumerate(names) if not class_map.leaves_out(name)]
     if not rows:
-        raise InputError(f"{class_map.path} leaves out every image of {split.root}")
+        raise InputError(f"{class_map.path} leaves out every image of {split.where}")
     dropped = [name for name in names if class_map.leaves_out(name)]
     files, labels = tuple(split.files[row] for row in rows), tuple(split.labels[row] for row in rows)
     return replace(split, files=files, labels=labels), dropped
@@ -153,7 +153,7 @@ def _validation(
 ) -> Split | None:
     """The images that thresholds are chosen on; None if there are none, and none are `needed`."""
     try:
-        others = read_split(split.root.parent, VALIDATION, on_event, complete=False)
+        others = read_split(split.data_root, VALIDATION, on_event, complete=False, images_root=split.images)
         return _in_classes_of(predictor, without_left_out(others, class_map)[0], class_map)
     except InputError as error:
         if needed:

@@ -14,7 +14,7 @@ from skinlesion_cli.common.events import EpochRecord
 from skinlesion_cli.common.files import is_folder, read_text
 from skinlesion_cli.common.limits import MAX_CLASSES, MAX_PLAIN_BYTES
 from skinlesion_cli.curation.check_log import LastCheck, read_check
-from skinlesion_cli.data.splits import SPLITS
+from skinlesion_cli.data.splits import SPLITS, is_table, require_folder
 from skinlesion_cli.metrics.predictions import Predictions, read_predictions
 from skinlesion_cli.report.figures import LABELS
 from skinlesion_cli.training.run_folder import RunFolder
@@ -46,7 +46,9 @@ class RunFacts:
     predictions: Predictions | None = None
     """results/SPLIT_predictions.csv of the split that counts."""
     data_root: Path | None = None
-    """The data set's folder; None if it is unknown or missing."""
+    """The data set's folder or table; None if it is unknown or missing."""
+    images_root: Path | None = None
+    """Of a table, the folder that its files are relative to."""
     evaluated: Document | None = None
     """What `evaluate --by` has written of the split that counts: the document with subgroups."""
     evaluated_missing: str = ""
@@ -96,8 +98,10 @@ class RunFacts:
         return f"results/{self.split}_predictions.csv was not found"
 
 
-def read_run(root: Path, data: Path | None = None) -> RunFacts:
+def read_run(root: Path, data: Path | None = None, images: Path | None = None) -> RunFacts:
     """Read the folder that `train --out` wrote; without `data`, the settings say where the data set is.
+
+    `images` is the folder of the images of a table, as in `read_split`.
 
     Raises:
         InputError: it is not the folder of a finished run, or one of its files is damaged.
@@ -107,9 +111,13 @@ def read_run(root: Path, data: Path | None = None) -> RunFacts:
     metrics = _read_metrics(results / "metrics.json")
     settings = _read(results / "settings.toml", tomllib.loads)
     known = data or (Path(str(settings["data_root"])) if "data_root" in settings else None)
-    data_root = known if known is not None and is_folder(known) else None
+    data_root = known if known is not None and (is_folder(known) or is_table(known)) else None
     if data is not None and data_root is None:
-        raise InputError(f"there is no folder {data}; name the data set's folder with --data")
+        raise InputError(f"there is no folder or table {data}; name the data set with --data")
+    if data_root is not None and images is not None and not is_table(data_root):
+        require_folder(data_root, images)
+    if data is None and images is None and "images_root" in settings:
+        images = Path(str(settings["images_root"]))
     documents = {name: metrics[name] for name in SPLITS if _is_document(metrics.get(name))}
     split = _main_split(documents)
     predictions = results / f"{split}_predictions.csv"
@@ -129,7 +137,8 @@ def read_run(root: Path, data: Path | None = None) -> RunFacts:
         data_root=data_root,
         evaluated=evaluated,
         evaluated_missing=reason,
-        check=None if data_root is None else read_check(data_root),
+        images_root=images,
+        check=None if data_root is None else read_check(data_root, images),
     )
 
 

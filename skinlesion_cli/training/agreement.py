@@ -32,7 +32,7 @@ def agreed_splits(splits: Mapping[str, Split], world: World) -> dict[str, Split]
 def require_same(world: World, settings: Settings, screening: Screening) -> None:
     """Require the same settings and images of all processes; contents only where there are facts."""
     own = {name: value for name, value in plain_settings(settings).items() if not spec(name).per_machine}
-    names = [[split.classes, [str(file) for file in split.files]] for split in screening.splits.values()]
+    names = [[split.classes, split.names] for split in screening.splits.values()]
     contents = screening.contents
     digests = world.gather([_digest(own), _digest(names), _digest(contents) if contents else None])
     with world.together():

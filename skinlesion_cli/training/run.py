@@ -97,7 +97,9 @@ def run_training(
         # Each machine counts torchrun's restarts on its own.
         (restarts,) = world.largest(launch.restarts)
         with world.together():
-            splits = read_splits(settings.data_root, ["train", "val"], ["test"], tell)
+            splits = read_splits(
+                settings.data_root, ["train", "val"], ["test"], tell, images_root=settings.images_root
+            )
             if world.leads:
                 check_manifest(settings.data_root, splits.values(), tell)
                 resume = _claim(folder, launch, restarts, resume=resume, overwrite=overwrite)
@@ -124,7 +126,7 @@ def run_training(
                 _write_start(trainer, resumed=resume)
                 result_files().write_class_weights(folder.results, trainer.train_split.counts, settings)
                 tell(_prior_event(trainer.train_split.counts, settings))
-                tell(Note(last_check(settings.data_root)))
+                tell(Note(last_check(settings.data_root, settings.images_root)))
             history = trainer.run()
             documents: dict[str, dict[str, Any]] = {}
             with world.together():

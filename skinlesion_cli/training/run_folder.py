@@ -72,12 +72,13 @@ class RunFolder:
             path.unlink(missing_ok=True)
 
     @property
-    def data_root(self) -> Path | None:
-        """The data set's folder, as the run's settings name it; None without settings."""
+    def data(self) -> tuple[Path | None, Path | None]:
+        """The data set and the folder of a table's images, as the run's settings name them; None without."""
         settings = self.results / "settings.toml"
         if not settings.is_file():
-            return None
-        return resolve({}, config=settings, environ={}, dotenv=Path(os.devnull)).data_root
+            return None, None
+        read = resolve({}, config=settings, environ={}, dotenv=Path(os.devnull))
+        return read.data_root, read.images_root
 
     def write_settings(self, settings: Settings, processes: int = 1) -> None:
         """Write results/settings.toml, which reproduces the run of this many processes with `--config`."""

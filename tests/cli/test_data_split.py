@@ -4,10 +4,15 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.curation.build import split_data_set
 from skinlesion_cli.curation.labels import read_labels
+from skinlesion_cli.data.splits import SPLITS
+from skinlesion_cli.data.table import read_data_table
 from tests.conftest import CLASSES, TINY, Run, draw_data_set
 
 
@@ -49,6 +54,43 @@ def test_neither_copies_nor_groups_span_two_splits(cli_run: Run, source: Path, t
     assert cli_run("data", "check", "d", "--json").json()["leaking"] is False
 
 
+def test_a_table_is_written_without_copies(cli_run: Run, source: Path, tmp_path: Path) -> None:
+    files = sorted(source.rglob("*.jpg"))
+    lines = [f"{path.relative_to(source)},{path.parent.name},{n % 90}" for n, path in enumerate(files)]
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "t.csv").write_text("\n".join(["file,label,age", *lines]), encoding="utf-8")
+    split = ("data", "split", "in/t.csv", "--images", source, "--no-near", "--ratios", "60/20/20")
+    done = cli_run(*split, "--out", "in/s.csv")
+    assert "table: in/s.csv; train on it with --data in/s.csv --images" in done.stderr
+    assert "28 images, 3 of them copies of others; no photograph spans two splits" in done.stdout
+    rows = read_data_table(tmp_path / "in" / "s.csv", source).rows
+    assert {row.file: row.others["age"] for row in rows}["synthetic blotch/1.jpg"] == "1"
+    assert {(row.split, row.label) for row in rows} == {(one, name) for one in SPLITS for name in CLASSES}
+    side = {row.file: row.split for row in rows}
+    assert all(side[f"{name}/0.jpg"] == side[f"{name}/copy.jpg"] for name in CLASSES)
+    # The same photographs as a folder get the same split; below the table, they need no --images.
+    options: dict[str, Any] = {"near": False, "ratios": "60/20/20", "seed": 42}
+    assert split_data_set(source, tmp_path / "s.csv", **options).images_root is None
+    again = read_data_table(tmp_path / "s.csv")
+    assert {row.file.removeprefix("source/"): row.split for row in again.rows} == side
+    assert sorted(tmp_path.rglob("*.jpg")) == files
+    for out, table, link, reason in (
+        ("s.csv", "in/t.csv", False, "s.csv exists already; name a new table"),
+        ("new.csv", "in/t.csv", True, "--link goes with a folder"),
+        ("new.csv", "in/s.csv", False, "s.csv is split already: it has a column split"),
+    ):
+        with pytest.raises(InputError, match=reason):
+            split_data_set(tmp_path / table, tmp_path / out, images_root=source, link=link)
+
+
+def test_a_table_without_splits_is_not_trained_on(refused: Callable[..., str], source: Path) -> None:
+    lines = [f"{name}/{n}.jpg,{name}" for name in CLASSES for n in range(5)]
+    (source / "t.csv").write_text("\n".join(["file,label", *lines]), encoding="utf-8")
+    message = refused("train", "--data", "source/t.csv", "--out", "run")
+    line = "skinlesion data split source/t.csv --out splits.csv"
+    assert f"source/t.csv has no column split; make one with: {line}" in message
+
+
 @pytest.mark.usefixtures("source")
 def test_a_csv_of_files_and_labels_is_a_source(cli_run: Run, tmp_path: Path) -> None:
     lines = [f"source/{CLASSES[0]}/{i}.jpg,{'a' if i < 6 else 'b'}" for i in range(12)]
@@ -63,7 +105,7 @@ def test_a_file_of_the_table_may_be_in_another_unicode_form_on_disk(source: Path
     (source / CLASSES[0]).rename(source / "ne\u0301vus")
     rows = f"source/n\u00e9vus/0.jpg,a\nsource/{CLASSES[1]}/0.jpg,b\n"
     (tmp_path / "l.csv").write_text(f"file,label\n{rows}", encoding="utf-8")
-    assert read_labels(tmp_path / "l.csv")[0] == (source / "ne\u0301vus" / "0.jpg", "a")
+    assert read_labels(tmp_path / "l.csv").paths[0] == source / "ne\u0301vus" / "0.jpg"
 
 
 def test_a_file_with_two_labels_is_refused(refused: Callable[..., str], source: Path, tmp_path: Path) -> None:
@@ -72,7 +114,7 @@ def test_a_file_with_two_labels_is_refused(refused: Callable[..., str], source: 
     for again in (file, f"./{file}", "source/link.jpg"):
         (tmp_path / "l.csv").write_text(f"file,label\n{file},Melanoma\n{again},Nevus\n", encoding="utf-8")
         message = refused("data", "split", "l.csv", "--out", "d")
-        assert f"l.csv, row 2: '{again}' is 'Nevus', but in row 1 'Melanoma'; keep one label" in message
+        assert f"l.csv, line 3: '{again}' is the file of line 2 too; keep one of the rows" in message
     rows = f"{file},NEVUS\nsource/{CLASSES[0]}/1.jpg,Nevus\n"
     (tmp_path / "l.csv").write_text(f"file,label\n{rows}", encoding="utf-8")
     message = refused("data", "split", "l.csv", "--out", "d")
@@ -80,7 +122,7 @@ def test_a_file_with_two_labels_is_refused(refused: Callable[..., str], source: 
 
 
 def test_wrong_input_is_refused(refused: Callable[..., str], source: Path, tmp_path: Path) -> None:
-    assert "there is no folder or file absent" in refused("data", "split", "absent", "--out", "d")
+    assert "there is no folder absent" in refused("data", "split", "absent", "--out", "d")
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "precious").touch()
     assert "full is not empty" in refused("data", "split", source, "--out", "full")
@@ -94,12 +136,12 @@ def test_wrong_input_is_refused(refused: Callable[..., str], source: Path, tmp_p
         in wrapped
     )
     (tmp_path / "bad.csv").write_text("file,label\nabsent.jpg,a\n", encoding="utf-8")
-    assert "bad.csv, row 1: 'absent.jpg' is no file" in refused("data", "split", "bad.csv", "--out", "d")
+    assert "bad.csv, line 2: 'absent.jpg' is no file" in refused("data", "split", "bad.csv", "--out", "d")
     (tmp_path / "up.csv").write_text(f"file,label\nsource/{CLASSES[0]}/0.jpg,../x\n", encoding="utf-8")
     assert "cannot be the name of a class" in refused("data", "split", "up.csv", "--out", "d")
     (tmp_path / "one.csv").write_text(f"file,label\nsource/{CLASSES[0]}/0.jpg,x\n", encoding="utf-8")
     one = refused("data", "split", "one.csv", "--out", "d")
-    assert "one.csv has one label only, 'x'; at least two are needed" in one
+    assert "one.csv has one class only, 'x'; at least two are needed" in one
     (tmp_path / "other.csv").write_text("image,group\n0007,A\n", encoding="utf-8")
     unmatched = refused("data", "split", source, "--out", "d", "--groups", "other.csv")
     assert "other.csv gives none of 28 images a group" in unmatched

@@ -9,7 +9,7 @@ from PIL import Image
 
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.files import ensure_writable_file
-from skinlesion_cli.data.splits import find_images
+from skinlesion_cli.data.find_images import find_images
 from tests.conftest import Run
 
 

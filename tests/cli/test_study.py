@@ -83,7 +83,7 @@ def test_a_study_that_is_killed_five_times_ends_with_the_same_table(
     arguments += ONE_EPOCH
     command = [sys.executable, "-m", "skinlesion_cli", *arguments]
     moments = [
-        "study/folds/1/manifest.csv",
+        "study/folds/1.csv",
         "study/paper/fold-1/checkpoints/last.pth",
         "study/long-tail/fold-1/checkpoints/best_model.pth",
         "study/paper/fold-2/results/history.csv",

@@ -89,9 +89,9 @@ def test_a_thousand_and_one_classes_are_not_scored(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "reason"),
     [
-        ("../secret.jpg,a", "is outside the table's folder"),
-        ("x/../../secret.jpg,a", "is outside the table's folder"),
-        ("/etc/hostname,a", "is outside the table's folder"),
+        ("../secret.jpg,a", "is outside "),
+        ("x/../../secret.jpg,a", "is outside "),
+        ("/etc/hostname,a", "is outside "),
         ("in.jpg,..", "cannot be the name of a class"),
         ("in.jpg,.", "cannot be the name of a class"),
         ("in.jpg,/etc", "cannot be the name of a class"),
@@ -111,7 +111,7 @@ def test_a_table_of_labels_stays_in_its_folder(tmp_path: Path, row: str, reason:
     (folder / "in.jpg").touch()
     os.mkfifo(folder / "pipe")
     (folder / "labels.csv").write_text(f"file,label\nin.jpg,a\n{row}\n", encoding="utf-8")
-    with pytest.raises(InputError, match=f"row 2: .*{reason}"):
+    with pytest.raises(InputError, match=f"line 3: .*{reason}"):
         read_labels(folder / "labels.csv")
 
 

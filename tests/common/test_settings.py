@@ -79,10 +79,12 @@ def test_an_absent_config_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", list(FIELDS))
 def test_every_setting_can_come_from_the_environment(tmp_path: Path, name: str) -> None:
     default = getattr(Settings(), name)
-    text = {"num_workers": "2", "init_weights": "w.pth"}.get(name, str(default))
+    text = {"num_workers": "2", "init_weights": "w.pth", "images_root": "i"}.get(name, str(default))
     value = getattr(settle(tmp_path, environ={f"SKINLESION_{name.upper()}": text}), name)
     assert value == (
-        default if default is not None else {"num_workers": 2, "init_weights": Path("w.pth")}[name]
+        default
+        if default is not None
+        else {"num_workers": 2, "init_weights": Path("w.pth"), "images_root": Path("i")}[name]
     )
 
 

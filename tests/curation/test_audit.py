@@ -54,6 +54,29 @@ def test_an_audit_is_a_function_that_prints_nothing(
     assert capsys.readouterr() == ("", "")
 
 
+def test_the_check_of_a_table_is_of_its_labels_and_images(tmp_path: Path) -> None:
+    data = draw_data_set(tmp_path / "data", {"train": (1, 1)})
+    table, first = tmp_path / "t.csv", f"train/{CLASSES[0]}/0.jpg"
+
+    def outdated() -> bool:
+        check = read_check(table, data)
+        assert check is not None
+        return check.outdated
+
+    second = f"train/{CLASSES[1]}/0.jpg,y,train,"
+    table.write_text(f"file,label,split,group\n{first},x,train,P\n{second}P\n", encoding="utf-8")
+    found = skinlesion_cli.audit(table, images=data, num_workers=0)
+    assert found.to_dict()["images_with_group"] == {"train": 2}
+    assert not outdated()
+    text = table.read_text(encoding="utf-8")
+    table.write_text(text.replace(",x,", ",z,"), encoding="utf-8")
+    assert outdated()
+    table.write_text(text, encoding="utf-8")
+    assert not outdated()
+    (data / first).unlink()
+    assert outdated()
+
+
 def test_the_manifest_gives_the_groups_unless_others_are_named(tmp_path: Path) -> None:
     data = draw_data_set(tmp_path / "data", {"train": (1,), "test": (1,)}, CLASSES[:1])
     lines = [f"{split},{CLASSES[0]},0.jpg,L1,s" for split in ("train", "test")]

@@ -1,4 +1,3 @@
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -28,36 +27,38 @@ def grouped(tmp_path: Path) -> Path:
 def test_every_image_of_train_and_val_is_held_out_once_and_no_group_is_divided(
     grouped: Path, tmp_path: Path
 ) -> None:
-    before = {path: path.stat().st_nlink for path in grouped.rglob("*.jpg")}
-    folds = make_folds(grouped, tmp_path / "folds", 3, seed=1)
-    held_out: Counter[int] = Counter()
+    folds, images = make_folds(grouped, tmp_path / "folds", 3, seed=1)
+    assert (len(folds), images) == (3, grouped)
+    pool = {path for name in ("train", "val") for path in read_split(grouped, name).paths}
+    held_out: list[Path] = []
     for fold in folds:
-        splits = read_splits(fold, ["train", "val"], ["test"])
+        splits = read_splits(fold, ["train", "val"], ["test"], images_root=images)
         groups = {name: set(origins_of(fold, name, one.files).groups or []) for name, one in splits.items()}
         assert all(groups.values())
         assert not groups["train"] & groups["val"]
         assert not (groups["train"] | groups["val"]) & groups["test"]
         assert all(count > 0 for one in splits.values() for count in one.counts.values())
-        assert sum(len(one.files) for one in splits.values()) == 40
-        held_out.update(path.stat().st_ino for path in splits["test"].paths)
-    pool = [path for name in ("train", "val") for path in read_split(grouped, name).paths]
-    assert held_out == Counter(path.stat().st_ino for path in pool)
-    # Linked, not copied; the test split is not in any fold.
-    assert all(path.stat().st_nlink == before[path] + 3 for path in pool)
-    assert all(path.stat().st_nlink == before[path] for path in read_split(grouped, "test").paths)
+        # No copies; the test split is not in any fold.
+        assert {path for one in splits.values() for path in one.paths} == pool
+        held_out += splits["test"].paths
+    assert sorted(held_out) == sorted(pool)
+
+
+def test_folds_of_a_table_are_those_of_its_folders(grouped: Path, tmp_path: Path) -> None:
+    of_folders, _ = make_folds(grouped, tmp_path / "a", 2, seed=1)
+    of_table, images = make_folds(grouped / "manifest.csv", tmp_path / "b", 2, seed=1)
+    assert images == grouped
+    assert [one.read_bytes() for one in of_table] == [one.read_bytes() for one in of_folders]
 
 
 def test_folds_are_reproducible_and_kept(grouped: Path, tmp_path: Path) -> None:
-    first = make_folds(grouped, tmp_path / "a", 2, seed=1)
-    manifest = (first[0] / "manifest.csv").read_bytes()
-    assert (make_folds(grouped, tmp_path / "b", 2, seed=1)[0] / "manifest.csv").read_bytes() == manifest
-    assert (make_folds(grouped, tmp_path / "c", 2, seed=2)[0] / "manifest.csv").read_bytes() != manifest
-    # Cut off before its manifest was written.
-    (first[0] / "manifest.csv").unlink()
-    next(first[0].rglob("*.jpg")).unlink()
+    (first, _), _ = make_folds(grouped, tmp_path / "a", 2, seed=1)
+    content = first.read_bytes()
+    assert make_folds(grouped, tmp_path / "b", 2, seed=1)[0][0].read_bytes() == content
+    assert make_folds(grouped, tmp_path / "c", 2, seed=2)[0][0].read_bytes() != content
+    first.write_bytes(content + b"\n")
     make_folds(grouped, tmp_path / "a", 2, seed=1)
-    assert (first[0] / "manifest.csv").read_bytes() == manifest
-    assert len(list(first[0].rglob("*.jpg"))) == 40
+    assert first.read_bytes() == content + b"\n"
 
 
 def test_a_class_with_too_few_groups_is_named(data: Path, tmp_path: Path) -> None:

@@ -16,8 +16,9 @@ from PIL import Image, ImageFile
 from skinlesion_cli.common.errors import InputError, UnreadableImageError
 from skinlesion_cli.curation.synthetic import draw_lesion
 from skinlesion_cli.data import images
+from skinlesion_cli.data.find_images import find_images
 from skinlesion_cli.data.images import read_image, stored_kind, upright_size
-from skinlesion_cli.data.splits import find_images, read_split
+from skinlesion_cli.data.splits import read_split
 from tests.models.test_weight_files import Peak
 
 READS: list[Callable[[Path], object]] = [

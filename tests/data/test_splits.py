@@ -4,7 +4,8 @@ import pytest
 
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import Event, Note, Warned
-from skinlesion_cli.data.splits import find_images, named_as, read_split, read_splits, require_classes
+from skinlesion_cli.data.find_images import find_images
+from skinlesion_cli.data.splits import named_as, read_split, read_splits, require_classes
 
 
 def touch(root: Path, *names: str) -> Path:

@@ -96,13 +96,17 @@ def test_other_settings_are_refused_and_told_by_one(seen: list[dict[str, Any]]) 
 def restarted(
     data: Path, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, float]:
-    """The folder of a run whose second process was killed once, and the seconds until the other had ended."""
+    """The folder of a run whose second process was killed once, and the seconds until the other had ended.
+
+    Its data set is a table; that of `seen` are the same images as folders.
+    """
     folder = tmp_path_factory.mktemp("restarted")
     # Without the third split, whose scores are not looked at here.
-    (folder / "data").mkdir()
-    for split in ("train", "val"):
-        (folder / "data" / split).symlink_to(data / split)
+    files = [path.relative_to(data) for split in ("train", "val") for path in read_split(data, split).paths]
+    rows = "".join(f"{file.as_posix()},{file.parts[1]},{file.parts[0]}\n" for file in files)
+    (folder / "table.csv").write_text(f"file,label,split\n{rows}", encoding="utf-8")
     command = [*TORCHRUN, "--max-restarts", "1", "-m", "skinlesion_cli", "train", *RUN]
+    command += ["--data", "table.csv", "--images", str(data)]
     with (folder / "stderr.txt").open("w", encoding="utf-8") as stderr:
         options = {"cwd": folder, "env": environment, "stdout": subprocess.PIPE, "stderr": stderr}
         with started([*command, "--save-every", "1"], **options) as process:
