@@ -42,7 +42,7 @@ def predict(
 ) -> int:
     """Predict the class of images."""
     from skinlesion_cli.data.splits import find_images
-    from skinlesion_cli.metrics.predictions import write_rows
+    from skinlesion_cli.metrics.predictions import DISTANCE, FOREIGN, write_rows
 
     paths = find_images(images, Display().show)
     if csv is not None:
@@ -54,8 +54,8 @@ def predict(
         results = predictor.predict_many(paths, flips=tta, on_event=display.show)
         predictions = _shown(results, shown)
         if csv is not None:
-            rows = ((one.image, "", one.label, [*one.probabilities.values()]) for one in predictions)
-            write_rows(csv, predictor.classes, rows)
+            rows = ((one.image, "", one.label, one.values()) for one in predictions)
+            write_rows(csv, (*predictor.classes, FOREIGN, DISTANCE), rows)
         else:
             deque(predictions, maxlen=0)
         shown.end()

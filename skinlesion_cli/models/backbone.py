@@ -114,9 +114,9 @@ def statistics_of(model: nn.Module, inputs: torch.Tensor, levels: int) -> tuple[
 
 @torch.inference_mode()
 def levels_of(model: nn.Module, img_size: int) -> int:
-    """How many feature maps of a model in evaluation mode have a stride of at most 8, 3 at most; 0 if none can be had.
+    """How many feature maps of a model in evaluation mode have a stride of at most 8, 3 at most.
 
-    1 where the stride is larger from the start, as in a transformer of large patches.
+    1 where the stride is larger from the start, as in a transformer of large patches; 0 without maps.
     """
     device = next(model.parameters()).device
     probe = torch.linspace(-1, 1, 3 * img_size * img_size, device=device).view(1, 3, img_size, img_size)

@@ -1,13 +1,14 @@
 """The out-of-distribution detector: how far an image lies from the training images.
 
 It is a Gaussian of simple statistics of the network's first feature maps: of each channel the mean, and the
-logarithm of the standard deviation (`backbone.statistics_of`). Measured by `tests/benchmarks/ood.py`, they tell
-noise, flat colours, documents and drawings from photographs of skin, where the features before the head, which
+logarithm of the standard deviation (`backbone.statistics_of`). As `tests/benchmarks/ood.py` measures, they
+tell noise, flat colours, documents and drawings from photographs of skin; the features before the head, which
 training bends to its classes, do not. The Gaussian is that of probabilistic principal component analysis
-(Tipping and Bishop, *Probabilistic Principal Component Analysis*, JRSS B 61, 1999, section 3): full covariance
-along the leading directions, one variance for all others. The distance is the Mahalanobis distance (Lee et al.,
-*A Simple Unified Framework for Detecting Out-of-Distribution Samples and Adversarial Attacks*, NeurIPS 2018),
-with one Gaussian for all classes: a lesion of a class that is not among them need not be far away.
+(Tipping and Bishop, *Probabilistic Principal Component Analysis*, JRSS B 61, 1999, section 3): full
+covariance along the leading directions, one variance for all others. The distance is the Mahalanobis distance
+(Lee et al., *A Simple Unified Framework for Detecting Out-of-Distribution Samples and Adversarial Attacks*,
+NeurIPS 2018), with one Gaussian for all classes: a lesion of a class that is not among them need not be far
+away.
 """
 
 from dataclasses import dataclass, field
@@ -28,8 +29,8 @@ FALSE_ALARMS = 0.03
 PARTS = 5
 """Parts of the training images, each of which is measured by a Gaussian of the others."""
 LEAST_SCALE = 0.1
-"""Smallest scale of a feature, as a share of the median one: a channel that is nearly constant on the training
-images would otherwise raise an alarm at the least change."""
+"""Smallest scale of a feature, as a share of the median one: a channel that is nearly constant on the
+training images would otherwise raise an alarm at the least change."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,10 @@ def fit_ood_detector(
 ) -> FittedOod | None:
     """Fit the Gaussian to training features (n, d), and the limit to them and to validation features (m, d).
 
-    The limit is the k-th largest distance of N images that the Gaussian was not fitted to: those of validation,
-    and those of training, each measured by a Gaussian of four fifths that it is not in. A further image like
-    them is beyond it with probability k / (N + 1) (split conformal prediction: Vovk et al., *Algorithmic
-    Learning in a Random World*, 2005). k is at least 2, so that one odd image cannot set the limit.
+    The limit is the k-th largest distance of N images that the Gaussian was not fitted to: those of
+    validation, and those of training, each measured by a Gaussian of four fifths that it is not in. A further
+    image like them is beyond it with probability k / (N + 1) (split conformal prediction: Vovk et al.,
+    *Algorithmic Learning in a Random World*, 2005). k is at least 2, so that one odd image cannot set it.
 
     The result is None with fewer than `MIN_IMAGES` training images or constant features.
     """

@@ -49,6 +49,8 @@ class RunFacts:
     """The data set's folder; None if it is unknown or missing."""
     check: LastCheck | None = None
     """The last `skinlesion data check` of that folder."""
+    false_alarm_rate: float | None = None
+    """Expected share of images like the training images that get the out-of-distribution warning."""
 
     @property
     def split(self) -> str:
@@ -123,6 +125,7 @@ def read_run(root: Path, data: Path | None = None) -> RunFacts:
         predictions=_matching(predictions, documents[split]) if predictions.is_file() else None,
         data_root=data_root,
         check=None if data_root is None else read_check(data_root),
+        false_alarm_rate=_share_or_none(metrics.get("false_alarm_rate")),
     )
 
 
@@ -175,6 +178,10 @@ def _history(text: str) -> tuple[EpochRecord, ...]:
         EpochRecord(**{name: parse(row[name]) for name, parse in parsers.items() if name in row})
         for row in rows
     )
+
+
+def _share_or_none(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and 0 < value < 1 else None
 
 
 def _number_or_none(text: str) -> float | None:

@@ -7,7 +7,14 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 from scipy import ndimage
 
-KINDS = ("noise and flat", "screens and documents", "drawn objects", "textures", "organs and walls", "photographs")
+KINDS = (
+    "noise and flat",
+    "screens and documents",
+    "drawn objects",
+    "textures",
+    "organs and walls",
+    "photographs",
+)
 SIDE = 256
 # Files that old releases of scikit-image carry in skimage/data, by kind.
 PHOTOGRAPHS = {
@@ -19,7 +26,7 @@ PHOTOGRAPHS = {
         *("moon.png", "motorcycle_left.png", "rocket.jpg"),
     ),
 }
-WORDS = "patient report image of the skin with a table and some text for which no model was trained".split()
+WORDS = ("patient", "report", "image", "of", "the", "skin", "with", "a", "table", "and", "some", "text")
 Random = np.random.Generator
 
 
@@ -33,7 +40,9 @@ def _picture(pixels: np.ndarray) -> Image.Image:
 
 def _smooth(random: Random, sigma: float, channels: int = 1) -> np.ndarray:
     """Smooth noise of mean 0 and variance 1, (SIDE, SIDE, channels)."""
-    field = ndimage.gaussian_filter(random.normal(size=(SIDE, SIDE, channels)), (sigma, sigma, 0), mode="wrap")
+    field = ndimage.gaussian_filter(
+        random.normal(size=(SIDE, SIDE, channels)), (sigma, sigma, 0), mode="wrap"
+    )
     return (field - field.mean()) / field.std()
 
 
@@ -77,7 +86,9 @@ def screen(random: Random, number: int) -> Image.Image:
     def lines(left: int, top: int, right: int, bottom: int) -> None:
         for y in range(top, bottom - size, round(size * 1.5)):
             text = " ".join(random.choice(WORDS, 20))
-            while draw.textlength(text, font) > max(right - left, 40) * random.uniform(0.6, 1) and " " in text:
+            while (
+                draw.textlength(text, font) > max(right - left, 40) * random.uniform(0.6, 1) and " " in text
+            ):
                 text = text.rsplit(" ", 1)[0]
             draw.text((left, y), text, ink, font)
 
@@ -85,7 +96,9 @@ def screen(random: Random, number: int) -> Image.Image:
         lines(30, 30, width - 30, height - 20)
     elif kind == 2:
         draw.rectangle((0, 0, width, 50), _colour(random))
-        draw.rectangle((0, 50, width // 4, height), tuple(value - 15 if value > 15 else value + 15 for value in paper))
+        draw.rectangle(
+            (0, 50, width // 4, height), tuple(value - 15 if value > 15 else value + 15 for value in paper)
+        )
         lines(20, 70, width // 4 - 10, height // 2)
         lines(width // 4 + 30, 80, width - 30, height * 2 // 3)
         for index in range(3):
@@ -120,7 +133,9 @@ def drawn_object(random: Random, number: int) -> Image.Image:
         draw.rectangle(box(80, 125, 105, 150), c[3], "black", 2)
     elif kind == 1:
         draw.rounded_rectangle(box(40, 120, 220, 180), 15, c[0], "black", 3)
-        draw.polygon([(75 + dx, 120 + dy), (100 + dx, 80 + dy), (165 + dx, 80 + dy), (190 + dx, 120 + dy)], c[1])
+        draw.polygon(
+            [(75 + dx, 120 + dy), (100 + dx, 80 + dy), (165 + dx, 80 + dy), (190 + dx, 120 + dy)], c[1]
+        )
         for left in (65, 160):
             draw.ellipse(box(left, 160, left + 40, 200), "black")
             draw.ellipse(box(left + 12, 172, left + 28, 188), "white")
@@ -136,7 +151,14 @@ def drawn_object(random: Random, number: int) -> Image.Image:
     elif kind == 4:
         radii = [95, random.uniform(30, 60)] * 5
         angles = np.arange(10) * np.pi / 5 + random.uniform(0, 6)
-        draw.polygon([(128 + dx + r * np.cos(a), 128 + dy + r * np.sin(a)) for r, a in zip(radii, angles, strict=True)], c[0], "black")
+        draw.polygon(
+            [
+                (128 + dx + r * np.cos(a), 128 + dy + r * np.sin(a))
+                for r, a in zip(radii, angles, strict=True)
+            ],
+            c[0],
+            "black",
+        )
     else:
         for index in range(7):
             x, y = (int(value) for value in random.integers(10, 180, 2))
@@ -151,13 +173,24 @@ def texture(random: Random, number: int) -> Image.Image:
     y, x = (one[..., None] / SIDE for one in np.mgrid[:SIDE, :SIDE])
     kind, frequency = number % 6, random.uniform(6, 30)
     if kind == 0:
-        mixed = (np.sin(2 * np.pi * frequency * (x + 0.05 * _smooth(random, 30)) + _smooth(random, 8)) + 1) / 2
+        mixed = (
+            np.sin(2 * np.pi * frequency * (x + 0.05 * _smooth(random, 30)) + _smooth(random, 8)) + 1
+        ) / 2
     elif kind == 1:
         mixed = (np.sin(2 * np.pi * frequency * x) * np.sin(2 * np.pi * frequency * y) + 1) / 2
     elif kind == 2:
         row = np.floor(y * frequency)
         joint = ((y * frequency) % 1 < 0.12) | ((x * frequency / 2 + row / 2) % 1 < 0.06)
-        mixed = np.where(joint, 1.0, 0.25 * (_smooth(random, 2) * 0.2 + np.sin(row * 12.9 + np.floor(x * frequency / 2 + row / 2) * 78.2) + 1))
+        mixed = np.where(
+            joint,
+            1.0,
+            0.25
+            * (
+                _smooth(random, 2) * 0.2
+                + np.sin(row * 12.9 + np.floor(x * frequency / 2 + row / 2) * 78.2)
+                + 1
+            ),
+        )
     elif kind == 3:
         angle = random.uniform(0, np.pi)
         mixed = ((np.cos(angle) * x + np.sin(angle) * y) * frequency % 1 < 0.5) * 1.0
@@ -170,11 +203,17 @@ def texture(random: Random, number: int) -> Image.Image:
 
 def wall(random: Random, _: int) -> Image.Image:
     """A plain wall in the colour of skin: a light from one side, plaster, sometimes an edge or a shadow."""
-    base = np.array([(236, 200, 178), (214, 168, 140), (180, 128, 98), (120, 78, 55), (226, 190, 160)][int(random.integers(5))])
+    base = np.array(
+        [(236, 200, 178), (214, 168, 140), (180, 128, 98), (120, 78, 55), (226, 190, 160)][
+            int(random.integers(5))
+        ]
+    )
     y, x = (one[..., None] / SIDE for one in np.mgrid[:SIDE, :SIDE])
     angle = random.uniform(0, 2 * np.pi)
     light = 1 + random.uniform(0, 0.25) * (np.cos(angle) * (x - 0.5) + np.sin(angle) * (y - 0.5))
-    plaster = random.uniform(0, 5) * _smooth(random, random.uniform(0.7, 2)) + random.uniform(0, 3) * _smooth(random, 15)
+    plaster = random.uniform(0, 5) * _smooth(random, random.uniform(0.7, 2)) + random.uniform(0, 3) * _smooth(
+        random, 15
+    )
     pixels = base * light + plaster + random.uniform(0.5, 3) * random.normal(size=(SIDE, SIDE, 3))
     if random.random() < 0.3:
         pixels = pixels * np.where(x > random.uniform(0.2, 0.8), random.uniform(0.7, 0.95), 1)
