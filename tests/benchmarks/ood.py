@@ -1,12 +1,12 @@
-"""How often each out-of-distribution score warns of foreign pictures, and of the test split, at one false-alarm rate.
+"""How often each out-of-distribution score warns of foreign pictures and of the test split.
 
-    python -m tests.benchmarks.ood --data DIR --run RUN [--run RUN ...] [--photographs FOLDER] [--number 100]
+    python -m tests.benchmarks.ood --data DIR --run RUN [--data DIR --run RUN ...] [--photographs FOLDER]
 
-For each run of `skinlesion train` it fits every score to up to 2,000 training images of the run's data set, sets
-its limit as `models/ood.py` does, and prints the share of test images and of pictures of each kind
+For each run of `skinlesion train` it fits every score to up to 2,000 training images of the run's data set,
+sets its limit as `models/ood.py` does, and prints the share of test images and of pictures of each kind
 (`tests/support/foreign.py`) that is beyond it. FOLDER holds photographs to cut: skimage/data of the wheel of
-scikit-image 0.16.2. Formulas: Mahalanobis, Lee et al. 2018; nearest neighbours, Sun et al. 2022; energy, Liu et
-al. 2020; ViM, Wang et al. 2022; the Gaussian of statistics is the one that is built in.
+scikit-image 0.16.2. Formulas: Mahalanobis, Lee et al. 2018; nearest neighbours, Sun et al. 2022; energy, Liu
+et al. 2020; ViM, Wang et al. 2022; the Gaussian of statistics is the one that is built in.
 """
 
 import argparse
@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from sklearn.covariance import LedoitWolf
 
 from skinlesion_cli.data.eval_views import view, viewed_batches
@@ -133,7 +134,7 @@ def limit_of(
     return float(measured[-max(2, int(FALSE_ALARMS * (len(measured) + 1)))])
 
 
-def measure(run: Path, data: Path, pictures: dict[str, list[Array]]) -> None:
+def measure(run: Path, data: Path, pictures: dict[str, list[Image.Image]]) -> None:
     """Print the table of one run."""
     checkpoint = load_checkpoint(run / "checkpoints" / "best_model.pth")
     runtime = choose_runtime("cpu", "fp32", training=False)
@@ -196,9 +197,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     pictures = foreign_pictures(args.number, args.photographs, args.seed)
-    arrays = {kind: [np.asarray(one.convert("RGB")) for one in those] for kind, those in pictures.items()}
     for run, data in zip(args.run, args.data, strict=True):
-        measure(run, data, arrays)
+        measure(run, data, pictures)
 
 
 if __name__ == "__main__":
