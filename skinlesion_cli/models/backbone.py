@@ -129,7 +129,8 @@ def levels_of(model: nn.Module, img_size: int) -> int:
         raise
     except (AttributeError, RuntimeError, TypeError, AssertionError):
         return 0
-    return max(1, min(3, sum(8 * one.shape[-1] >= img_size for one in maps)))
+    fine = [one for one in maps if 8 * int(one.shape[-1]) >= img_size]
+    return max(1, min(3, len(fine)))
 
 
 @torch.inference_mode()

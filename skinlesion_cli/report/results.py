@@ -46,7 +46,7 @@ def write_run(
     """Write metrics.json, with the evaluation document of each split, and draw learning_curves."""
     save_figure(plots.learning_curves(history), folder / f"learning_curves.{figures}")
     run = {"best_epoch": best_epoch, "epochs": len(history), "false_alarm_rate": false_alarm_rate}
-    write_json(folder / "metrics.json", run | documents)
+    write_json(folder / "metrics.json", {**run, **documents})
 
 
 def write_evaluation(

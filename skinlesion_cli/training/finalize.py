@@ -78,9 +78,9 @@ def finalize(
     finished = dataclasses.replace(
         checkpoint,
         temperature=temperature,
-        novelty=fitted and fitted.detector,
-        distance_limit=fitted and fitted.limit,
-        false_alarm_rate=fitted and fitted.false_alarms,
+        novelty=None if fitted is None else fitted.detector,
+        distance_limit=None if fitted is None else fitted.limit,
+        false_alarm_rate=None if fitted is None else fitted.false_alarms,
     )
     detector = "without an out-of-distribution detector"
     if fitted is not None:
