@@ -30,7 +30,7 @@ def test_counts_thresholds_and_order_are_those_by_hand() -> None:
     # Row 0: 1 of 4, scaled to 4 images; row 1: 1 of 3, scaled to 3.
     assert found.estimated == pytest.approx(2)
     assert found.suggested.tolist() == [1, 1, 1, 1, 0, 0, 0]
-    # Margins: 0.8, 0.6, 0.4, -0.6, 0.4, 0.1, -0.4.
+    # By the probability of the label; the third and fifth are equal.
     assert found.order.tolist() == [3, 6, 5, 2, 4, 1, 0]
 
 
