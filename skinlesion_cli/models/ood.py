@@ -2,8 +2,8 @@
 
 It is a Gaussian of simple statistics of the network's first feature maps: of each channel the mean, and the
 logarithm of the standard deviation (`backbone.statistics_of`). As `tests/benchmarks/ood.py` measures, they
-tell noise, flat colours, documents and drawings from photographs of skin; the features before the head, which
-training bends to its classes, do not. The Gaussian is that of probabilistic principal component analysis
+tell noise, flat colours, documents and drawings from photographs of skin, and the features before the head
+hardly do. The Gaussian is that of probabilistic principal component analysis
 (Tipping and Bishop, *Probabilistic Principal Component Analysis*, JRSS B 61, 1999, section 3): full
 covariance along the leading directions, one variance for all others. The distance is the Mahalanobis distance
 (Lee et al., *A Simple Unified Framework for Detecting Out-of-Distribution Samples and Adversarial Attacks*,
