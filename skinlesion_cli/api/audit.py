@@ -1,5 +1,6 @@
 """`audit`: whether a data set leaks between its splits."""
 
+import dataclasses
 from pathlib import Path
 
 from skinlesion_cli.common.errors import InputError
@@ -7,6 +8,7 @@ from skinlesion_cli.common.events import OnEvent, Warned, ignore
 from skinlesion_cli.curation.audit import Audit, audit_folder
 from skinlesion_cli.curation.check_log import remember_check
 from skinlesion_cli.curation.groups import read_groups
+from skinlesion_cli.curation.label_check import check_labels, read_out_of_fold
 from skinlesion_cli.data.manifest import MANIFEST
 from skinlesion_cli.data.splits import is_table, require_folder
 from skinlesion_cli.data.workers import worker_count
@@ -18,6 +20,7 @@ def audit(
     images: Path | str | None = None,
     groups: Path | str | None = None,
     near: bool = True,
+    predictions: Path | str | None = None,
     num_workers: int | None = None,
     on_event: OnEvent = ignore,
 ) -> Audit:
@@ -32,6 +35,7 @@ def audit(
         groups: CSV file with the lesion or patient of each image; None: `data/manifest.csv`, if it exists,
             or what the table says.
         near: whether to look for changed copies too, not only for equal bytes and equal pixels.
+        predictions: folder of a study with folds, or CSV file: out-of-fold predictions rank the labels.
         num_workers: processes that read images; chosen for this machine where None.
         on_event: receives progress events.
 
@@ -49,9 +53,14 @@ def audit(
     own = folder / MANIFEST
     source = own if table is None and own.is_file() else table
     known = read_groups(source) if source is not None else {}
+    out_of_fold = None if predictions is None else read_out_of_fold(Path(predictions))
     found = audit_folder(folder, known, table, near, worker_count(num_workers), on_event, images_root)
     try:
         remember_check(folder, found.verdict(), leaking=found.leaking, images=images_root)
     except InputError as error:
         on_event(Warned(f"this check is not remembered: {error}"))
-    return found
+    if out_of_fold is None:
+        return found
+    inventory = found.inventory
+    labelled = [(image.file, image.label) for image in inventory.images]
+    return dataclasses.replace(found, labels=check_labels(labelled, out_of_fold, inventory.root))

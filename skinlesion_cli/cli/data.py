@@ -31,6 +31,9 @@ GROUPS = """Lesion or patient of each image: the metadata of HAM10000 or ISIC 20
     file column and one or more id columns (patient_id, lesion_id, …); missing ids are unknown."""
 GroupsOption = Annotated[Path | None, option("--groups", GROUPS, "FILE.csv")]
 _REPORT = option("--report", "Also write a page with the pairs.", "FILE.html")
+PREDICTIONS = """Out-of-fold predictions, which rank the labels to look at again: the folder of a study with
+    --folds, or a predictions file."""
+_PREDICTIONS = option("--predictions", PREDICTIONS, "STUDY|FILE.csv")
 _SOURCE = typer.Argument(metavar="SRC", help="One folder per class, or a table (file,label).")
 _HAM10000 = option("--ham10000", "HAM10000: both image parts and HAM10000_metadata.csv.", "DIR")
 _ISIC2019 = option("--isic2019", "ISIC 2019: ISIC_2019_Training_Input and its two tables.", "DIR")
@@ -45,6 +48,7 @@ def check(
     folder: Annotated[Path, typer.Argument(metavar="DATA", help="The data set, a folder or a table.")],
     groups: GroupsOption = None,
     near: NearOption = True,
+    predictions: Annotated[Path | None, _PREDICTIONS] = None,
     json: JsonOption = False,
     report: Annotated[Path | None, _REPORT] = None,
 ) -> int:
@@ -63,6 +67,7 @@ def check(
             images=settings.images_root,
             groups=groups,
             near=near,
+            predictions=predictions,
             num_workers=settings.num_workers,
             on_event=display.show,
         )

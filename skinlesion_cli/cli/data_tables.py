@@ -8,13 +8,16 @@ from typing import TYPE_CHECKING
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.layout import Table
 from skinlesion_cli.common.errors import first_few
+from skinlesion_cli.common.text import printable
 from skinlesion_cli.data.class_balance import imbalance_ratio
 from skinlesion_cli.data.splits import SPLITS, kinds_of
+from skinlesion_cli.report.figures import probability_text
 
 if TYPE_CHECKING:
     from skinlesion_cli.curation.audit import Audit
+    from skinlesion_cli.curation.label_check import LabelCheck
 
-PAIRS_PRINTED = 20
+PAIRS_PRINTED, LABELS_PRINTED = 20, 20
 
 
 def counts_table(counts: Mapping[str, Mapping[str, int]]) -> Table:
@@ -57,4 +60,24 @@ def print_audit(found: "Audit") -> None:
     console.say(found.coverage)
     if spanning := found.groups_across_splits:
         console.say(f"{len(spanning)} groups span more than one split: {first_few(spanning, 5)}")
+    if found.labels is not None:
+        print_labels(found.labels)
     console.out.print(f"\n{found.verdict()}", soft_wrap=True)
+
+
+def print_labels(found: "LabelCheck") -> None:
+    """The labels to look at first, and how many there are."""
+    heads = ("Image", "Label", "Probability", "Suggested", "Its probability")
+    rows = [
+        (
+            printable(one.file),
+            printable(one.label),
+            probability_text(one.probability),
+            printable(one.suggested),
+            probability_text(one.suggested_probability),
+        )
+        for one in found.doubts[:LABELS_PRINTED]
+    ]
+    console.out.print()
+    console.out.print(console.table(heads, rows, left=(0, 1, 3)))
+    console.say(f"{found.summary()} (--json or --report shows more)")

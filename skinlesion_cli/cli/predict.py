@@ -47,7 +47,7 @@ def predict(
     """Predict the class of images."""
     from skinlesion_cli.data.find_images import find_images
     from skinlesion_cli.inference.isic import isic_columns, require_distinct_images, write_isic
-    from skinlesion_cli.metrics.predictions import write_rows
+    from skinlesion_cli.metrics.predictions import DISTANCE, FOREIGN, write_rows
 
     if csv_format not in ("classes", "isic") or (csv_format == "isic" and csv is None):
         raise InputError("--format is classes or isic, and isic goes with --csv FILE")
@@ -66,8 +66,8 @@ def predict(
         if csv is not None and columns is not None:
             write_isic(csv, columns, predictions)
         elif csv is not None:
-            rows = ((one.image, "", one.label, [*one.probabilities.values()]) for one in predictions)
-            write_rows(csv, predictor.classes, rows)
+            rows = ((one.image, "", one.label, one.values()) for one in predictions)
+            write_rows(csv, (*predictor.classes, FOREIGN, DISTANCE), rows)
         else:
             deque(predictions, maxlen=0)
         shown.end()

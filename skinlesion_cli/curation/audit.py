@@ -15,6 +15,7 @@ from skinlesion_cli.curation.duplicates import find_pairs
 from skinlesion_cli.curation.families import connected_components
 from skinlesion_cli.curation.fingerprint import Fingerprint, fingerprint
 from skinlesion_cli.curation.groups import coverage_text, groups_of
+from skinlesion_cli.curation.label_check import LabelCheck
 from skinlesion_cli.data.framing import cut_by_crop
 from skinlesion_cli.data.images import stored_kind
 from skinlesion_cli.data.splits import (
@@ -117,6 +118,8 @@ class Audit:
     test_with_sibling_in_train: int
     coverage: str = ""
     """How many images have a group, in one line."""
+    labels: LabelCheck | None = None
+    """Which labels to look at again; None without predictions."""
 
     @property
     def leaking(self) -> bool:
@@ -156,6 +159,7 @@ class Audit:
             "test_images": self.test_images,
             "test_with_sibling_in_train": self.test_with_sibling_in_train,
             "leaking": self.leaking,
+            "labels": self.labels and self.labels.to_dict(),
             "not_images": list(self.inventory.not_images),
             "remarks": list(self.inventory.remarks),
             "verdict": self.verdict(),

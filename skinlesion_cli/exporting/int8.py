@@ -70,7 +70,7 @@ def export_int8(
     images = evenly(train.paths, CALIBRATION_IMAGES)
     with tempfile.TemporaryDirectory() as folder, written_whole(target) as part:
         # The distance needs more than 8 bits: it is a small difference of large numbers.
-        plain = dataclasses.replace(checkpoint, novelty=None, distance_limit=None)
+        plain = dataclasses.replace(checkpoint, novelty=None, distance_limit=None, false_alarm_rate=None)
         full = export(plain, Path(folder, "fp32.onnx"), pixels)
         quantize(full.path, part, images, checkpoint.preprocessing, workers=workers)
         scores = {}

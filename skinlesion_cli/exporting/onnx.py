@@ -25,7 +25,7 @@ from skinlesion_cli.inference.onnx_backend import DISTANCE, INPUT, OUTPUT, load_
 from skinlesion_cli.inference.torch_backend import TorchBackend
 from skinlesion_cli.metrics.arrays import Floats
 from skinlesion_cli.metrics.calibration import softmax
-from skinlesion_cli.models.backbone import features_of
+from skinlesion_cli.models.backbone import statistics_of
 from skinlesion_cli.models.checkpoint import Checkpoint, versions
 from skinlesion_cli.models.device import choose_runtime
 from skinlesion_cli.models.model_info import Preprocessing
@@ -73,6 +73,7 @@ class BytesToLogits(nn.Module):
     std: torch.Tensor
     centre: torch.Tensor
     directions: torch.Tensor
+    scale: torch.Tensor
 
     def __init__(self, model: nn.Module, checkpoint: Checkpoint, detector: OodDetector | None = None):
         super().__init__()
@@ -80,17 +81,19 @@ class BytesToLogits(nn.Module):
         self.register_buffer("mean", torch.tensor(checkpoint.preprocessing.mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(checkpoint.preprocessing.std).view(1, 3, 1, 1))
         self.noise = None if detector is None else detector.noise
+        self.levels = 0 if detector is None else detector.levels
         if detector is not None:
             self.register_buffer("centre", torch.from_numpy(detector.mean))
             self.register_buffer("directions", torch.from_numpy(detector.directions))
+            self.register_buffer("scale", torch.from_numpy(detector.scale))
 
     def forward(self, image: torch.Tensor) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
         """Calibrated logits (n, classes), and distances (n,), for uint8 views (n, 3, side, side)."""
         inputs = (image.float() / 255.0 - self.mean) / self.std
         if self.noise is None:
             return self.model(inputs) / self.temperature  # type: ignore[no-any-return]
-        features, logits = features_of(self.model, inputs)
-        centred = features - self.centre
+        features, logits = statistics_of(self.model, inputs, self.levels)
+        centred = (features - self.centre) / self.scale
         along = (centred @ self.directions).square().sum(dim=1)
         squared = centred.square().sum(dim=1) / self.noise - along
         return logits / self.temperature, (squared.clamp_min(0.0) / centred.shape[1]).sqrt()

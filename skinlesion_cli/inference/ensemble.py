@@ -24,7 +24,9 @@ class Ensemble(Predictor):
         for one in members[1:]:
             if one.classes != first.classes:
                 raise InputError(f"{one.file} and {first.file} have different classes, or another order")
-        description = dataclasses.replace(first.checkpoint, temperature=1.0, distance_limit=None)
+        description = dataclasses.replace(
+            first.checkpoint, temperature=1.0, distance_limit=None, false_alarm_rate=None
+        )
         super().__init__(description, first.backend, batch_size=first.batch_size, workers=first.workers)
         self._members = tuple(members)
 

@@ -57,6 +57,12 @@ class Prediction:
         """The `k` most probable classes with their probabilities, best first."""
         return sorted(self.probabilities.items(), key=lambda item: -item[1])[:k]
 
+    def values(self) -> list[float | str]:
+        """The prediction's columns in the CSV file of `predict`: probabilities, warning, distance."""
+        known = self.distance is not None
+        warning = ("false", "true")[bool(self.out_of_distribution)] if known else ""
+        return [*self.probabilities.values(), warning, f"{self.distance:.6g}" if known else ""]
+
     def to_dict(self) -> dict[str, Any]:
         """The prediction as one item of the list that `predict --json` prints."""
         return {

@@ -11,7 +11,7 @@ from torch import nn
 from skinlesion_cli.common.errors import SkinLesionError, one_line
 from skinlesion_cli.data.augment import normalize
 from skinlesion_cli.inference.backend import Outputs
-from skinlesion_cli.models.backbone import features_of
+from skinlesion_cli.models.backbone import statistics_of
 from skinlesion_cli.models.bn_folding import folded
 from skinlesion_cli.models.checkpoint import Checkpoint
 from skinlesion_cli.models.device import Runtime
@@ -46,7 +46,7 @@ class TorchBackend:
         pixels = torch.from_numpy(images)
         if self.novelty is None:
             return Outputs(self.logits(pixels).cpu().numpy())
-        features, logits = self.features(pixels)
+        features, logits = self.features(pixels, self.novelty.levels)
         return Outputs(logits.cpu().numpy(), self.novelty.distances(features.cpu().numpy()))
 
     @contextmanager
@@ -76,9 +76,9 @@ class TorchBackend:
         return self._in_pieces(lambda model, inputs: (model(inputs),), images)[0]
 
     @torch.inference_mode()
-    def features(self, images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The head's input features (n, d), and logits (n, classes), of a batch as in `logits`."""
-        features, logits = self._in_pieces(features_of, images)
+    def features(self, images: torch.Tensor, levels: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
+        """Features (n, d) as of `statistics_of`, and logits (n, classes), of a batch as in `logits`."""
+        features, logits = self._in_pieces(lambda model, inputs: statistics_of(model, inputs, levels), images)
         return features, logits
 
     def _in_pieces(

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from skinlesion_cli.metrics.class_map import ClassMap
 
 IMAGE, TRUE, PREDICTED = "image", "y_true", "y_pred"
+FOREIGN, DISTANCE = "out_of_distribution", "distance"
+"""Columns that `predict` adds; no classes."""
 SUM_TOLERANCE = 0.01
 ROUNDING = 1e-6
 """How far outside [0, 1] a probability may be: float32 gives 1.0000001."""
@@ -57,7 +59,7 @@ class Predictions:
         )
 
 
-Row = tuple[str, str, str, Sequence[float]]
+Row = tuple[str, str, str, Sequence[float | str]]
 """Image, true class (empty if unknown), predicted class, and the probability of each class, if known."""
 
 
@@ -71,9 +73,9 @@ def write_predictions(path: Path, predictions: Predictions) -> None:
 
 
 def write_rows(path: Path, columns: Sequence[str], rows: Iterable[Row]) -> None:
-    """Write the CSV file, atomically; `columns` are the classes with probabilities; memory stays bounded."""
+    """Write the CSV file, atomically; `columns` are those of the values; memory stays bounded."""
     cells = (
-        [image, true, predicted, *(f"{value:.9g}" for value in values)]
+        [image, true, predicted, *(value if isinstance(value, str) else f"{value:.9g}" for value in values)]
         for image, true, predicted, values in rows
     )
     write_csv(path, [IMAGE, TRUE, PREDICTED, *columns], cells)
@@ -116,7 +118,7 @@ def read_predictions(
         remarks.append(left_out_text(class_map.path, list(dropped.values())))
         if not rows:
             raise InputError(f"{class_map.path} leaves out every image of {path}")
-    others = [name for name in header if name not in (IMAGE, TRUE, PREDICTED)]
+    others = [name for name in header if name not in (IMAGE, TRUE, PREDICTED, FOREIGN, DISTANCE)]
     place = {name: column for column, name in enumerate(others)}
     names = [name for name in (TRUE, PREDICTED) if name in header]
     occurring = {row[name] for row in rows.values() for name in names} - {""}

@@ -94,6 +94,45 @@ def features_of(model: nn.Module, inputs: torch.Tensor) -> tuple[torch.Tensor, t
     return features, logits
 
 
+def statistics_of(model: nn.Module, inputs: torch.Tensor, levels: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Statistics (n, d) of the first `levels` feature maps, and the logits (n, classes).
+
+    Of each channel the mean over the positions, and log(standard deviation + 0.01), in which a flat picture
+    is as far away as a busy one. `inputs` are as in `features_of`. With 0 levels, the features are its own.
+    """
+    if levels == 0:
+        return features_of(model, inputs)
+    wanted = list(range(levels))
+    final, maps = model.forward_intermediates(inputs, indices=wanted)  # type: ignore[operator]
+    statistics = []
+    for values in (one.float().flatten(2) for one in maps):
+        mean = values.mean(dim=2)
+        deviation = (values - mean[..., None]).square().mean(dim=2).sqrt()
+        statistics += [mean, (deviation + 0.01).log()]
+    return torch.cat(statistics, dim=1), model.forward_head(final)  # type: ignore[operator]
+
+
+@torch.inference_mode()
+def levels_of(model: nn.Module, img_size: int) -> int:
+    """How many feature maps of a model in evaluation mode have a stride of at most 8, 3 at most.
+
+    1 where the stride is larger from the start, as in a transformer of large patches; 0 without maps.
+    """
+    device = next(model.parameters()).device
+    probe = torch.linspace(-1, 1, 3 * img_size * img_size, device=device).view(1, 3, img_size, img_size)
+    try:
+        final, maps = model.forward_intermediates(probe)  # type: ignore[operator]
+        logits = model.forward_head(final)  # type: ignore[operator]
+        if not all(one.ndim == 4 for one in maps) or not torch.allclose(logits, model(probe), atol=1e-4):
+            return 0
+    except torch.OutOfMemoryError:
+        raise
+    except (AttributeError, RuntimeError, TypeError, AssertionError):
+        return 0
+    fine = [one for one in maps if 8 * int(one.shape[-1]) >= img_size]
+    return max(1, min(3, len(fine)))
+
+
 @torch.inference_mode()
 def has_linear_head(model: nn.Module, img_size: int) -> bool:
     """Whether a model in evaluation mode computes its logits as a linear map of one feature vector."""

@@ -77,6 +77,8 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint, *, earlier: Path | None 
         "mean": torch.from_numpy(checkpoint.novelty.mean),
         "directions": torch.from_numpy(checkpoint.novelty.directions),
         "noise": checkpoint.novelty.noise,
+        "scale": torch.from_numpy(checkpoint.novelty.scale),
+        "levels": checkpoint.novelty.levels,
     }
     content = {
         "format": FORMAT,
@@ -161,9 +163,14 @@ def _detector(path: Path, known: Mapping[str, Any]) -> OodDetector | None:
     try:
         mean, directions = stored["mean"].float().numpy(), stored["directions"].float().numpy()
         noise = float(stored["noise"])
+        # Files of earlier versions have neither: theirs are the features before the head, as they are.
+        scale = stored["scale"].float().numpy() if "scale" in stored else np.ones(1, np.float32)
+        levels = int(stored.get("levels", 0))
         valid = mean.ndim == 1 and directions.ndim == 2 and len(directions) == len(mean)
-        if not (valid and np.isfinite(mean).all() and np.isfinite(directions).all() and 0 < noise < math.inf):
+        valid = valid and scale.shape in ((1,), mean.shape) and (scale > 0).all() and 0 <= levels <= 3
+        finite = all(np.isfinite(one).all() for one in (mean, directions, scale))
+        if not (valid and finite and 0 < noise < math.inf):
             raise ValueError
     except (AttributeError, LookupError, TypeError, ValueError, OverflowError, RuntimeError):
         raise InputError(f"{path} holds an invalid out-of-distribution detector") from None
-    return OodDetector(mean, directions, noise)
+    return OodDetector(mean, directions, noise, scale, levels)

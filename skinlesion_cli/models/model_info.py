@@ -65,6 +65,8 @@ class Description:
     """The logits are divided by it before the softmax; fitted on validation, 1 if it never was."""
     distance_limit: float | None = None
     """Distance from the training images above which an image is out of distribution; None if unknown."""
+    false_alarm_rate: float | None = None
+    """Expected share of images like the training images above that distance; None if unknown."""
     notes: tuple[str, ...] = ()
     """What a user should know of how the file was read; no part of the file."""
 
@@ -150,6 +152,7 @@ def describe(
         epoch=known["epoch"] if _is_count(known.get("epoch")) else 0,
         temperature=_positive(path, known, "temperature") or 1.0,
         distance_limit=_positive(path, known, "distance_limit"),
+        false_alarm_rate=_positive(path, known, "false_alarm_rate"),
     )
 
 

@@ -19,7 +19,7 @@ from skinlesion_cli.common.settings import FIELDS
 from skinlesion_cli.models.model_info import BEST_MODEL
 from skinlesion_cli.report.facts import RunFacts
 from skinlesion_cli.report.page import DISCLAIMER
-from skinlesion_cli.report.sections import calibration, curves, data, scores, training
+from skinlesion_cli.report.sections import calibration, curves, data, guidelines, scores, training
 from skinlesion_cli.report.sections.limits import limits
 from skinlesion_cli.report.sections.subgroups import subgroups
 from skinlesion_cli.report.templates import render_markdown
@@ -92,6 +92,7 @@ def model_card(facts: RunFacts, title: str) -> str:
         malignant=curves.malignant(document["malignant"]).only("Sensitivity", "Specificity", "PPV", "NPV"),
         calibration=calibration.calibration(document["calibration"]),
         limits=limits(facts),
+        guidelines=(guidelines.tripod_ai(facts), guidelines.clear_derm(facts)),
         checkpoint=Markup(BEST_MODEL),
     )
     return re.sub(r"\n{3,}", "\n\n", card).lstrip()

@@ -55,6 +55,8 @@ class RunFacts:
     """Why it was not taken, if there is one."""
     check: LastCheck | None = None
     """The last `skinlesion data check` of that folder."""
+    false_alarm_rate: float | None = None
+    """Expected share of images like the training images that get the out-of-distribution warning."""
 
     @property
     def split(self) -> str:
@@ -139,6 +141,7 @@ def read_run(root: Path, data: Path | None = None, images: Path | None = None) -
         evaluated_missing=reason,
         images_root=images,
         check=None if data_root is None else read_check(data_root, images),
+        false_alarm_rate=_share_or_none(metrics.get("false_alarm_rate")),
     )
 
 
@@ -201,6 +204,10 @@ def _history(text: str) -> tuple[EpochRecord, ...]:
         EpochRecord(**{name: parse(row[name]) for name, parse in parsers.items() if name in row})
         for row in rows
     )
+
+
+def _share_or_none(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and 0 < value < 1 else None
 
 
 def _number_or_none(text: str) -> float | None:

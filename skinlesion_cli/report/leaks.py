@@ -9,7 +9,7 @@ from skinlesion_cli.report.content import Table, table
 from skinlesion_cli.report.heatmaps.thumbnails import data_uri
 from skinlesion_cli.report.templates import render_html
 
-MAX_PAIRS = 200
+MAX_PAIRS, MAX_LABELS = 200, 100
 KINDS = {"bytes": "same bytes", "pixels": "same pixels", "near": "near-duplicate"}
 
 
@@ -34,8 +34,9 @@ def write_page(audit: Audit, path: Path) -> None:
         lists=lists,
         pairs=sorted(audit.pairs, key=lambda pair: (not pair.across_splits, pair.same_class))[:MAX_PAIRS],
         kinds=KINDS,
+        doubts=audit.labels.doubts[:MAX_LABELS] if audit.labels else (),
         faults=_faults,
-        thumbnail=lambda image: data_uri(read_image(inventory.root / image.file)),
+        thumbnail=lambda file: data_uri(read_image(inventory.root / file)),
     )
     write_text(path, page)
 

@@ -8,7 +8,7 @@ from skinlesion_cli.report.content import Items, Section, score, section
 from skinlesion_cli.report.facts import RunFacts
 from skinlesion_cli.report.figures import LABELS
 from skinlesion_cli.report.mistakes import Pictures
-from skinlesion_cli.report.sections import calibration, curves, data, scores, training
+from skinlesion_cli.report.sections import calibration, curves, data, guidelines, scores, training
 from skinlesion_cli.report.sections.limits import limits
 from skinlesion_cli.report.sections.subgroups import subgroups
 from skinlesion_cli.report.templates import render_html
@@ -65,6 +65,8 @@ def sections(facts: RunFacts, pictures: Mapping[str, Pictures], pictures_note: s
         data.leaks(facts),
         section("limits", "Limits", Items(tuple(limits(facts)))),
         scores.published(facts),
+        guidelines.tripod_ai(facts),
+        guidelines.clear_derm(facts),
         training.settings(facts),
         training.environment(facts),
     ]

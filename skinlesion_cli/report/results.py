@@ -40,10 +40,13 @@ def write_run(
     best_epoch: int,
     documents: Mapping[str, Mapping[str, Any]],
     figures: str = "png",
+    *,
+    false_alarm_rate: float | None = None,
 ) -> None:
     """Write metrics.json, with the evaluation document of each split, and draw learning_curves."""
     save_figure(plots.learning_curves(history), folder / f"learning_curves.{figures}")
-    write_json(folder / "metrics.json", {"best_epoch": best_epoch, "epochs": len(history), **documents})
+    run = {"best_epoch": best_epoch, "epochs": len(history), "false_alarm_rate": false_alarm_rate}
+    write_json(folder / "metrics.json", {**run, **documents})
 
 
 def write_evaluation(

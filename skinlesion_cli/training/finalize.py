@@ -20,7 +20,7 @@ from skinlesion_cli.data.splits import Split, evenly
 from skinlesion_cli.inference.predictor import Predictor
 from skinlesion_cli.inference.torch_backend import TorchBackend
 from skinlesion_cli.metrics.calibration import fit_temperature
-from skinlesion_cli.models.backbone import has_linear_head
+from skinlesion_cli.models.backbone import has_linear_head, levels_of
 from skinlesion_cli.models.checkpoint import load_checkpoint, save_checkpoint
 from skinlesion_cli.models.device import Runtime
 from skinlesion_cli.models.ood import IMAGES, fit_ood_detector
@@ -46,12 +46,13 @@ def finalize(
     checkpoint = load_checkpoint(path)
     model.load_state_dict(checkpoint.state)
     backend = TorchBackend(model, checkpoint.preprocessing, runtime, frozen=True)
-    linear = has_linear_head(backend.model, backend.img_size)
+    levels = levels_of(backend.model, backend.img_size)
+    usable = levels > 0 or has_linear_head(backend.model, backend.img_size)
 
     def outputs(
         paths: Sequence[Path], task: str, kept: KeptViews | None = None
     ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
-        """Features (n, d), of width 0 if the head is not linear, and logits (n, classes)."""
+        """Features (n, d), of width 0 if the model gives none, and logits (n, classes)."""
         features, all_logits, done = [], [], 0
         for batch in viewed_batches(
             paths,
@@ -65,7 +66,7 @@ def finalize(
                 raise UnreadableImageError(f"{batch.fault}; repair or remove it, then continue with --resume")
             pixels = torch.from_numpy(batch.images)
             none = torch.empty(len(pixels), 0)
-            seen, logits = backend.features(pixels) if linear else (none, backend.logits(pixels))
+            seen, logits = backend.features(pixels, levels) if usable else (none, backend.logits(pixels))
             features.append(seen.cpu().numpy())
             all_logits.append(logits.cpu().double().numpy())
             done += len(pixels)
@@ -75,13 +76,21 @@ def finalize(
     of_val, logits = outputs(val.paths, "calibrating", val_views)
     index = np.array([checkpoint.classes.index(name) for name in val.classes])
     temperature = fit_temperature(logits, index[np.array(val.labels)])
-    novelty, limit = None, None
-    if linear:
+    fitted = None
+    if usable:
         of_train, _ = outputs(evenly(train.paths, IMAGES), "fitting the out-of-distribution detector")
-        novelty, limit = fit_ood_detector(of_train, of_val)
-    finished = dataclasses.replace(checkpoint, temperature=temperature, novelty=novelty, distance_limit=limit)
+        fitted = fit_ood_detector(of_train, of_val, levels)
+    finished = dataclasses.replace(
+        checkpoint,
+        temperature=temperature,
+        novelty=None if fitted is None else fitted.detector,
+        distance_limit=None if fitted is None else fitted.limit,
+        false_alarm_rate=None if fitted is None else fitted.false_alarms,
+    )
+    detector = "without an out-of-distribution detector"
+    if fitted is not None:
+        detector = f"out-of-distribution warning for an expected {fitted.false_alarms:.1%} of such images"
     save_checkpoint(path, finished)
-    backend.novelty = novelty
-    detector = f"{'without' if novelty is None else 'with'} an out-of-distribution detector"
+    backend.novelty = finished.novelty
     on_event(Note(f"temperature {temperature:.3f}, fitted on validation; {detector}"))
     return Predictor(finished.description, backend, batch_size=batch_size, workers=workers)

@@ -243,5 +243,6 @@ def _score(trainer: "Trainer", files: ModuleType) -> dict[str, dict[str, Any]]:
         predictions, scores, documents[name] = predict_and_evaluate(predictor, split, tell, kept=views)
         files.write_split(folder.results, name, predictions, scores, figures)
     best = predictor.checkpoint.epoch
-    files.write_run(folder.results, trainer.progress.history, best, documents, figures)
+    rate = predictor.checkpoint.false_alarm_rate
+    files.write_run(folder.results, trainer.progress.history, best, documents, figures, false_alarm_rate=rate)
     return documents

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from skinlesion_cli.inference.predictor import Prediction, load_predictor
+from skinlesion_cli.metrics.predictions import read_predictions
 from tests.conftest import CLASSES, Run
 
 
@@ -34,7 +35,15 @@ def test_files_folders_and_globs_in_one_go(run_in: Run, trained: Path, data: Pat
         assert answer["confidence"] == answer["probabilities"][answer["class"]]
     with (tmp_path / "p.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["image", "y_true", "y_pred", *CLASSES]
+    assert list(rows[0]) == ["image", "y_true", "y_pred", *CLASSES, "out_of_distribution", "distance"]
+    for row, answer in zip(rows, answers, strict=True):
+        assert row["out_of_distribution"] == str(answer["out_of_distribution"]).lower()
+        assert float(row["distance"]) == pytest.approx(answer["distance"], rel=1e-5)
+    # These columns are no classes for those who score the file.
+    (tmp_path / "scored.csv").write_text(
+        (tmp_path / "p.csv").read_text(encoding="utf-8").replace(",,", f",{CLASSES[0]},"), encoding="utf-8"
+    )
+    assert read_predictions(tmp_path / "scored.csv").classes == CLASSES
     assert [row["image"] for row in rows] == [answer["image"] for answer in answers]
     assert [row["y_pred"] for row in rows] == [answer["class"] for answer in answers]
     assert "broken.jpg: it is not an image" in done.stderr

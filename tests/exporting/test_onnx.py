@@ -50,6 +50,7 @@ def test_an_onnx_explains_itself(exported: Path, checkpoint: Path) -> None:
         "epoch",
         "temperature",
         "distance_limit",
+        "false_alarm_rate",
     ):
         assert known[key] == content[key], key
     assert known["settings"]["sampler_alpha"] == content["settings"]["sampler_alpha"]

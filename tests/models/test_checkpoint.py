@@ -42,7 +42,11 @@ def test_our_own_checkpoint_explains_itself(checkpoint: Path) -> None:
     assert content["settings"]["loss_beta"] == 0.999
     assert 0 <= content["metrics"]["val_weighted_f1"] <= 1
     assert 0.05 <= content["temperature"] <= 20
-    assert content["novelty"]["mean"].shape == (256,)
+    # Mean and deviation of 32, 64 and 128 channels.
+    assert content["novelty"]["mean"].shape == (448,)
+    assert content["novelty"]["levels"] == 3
+    # The second of 32 distances.
+    assert content["false_alarm_rate"] == 2 / 33
     assert content["distance_limit"] > 0
     assert {"skinlesion", "torch", "timm"} <= content["versions"].keys()
     assert not [name for name in content["model"] if name.startswith(("module.", "_orig_mod."))]

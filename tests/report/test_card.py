@@ -66,6 +66,8 @@ def test_it_has_the_sections_of_a_model_card_and_no_path(run: Path) -> None:
         "Calibration",
         "Limitations",
         "Ethical considerations",
+        "TRIPOD+AI (2024)",
+        "CLEAR Derm (2021)",
         "How to use",
     ]
     assert card.count("not a medical device") == 1

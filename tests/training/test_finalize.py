@@ -14,10 +14,17 @@ from skinlesion_cli.data.splits import Split, read_split
 from skinlesion_cli.inference.predictor import load_predictor
 from skinlesion_cli.inference.scoring import predict_and_evaluate
 from skinlesion_cli.inference.torch_backend import TorchBackend
-from skinlesion_cli.models.backbone import create_model, features_of, has_linear_head
+from skinlesion_cli.models.backbone import (
+    create_model,
+    features_of,
+    has_linear_head,
+    levels_of,
+    statistics_of,
+)
 from skinlesion_cli.models.checkpoint import load_checkpoint, save_checkpoint
 from skinlesion_cli.models.device import choose_runtime
 from skinlesion_cli.training.finalize import finalize
+from tests.support.foreign import foreign_pictures
 
 CPU = choose_runtime("cpu", "fp32", training=False)
 
@@ -139,3 +146,64 @@ def test_nonsense_in_a_checkpoint_is_refused(
     torch.save(torch.load(plain, weights_only=True) | entries, changed)
     with pytest.raises(InputError, match=message):
         load_checkpoint(changed)
+
+
+def test_foreign_pictures_are_warned_of_and_test_images_are_not(
+    checkpoint: Path, exported: Path, data: Path
+) -> None:
+    pictures = foreign_pictures(8)
+    for file in (checkpoint, exported):
+        predictor = load_predictor(file)
+        known = [one.out_of_distribution for one in predictor.predict_many(read_split(data, "test").paths)]  # type: ignore[union-attr]
+        assert sum(known) <= 1
+        for kind, those in pictures.items():
+            flagged = [predictor.predict(one).out_of_distribution for one in those]
+            assert all(flagged), (kind, flagged)
+        assert predictor.checkpoint.false_alarm_rate == 2 / 33
+
+
+def test_a_checkpoint_of_an_earlier_version_keeps_its_detector(
+    checkpoint: Path, tmp_path: Path, data: Path
+) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    # As it was: of the features before the head, without a scale and a rate.
+    novelty = {"mean": torch.zeros(256), "directions": torch.zeros(256, 2), "noise": 0.5}
+    del content["false_alarm_rate"]
+    torch.save(content | {"novelty": novelty}, tmp_path / "old.pth")
+    loaded = load_checkpoint(tmp_path / "old.pth")
+    assert loaded.false_alarm_rate is None
+    (path, *_) = read_split(data, "test").paths
+    distance = load_predictor(tmp_path / "old.pth").predict(path).distance
+    with torch.inference_mode():
+        batch = next(iter(viewed_batches([path], img_size=64, batch_size=1, workers=0))).images
+        features, _ = TorchBackend(loaded.build(), loaded.preprocessing, CPU).features(
+            torch.from_numpy(batch)
+        )
+    expected = float((features.square().sum() / 0.5 / 256).sqrt()) / content["distance_limit"]
+    assert distance == pytest.approx(expected, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("arch", "levels", "features"),
+    [
+        ("mobilevitv2_050", 3, 448),
+        ("resnet10t", 3, 512),
+        ("tf_efficientnet_lite0", 3, 160),
+        ("test_vit", 1, 128),
+    ],
+)
+def test_statistics_are_those_of_the_first_feature_maps(arch: str, levels: int, features: int) -> None:
+    torch.manual_seed(0)
+    model = create_model(arch, 5, 160).eval()
+    assert levels_of(model, 160) == levels
+    inputs = torch.randn(2, 3, 160, 160)
+    with torch.inference_mode():
+        statistics, logits = statistics_of(model, inputs, levels)
+        assert torch.allclose(logits, model(inputs), atol=1e-5)
+        _, (first, *_) = model.forward_intermediates(inputs)
+    channels = first.shape[1]
+    assert statistics.shape == (2, features)
+    assert torch.allclose(statistics[:, :channels], first.mean(dim=(2, 3)), atol=1e-5)
+    deviation = first.std(dim=(2, 3), correction=0)
+    assert torch.allclose(statistics[:, channels : 2 * channels], (deviation + 0.01).log(), atol=1e-4)
+    assert levels_of(torch.nn.Conv2d(3, 5, 3).eval(), 64) == 0

@@ -20,7 +20,7 @@ GENERAL = (
 def limits(facts: RunFacts) -> list[str]:
     """One sentence per limit, those of the data first."""
     found = [_leaks(facts), _split(facts), *_small_classes(facts), _low_recall(facts), _sources(facts)]
-    found += [*_gaps(facts), _calibration(facts), "" if facts.grouped else grouping(facts)]
+    found += [*_gaps(facts), _calibration(facts), _warning(facts), "" if facts.grouped else grouping(facts)]
     found += [*GENERAL, _unscored(facts)]
     return [text for text in found if text]
 
@@ -32,6 +32,15 @@ def grouping(facts: RunFacts) -> str:
     return (
         "The images are not grouped by lesion or patient, so the intervals treat them as independent; with "
         "several images of one lesion they are too narrow."
+    )
+
+
+def _warning(facts: RunFacts) -> str:
+    if facts.false_alarm_rate is None:
+        return ""
+    return (
+        f"The out-of-distribution warning is expected for {percent(facts.false_alarm_rate)} of images "
+        "like those of training, and for more from other cameras."
     )
 
 
