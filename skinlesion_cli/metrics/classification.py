@@ -5,7 +5,6 @@ figures are computed for all bootstrap resamples at once, where scikit-learn sco
 call (2,000 calls per figure and class); the tests check every figure against scikit-learn.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,10 +52,10 @@ class Scores:
         return int(self.confusion.sum())
 
 
-def score(predictions: Predictions, labels: Sequence[int] | None = None) -> Scores:
-    """Score predictions; `labels` are the indices of the classes that count in macro F1 (see `figures`)."""
+def score(predictions: Predictions) -> Scores:
+    """Score predictions."""
     once = np.ones((1, len(predictions)), dtype=np.float32)
-    found = figures(predictions, once, labels)
+    found = figures(predictions, once)
     confusion = _confusions(predictions, once)[0].astype(np.int64)
     return Scores(
         classes=predictions.classes,
@@ -72,21 +71,14 @@ def score(predictions: Predictions, labels: Sequence[int] | None = None) -> Scor
     )
 
 
-def figures(
-    predictions: Predictions, weights: Multiplicities, labels: Sequence[int] | None = None
-) -> dict[str, Floats]:
+def figures(predictions: Predictions, weights: Multiplicities) -> dict[str, Floats]:
     """The figures of `SUMMARY`, each (resamples,), and of `PER_CLASS`, each (resamples, classes).
 
-    `labels` are the classes (indices) that count in macro F1; None takes those that have images. A class
-    without images has no figure at all.
+    A class without images in a resample has no figure there, and means over the classes are over the others.
     """
     k = len(predictions.classes)
     confusions = _confusions(predictions, weights)
-    found = _figures_of_confusion(confusions, _counted(predictions, labels))
-    absent = np.bincount(predictions.true, minlength=k) == 0
-    for name in ("precision", "f1"):
-        # They would be 0, which says nothing of images that are not there.
-        found[name] = np.where(absent, np.nan, found[name])
+    found = _figures_of_confusion(confusions)
     found |= {name: np.full((len(weights), k), np.nan) for name in RANKING}
     if predictions.probabilities is not None:
         for label in range(k):
@@ -98,16 +90,9 @@ def figures(
     return found
 
 
-def figures_of_decisions(
-    predictions: Predictions, weights: Multiplicities, labels: Sequence[int] | None = None
-) -> dict[str, Any]:
+def figures_of_decisions(predictions: Predictions, weights: Multiplicities) -> dict[str, Any]:
     """Those of `figures` that need no probabilities, in much less time."""
-    return _figures_of_confusion(_confusions(predictions, weights), _counted(predictions, labels))
-
-
-def _counted(predictions: Predictions, labels: Sequence[int] | None) -> list[int]:
-    # A class that a test set lacks has no recall; its F1 would be 0 as soon as one image is taken for it.
-    return np.unique(predictions.true).tolist() if labels is None else list(labels)
+    return _figures_of_confusion(_confusions(predictions, weights))
 
 
 def negative_log_likelihood(predictions: Predictions) -> Floats:
@@ -144,21 +129,26 @@ def _confusions(predictions: Predictions, weights: Multiplicities) -> Floats:
     return counts.reshape(-1, k, k)
 
 
-def _figures_of_confusion(confusions: Floats, labels: Sequence[int]) -> dict[str, Any]:
+def _figures_of_confusion(confusions: Floats) -> dict[str, Any]:
     """The figures that follow from confusion matrices alone; precision, recall and F1 are per class.
 
-    Precision is NaN for a class that is never predicted, recall for one without images, F1 = 2 TP / (2 TP +
-    FP + FN) for one that is neither. Balanced accuracy is the mean recall of the classes that have images.
+    All are NaN for a class without images: its precision and F1 would be 0 as soon as one image is taken for
+    it, which says nothing of images that are not there. Precision is NaN for a class that is never predicted,
+    too; F1 = 2 TP / (2 TP + FP + FN) is 0 there.
     """
     hits = np.diagonal(confusions, axis1=-2, axis2=-1)
     predicted, support = confusions.sum(axis=-2), confusions.sum(axis=-1)
-    recall, f1 = divide(hits, support), divide(2 * hits, predicted + support)
+    recall = divide(hits, support)
+    precision, f1 = (
+        np.where(support > 0, values, np.nan)
+        for values in (divide(hits, predicted), divide(2 * hits, predicted + support))
+    )
     return {
         "accuracy": divide(hits.sum(axis=-1), support.sum(axis=-1)),
         "balanced_accuracy": _weighted_mean(recall),
         "weighted_f1": _weighted_mean(f1, support),
-        "macro_f1": _weighted_mean(f1[..., list(labels)]),
-        "precision": divide(hits, predicted),
+        "macro_f1": _weighted_mean(f1),
+        "precision": precision,
         "recall": recall,
         "f1": f1,
     }

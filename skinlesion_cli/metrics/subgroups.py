@@ -59,8 +59,8 @@ def block_warnings(blocks: Mapping[str, Any] | None, summary: Mapping[str, float
 
 def _block(predictions: Predictions, bootstrap: Bootstrap) -> dict[str, Any]:
     present = np.unique(predictions.true).tolist()
-    summary = score(predictions, present).summary
-    drawn = bootstrap.figures(lambda weights: figures(predictions, weights, present))
+    summary = score(predictions).summary
+    drawn = bootstrap.figures(lambda weights: figures(predictions, weights))
     return {
         "n": len(predictions),
         "classes": [predictions.classes[label] for label in present],
@@ -122,7 +122,7 @@ def _subgroup(
 
     def figures_of(weights: Multiplicities) -> dict[str, Floats]:
         found = {name: values[:, 0] for name, values in rates(positive, called[None], weights).items()}
-        return figures_of_decisions(part, weights, present) | found
+        return figures_of_decisions(part, weights) | found
 
     found = figures_of(np.ones((1, len(part)), dtype=np.float32))
     drawn = bootstrap.figures(lambda weights: figures_of(weights[:, rows]))

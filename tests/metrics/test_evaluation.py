@@ -107,8 +107,8 @@ def test_what_cannot_be_computed_is_null_with_a_warning() -> None:
     assert document["per_class"]["b"]["recall"] is None
     assert document["per_class"]["c"]["precision"] is None
     assert (document["per_class"]["b"]["f1"], document["per_class"]["b"]["precision"]) == (None, None)
-    # Of a and c, which have images: (2/3 + 0) / 2.
-    assert document["macro_f1"] == pytest.approx(1 / 3)
+    # Of a and c, which have images: (1/2 + 0) / 2.
+    assert document["macro_f1"] == pytest.approx(1 / 4)
     assert document["weighted_auc"] is None
     assert document["loss"] is None
     assert document["ci95"]["weighted_auc"] is None
