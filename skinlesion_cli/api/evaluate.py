@@ -4,7 +4,6 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,6 @@ from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import Busy, OnEvent, Warned, ignore
 from skinlesion_cli.common.files import ensure_writable_folder, is_folder, read_text, require_replaceable
 from skinlesion_cli.common.limits import MAX_PLAIN_BYTES
-from skinlesion_cli.curation.metadata import columns_of, truth_of
 from skinlesion_cli.data.manifest import check_manifest, groups_in, manifest_of, origins_in, origins_of
 from skinlesion_cli.metrics import evaluation, paired
 from skinlesion_cli.metrics.bootstrap import Bootstrap
@@ -147,8 +145,7 @@ def evaluate(
             raise InputError("with --predictions, --target-accuracy needs --validation too")
         if tta:
             raise InputError("--tta needs a model: use it with --checkpoint, not with --predictions")
-        true = None if truth is None else partial(truth_of, Path(truth))
-        scored = _predictions(predictions, classes, split, true, names)
+        scored = _predictions(predictions, classes, split, truth, names)
         chosen_on = None if validation is None else _predictions(validation, classes, "val", None, names)
         table = None if manifest is None else Path(manifest)
         origins = {} if table is None else vars(origins_in(table, split, scored.images, on_event))
@@ -205,8 +202,12 @@ class _Columns:
 
     def of(self, images: Sequence[str], own: Path | None) -> tuple[dict[str, list[str]], list[str]]:
         """The cells of each image, from the metadata or the data set's `own` table, and remarks on gaps."""
+        if not self.names:
+            return {}, []
+        from skinlesion_cli.curation.metadata import columns_of
+
         tables = [path for path in (self.metadata, own) if path is not None]
-        return columns_of(self.names, images, self.split, tables) if self.names else ({}, [])
+        return columns_of(self.names, images, self.split, tables)
 
 
 def _loaded(checkpoint: "str | Path | Predictor | Callable[[], Predictor]") -> "Predictor":
@@ -274,7 +275,7 @@ def _predictions(
     source: str | Path | Predictions,
     classes: Sequence[str] | None = None,
     split: str = "test",
-    truth: Callable[[Sequence[str]], tuple[list[str | None], list[str]]] | None = None,
+    truth: str | Path | None = None,
     class_map: ClassMap | None = None,
 ) -> Predictions:
     if isinstance(source, Predictions):
@@ -291,8 +292,9 @@ def _predictions(
     remarks: list[str] = []
 
     def true_classes(images: Sequence[str]) -> list[str | None]:
-        assert truth is not None
-        labels, told = truth(images)
+        from skinlesion_cli.curation.metadata import truth_of
+
+        labels, told = truth_of(Path(str(truth)), images)
         remarks.extend(told)
         return labels
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from skinlesion_cli.common.errors import InputError, SkinLesionError
 from skinlesion_cli.common.files import user_cache_folder, write_text
-from skinlesion_cli.data.images import has_image_suffix
 from skinlesion_cli.data.manifest import MANIFEST
 from skinlesion_cli.data.splits import is_table
+from skinlesion_cli.data.suffixes import has_image_suffix
 from skinlesion_cli.data.table import read_data_table
 
 

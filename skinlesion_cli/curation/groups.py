@@ -12,8 +12,8 @@ from skinlesion_cli.common.csv_files import read_table
 from skinlesion_cli.common.errors import InputError, first_few
 from skinlesion_cli.common.text import folded, quoted
 from skinlesion_cli.curation.families import merge_names
-from skinlesion_cli.data.images import has_image_suffix
 from skinlesion_cli.data.splits import SPLITS
+from skinlesion_cli.data.suffixes import has_image_suffix
 from skinlesion_cli.data.table import MISSING
 
 # A path says more than a name; then published tables and our manifest, then other usual names.

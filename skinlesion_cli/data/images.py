@@ -32,20 +32,6 @@ from skinlesion_cli.data.colour import (
     upper_8_bits,
 )
 
-JPEG_SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif"})
-HEIF_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
-DICOM_SUFFIXES = frozenset({".dcm", ".dicom"})
-IMAGE_SUFFIXES = (
-    JPEG_SUFFIXES
-    | HEIF_SUFFIXES
-    | DICOM_SUFFIXES
-    | {".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif"}
-)
-UNREAD_SUFFIXES = frozenset(
-    {".jxl", ".jp2", ".j2k", ".jpf", ".jpx"}
-    | {".dng", ".raw", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".svs", ".ndpi", ".psd"}
-)
-"""Of pictures that this tool does not read."""
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
 """The formats that Pillow decodes, whatever the file is called. It knows forty more, such as PostScript, for
 which it runs another program. AVIF, HEIF and DICOM are recognised here."""
@@ -73,11 +59,6 @@ _broken_exif = suppress(
 """Damaged EXIF data are ignored, as every viewer does, and as Pillow does in a JPEG."""
 
 _ONE_LARGE = threading.RLock()
-
-
-def has_image_suffix(path: Path) -> bool:
-    """Whether the file has the suffix of an image."""
-    return path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def read_image(path: Path, *, shorter: int | None = None, file: BinaryIO | None = None) -> Image.Image:
@@ -188,8 +169,9 @@ def _open(path: Path, file: BinaryIO | None = None, shorter: int | None = None) 
     try:
         if file is None and (fault := fault_of(path, MAX_IMAGE_BYTES)):
             raise ValueError(fault)
-        with _quiet, _opened(file or path) as image:
-            if isinstance(image, TiffImageFile) and (page := _largest_page(file or path)):
+        # Opened once: the format is looked for in the same file.
+        with _quiet, nullcontext(file) if file else path.open("rb") as opened, _opened(opened) as image:
+            if isinstance(image, TiffImageFile) and (page := _largest_page(opened)):
                 image.seek(page)
             if problem := _problem(image):
                 raise ValueError(f"{image.width}×{image.height} pixels, {problem}")
@@ -202,9 +184,11 @@ def _open(path: Path, file: BinaryIO | None = None, shorter: int | None = None) 
         raise UnreadableImageError(f"cannot read {path}: {_reason(error)}") from None
 
 
-def _opened(file: BinaryIO | Path) -> Image.Image:
+def _opened(file: BinaryIO) -> Image.Image:
     """The image of a file by the package for its format; InputError where that is not installed."""
-    head = _head(file)
+    file.seek(0)
+    head = file.read(HEAD_BYTES)
+    file.seek(0)
     if head[128:132] == b"DICM":
         require_modules("pydicom", "to read DICOM")
         from skinlesion_cli.data.dicom import DicomImage
@@ -222,17 +206,7 @@ def _opened(file: BinaryIO | Path) -> Image.Image:
     return Image.open(file, formats=FORMATS)
 
 
-def _head(file: BinaryIO | Path) -> bytes:
-    if isinstance(file, Path):
-        with file.open("rb") as opened:
-            return opened.read(HEAD_BYTES)
-    file.seek(0)
-    head = file.read(HEAD_BYTES)
-    file.seek(0)
-    return head
-
-
-def _largest_page(file: BinaryIO | Path) -> int:
+def _largest_page(file: BinaryIO) -> int:
     """The page of a TIFF with the most pixels, the first of several; others are thumbnails or masks."""
     sizes: list[int] = []
     # Opened for this alone, because a damaged page leaves an image in between two pages.

@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 
 from skinlesion_cli.common.limits import MAX_IMAGE_BYTES
-from skinlesion_cli.data.images import has_image_suffix
 from skinlesion_cli.data.splits import list_files
+from skinlesion_cli.data.suffixes import has_image_suffix
 
 
 class NamedFiles:

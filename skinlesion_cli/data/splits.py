@@ -14,7 +14,7 @@ from skinlesion_cli.common.events import Note, OnEvent, Warned, ignore
 from skinlesion_cli.common.files import is_folder
 from skinlesion_cli.common.text import folded, printable
 from skinlesion_cli.data.file_hashes import name_of
-from skinlesion_cli.data.images import IMAGE_SUFFIXES, UNREAD_SUFFIXES, has_image_suffix
+from skinlesion_cli.data.suffixes import IMAGE_SUFFIXES, UNREAD_SUFFIXES, has_image_suffix
 
 if TYPE_CHECKING:
     from skinlesion_cli.data.table import DataTable

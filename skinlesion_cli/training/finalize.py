@@ -89,7 +89,7 @@ def finalize(
     )
     detector = "without an out-of-distribution detector"
     if fitted is not None:
-        detector = f"out-of-distribution warning for an expected {fitted.false_alarms:.1%} of such images"
+        detector = f"out-of-distribution warning, expected for {fitted.false_alarms:.1%} of images like these"
     save_checkpoint(path, finished)
     backend.novelty = finished.novelty
     on_event(Note(f"temperature {temperature:.3f}, fitted on validation; {detector}"))

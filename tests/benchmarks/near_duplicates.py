@@ -21,7 +21,8 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from skinlesion_cli.curation.duplicates import find_duplicates
 from skinlesion_cli.curation.families import connected_components
-from skinlesion_cli.data.images import has_image_suffix, read_image
+from skinlesion_cli.data.images import read_image
+from skinlesion_cli.data.suffixes import has_image_suffix
 
 SHARES = {"train": 0.8, "val": 0.1, "test": 0.1}
 OPERATIONS = ("resize", "jpeg", "crop", "mirror", "rotate", "shear", "shift", "colour", "blur", "noise")

@@ -111,7 +111,9 @@ def test_a_log_has_one_line_an_epoch(trained: Path) -> None:
     assert "was never checked for leaks: skinlesion data check" in lines[4]
     assert [line[:9] for line in lines[5:7]] == ["epoch 1/2", "epoch 2/2"]
     assert re.fullmatch(
-        r"temperature \d+\.\d{3}, fitted on validation; with an out-of-distribution detector", lines[7]
+        r"temperature \d+\.\d{3}, fitted on validation; "
+        r"out-of-distribution warning, expected for \d+\.\d% of images like these",
+        lines[7],
     )
     assert len(lines) == 8
     for figure in ("train loss", "val loss", "val accuracy", "val weighted F1", "lr 2.00e-03", "*"):

@@ -72,9 +72,9 @@ def test_true_classes_are_read_as_people_and_isic_write_them(tmp_path: Path) -> 
     assert labels == ["NV", "MEL", None]
     assert remarks == [f"{one_hot}: 1 of 3 images have no row and are left out, 1 of 3 rows are of no image"]
     named = write(tmp_path / "labels.csv", "file,label\n1.jpg,wart\n2.jpg,\n")
-    with pytest.raises(InputError, match=r"'2\.jpg' has no label"):
+    with pytest.raises(InputError, match=r"line 3: '2\.jpg' has no class"):
         truth_of(named, ["1"])
-    with pytest.raises(InputError, match="'1' is of 2 classes; mark one with 1"):
+    with pytest.raises(InputError, match="line 2: one of a, b must be 1; 2 are"):
         truth_of(write(tmp_path / "two.csv", "image,a,b\n1,1,1\n"), ["1"])
-    with pytest.raises(InputError, match="needs a column for the class"):
+    with pytest.raises(InputError, match="needs the columns file,label"):
         truth_of(write(tmp_path / "none.csv", "image,a,b\n1,0.3,0.7\n"), ["1"])

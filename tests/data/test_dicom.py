@@ -12,7 +12,8 @@ from PIL import Image
 from skinlesion_cli.common.errors import UnreadableImageError
 from skinlesion_cli.curation.synthetic import draw_lesion
 from skinlesion_cli.data import images
-from skinlesion_cli.data.images import IMAGE_SUFFIXES, read_image, stored_kind, upright_size
+from skinlesion_cli.data.images import read_image, stored_kind, upright_size
+from skinlesion_cli.data.suffixes import IMAGE_SUFFIXES
 from tests.support.encoders import dicom, needs_dicom
 from tests.support.icc import in_srgb, profile_of
 

@@ -10,8 +10,9 @@ from PIL import Image
 from skinlesion_cli.common.errors import UnreadableImageError
 from skinlesion_cli.curation.synthetic import draw_lesion
 from skinlesion_cli.data import images
-from skinlesion_cli.data.images import IMAGE_SUFFIXES, read_image, stored_kind, upright_size
+from skinlesion_cli.data.images import read_image, stored_kind, upright_size
 from skinlesion_cli.data.screening import examine
+from skinlesion_cli.data.suffixes import IMAGE_SUFFIXES
 from tests.support.encoders import avif, heic, needs_heic, turned
 from tests.support.icc import in_srgb, profile_of
 

@@ -13,7 +13,8 @@ from tests.support.finished_run import CLASSES, write_finished_run
 HOSTILE = ("Melanoma", "<script>alert(1)</script>", "\"'><img src=x onerror=alert(2)>")
 SECTIONS = [
     *("scores", "classes", "confusion", "curves", "malignant", "calibration", "selective", "sources"),
-    *("mistakes", "learning", "balance", "limits", "published", "settings", "environment"),
+    *("mistakes", "learning", "balance", "limits", "published"),
+    *("tripod", "clear-derm", "settings", "environment"),
 ]
 
 
