@@ -3,6 +3,7 @@ import json
 import pickle
 import weakref
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import pytest
 import torch
 from PIL import Image
 
+from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.paper import IMAGENET_MEAN, IMAGENET_STD
 from skinlesion_cli.inference.predictor import Prediction, load_predictor
 from skinlesion_cli.metrics.predictions import read_predictions
 from tests.conftest import CLASSES, Run
@@ -98,20 +101,18 @@ def test_a_bare_state_dict_needs_its_names(
     options = ["--checkpoint", "bare.pth", "--arch", "mobilevitv2_050", "--img-size", 64]
     # As this package trains; timm's own weights of this backbone were trained otherwise.
     options += ["--normalization", "imagenet", "--interpolation", "bilinear", "--crop-pct", 0.87]
-    named = run_in(tmp_path, "predict", picture, *options, "--classes", "classes.txt", "--json").json()
-    known = run_in(tmp_path, "predict", picture, "--checkpoint", "plain.pth", "--json").json()
+    (named,) = run_in(tmp_path, "predict", picture, *options, "--classes", "classes.txt", "--json").json()
+    known = load_predictor(tmp_path / "plain.pth").predict(picture).to_dict()
     assert named == known
     told = run_in(tmp_path, "predict", picture, *options[:6], "--classes", "classes.txt", "--json")
     assert "bare.pth does not say how its images were prepared" in told.stderr
     assert "mean 0, 0, 0, std 1, 1, 1, bicubic, crop 0.889" in told.stderr
-    assert told.json() != known
-    mean = ["--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225", *options[8:]]
-    assert (
-        run_in(tmp_path, "predict", picture, *options[:6], *mean, "--classes", "classes.txt", "--json").json()
-        == known
-    )
-    done = run_in(tmp_path, "predict", picture, *options, "--classes", "a,b", code=2)
-    assert "a head for 3 classes, but 2 are named: a, b" in done.stderr
+    assert told.json() != [known]
+    bare = partial(load_predictor, tmp_path / "bare.pth", arch="mobilevitv2_050", img_size=64)
+    views = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD, "interpolation": "bilinear", "crop_pct": 0.87}
+    assert bare(classes=CLASSES, **views).predict(picture).to_dict() == known
+    with pytest.raises(InputError, match="a head for 3 classes, but 2 are named: a, b"):
+        bare(classes=["a", "b"])
 
 
 class Malicious:

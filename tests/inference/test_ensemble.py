@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from skinlesion_cli.api.explain import explain
+from skinlesion_cli.cli.model_choice import ModelChoice
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.data.splits import read_split
 from skinlesion_cli.inference.ensemble import Ensemble
@@ -145,7 +146,8 @@ def test_the_commands_take_several_and_a_folder_of_runs(
         pytest.approx(named["confidence"], abs=1e-5),
     )
     assert (tmp_path / "map.png").is_file()
-    assert "takes one model, not 2" in cli_run("export", *both, "--to", "a.onnx", code=2).stderr
+    with pytest.raises(InputError, match="takes one model, not 2"):
+        _ = ModelChoice(checkpoint=members).file
     assert (
         "not with --tta" in cli_run("evaluate", "--data", data, "--prior", "uniform", "--tta", code=2).stderr
     )
