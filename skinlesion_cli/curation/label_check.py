@@ -52,9 +52,9 @@ class LabelCheck:
     def summary(self) -> str:
         """The finding in one sentence."""
         return (
-            f"labels to look at again: {self.likely} of {len(self.doubts)} with a prediction "
-            f"({len(self.doubts)} of {self.images} images) are "
-            f"likely wrong; {self.estimated:.0f} are estimated to be"
+            f"labels to look at again, the first ones first: confident learning doubts {self.likely} of "
+            f"{len(self.doubts)} with a prediction ({len(self.doubts)} of {self.images} images); if the "
+            "models are weak, most of these are right"
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -62,10 +62,10 @@ def test_the_command_ranks_the_labels_of_a_study(run_in: Run, drawn: Path, tmp_p
         "ring",
         "90.0%",
     ]
-    assert "1 of 16 with a prediction (16 of 19 images) are likely wrong" in done.stdout
+    assert "confident learning doubts 1 of 16 with a prediction (16 of 19 images)" in done.stdout
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert page.count("data:image/jpeg;base64,") == 16
-    assert page.count("likely wrong</span>") == 1
+    assert page.count("doubted</span>") == 1
     assert page.index(f"<small>{WRONG}") < page.index(f"<small>val/{CLASSES[0]}/0.jpg")
 
 
