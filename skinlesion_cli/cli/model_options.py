@@ -1,7 +1,7 @@
 """The options that name a trained model, and describe one whose file does not."""
 
 from skinlesion_cli.cli.options import option
-from skinlesion_cli.common.paper import FITS
+from skinlesion_cli.common.settings import choices
 from skinlesion_cli.models.model_info import BEST_MODEL
 from skinlesion_cli.models.preprocessing import INTERPOLATIONS
 
@@ -31,7 +31,9 @@ MEAN = option("--mean", f"Mean of the three channels, in [0, 1], {_UNSAID}.", "R
 STD = option("--std", f"Standard deviation of the three channels, {_UNSAID}.", "R,G,B")
 INTERPOLATION = option("--interpolation", f"How images are resized, {_UNSAID}.", "|".join(INTERPOLATIONS))
 CROP = option("--crop-pct", f"Side of the centre crop / shorter side of the image, {_UNSAID}.", "NUMBER")
-FIT = option("--fit", "How an image becomes square, for a checkpoint that does not say it.", "|".join(FITS))
+FIT = option(
+    "--fit", "How an image becomes square, for a checkpoint that does not say it.", "|".join(choices("fit"))
+)
 EMA = option(
     "--ema/--no-ema",
     "Take averaged weights (EMA), if the file also holds them. Default: no.",

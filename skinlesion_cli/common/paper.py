@@ -63,9 +63,6 @@ PUBLISHED_CAVEAT = (
 )
 
 
-FITS = ("crop", "pad", "squash")
-
-
 @dataclass(frozen=True)
 class Resize:
     """How a photograph becomes square (see `data.framing`)."""
@@ -75,7 +72,7 @@ class Resize:
     interpolation: str = "bilinear"
     """bilinear, bicubic, lanczos or nearest; antialiased, as in Pillow."""
     fit: str = "crop"
-    """One of `FITS`."""
+    """crop, pad or squash."""
     border: tuple[int, ...] = (0, 0, 0)
     """Colour of the border that pad adds; `Preprocessing` sets it."""
 

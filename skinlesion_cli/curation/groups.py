@@ -14,12 +14,12 @@ from skinlesion_cli.common.text import folded, quoted
 from skinlesion_cli.curation.families import merge_names
 from skinlesion_cli.data.splits import SPLITS
 from skinlesion_cli.data.suffixes import has_image_suffix
-from skinlesion_cli.data.table import MISSING
+from skinlesion_cli.data.table import LESION_COLUMNS, MISSING, PATIENT_COLUMNS
 
 # A path says more than a name; then published tables and our manifest, then other usual names.
 FILE_COLUMNS = ("path", "image_id", "image", "file", "filename", "image_name", "isic_id", "img_id")
 # The id that names a group comes first: a patient has several lesions.
-GROUP_COLUMNS = ("patient_id", "patient", "lesion_id", "lesion", "group", "group_id")
+GROUP_COLUMNS = (*PATIENT_COLUMNS, *LESION_COLUMNS, "group", "group_id")
 
 
 def read_groups(path: Path) -> dict[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.paper import FITS, IMAGENET_MEAN, IMAGENET_STD, PAPER, Resize
+from skinlesion_cli.common.paper import IMAGENET_MEAN, IMAGENET_STD, PAPER, Resize
 from skinlesion_cli.common.settings import FIELDS, choices
 from skinlesion_cli.common.text import nearest, quoted
 
@@ -69,12 +69,12 @@ class Given:
     crop_pct: float | None = None
     """Side of the centre crop, relative to the shorter side of the resized photograph."""
     fit: str | None = None
-    """How a photograph becomes square: one of `FITS`."""
+    """How a photograph becomes square: crop, pad or squash."""
 
     def __post_init__(self) -> None:
         _require_choice("normalization", self.normalization, choices("normalization"))
         _require_choice("interpolation", self.interpolation, INTERPOLATIONS)
-        _require_choice("fit", self.fit, FITS)
+        _require_choice("fit", self.fit, choices("fit"))
         for option, values, least in (("mean", self.mean, -LARGEST), ("std", self.std, 0.0)):
             if values is not None and (len(values) != 3 or not all(least < one < LARGEST for one in values)):
                 positive = " above 0" if option == "std" else ""
@@ -181,7 +181,7 @@ def _made(path: Path, side: int, values: Mapping[str, Any]) -> Preprocessing:
     listed = all(isinstance(one, list | tuple) and len(one) == 3 for one in (mean, std))
     numbers: list[Any] = [*mean, *std, ratio] if listed else [None]
     valid = all(is_number(value) and abs(value) < LARGEST for value in numbers)
-    choices_valid = values["interpolation"] in INTERPOLATIONS and values["fit"] in FITS
+    choices_valid = values["interpolation"] in INTERPOLATIONS and values["fit"] in choices("fit")
     if not valid or not min(std) > 0 or not choices_valid:
         raise InputError(f"{path} has an invalid preprocessing or img_size")
     if not 0.5 <= ratio <= 10:

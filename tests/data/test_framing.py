@@ -5,11 +5,11 @@ import pytest
 from PIL import Image
 from torchvision.transforms import v2
 
-from skinlesion_cli.common.paper import FITS, IMAGENET_MEAN, IMAGENET_STD, Resize
+from skinlesion_cli.common.paper import IMAGENET_MEAN, IMAGENET_STD, Resize
 from skinlesion_cli.curation.synthetic import draw_lesion
 from skinlesion_cli.data.framing import Frame, cut_by_crop, cut_share, fitted, resize_side, seen_frame
 from skinlesion_cli.models.preprocessing import Preprocessing
-from tests.support.fits import reference_view, resize_of
+from tests.support.fits import FITS, reference_view, resize_of
 
 LESION = draw_lesion("synthetic blotch", 5)
 SIZES = [(200, 150), (150, 200), (600, 450), (64, 64), (97, 401), (1024, 768), (19, 9)]

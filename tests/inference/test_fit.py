@@ -15,7 +15,7 @@ from torchvision.transforms import v2
 
 from skinlesion_cli import explain, load_predictor
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.paper import FITS, IMAGENET_MEAN, IMAGENET_STD
+from skinlesion_cli.common.paper import IMAGENET_MEAN, IMAGENET_STD
 from skinlesion_cli.curation.synthetic import KINDS, draw_lesion
 from skinlesion_cli.data.eval_views import view
 from skinlesion_cli.data.framing import seen_frame
@@ -26,7 +26,7 @@ from skinlesion_cli.exporting.onnx import check_pixels, export
 from skinlesion_cli.inference.backend import predict_split
 from skinlesion_cli.inference.onnx_backend import INPUT
 from skinlesion_cli.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from tests.support.fits import preprocessing_of, reference_view, resize_of
+from tests.support.fits import FITS, preprocessing_of, reference_view, resize_of
 
 CLOSE = 1e-4
 ARCH, SIDE, CLASSES = "test_resnet", 64, ("a", "b", "c")

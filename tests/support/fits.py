@@ -4,8 +4,10 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from skinlesion_cli.common.paper import IMAGENET_MEAN, IMAGENET_STD, Resize
+from skinlesion_cli.common.settings import choices
 from skinlesion_cli.models.preprocessing import Preprocessing
 
+FITS = choices("fit")
 BORDER = (124, 116, 104)
 """ImageNet's mean, in bytes."""
 
