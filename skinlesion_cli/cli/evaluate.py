@@ -62,11 +62,12 @@ def evaluate(
         raise InputError("--prior goes with a --checkpoint, and not with --tta")
     home = run_of(model.file) if not predictions and len(model.models) == 1 else None
     folder = out or Path(home or "", "results/evaluation", "predictions" if predictions else split)
+    data, images = (None, None) if predictions else model.data(settings)
     with Display() as display:
         result = api.evaluate(
             None if predictions else lambda: model.load(settings, prior=prior),
-            data=None if predictions else model.data_root(settings),
-            images=None if predictions else model.images_root(settings),
+            data=data,
+            images=images,
             split=split,
             predictions=predictions,
             classes=model.class_names() if predictions else None,

@@ -59,9 +59,9 @@ def gradcam(
         raise InputError("--class and --top exclude each other: use only one of them")
     if split is not None and out is None and (npy or not faithfulness):
         raise InputError("--split needs --out folder/, or --faithfulness without --npy")
-    paths, true, groups = _photographs(
-        model.data_root(settings), model.images_root(settings), images or [], split, limit
-    )
+    # A folder of several runs has no data set of its own, and photographs that are named need none.
+    place = (settings.data_root, None) if split is None else model.data(settings)
+    paths, true, groups = _photographs(*place, images or [], split, limit)
     many, tiles = len(paths) > 1, max(top, len(wanted))
     files = plan(paths, out, tiles=tiles, npy=npy) if split is None or out is not None else Files([], [], [])
     predictor = model.load(settings, needs_weights=NEEDS_GRADIENTS)

@@ -69,15 +69,11 @@ class ModelChoice:
             raise InputError(f"this takes one model, not {1 + len(others)}: {first}, {others[0]}")
         return first
 
-    def data_root(self, settings: Settings) -> Path:
-        """The data set, a folder or a table: as the settings say, else that of the run which was named."""
-        return self._data(settings)[0]
+    def data(self, settings: Settings) -> tuple[Path, Path | None]:
+        """The data set, a folder or a table, and of a table the folder that its files are relative to.
 
-    def images_root(self, settings: Settings) -> Path | None:
-        """Of a table, the folder that its files are relative to, from where `data_root` is."""
-        return self._data(settings)[1]
-
-    def _data(self, settings: Settings) -> tuple[Path, Path | None]:
+        They are as the settings say, else those of the run which was named.
+        """
         folder = self.run or (self.checkpoint[0] if self.checkpoint else None)
         if "data_root" in settings.model_fields_set or folder is None or not folder.is_dir():
             return settings.data_root, settings.images_root

@@ -140,7 +140,7 @@ def test_the_commands_take_several_and_a_folder_of_runs(
     done = cli_run("evaluate", "--data", data, "--checkpoint", runs, "--prior", "uniform")
     assert "Mean over 2 models" in done.stdout
     assert "Another class prior" in done.stdout
-    maps = cli_run("gradcam", picture, *both, "--out", tmp_path / "map.png", "--json").json()
+    maps = cli_run("gradcam", picture, "--checkpoint", runs, "--out", tmp_path / "map.png", "--json").json()
     assert (maps["class"], maps["confidence"]) == (
         named["class"],
         pytest.approx(named["confidence"], abs=1e-5),
