@@ -27,7 +27,7 @@ _CELLS = 4_000_000
 _MOST_THREADS = 4
 # Resamples with at most this many multiplicities (a byte each) are kept; larger ones are redrawn for each
 # section of a document, from the same seed, so that memory stays bounded at any number of images.
-_KEPT = 128_000_000
+_KEPT = 1_000_000_000
 
 Draws = NDArray[Any]
 
@@ -78,10 +78,10 @@ class Bootstrap:
 
     def figures(self, figures_of: Callable[[Multiplicities], Mapping[str, Floats]]) -> dict[str, Floats]:
         """The figures (resamples, …) of all resamples; `figures_of` computes those of some of them."""
-        parts = self._mapped(figures_of)
+        parts = self.mapped(figures_of)
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
-    def _mapped(self, function: Callable[[Multiplicities], Result]) -> list[Result]:
+    def mapped(self, function: Callable[[Multiplicities], Result]) -> list[Result]:
         """The results for all blocks, computed in threads, which numpy allows in long operations."""
         threads = min(usable_cores(), _MOST_THREADS)
         if threads == 1 or self.resamples * self.n <= _CELLS:
@@ -103,7 +103,7 @@ class Bootstrap:
         quotient of two means, and all of them come from one matrix product.
         """
         return np.concatenate(
-            self._mapped(lambda weights: weights @ columns / weights.sum(axis=1, keepdims=True))
+            self.mapped(lambda weights: weights @ columns / weights.sum(axis=1, keepdims=True))
         )
 
     @cached_property

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from skinlesion_cli.metrics.arrays import Floats, Ints, divide, number
+from skinlesion_cli.metrics.arrays import Floats, Ints, Multiplicities, divide, number
 from skinlesion_cli.metrics.bootstrap import Bootstrap
 from skinlesion_cli.metrics.calibration import confidence_and_hits
 from skinlesion_cli.metrics.exact import counts_of, intervals
@@ -160,15 +160,17 @@ def _resampled_area(confidence: Floats, hits: Floats, bootstrap: Bootstrap) -> F
     order, last = _order(confidence)
     # Single precision halves the memory and counts exactly up to 16 million.
     errors = (1.0 - hits[order]).astype(np.float32)
-    areas = []
-    for weights in bootstrap.blocks():
+
+    def areas(weights: Multiplicities) -> Floats:
         ordered = weights[:, order]
         answered = np.cumsum(ordered, axis=1)[:, last]
         wrong = np.cumsum(ordered * errors, axis=1)[:, last]
         risk = np.divide(wrong, answered, out=np.zeros_like(wrong), where=answered > 0)
         # A run that a resample lacks answers no new image, and so has no weight.
-        areas.append((np.diff(answered, axis=1, prepend=np.float32(0)) * risk).sum(axis=1) / answered[:, -1])
-    return np.concatenate(areas).astype(np.float64)
+        area = (np.diff(answered, axis=1, prepend=np.float32(0)) * risk).sum(axis=1) / answered[:, -1]
+        return area.astype(np.float64)
+
+    return np.concatenate(bootstrap.mapped(areas))
 
 
 def _thinned(coverage: Floats, risk: Floats) -> list[list[float]]:
