@@ -34,6 +34,7 @@ import torch
 from pipelines import draw_images, endless, published_loader, timm_loader, timm_optimizer
 
 from skinlesion_cli.common.cores import usable_cores
+from skinlesion_cli.common.errors import one_line
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.data.screening import screen
 from skinlesion_cli.data.splits import read_splits
@@ -67,7 +68,7 @@ TINY = Scale("test_resnet", 64, 64, (4, 8), (1, 2))
 
 @dataclass(frozen=True)
 class Row:
-    """One measurement; figures are None where the time was up."""
+    """One measurement; without figures where it failed, or the time was up."""
 
     pipeline: str
     batch: int
@@ -80,6 +81,8 @@ class Row:
     """Share of the time, 0 to 1."""
     ceiling: float | None = None
     """Images per second without a loader."""
+    fault: str = "the time was up"
+    """Why there are no figures."""
 
 
 class Timed:
@@ -226,32 +229,41 @@ def rows_of(scale: Scale) -> Iterator[Row]:
 
 def measured(scale: Scale, folder: Path, device: str, seconds: float, until: float) -> Iterator[Row]:
     """Measure one row after the other; those that the time is not enough for have no figures."""
-    kept: tuple[Any, ...] = ()
+    kept: list[Any] = []
     for row in rows_of(scale):
         if time.monotonic() > until:
             yield row
             continue
-        key = row.pipeline, row.batch, row.mode
-        if kept[:1] != (key,):
-            # Its model and its memory go first.
-            kept = ()
-            gc.collect()
-            if device == "cuda":
-                torch.cuda.empty_cache()
-            subject: Any
-            if row.pipeline == "skinlesion":
-                subject = Own(folder, scale, device, row.batch, row.mode == "compiled")
-            else:
-                subject = Other(row.pipeline, scale, torch.device(device))
-            loader = loader_of(subject, row, scale, folder, device)
-            ceiling, _ = subject.measure(Endless(loader), seconds / 2)
-            kept = key, subject, ceiling
-        _, subject, ceiling = kept
-        loader = loader_of(subject, row, scale, folder, device)
-        batches = loader if row.pipeline == "skinlesion" else endless(loader)
-        speed, waits = subject.measure(batches, seconds)
-        del loader, batches
-        yield replace(row, speed=speed, waits=waits, ceiling=ceiling)
+        try:
+            figures = measure(row, scale, folder, device, seconds, kept)
+            yield replace(row, **figures, fault="")
+        except RuntimeError as error:
+            # Memory of the card, or of its host: a container may have little that processes can share.
+            yield replace(row, fault=one_line(error))
+
+
+def measure(
+    row: Row, scale: Scale, folder: Path, device: str, seconds: float, kept: list[Any]
+) -> dict[str, float]:
+    """The figures of a row. `kept` is what the row before has left: its key, its subject and its ceiling."""
+    key = row.pipeline, row.batch, row.mode
+    if kept[:1] != [key]:
+        # Its model and its memory go first.
+        kept.clear()
+        gc.collect()
+        if device == "cuda":
+            torch.cuda.empty_cache()
+        subject: Any
+        if row.pipeline == "skinlesion":
+            subject = Own(folder, scale, device, row.batch, row.mode == "compiled")
+        else:
+            subject = Other(row.pipeline, scale, torch.device(device))
+        ceiling, _ = subject.measure(Endless(loader_of(subject, row, scale, folder, device)), seconds / 2)
+        kept += [key, subject, ceiling]
+    _, subject, ceiling = kept
+    loader = loader_of(subject, row, scale, folder, device)
+    speed, waits = subject.measure(loader if isinstance(subject, Own) else endless(loader), seconds)
+    return {"speed": speed, "waits": waits, "ceiling": ceiling}
 
 
 def loader_of(subject: Any, row: Row, scale: Scale, folder: Path, device: str) -> Any:
@@ -277,7 +289,7 @@ def line(row: Row, references: dict[tuple[int, int], float]) -> str:
     """A row of the table."""
     names = f"{row.pipeline:11}{row.batch:>6}{row.workers:>9}  {row.cache:6}{row.mode:10}"
     if row.speed is None or row.waits is None or row.ceiling is None:
-        return names + "not measured: the time was up"
+        return f"{names}not measured: {row.fault}"
     ratio = row.speed / references[row.batch, row.workers]
     return f"{names}{row.speed:>10.1f}{row.waits:>8.1%}{row.ceiling:>10.1f}{ratio:>9.2f} x"
 
