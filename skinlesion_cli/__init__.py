@@ -7,6 +7,7 @@ import os as _os
 import typing as _typing
 from importlib import import_module as _import_module
 
+from skinlesion_cli.common.cores import limit_threads as _limit_threads
 from skinlesion_cli.common.version import __version__ as __version__
 
 # Read by onnxruntime when it is imported, by whatever library. It would write a device id and a database of
@@ -17,6 +18,7 @@ _os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 # shared, that takes time from the thread that they wait for (docs/speed.md). A user's own values stay.
 if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & _os.environ.keys():
     _os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
+_limit_threads(_os.environ)
 
 if _typing.TYPE_CHECKING:
     from skinlesion_cli.api.audit import audit as audit

@@ -1,14 +1,29 @@
-"""How many CPU cores this process may use."""
+"""How many CPU cores this process may use, and telling other libraries so."""
 
 import math
 import os
+from collections.abc import MutableMapping
 from pathlib import Path
 
 
 def usable_cores() -> int:
     """CPU cores that this process may use, by its affinity and the limits of its control groups (Linux)."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, int(min(cores, cpu_limit())))
+    return max(1, int(min(_affinity(), cpu_limit())))
+
+
+def _affinity() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def limit_threads(environ: MutableMapping[str, str], limit: float | None = None) -> None:
+    """Let OpenMP (torch) and the BLAS of numpy start as many threads as there is CPU time for, before import.
+
+    They count the cores of the affinity, but do not know a control group's `limit`, None for that of this
+    process. Where there is none nothing changes, and a user's own OMP_NUM_THREADS stays.
+    """
+    limit = cpu_limit() if limit is None else limit
+    if limit < _affinity():
+        environ.setdefault("OMP_NUM_THREADS", str(max(1, int(limit))))
 
 
 def cpu_limit(groups: Path = Path("/proc/self/cgroup"), mount: Path = Path("/sys/fs/cgroup")) -> float:
@@ -38,6 +53,6 @@ def _quota(group: Path) -> float:
         else:
             names = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
             quota, period = ((group / name).read_text(encoding="utf-8").strip() for name in names)
-    except OSError:
+        return math.inf if quota in {"max", "-1"} else int(quota) / int(period)
+    except (OSError, ValueError, ZeroDivisionError):
         return math.inf
-    return math.inf if quota in {"max", "-1"} else int(quota) / int(period)

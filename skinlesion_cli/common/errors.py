@@ -10,6 +10,11 @@ from collections.abc import Sequence
 from skinlesion_cli.common.text import shortened
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+# cuBLAS and cuDNN find no memory for their own work, and say so in other words than torch.
+_NO_MEMORY = re.compile(
+    r"out of memory|[Cc]an(?:no|')t allocate memory|not enough memory|STATUS_ALLOC_FAILED|"
+    "unable to find an engine"
+)
 
 
 class SkinLesionError(Exception):
@@ -52,6 +57,17 @@ def first_few(names: Sequence[str], most: int = 3) -> str:
     """The first of many names, for a one-line message: `a, b, c and 4 more`."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return ", ".join(names[:most]) + more
+
+
+def messages(error: BaseException) -> str:
+    """The messages of an error and of its causes, latest first, one per line."""
+    cause = error.__cause__ or error.__context__
+    return str(error) + (f"\n{messages(cause)}" if cause else "")
+
+
+def lacks_memory(error: BaseException) -> bool:
+    """Whether an error, or a cause of it, says that the machine or the GPU has no memory left."""
+    return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(messages(error)))
 
 
 def one_line(error: BaseException, most: int = 200) -> str:

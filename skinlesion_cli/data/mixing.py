@@ -57,7 +57,8 @@ def mix(images: torch.Tensor, targets: torch.Tensor, parameters: torch.Tensor) -
             pair.lerp_(pair.flip(0), 1 - share)
         partners[first : first + 2] = targets[first : first + 2].flip(0)
         shares[first : first + 2] = share
-    return MixedTargets(partners, shares.to(images.device, non_blocking=True))
+    # On MPS, a copy that does not wait has read memory which was freed already (pytorch#139550).
+    return MixedTargets(partners, shares.to(images.device, non_blocking=images.device.type == "cuda"))
 
 
 def _box(share: float, x: float, y: float, side: int) -> tuple[slice, slice]:

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from skinlesion_cli.common.errors import SkinLesionError, one_line
+from skinlesion_cli.common.errors import SkinLesionError, lacks_memory, one_line
 from skinlesion_cli.data.augment import normalize
 from skinlesion_cli.inference.backend import Outputs
 from skinlesion_cli.models.backbone import statistics_of
@@ -58,10 +58,15 @@ class TorchBackend:
         with self.runtime.alone():
             try:
                 yield
-            except (RuntimeError, TypeError, ValueError, AssertionError, LookupError) as error:
+            except (RuntimeError, TypeError, ValueError, AssertionError, LookupError, MemoryError) as error:
                 # Training knows its own faults, and has tried its size before.
-                if not self._frozen or isinstance(error, torch.OutOfMemoryError):
+                if not self._frozen:
                     raise
+                if lacks_memory(error):
+                    fault = f"out of memory on images of {self.img_size} pixels"
+                    raise SkinLesionError(
+                        f"{fault}: use a smaller --batch-size, or another --device"
+                    ) from error
                 # A file may not name its size.
                 size = f"images of {self.img_size} pixels, which may be the wrong --img-size"
                 raise SkinLesionError(f"the model fails on {size}: {one_line(error)}") from error

@@ -8,7 +8,7 @@ import timm.models
 import torch
 from torch import nn
 
-from skinlesion_cli.common.errors import InputError, one_line
+from skinlesion_cli.common.errors import InputError, lacks_memory, one_line
 from skinlesion_cli.common.paper import IMAGENET_MEAN, IMAGENET_STD
 from skinlesion_cli.common.text import nearest, quoted
 
@@ -125,9 +125,9 @@ def levels_of(model: nn.Module, img_size: int) -> int:
         logits = model.forward_head(final)  # type: ignore[operator]
         if not all(one.ndim == 4 for one in maps) or not torch.allclose(logits, model(probe), atol=1e-4):
             return 0
-    except torch.OutOfMemoryError:
-        raise
-    except (AttributeError, RuntimeError, TypeError, AssertionError):
+    except (AttributeError, RuntimeError, TypeError, AssertionError) as error:
+        if lacks_memory(error):
+            raise
         return 0
     fine = [one for one in maps if 8 * int(one.shape[-1]) >= img_size]
     return max(1, min(3, len(fine)))
@@ -141,9 +141,9 @@ def has_linear_head(model: nn.Module, img_size: int) -> bool:
     probe = torch.linspace(-1, 1, 3 * img_size * img_size, device=device).view(1, 3, img_size, img_size)
     try:
         features, logits = features_of(model, probe)
-    except torch.OutOfMemoryError:
-        raise
-    except (AttributeError, RuntimeError, TypeError, AssertionError):
+    except (AttributeError, RuntimeError, TypeError, AssertionError) as error:
+        if lacks_memory(error):
+            raise
         return False
     return features.ndim == 2 and torch.allclose(logits, model(probe), atol=1e-4)
 

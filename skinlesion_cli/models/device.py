@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -43,12 +44,12 @@ class Runtime:
         """Configure torch for this runtime; call it before work that may follow another runtime's."""
         if self.device.type == "cpu":
             keep_freed_memory()
-            # torch counts the machine's cores, also where a container may use only some of them.
-            if torch.get_num_threads() > usable_cores():
-                torch.set_num_threads(usable_cores())
+        # torch counts the machine's cores, also where a container may use only some of them.
+        if torch.get_num_threads() > usable_cores():
+            torch.set_num_threads(usable_cores())
         wanted = "high" if self.tf32 else "highest"
         # Setting the same value again would change torch's newer flags of the same thing.
-        if torch.get_float32_matmul_precision() != wanted:
+        if _summary()[0] != wanted:
             torch.set_float32_matmul_precision(wanted)
         if self.device.type == "cuda":
             torch.backends.cudnn.allow_tf32 = self.tf32
@@ -97,14 +98,40 @@ class Runtime:
 @contextlib.contextmanager
 def preserved_precision() -> Iterator[None]:
     """Leave torch's precision of matrix products and convolutions as it was."""
-    found = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    matmul, tf32 = _summary()
+    found = [one.fp32_precision for one in _PARTS]
     try:
         yield
     finally:
-        if torch.get_float32_matmul_precision() != found[0]:
-            torch.set_float32_matmul_precision(found[0])
-        if torch.backends.cudnn.allow_tf32 != found[1]:
-            torch.backends.cudnn.allow_tf32 = found[1]
+        if matmul is not None and _summary()[0] != matmul:
+            torch.set_float32_matmul_precision(matmul)
+        if tf32 is not None and _summary()[1] != tf32:
+            torch.backends.cudnn.allow_tf32 = tf32
+        for part, precision in zip(_PARTS, found, strict=True):
+            if part.fp32_precision != precision:
+                part.fp32_precision = precision
+
+
+_PARTS: tuple[Any, ...] = (
+    torch.backends.cuda.matmul,
+    torch.backends.cudnn.conv,  # type: ignore[attr-defined, unused-ignore]
+    torch.backends.cudnn.rnn,
+    torch.backends.mkldnn.matmul,  # type: ignore[attr-defined, unused-ignore]
+)
+"""What torch's newer flags set one by one."""
+
+
+def _summary() -> tuple[str | None, bool | None]:
+    """Torch's older flags: precision of matrix products, and TF32 in convolutions.
+
+    None where the program has set newer ones to something that torch does not sum up, but refuses to read.
+    """
+    matmul, tf32 = None, None
+    with contextlib.suppress(RuntimeError):
+        matmul = torch.get_float32_matmul_precision()
+    with contextlib.suppress(RuntimeError):
+        tf32 = torch.backends.cudnn.allow_tf32
+    return matmul, tf32
 
 
 def choose_runtime(device: str | torch.device, precision: str, *, training: bool) -> Runtime:
@@ -137,10 +164,11 @@ def choose_runtime(device: str | torch.device, precision: str, *, training: bool
         except RuntimeError as error:
             reason = str(error).strip().split("\n")[0]
             raise InputError(f"this build of torch cannot use the GPU ({reason}); use --device cpu") from None
-        if precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False):
-            raise InputError(
-                f"{torch.cuda.get_device_name()} has no bfloat16; use --precision fp16 or --precision fp32"
-            )
+        with torch.cuda.device(wanted):
+            lacks_bf16 = precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False)
+        if lacks_bf16:
+            name = torch.cuda.get_device_name(wanted)
+            raise InputError(f"{name} has no bfloat16; use --precision fp16 or --precision fp32")
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     return Runtime(torch.device(wanted), dtype, tf32=training)
 

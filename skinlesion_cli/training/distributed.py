@@ -4,6 +4,7 @@ Li et al., *PyTorch Distributed: Experiences on Accelerating Data Parallel Train
 """
 
 import contextlib
+import inspect
 import json
 import re
 import time
@@ -115,7 +116,10 @@ class Group(World):
     def wrap(self, model: nn.Module) -> nn.Module:  # noqa: D102 - as in World
         devices = [self.device] if self.device.type == "cuda" else None
         # The running statistics are shared once per epoch, by `share_buffers`: training does not use them.
-        return DistributedDataParallel(model, device_ids=devices, broadcast_buffers=False)
+        # torch 2.15 warns of the older of the two names.
+        newer = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
+        unshared: dict[str, Any] = {"forward_sync_buffers" if newer else "broadcast_buffers": False}
+        return DistributedDataParallel(model, device_ids=devices, **unshared)
 
     def seed_step(self, seed: int, epoch: int, step: int) -> None:  # noqa: D102 - as in World
         # The leader keeps its own generator, whose state is in every checkpoint.

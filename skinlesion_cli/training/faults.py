@@ -4,11 +4,10 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from skinlesion_cli.common.errors import SkinLesionError, TrainingError
+from skinlesion_cli.common.errors import SkinLesionError, TrainingError, lacks_memory, messages
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.training.run_folder import RunFolder
 
-_NO_MEMORY = re.compile("out of memory|can't allocate memory|Cannot allocate memory|not enough memory")
 # torch names a piece of shared memory /torch_NUMBER.
 _NO_SHARED_MEMORY = re.compile("Bus error|shared memory|</torch_.*No space left on device")
 _NO_FILES = re.compile("Too many open files")
@@ -37,7 +36,7 @@ def named_faults(settings: Settings, folder: RunFolder | None = None) -> Iterato
 
 def _explained(error: Exception, settings: Settings, folder: RunFolder | None) -> str | None:
     """What an error of torch means and what to do, in one line; None for an unknown error."""
-    text = _messages(error)
+    text = messages(error)
     go_on = "continue with --resume" if folder is None or folder.is_resumable else "start again"
     says = f"then {go_on} (torch says: {_last_line(text)})"
     if _NO_FILES.search(text):
@@ -52,7 +51,7 @@ def _explained(error: Exception, settings: Settings, folder: RunFolder | None) -
             f"a process that reads images died ({dead[1].rstrip('.')}); if the system is out of memory, use "
             f"fewer --num-workers or --cache off; {go_on}"
         )
-    if isinstance(error, MemoryError) or _NO_MEMORY.search(text):
+    if lacks_memory(error):
         return (
             f"out of memory with batches of {settings.batch_size} images of {settings.img_size} pixels: "
             "use a smaller --batch-size (with --accumulate to keep the images per step), or --precision bf16 "
@@ -61,12 +60,6 @@ def _explained(error: Exception, settings: Settings, folder: RunFolder | None) -
     if "Expected more than 1 value per channel" in text:
         return "batch normalisation cannot train on a batch of one image: use --batch-size 2 or more"
     return None
-
-
-def _messages(error: BaseException) -> str:
-    """The messages of an error and of its causes, latest first."""
-    cause = error.__cause__ or error.__context__
-    return str(error) + (f"\n{_messages(cause)}" if cause else "")
 
 
 def _last_line(text: str) -> str:

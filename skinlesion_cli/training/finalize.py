@@ -46,8 +46,10 @@ def finalize(
     checkpoint = load_checkpoint(path)
     model.load_state_dict(checkpoint.state)
     backend = TorchBackend(model, checkpoint.preprocessing, runtime, frozen=True)
-    levels = levels_of(backend.model, backend.img_size)
-    usable = levels > 0 or has_linear_head(backend.model, backend.img_size)
+    # In the precision of scoring: TF32, which training leaves on, rounds more than the two allow.
+    with backend.running():
+        levels = levels_of(backend.model, backend.img_size)
+        usable = levels > 0 or has_linear_head(backend.model, backend.img_size)
 
     def outputs(
         paths: Sequence[Path], task: str, kept: KeptViews | None = None

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from skinlesion_cli.training.sampler import WeightedDraws
 
 SKIPPED_IN_A_ROW = 20
 """Consecutive steps that may overflow in half precision; more than that have another cause."""
+LEAST_SCALE = 2.0 ** (16 - SKIPPED_IN_A_ROW)
+"""What so many overflows in a row leave of the scaler's first value, also if only the gradients overflow."""
 FILES_NAMED = 64
 
 
@@ -30,16 +32,18 @@ class Monitor:
         files: Sequence[Path],
         device: torch.device,
         *,
-        scaled: bool = False,
-        model: nn.Module | None = None,
+        scaler: torch.amp.GradScaler | None = None,
+        models: Sequence[nn.Module] = (),
         world: World = ALONE,
     ):
-        """With a loss scaler (`scaled`), a step whose loss is not finite is skipped, also in the mean.
+        """With an enabled `scaler`, a step whose loss is not finite is skipped, also in the mean.
 
-        Its traces in the running statistics of the `model` are removed.
+        Its traces in the running statistics of the `models` are removed: the one that trains, its average.
         """
-        self._draws, self._files, self._world = draws, files, world
-        self._device, self._scaled, self._model = device, scaled, model if scaled else None
+        self._draws, self._files, self._world, self._device = draws, files, world, device
+        self._scaler = scaler if scaler is not None and scaler.is_enabled() else None
+        self._models = models if self._scaler else ()
+        self._statistics: list[torch.Tensor] = []
         self.start()
 
     def start(self, step: int = 0, stored: dict[str, Any] | None = None) -> None:
@@ -58,7 +62,7 @@ class Monitor:
         """Add a step of `drawn` images: (3,), its mean loss, total weight and correct predictions."""
         loss, weight, hits = seen.unbind()
         total, skipped = loss * weight, self._sums[3]
-        if self._scaled:
+        if self._scaler:
             finite = torch.isfinite(total)
             total, weight = torch.where(finite, total, 0), torch.where(finite, weight, 0)
             skipped = torch.where(finite, 0, skipped + 1)
@@ -91,8 +95,8 @@ class Monitor:
 
         Those of the last look are restored.
         """
-        buffers = [one for one in self._model.buffers() if one.is_floating_point()] if self._model else []
-        if all(bool(torch.isfinite(one).all()) for one in buffers):
+        buffers = [one for model in self._models for one in model.buffers() if one.is_floating_point()]
+        if not self._statistics or all_finite(buffers):
             self._statistics = [one.clone() for one in buffers]
         else:
             for buffer, kept in zip(buffers, self._statistics, strict=True):
@@ -100,16 +104,18 @@ class Monitor:
 
     def require_finite_loss(self, step: int) -> None:
         """Raise a TrainingError if it is not finite; with a loss scaler, if too many steps overflowed."""
-        sound = float(self._sums[3]) < SKIPPED_IN_A_ROW if self._scaled else math.isfinite(self.loss)
+        sound = float(self._sums[3]) < SKIPPED_IN_A_ROW if self._scaler else math.isfinite(self.loss)
         if not sound:
             raise self._fault(f"the loss became {self.loss}", step)
+        if self._scaler and self._scaler.get_scale() < LEAST_SCALE:
+            raise self._fault("the gradients became infinite or undefined", step)
         self._sound_step = step
         self._settle()
 
     def require_finite_weights(self, model: nn.Module, step: int) -> None:
         """Raise a TrainingError if a weight is not finite. This waits for the device."""
         self._settle()
-        if not all(bool(torch.isfinite(value).all()) for value in model.state_dict().values()):
+        if not all_finite(model.state_dict().values()):
             raise self._fault("weights became infinite or undefined", step)
 
     def _fault(self, what: str, step: int) -> SkinLesionError:
@@ -123,6 +129,12 @@ class Monitor:
         )
         # All processes have the same loss and weights.
         return self._world.common(TrainingError(message))
+
+
+def all_finite(values: Iterable[torch.Tensor]) -> bool:
+    """Whether all numbers in tensors of one device are finite. This waits for the device once."""
+    looks = [torch.isfinite(one).all() for one in values]
+    return not looks or bool(torch.stack(looks).all())
 
 
 class Pace:

@@ -106,7 +106,9 @@ class Trainer:
         if settings.freeze_backbone:
             freeze_backbone(model)
         self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.forward: nn.Module = torch.compile(self.model) if settings.compile else self.model  # type: ignore[assignment]
+        # Not for any number of images: after an epoch's smaller last batch, all would run the slower code.
+        compiled: Any = torch.compile(self.model, dynamic=False) if settings.compile else self.model
+        self.forward: nn.Module = compiled
 
     def _make_optimizer(self) -> None:
         settings, device = self.settings, self.runtime.device
@@ -136,8 +138,10 @@ class Trainer:
         )
         if division.parts > 1:
             self.on_event(Note(division.describe(settings)))
-        place, scaled = self.runtime.device, self.scaler.is_enabled()
-        self.monitor = Monitor(self.draws, split.files, place, scaled=scaled, model=self.model, world=world)
+        models = list(dict.fromkeys([self.model, self.scored_model]))
+        self.monitor = Monitor(
+            self.draws, split.files, self.runtime.device, scaler=self.scaler, models=models, world=world
+        )
 
     def _make_loaders(self) -> None:
         settings, sharers, side = self.settings, self.world.launch.local_size, self.settings.img_size

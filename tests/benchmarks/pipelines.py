@@ -42,24 +42,32 @@ def published_transform(side: int = SIDE) -> transforms.Compose:
     )
 
 
-def published_loader(folder: Path) -> Batches:
+def published_loader(
+    folder: Path, side: int = SIDE, batch: int = BATCH, workers: int = WORKERS, *, pinned: bool = False
+) -> Batches:
     """The published training pipeline: ImageFolder, PIL transforms, ToTensor, float32 batches."""
-    steps = [published_transform(), transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
+    steps = [published_transform(side), transforms.ToTensor(), transforms.Normalize(MEAN, STD)]
     images = datasets.ImageFolder(str(folder / "train"), transforms.Compose(steps))
     draws = WeightedRandomSampler([1.0] * len(images), round(1.5 * len(images)))
-    return DataLoader(images, BATCH, sampler=draws, num_workers=WORKERS, persistent_workers=True)
+    return DataLoader(
+        images, batch, sampler=draws, num_workers=workers, persistent_workers=True, pin_memory=pinned
+    )
 
 
-def timm_loader(folder: Path) -> Batches:
+def timm_loader(
+    folder: Path, side: int = SIDE, batch: int = BATCH, workers: int = WORKERS, *, device: str = "cpu"
+) -> Batches:
     """timm's own training pipeline, with its defaults; its prefetcher is for CUDA only."""
     images = timm.data.create_dataset("", root=str(folder), split="train", is_training=True)
     loader: Batches = timm.data.create_loader(
         images,
-        (3, SIDE, SIDE),
-        BATCH,
+        (3, side, side),
+        batch,
         is_training=True,
-        use_prefetcher=False,
-        num_workers=WORKERS,
+        use_prefetcher=device == "cuda",
+        pin_memory=device == "cuda",
+        device=torch.device(device),
+        num_workers=workers,
         persistent_workers=True,
         mean=MEAN,
         std=STD,

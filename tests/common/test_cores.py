@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from skinlesion_cli.common.cores import cpu_limit, usable_cores
+from skinlesion_cli.common.cores import cpu_limit, limit_threads, usable_cores
 
 V1 = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
 
@@ -22,6 +22,7 @@ V1 = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
         ("4:cpu,cpuacct:/a", {f"cpu,cpuacct/a/{V1[0]}": "300000", f"cpu,cpuacct/a/{V1[1]}": "100000"}, 3.0),
         ("4:cpu:/", {f"cpu/{V1[0]}": "-1", f"cpu/{V1[1]}": "100000"}, math.inf),
         ("1:name=systemd:/", {}, math.inf),
+        ("0::/", {"cpu.max": ""}, math.inf),
     ],
 )
 def test_the_limits_of_control_groups(
@@ -48,6 +49,19 @@ def test_the_affinity_counts() -> None:
         assert usable_cores() == 1
     finally:
         os.sched_setaffinity(0, allowed)
+
+
+@pytest.mark.parametrize(
+    ("limit", "before", "expected"),
+    [(0.5, {}, "1"), (math.inf, {}, None), (0.5, {"OMP_NUM_THREADS": "7"}, "7")],
+    ids=["limited", "no limit", "the user's own"],
+)
+def test_a_limit_on_cpu_time_limits_the_threads_of_other_libraries(
+    limit: float, before: dict[str, str], expected: str | None
+) -> None:
+    environ = dict(before)
+    limit_threads(environ, limit)
+    assert environ.get("OMP_NUM_THREADS") == expected
 
 
 @pytest.mark.parametrize(

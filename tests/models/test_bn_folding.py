@@ -80,3 +80,18 @@ def test_pieces_and_folding_change_no_answer(checkpoint: Path) -> None:
     assert norms(frozen.model) > 0
     single = frozen.logits(torch.from_numpy(PIXELS[:1]))
     assert torch.allclose(single, expected[:1], atol=1e-5)
+
+
+def test_the_copy_is_checked_in_the_precision_of_scoring(checkpoint: Path) -> None:
+    # In TF32, which the program or training may have left on, a sound copy would be refused.
+    backend = backend_of(load_checkpoint(checkpoint), choose_runtime("cpu", "fp32", training=False))
+    seen: list[str] = []
+    backend.model.register_forward_hook(lambda *_: seen.append(torch.get_float32_matmul_precision()))
+    torch.set_float32_matmul_precision("high")
+    try:
+        backend.logits(torch.zeros(2, 3, backend.img_size, backend.img_size, dtype=torch.uint8))
+        assert torch.get_float32_matmul_precision() == "high"
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert len(seen) > 2
+    assert set(seen) == {"highest"}

@@ -46,3 +46,20 @@ def test_torch_takes_no_more_threads_than_there_are_cores_for_it() -> None:
     finally:
         os.sched_setaffinity(0, allowed)
         torch.set_num_threads(threads)
+
+
+def test_newer_flags_of_the_program_stay_as_they_were() -> None:
+    # torch refuses to read its older flags while these are set.
+    matmul, conv = torch.backends.cuda.matmul, torch.backends.cudnn.conv
+    start = matmul.fp32_precision, conv.fp32_precision
+    matmul.fp32_precision, conv.fp32_precision = "tf32", "ieee"
+    try:
+        for tf32 in (False, True):
+            with Runtime(torch.device("cpu"), torch.float32, tf32=tf32).alone():
+                assert matmul.fp32_precision == ("tf32" if tf32 else "ieee")
+            assert (matmul.fp32_precision, conv.fp32_precision) == ("tf32", "ieee")
+    finally:
+        torch.set_float32_matmul_precision("highest")
+        torch.backends.cudnn.allow_tf32 = True
+        if (matmul.fp32_precision, conv.fp32_precision) != start:
+            matmul.fp32_precision, conv.fp32_precision = start

@@ -1,12 +1,15 @@
 """Small training runs in the test's own process."""
 
+import os
+import signal
 from pathlib import Path
 
+import pytest
 import torch
 
-from skinlesion_cli.common.events import Event
+from skinlesion_cli.common.events import EpochRecord, Event
 from skinlesion_cli.common.settings import Settings
-from skinlesion_cli.common.signals import Stopping
+from skinlesion_cli.common.signals import Stopped, Stopping
 from skinlesion_cli.common.world import ALONE, World
 from skinlesion_cli.data.screening import Screening, screen
 from skinlesion_cli.data.splits import read_splits
@@ -66,6 +69,38 @@ def trainer(
         on_event=events.append,
     )
     return made, events
+
+
+class Signalled(Trainer):
+    """Gets SIGTERM, as from a batch system, after some of its steps; or in validation."""
+
+    after = 0
+    """Steps, over all epochs; 0 for the first validation."""
+    done = 0
+
+    def run(self) -> list[EpochRecord]:
+        self.optimizer.register_step_post_hook(lambda *_: self._stepped())
+        return super().run()
+
+    def _stepped(self) -> None:
+        self.done += 1
+        if self.done == self.after:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def _validate(self) -> dict[str, float]:
+        if self.after == 0:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return super()._validate()
+
+
+def stop_after(data: Path, root: Path, after: int, **changes: object) -> None:
+    """Stop a run with SIGTERM, as `Signalled` says."""
+    with Stopping() as stopping:
+        run, _ = trainer(data, root, stopping=stopping, kind=Signalled, **changes)
+        run.after = after
+        with pytest.raises(Stopped) as stopped:
+            run.run()
+    assert stopped.value.exit_code == 143
 
 
 def steps_of(run: Trainer) -> list[Step]:

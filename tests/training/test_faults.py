@@ -176,6 +176,19 @@ def test_no_memory_names_the_batch_size_and_what_to_try(allocate: "object") -> N
         allocate()  # type: ignore[operator]
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "CUDA out of memory. Tried to allocate 2.00 GiB.",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "GET was unable to find an engine to execute this computation",
+    ],
+)
+def test_the_words_of_a_gpu_without_memory_are_known(message: str) -> None:
+    with pytest.raises(TrainingError, match=r"^out of memory with batches of"), named_faults(Settings()):
+        raise RuntimeError(message)
+
+
 def test_a_batch_of_one_image_names_the_batch_size(data: Path, tmp_path: Path) -> None:
     run, _ = trainer(data, tmp_path, batch_size=1, img_size=32)
     with (

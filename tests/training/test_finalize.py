@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.errors import InputError, SkinLesionError
 from skinlesion_cli.common.events import Event, Note
 from skinlesion_cli.data.eval_views import viewed_batches
 from skinlesion_cli.data.splits import Split, read_split
@@ -207,3 +207,38 @@ def test_statistics_are_those_of_the_first_feature_maps(arch: str, levels: int, 
     deviation = first.std(dim=(2, 3), correction=0)
     assert torch.allclose(statistics[:, channels : 2 * channels], (deviation + 0.01).log(), atol=1e-4)
     assert levels_of(torch.nn.Conv2d(3, 5, 3).eval(), 64) == 0
+
+
+def test_the_model_is_examined_in_the_precision_of_scoring(plain: Path, data: Path) -> None:
+    train, val = read_split(data, "train"), read_split(data, "val")
+    model = create_model("mobilevitv2_050", len(train.classes), 64)
+    seen: list[str] = []
+    model.register_forward_hook(lambda *_: seen.append(torch.get_float32_matmul_precision()))
+    # As training leaves it.
+    torch.set_float32_matmul_precision("high")
+    try:
+        finalize(plain, model, train, val, runtime=CPU, batch_size=8, workers=0)
+    finally:
+        torch.set_float32_matmul_precision("highest")
+    assert set(seen) == {"highest"}
+
+
+def test_a_lack_of_memory_is_no_lack_of_a_head(plain: Path) -> None:
+    class Greedy(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, _: torch.Tensor) -> torch.Tensor:
+            return torch.empty(2**50, dtype=torch.uint8)
+
+        forward_features = forward_intermediates = forward_head = forward
+
+    for look in (levels_of, has_linear_head):
+        with pytest.raises(RuntimeError, match="can't allocate memory"):
+            look(Greedy().eval(), 64)
+    backend = TorchBackend(Greedy(), load_checkpoint(plain).preprocessing, CPU, frozen=True)
+    with pytest.raises(
+        SkinLesionError, match=r"^out of memory on images of 64 pixels: use a smaller --batch"
+    ):
+        backend.logits(torch.zeros(1, 3, 64, 64, dtype=torch.uint8))

@@ -10,7 +10,8 @@ from skinlesion_cli.training.sampler import WeightedDraws
 
 def monitor(*, scaled: bool = False) -> Monitor:
     draws = WeightedDraws([0, 1], alpha=0.5, epoch_size_mult=100, batch_size=4, seed=1)
-    return Monitor(draws, [Path("a.jpg"), Path("b.jpg")], torch.device("cpu"), scaled=scaled)
+    scaler = torch.amp.GradScaler("cpu", enabled=scaled)
+    return Monitor(draws, [Path("a.jpg"), Path("b.jpg")], torch.device("cpu"), scaler=scaler)
 
 
 def add(sums: Monitor, loss: float, weight: float = 2.0, hits: int = 1, drawn: int = 4) -> None:
@@ -64,7 +65,8 @@ def test_with_a_scaler_a_few_are_left_out_and_many_in_a_row_are_unsound() -> Non
 def test_a_skipped_step_leaves_nothing_in_the_running_statistics() -> None:
     draws = WeightedDraws([0, 1], alpha=0.5, epoch_size_mult=100, batch_size=4, seed=1)
     norm = torch.nn.BatchNorm2d(3)
-    sums = Monitor(draws, [Path("a.jpg"), Path("b.jpg")], torch.device("cpu"), scaled=True, model=norm)
+    scaler = torch.amp.GradScaler("cpu")
+    sums = Monitor(draws, [Path("a.jpg"), Path("b.jpg")], torch.device("cpu"), scaler=scaler, models=[norm])
     norm(torch.randn(4, 3, 2, 2, generator=torch.manual_seed(0)))
     add(sums, 1.0)
     sums.require_finite_loss(1)
@@ -75,3 +77,28 @@ def test_a_skipped_step_leaves_nothing_in_the_running_statistics() -> None:
     add(sums, float("nan"))
     sums.require_finite_weights(norm, 2)
     assert torch.equal(norm.running_mean, sound)
+
+
+def test_gradients_that_overflow_at_every_step_are_unsound_although_the_loss_is_finite() -> None:
+    draws = WeightedDraws([0, 1], alpha=0.5, epoch_size_mult=100, batch_size=4, seed=1)
+    layer, scaler = torch.nn.Linear(1, 1), torch.amp.GradScaler("cpu")
+    optimizer = torch.optim.AdamW(layer.parameters(), fused=True)
+    sums = Monitor(draws, [Path("a.jpg"), Path("b.jpg")], torch.device("cpu"), scaler=scaler, models=[layer])
+
+    def step() -> None:
+        # sqrt has an infinite derivative at 0.
+        loss = torch.zeros(1, requires_grad=True).mul(layer.weight).abs().sqrt().sum()
+        scaler.scale(loss).backward()
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad()
+        add(sums, loss.item())
+
+    for number in range(SKIPPED_IN_A_ROW):
+        step()
+        sums.require_finite_loss(number)
+    step()
+    with pytest.raises(
+        TrainingError, match=r"^the gradients became infinite or undefined in epoch 0 by step"
+    ):
+        sums.require_finite_loss(SKIPPED_IN_A_ROW + 1)

@@ -1,41 +1,23 @@
-import os
-import signal
 from pathlib import Path
 
 import pytest
 import torch
 
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.events import EpochRecord, Event, Note, StepsDone, Warned
+from skinlesion_cli.common.events import Event, Note, StepsDone, Warned
 from skinlesion_cli.common.signals import Stopped, Stopping
 from skinlesion_cli.data.file_hashes import write_contents
-from skinlesion_cli.training.trainer import Trainer
 from tests.conftest import CLASSES, draw_data_set
-from tests.support.runs import WITH_DROPOUT, assert_same_outcome, screened, trainer
+from tests.support.runs import (
+    WITH_DROPOUT,
+    Signalled,
+    assert_same_outcome,
+    screened,
+    stop_after,
+    trainer,
+)
 
 TWO_EPOCHS = {"model_arch": WITH_DROPOUT, "epochs": 2}
-
-
-class Signalled(Trainer):
-    """Gets SIGTERM, as from a batch system, after some of its steps; or in validation."""
-
-    after = 0
-    """Steps, over all epochs; 0 for the first validation."""
-    done = 0
-
-    def run(self) -> list[EpochRecord]:
-        self.optimizer.register_step_post_hook(lambda *_: self._stepped())
-        return super().run()
-
-    def _stepped(self) -> None:
-        self.done += 1
-        if self.done == self.after:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    def _validate(self) -> dict[str, float]:
-        if self.after == 0:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return super()._validate()
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +29,7 @@ def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def stop(data: Path, root: Path, after: int, **changes: object) -> None:
-    with Stopping() as stopping:
-        run, _ = trainer(data, root, stopping=stopping, kind=Signalled, **TWO_EPOCHS | changes)
-        run.after = after
-        with pytest.raises(Stopped) as stopped:
-            run.run()
-    assert stopped.value.exit_code == 143
+    stop_after(data, root, after, **TWO_EPOCHS | changes)
 
 
 @pytest.mark.parametrize(
@@ -210,3 +187,17 @@ def test_a_data_set_that_was_edited_in_between_is_refused(tmp_path: Path) -> Non
             file.write(b"\0")
     with pytest.raises(InputError, match=r"\(train: 1 added, 1 removed; val: 2 changed\); restore it"):
         trainer(data, tmp_path, resume=True, **TWO_EPOCHS)
+
+
+def test_a_run_of_several_gpus_goes_on_without_one(data: Path, tmp_path: Path, whole: Path) -> None:
+    stop(data, tmp_path, 1)
+    path = tmp_path / "checkpoints" / "last.pth"
+    content = torch.load(path, weights_only=True)
+    assert content["training"]["device_rng"] == {}
+    # As CUDA's generator leaves it; a scaler's state is not for this device either.
+    content["training"]["device_rng"] = {"cuda": torch.zeros(16, dtype=torch.uint8)}
+    content["training"]["scaler"] = torch.amp.GradScaler("cpu").state_dict()
+    torch.save(content, path)
+    resumed, _ = trainer(data, tmp_path, resume=True, **TWO_EPOCHS)
+    resumed.run()
+    assert_same_outcome(whole, tmp_path)

@@ -10,8 +10,7 @@ from skinlesion_cli.common.events import EpochDone, Event, Note, StepsDone
 from skinlesion_cli.data.augment import augment, normalize
 from skinlesion_cli.data.splits import read_split
 from skinlesion_cli.metrics.classification import score
-from skinlesion_cli.models.device import choose_runtime
-from skinlesion_cli.training.monitor import Monitor
+from skinlesion_cli.models.device import Runtime, choose_runtime
 from skinlesion_cli.training.trainer import Trainer
 from tests.support.runs import assert_same_outcome, steps_of, trainer, weights_of
 
@@ -166,11 +165,22 @@ def test_a_compiled_model_leaves_plain_names(
 ) -> None:
     # torch.compile itself, without the minutes that its default compiler takes.
     compile_ = torch.compile
-    monkeypatch.setattr(torch, "compile", lambda model: compile_(model, backend="eager"))
+    of_any_size: list[bool] = []
+
+    def compiler(graph: torch.fx.GraphModule, inputs: list[object]) -> object:
+        of_any_size.append(any(isinstance(one, torch.SymInt) for one in inputs))
+        return graph.forward
+
+    monkeypatch.setattr(
+        torch, "compile", lambda model, **options: compile_(model, backend=compiler, **options)
+    )
     run, _ = trainer(data, tmp_path, compile=True, epochs=1)
     assert type(run.forward).__name__ == "OptimizedModule"
     run.run()
     assert weights_of(run.folder.best).keys() == run.model.state_dict().keys()
+    # Batches of 8 and, at the end of the epoch, of 7: each has its own code.
+    assert len(of_any_size) >= 2
+    assert not any(of_any_size)
 
 
 def test_bfloat16_trains_on_the_cpu(data: Path, tmp_path: Path) -> None:
@@ -206,10 +216,12 @@ def test_validation_scores_are_those_of_the_finished_model(fit: str, data: Path,
     assert score(predictions).summary["accuracy"] == record.val_accuracy
 
 
-def test_an_overflow_of_the_forward_pass_under_a_scaler_ends_no_run(data: Path, tmp_path: Path) -> None:
-    run, _ = trainer(data, tmp_path, epochs=1, epoch_size_mult=2.0)
-    run.scaler = torch.amp.GradScaler("cpu")
-    run.monitor = Monitor(run.draws, run.train_split.files, run.runtime.device, scaled=True, model=run.model)
+@pytest.mark.parametrize("ema_decay", [0.0, 0.9], ids=["plain", "averaged"])
+def test_an_overflow_of_the_forward_pass_under_a_scaler_ends_no_run(
+    data: Path, tmp_path: Path, ema_decay: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Runtime, "grad_scaler", lambda _: torch.amp.GradScaler("cpu"))
+    run, _ = trainer(data, tmp_path, epochs=1, epoch_size_mult=2.0, ema_decay=ema_decay)
     calls = []
 
     def overflow(_: torch.nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
@@ -220,4 +232,5 @@ def test_an_overflow_of_the_forward_pass_under_a_scaler_ends_no_run(data: Path, 
     (record,) = run.run()
     assert len(calls) > 4
     assert math.isfinite(record.train_loss)
-    assert all(bool(torch.isfinite(one).all()) for one in run.model.state_dict().values())
+    for model in (run.model, run.scored_model):
+        assert all(bool(torch.isfinite(one).all()) for one in model.state_dict().values())
