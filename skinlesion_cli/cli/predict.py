@@ -11,7 +11,15 @@ from rich.text import Text
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.layout import Table
 from skinlesion_cli.cli.model_choice import ModelChoice
-from skinlesion_cli.cli.options import IMAGES, JsonOption, PriorOption, TtaOption, option, with_settings
+from skinlesion_cli.cli.options import (
+    IMAGES,
+    MIN_CONFIDENCE,
+    JsonOption,
+    PriorOption,
+    TtaOption,
+    option,
+    with_settings,
+)
 from skinlesion_cli.cli.progress import Display
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.files import ensure_writable_file
@@ -24,8 +32,6 @@ if TYPE_CHECKING:
 
 BAR_WIDTH = 24
 PAGE = 500  # images per table
-_UNCERTAIN = "Mark predictions of a lower probability as uncertain."
-_MIN_CONFIDENCE = option("--min-confidence", _UNCERTAIN, "NUMBER", min=0.0, max=1.0, show_default=False)
 _COLUMNS = "Columns of --csv: the model's classes, or those that ISIC challenges score."
 _FORMAT = option("--format", _COLUMNS, "classes|isic")
 
@@ -37,7 +43,7 @@ def predict(
     model: ModelChoice,
     images: Annotated[list[str], IMAGES],
     top: Annotated[int, option("--top", "Classes to show per image.", "K", min=1)] = 3,
-    min_confidence: Annotated[float, _MIN_CONFIDENCE] = 0.0,
+    min_confidence: Annotated[float, MIN_CONFIDENCE] = 0.0,
     tta: TtaOption = False,
     prior: PriorOption = None,
     json: JsonOption = False,
