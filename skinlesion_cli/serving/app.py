@@ -2,6 +2,7 @@
 
 import asyncio
 import html
+import json
 import math
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +39,14 @@ GONE = 499
 """For a client that has gone; nobody reads it."""
 
 
+class Json(JSONResponse):
+    """JSON as `--json` prints it: a name may have characters that are not valid UTF-8."""
+
+    def render(self, content: Any) -> bytes:
+        """The body."""
+        return json.dumps(content, ensure_ascii=True, allow_nan=False).encode()
+
+
 def make_app(
     answers: Answers,
     *,
@@ -61,9 +70,9 @@ def make_app(
     """
     predictions = _Predictions(answers, Rate(rate), places or Places(), upload_seconds, on_event)
     api: dict[str, tuple[str, Callable[[Request], Any]]] = {
-        "/api/health": ("GET", lambda _: JSONResponse({"status": "ok", "version": __version__})),
-        "/api/model": ("GET", lambda _: JSONResponse(_model(answers))),
-        "/api/openapi.json": ("GET", lambda _: JSONResponse(document(needs_token=token is not None))),
+        "/api/health": ("GET", lambda _: Json({"status": "ok", "version": __version__})),
+        "/api/model": ("GET", lambda _: Json(_model(answers))),
+        "/api/openapi.json": ("GET", lambda _: Json(document(needs_token=token is not None))),
         "/api/predict": ("POST", predictions.respond),
     }
     return Starlette(
@@ -93,7 +102,7 @@ def _page(file: Path) -> Callable[[Request], Any]:
 
 def _refuse(_: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return JSONResponse({"error": error.detail}, error.status_code, error.headers)
+    return Json({"error": error.detail}, error.status_code, error.headers)
 
 
 def _model(answers: Answers) -> dict[str, Any]:
@@ -125,18 +134,18 @@ class _Predictions:
         """Answer one photograph, or say in one line why not."""
         name, include = _query(request)
         try:
-            return JSONResponse(await self._answer(request, name, include))
+            return Json(await self._answer(request, name, include))
         except ClientDisconnect:
             return Response(status_code=GONE)
         except HTTPException:
             raise
         except UnreadableImageError as error:
-            return JSONResponse({"image": name, "error": str(error)}, STATUS[error.fault])
+            return Json({"image": name, "error": str(error)}, STATUS[error.fault])
         except Exception as error:
             known = isinstance(error, SkinLesionError)
             text = str(error) if known else f"unexpected {type(error).__name__}: {one_line(error)}"
             self._on_event(Warned(text))
-            return JSONResponse({"image": name, "error": text}, 500)
+            return Json({"image": name, "error": text}, 500)
 
     async def _answer(self, request: Request, name: str, include: list[str]) -> dict[str, Any]:
         if wait := self._rate.wait(request.client.host if request.client else ""):

@@ -24,7 +24,7 @@ LAST_SECONDS = 10
 
 @dataclass(frozen=True)
 class Address:
-    """A bound socket, which does not listen yet."""
+    """A socket that listens: who connects before the server runs, waits for it."""
 
     socket: socket.socket
     token: str | None
@@ -41,7 +41,7 @@ class Address:
 
 
 def bind(host: str = HOST, port: int = PORT) -> Address:
-    """Bind a socket; 0 for the port takes any free one. InputError if it cannot be done."""
+    """Listen at an address; 0 for the port takes any free one. InputError if it cannot be done."""
     try:
         family, kind, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except (OSError, UnicodeError):
@@ -51,6 +51,7 @@ def bind(host: str = HOST, port: int = PORT) -> Address:
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind(where)
+        bound.listen()
     except (OSError, OverflowError) as error:
         bound.close()
         text = getattr(error, "strerror", None) or error
