@@ -29,6 +29,7 @@ COMMANDS = {
     "compare": "Compare two models image by image: how much better is B than A, and is it more than chance?",
     "predict": "Predict the class of images.",
     "gradcam": "Show which parts of photographs are evidence for a class (Grad-CAM).",
+    "serve": "Serve a local page that answers photographs, and a JSON interface for other software.",
     "export": "Export a checkpoint as .onnx or .pt2, verified against PyTorch.",
     "report": "Make a self-contained HTML page and a model card from a finished run.",
     "weights": "Show each class's effective number, loss weight and sampling probability.",

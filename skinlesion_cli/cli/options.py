@@ -30,6 +30,8 @@ TTA = "Test-time augmentation: average over four flips, in four times the time."
 TtaOption = Annotated[bool, option("--tta", TTA)]
 _PRIOR = "Answer for other shares of the classes: uniform, or a class,share CSV file."
 PriorOption = Annotated[str | None, option("--prior", _PRIOR, "uniform|FILE.csv")]
+_UNCERTAIN = "Mark predictions of a lower probability as uncertain."
+MIN_CONFIDENCE = option("--min-confidence", _UNCERTAIN, "NUMBER", min=0.0, max=1.0, show_default=False)
 RESUME = "Continue what an interrupted command has begun, and take over the results of all parts."
 ResumeOption = Annotated[bool, option("--resume", RESUME)]
 IMAGES = typer.Argument(metavar="IMAGE…", help="Files, folders or globs.")

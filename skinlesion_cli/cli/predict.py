@@ -7,6 +7,7 @@ from skinlesion_cli.cli import console
 from skinlesion_cli.cli.model_choice import ModelChoice
 from skinlesion_cli.cli.options import (
     IMAGES,
+    MIN_CONFIDENCE,
     JsonOption,
     PriorOption,
     ResumeOption,
@@ -22,8 +23,6 @@ from skinlesion_cli.common.files import ensure_writable_file
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.common.world import read_launch
 
-_UNCERTAIN = "Mark predictions of a lower probability as uncertain."
-_MIN_CONFIDENCE = option("--min-confidence", _UNCERTAIN, "NUMBER", min=0.0, max=1.0, show_default=False)
 _COLUMNS = "Columns of --csv: the model's classes, or those that ISIC challenges score."
 _FORMAT = option("--format", _COLUMNS, "classes|isic")
 _PART = option("--part", "For array jobs: compute every N-th batch, from the I-th on. See --resume.", "I/N")
@@ -36,7 +35,7 @@ def predict(
     model: ModelChoice,
     images: Annotated[list[str], IMAGES],
     top: Annotated[int, option("--top", "Classes to show per image.", "K", min=1)] = 3,
-    min_confidence: Annotated[float, _MIN_CONFIDENCE] = 0.0,
+    min_confidence: Annotated[float, MIN_CONFIDENCE] = 0.0,
     tta: TtaOption = False,
     prior: PriorOption = None,
     json: JsonOption = False,

@@ -6,6 +6,7 @@ Each message is one line: what is wrong, where, and what to do. The command line
 
 import re
 from collections.abc import Sequence
+from typing import Literal
 
 from skinlesion_cli.common.text import shortened
 
@@ -31,6 +32,11 @@ class InputError(SkinLesionError):
 
 class UnreadableImageError(SkinLesionError):
     """A file that cannot be read as an image."""
+
+    def __init__(self, text: str, fault: Literal["damaged", "unknown", "large"] = "damaged"):
+        super().__init__(text)
+        self.fault = fault
+        """unknown: not of a kind that can be read here; large: more pixels than the limit."""
 
 
 class TrainingError(SkinLesionError):

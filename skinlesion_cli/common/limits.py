@@ -13,6 +13,8 @@ MAX_INSTRUCTIONS = 2_000_000
 MAX_DEPTH = 32
 """Nested containers in a model file."""
 MAX_IMAGE_BYTES = 1 << 30
+MAX_UPLOAD_BYTES = 64 << 20
+"""Of a photograph that is sent to `serve`, which holds it in memory."""
 MAX_TABLE_BYTES = 256 << 20
 MAX_TABLE_CELLS = 10_000_000
 """Of a CSV file: enough for half a million images with the probabilities of fourteen classes."""

@@ -10,14 +10,14 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from PIL.AvifImagePlugin import AvifImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from skinlesion_cli.common.errors import UnreadableImageError, one_line
+from skinlesion_cli.common.errors import InputError, UnreadableImageError, one_line
 from skinlesion_cli.common.extras import require_modules
 from skinlesion_cli.common.files import fault_of
 from skinlesion_cli.common.limits import MAX_IMAGE_BYTES
@@ -174,14 +174,15 @@ def _open(path: Path, file: BinaryIO | None = None, shorter: int | None = None) 
             if isinstance(image, TiffImageFile) and (page := _largest_page(opened)):
                 image.seek(page)
             if problem := _problem(image):
-                raise ValueError(f"{image.width}×{image.height} pixels, {problem}")
+                kind = _TooLargeError if image.width * image.height > MAX_PIXELS else ValueError
+                raise kind(f"{image.width}×{image.height} pixels, {problem}")
             # A HEIF would give its thumbnail, which is compressed once more.
             if shorter is not None and image.format != "HEIF":
                 image.draft(None, (shorter, shorter))
             yield image
     # Pillow's decoders raise many types for damaged files, such as SyntaxError, struct.error and ValueError.
     except Exception as error:
-        raise UnreadableImageError(f"cannot read {path}: {_reason(error)}") from None
+        raise UnreadableImageError(f"cannot read {path}: {_reason(error)}", _fault(error)) from None
 
 
 def _opened(file: BinaryIO) -> Image.Image:
@@ -240,6 +241,17 @@ def _reason(error: Exception) -> str:
         return f"it has more than {MAX_PIXELS:,} pixels, the limit in docs/safety.md; shrink it first"
     # Some of pydicom's messages end with the text of a traceback.
     return str(getattr(error, "strerror", None) or one_line(error).partition(" Traceback ")[0])
+
+
+class _TooLargeError(ValueError):
+    """An image of more than `MAX_PIXELS`."""
+
+
+def _fault(error: Exception) -> Literal["damaged", "unknown", "large"]:
+    # An InputError says which package for its format is not installed.
+    if isinstance(error, UnidentifiedImageError | InputError):
+        return "unknown"
+    return "large" if isinstance(error, Image.DecompressionBombError | _TooLargeError) else "damaged"
 
 
 def _upright_rgb(image: Image.Image) -> Image.Image:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
+from skinlesion_cli.data.framing import Frame
 from skinlesion_cli.report.heatmaps.paint import painted
 
 if TYPE_CHECKING:
@@ -33,21 +34,29 @@ def heat_pictures(
 
     The longer side is `side`; the other options are those of `painted`.
     """
-    # Resized first, so that the lines are neither lost nor coarse.
-    photo = ImageOps.contain(Image.fromarray(np.asarray(explanation.image)), (side, side))
-    across, down = photo.width / explanation.image.width, photo.height / explanation.image.height
-    frame = explanation.frame
-    left, right = round(frame.left * across), round(frame.right * across)
-    top, bottom = round(frame.top * down), round(frame.bottom * down)
-    size = (max(right - left, 1), max(bottom - top, 1))
+    photo, (left, top, right, bottom) = framed_photograph(explanation.image, explanation.frame, side)
     heat = photo.copy()
-    # Of a padded photograph, the part of the frame that is on it.
-    x, y, end_x, end_y = max(left, 0), max(top, 0), min(right, photo.width), min(bottom, photo.height)
-    for picture in (photo, heat):
-        # A light line inside a dark one, visible on any photograph.
-        pen = ImageDraw.Draw(picture)
-        pen.rectangle((x, y, end_x - 1, end_y - 1), outline="black")
-        pen.rectangle((x + 1, y + 1, max(end_x - 2, x + 1), max(end_y - 2, y + 1)), outline="white")
-    drawn = painted(explanation, size, **options)
+    drawn = painted(explanation, (max(right - left, 1), max(bottom - top, 1)), **options)
     heat.paste(drawn, (left, top), drawn)
     return photo, heat
+
+
+def framed_photograph(
+    image: Image.Image, frame: Frame, side: int = SIDE
+) -> tuple[Image.Image, tuple[int, int, int, int]]:
+    """The photograph with a frame around what the model saw; the longer side is `side`.
+
+    Also the frame's left, top, right and bottom, in pixels of that picture.
+    """
+    # Resized first, so that the lines are neither lost nor coarse.
+    photo = ImageOps.contain(Image.fromarray(np.asarray(image)), (side, side))
+    across, down = photo.width / image.width, photo.height / image.height
+    left, right = round(frame.left * across), round(frame.right * across)
+    top, bottom = round(frame.top * down), round(frame.bottom * down)
+    # Of a padded photograph, the part of the frame that is on it.
+    x, y, end_x, end_y = max(left, 0), max(top, 0), min(right, photo.width), min(bottom, photo.height)
+    # A light line inside a dark one, visible on any photograph.
+    pen = ImageDraw.Draw(photo)
+    pen.rectangle((x, y, end_x - 1, end_y - 1), outline="black")
+    pen.rectangle((x + 1, y + 1, max(end_x - 2, x + 1), max(end_y - 2, y + 1)), outline="white")
+    return photo, (left, top, right, bottom)
