@@ -168,7 +168,7 @@ def _resampled_area(confidence: Floats, hits: Floats, bootstrap: Bootstrap) -> F
         risk = np.divide(wrong, answered, out=np.zeros_like(wrong), where=answered > 0)
         # A run that a resample lacks answers no new image, and so has no weight.
         area = (np.diff(answered, axis=1, prepend=np.float32(0)) * risk).sum(axis=1) / answered[:, -1]
-        return area.astype(np.float64)
+        return np.asarray(area, dtype=np.float64)
 
     return np.concatenate(bootstrap.mapped(areas))
 
