@@ -49,7 +49,11 @@ def with_settings(*names: str) -> Callable[[Callable[..., int]], Callable[..., i
         def run(*, verbose: bool, **values: Any) -> int:
             try:
                 given = {name: values.pop(name) for name in names}
-                options = {name: None if value == [] else value for name, value in given.items()}
+                options = {
+                    # One that was repeated, as the other sources have it.
+                    name: ",".join(value) or None if isinstance(value, list) else value
+                    for name, value in given.items()
+                }
                 if model:
                     values["model"] = model(**{one.name: values.pop(one.name) for one in of_model})
                 if resolves:

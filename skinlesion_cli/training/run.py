@@ -27,6 +27,7 @@ from skinlesion_cli.common.events import (
 from skinlesion_cli.common.extras import require_trackers
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.common.signals import INTERRUPTED, Stopped, Stopping
+from skinlesion_cli.common.tables import Tabular
 from skinlesion_cli.common.text import quoted
 from skinlesion_cli.common.world import Launch, World, read_launch
 from skinlesion_cli.curation.check_log import last_check
@@ -48,7 +49,7 @@ ECHO_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class TrainingResult:
+class TrainingResult(Tabular):
     """A finished training run."""
 
     folder: Path
@@ -75,7 +76,7 @@ class TrainingResult:
         }
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row per epoch, as in history.csv: `pandas.DataFrame(result.rows())` is the learning curve."""
+        """One row per epoch, as in history.csv: `result.to_frame()` is the learning curve."""
         return [dataclasses.asdict(one) for one in self.history]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import struct
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,14 +17,15 @@ from PIL import Image
 
 from skinlesion_cli import TrainingResult, train
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.events import EpochDone, Event, Note, RunScored, Warned
+from skinlesion_cli.common.events import EpochDone, EpochRecord, Event, Note, RunScored, RunStarted, Warned
 from skinlesion_cli.common.extras import TRACKERS
 from skinlesion_cli.common.settings import Settings, to_toml
+from skinlesion_cli.data.images import read_image
 from skinlesion_cli.tracking.follow import Follower
 from skinlesion_cli.tracking.tracker import Run
 
 # The libraries of others use what others deprecate.
-pytestmark = pytest.mark.filterwarnings("default")
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 INSTALLED = [name for name, modules in TRACKERS.items() if all(find_spec(one) for one in modules.split())]
 TINY: dict[str, Any] = {"model_arch": "test_resnet", "img_size": 64, "pretrained": False, "batch_size": 8}
@@ -236,11 +238,12 @@ def test_trackio(recorded: Recorded) -> None:
             read.setdefault(name, {})[row["step"]] = value
     for name, values in recorded.figures().items():
         assert read[name] == pytest.approx(values, rel=1e-12), name
-    media = Path(os.environ["TRACKIO_DIR"]) / "media"
-    original = recorded.result.folder / "results" / "test_confusion.png"
-    sizes = {Image.open(file).size for file in media.rglob("*.png")}
-    assert Image.open(original).size in sizes
     assert read.keys() >= PICTURES
+    stored = (Path(os.environ["TRACKIO_DIR"]) / "media").rglob("*.png")
+    original = recorded.result.folder / "results" / "test_confusion.png"
+    with Image.open(original) as drawn:
+        pixels = np.asarray(drawn.convert("RGB"))
+    assert any(np.array_equal(pixels, np.asarray(read_image(file))) for file in stored)
 
 
 def test_a_missing_package_is_named_before_any_work(
@@ -283,19 +286,41 @@ def test_an_unknown_tracker_is_refused_by_the_command(refused: Any) -> None:
     assert "--track: 'mlflow,neptune' is not one of tensorboard, mlflow, wandb, trackio" in line
 
 
-def test_a_run_names_what_trackers_cannot_show(data: Path, tmp_path: Path) -> None:
+def test_a_run_names_what_trackers_cannot_show(tmp_path: Path) -> None:
     told: list[Event] = []
-    late = Recorder()
-    with Follower({"mine": lambda _: late}, told.append) as tell:
-        train(data_root=data, out=tmp_path, epochs=1, figures="svg", on_event=tell, **TINY)
-    warned = [one.text for one in told if isinstance(one, Warned) and "trackers" in one.text]
-    assert warned == ["trackers get no class_weights.svg, only .png: use --figures png"]
-    assert late.epochs == [1]
+    epoch = EpochRecord(1, 1.0, 0.5, 1.0, 0.5, 0.5, 3e-4, best=True)
+    with Follower({"mine": lambda _: Recorder()}, told.append) as tell:
+        tell(RunStarted(tmp_path, Settings(), (), resumed=False))
+        tell(RunScored((epoch,), {}, (tmp_path / "a.svg", tmp_path / "b.svg")))
+    warned = [one.text for one in told if isinstance(one, Warned)]
+    assert warned == ["trackers get no a.svg, only .png: use --figures png"]
+
+
+def test_a_folder_that_cannot_be_written_ends_the_tracking_alone(tmp_path: Path) -> None:
+    told: list[Event] = []
+    (tmp_path / "tracking").write_text("a file")
+    with Follower({"mine": lambda _: Recorder()}, told.append) as tell:
+        tell(RunStarted(tmp_path, Settings(), (), resumed=False))
+    (warning,) = [one.text for one in told if isinstance(one, Warned)]
+    assert warning.startswith("tracking with mine stopped, the training goes on: ")
+
+
+def test_the_tracker_on_the_page_runs(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = Path(__file__).parents[2] / "docs" / "tracking.md"
+    (block,) = re.findall(r"^```python\n(.*?)^```$", page.read_text("utf-8"), re.MULTILINE | re.DOTALL)
+    (tmp_path / "data").symlink_to(data)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(block, str(page), "exec"), {})
+    lines = [json.loads(line) for line in (tmp_path / "tracked/tracking/lines.jsonl").open()]
+    assert {"epoch", "train_loss", "learning_rate", "images_per_second"} <= lines[0].keys()
+    assert "test/weighted_f1_low" in lines[1]
+    assert len(lines) == 2 + len(PICTURES)
+    assert capsys.readouterr().out.startswith("tracked ")
 
 
 def test_an_interrupted_run_is_not_finished(tmp_path: Path) -> None:
-    from skinlesion_cli.common.events import RunStarted
-
     mine, seen = Recorder(), list[Run]()
 
     def open_mine(run: Run) -> Recorder:
