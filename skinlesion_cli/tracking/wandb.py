@@ -33,13 +33,13 @@ class Tracker:
             id=run.id,
             dir=os.environ.get("WANDB_DIR", str(run.folder)),
             config=run.settings,
-            # An offline run cannot be resumed: it gets a second folder with the same id.
-            resume="allow" if run.resumed and mode == "online" else None,
+            # Offline, that makes a second folder with the same id, which `wandb sync` adds to the first.
+            resume="allow" if run.resumed else None,
             mode=mode,
             settings=quiet,
         )
-        folder = Path(self._run.dir).parent
-        sync = f'wandb sync{" --append" if run.resumed else ""} "{folder}"'
+        folder = Path(self._run.dir).parent.parent
+        sync = f'wandb sync "{folder}"/offline-run-*-{run.id}'
         self.view = str(self._run.url) if mode == "online" else f"offline; to upload it: {sync}"
 
     def log(self, figures: Mapping[str, float], epoch: int) -> None:

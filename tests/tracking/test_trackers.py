@@ -206,7 +206,7 @@ def wandb_records(file: Path) -> Iterator[Any]:
 def test_wandb(recorded: Recorded) -> None:
     pytest.importorskip("wandb")
     files = sorted((recorded.folder / "wandb").glob("offline-run-*/run-*.wandb"))
-    # An offline run cannot be resumed: the second folder has the same id, for `wandb sync --append`.
+    # A resumed offline run has a second folder with the same id, for `wandb sync`.
     assert [file.stem for file in files] == [f"run-{recorded.id}"] * 2
     read: dict[str, dict[int, float]] = {}
     config: dict[str, Any] = {}
@@ -313,7 +313,8 @@ def test_the_tracker_on_the_page_runs(
     (tmp_path / "data").symlink_to(data)
     monkeypatch.chdir(tmp_path)
     exec(compile(block, str(page), "exec"), {})
-    lines = [json.loads(line) for line in (tmp_path / "tracked/tracking/lines.jsonl").open()]
+    written = (tmp_path / "tracked/tracking/lines.jsonl").read_text()
+    lines = [json.loads(line) for line in written.splitlines()]
     assert {"epoch", "train_loss", "learning_rate", "images_per_second"} <= lines[0].keys()
     assert "test/weighted_f1_low" in lines[1]
     assert len(lines) == 2 + len(PICTURES)
