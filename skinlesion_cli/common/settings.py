@@ -247,7 +247,7 @@ class Settings(BaseModel):
     track: str | None = setting(
         RUN,
         None,
-        "Also log the run with this tracker; several are separated by commas.",
+        "Also log the run with this tracker; repeat it, or separate several by commas.",
         automatic="none",
         names=tuple(TRACKERS),
         **LOCAL,

@@ -2,6 +2,7 @@
 
 import io
 import re
+import shutil
 import sys
 from base64 import b64decode
 from html.parser import HTMLParser
@@ -155,9 +156,18 @@ def test_an_explanation_is_a_picture() -> None:
     assert Image.open(io.BytesIO(b64decode(page.addresses[0].split(",")[1]))).size == (240, 160)
 
 
-def test_an_audit_shows_its_verdict_and_its_pairs(data: Path) -> None:
-    page = page_of(skinlesion_cli.audit(data))
-    assert page.texts == [skinlesion_cli.audit(data).verdict()]
+def test_an_audit_shows_its_verdict_and_its_pairs(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Where it is remembered which data sets were audited.
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for split in ("train", "test"):
+        shutil.copytree(data / "test", tmp_path / "leaking" / split)
+    found = skinlesion_cli.audit(tmp_path / "leaking", num_workers=0, near=False)
+    page = page_of(found)
+    assert page.texts == [found.verdict()]
+    assert page.cells[:3] == ["a", "b", "kind"]
+    assert page.cells.count("bytes") == len(found.rows()) == 9
 
 
 def test_an_empty_table_and_undefined_numbers() -> None:
