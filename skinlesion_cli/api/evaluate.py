@@ -12,6 +12,7 @@ from skinlesion_cli.common.events import Busy, OnEvent, Warned, ignore
 from skinlesion_cli.common.files import ensure_writable_folder, is_folder, read_text, require_replaceable
 from skinlesion_cli.common.limits import MAX_PLAIN_BYTES
 from skinlesion_cli.common.tables import Tabular, html_table
+from skinlesion_cli.common.world import ALONE, World
 from skinlesion_cli.data.manifest import check_manifest, groups_in, manifest_of, origins_in, origins_of
 from skinlesion_cli.metrics import evaluation, paired
 from skinlesion_cli.metrics.bootstrap import Bootstrap
@@ -117,6 +118,8 @@ def evaluate(
     tta: bool = False,
     out: str | Path | None = None,
     figures: str = "png",
+    resume: bool = False,
+    world: World = ALONE,
     on_event: OnEvent = ignore,
 ) -> Evaluation:
     """Score a model on a split of a data set, or score predictions made with any program.
@@ -143,6 +146,8 @@ def evaluate(
         out: folder to save the results to (see `Evaluation.save`); with a checkpoint it is checked to be
             writable before the images are predicted.
         figures: format of the figures in it, png, pdf or svg.
+        resume: with a checkpoint, take over what an interrupted evaluation into `out` has predicted.
+        world: the processes that share the images; only the first writes, and all return the scores.
         on_event: receives progress events.
 
     Raises:
@@ -156,12 +161,14 @@ def evaluate(
         require_replaceable([Path(out, "predictions.csv")], given, "--out")
         if checkpoint is None:
             _require_own(Path(out), None)
+    if resume and (out is None or checkpoint is None):
+        raise InputError("--resume goes with a --checkpoint, whose predictions are kept in --out")
     if metadata is not None and not by:
         raise InputError("--metadata goes with --by, which names its columns")
     names = None if class_map is None else read_class_map(Path(class_map))
     columns = _Columns(tuple(by), split, None if metadata is None else Path(metadata))
     options: dict[str, Any] = {"malignant": malignant, "target_accuracy": target_accuracy}
-    model = None
+    model = journal = None
     if predictions is not None and checkpoint is None:
         if target_accuracy is not None and validation is None:
             raise InputError("with --predictions, --target-accuracy needs --validation too")
@@ -192,16 +199,28 @@ def evaluate(
         wanted, dropped = without_left_out(found, names)
         cells, remarks = columns.of(wanted.names, manifest_of(Path(data)))
         on_event(Busy("loading the model"))
-        predictor = _loaded(checkpoint)
-        model = predictor.file
-        if out is not None:
-            ensure_writable_folder(Path(out), make=False)
-            _require_own(Path(out), model)
+        with world.together():
+            predictor = _loaded(checkpoint)
+            model = predictor.file
+            if out is not None and world.leads:
+                ensure_writable_folder(Path(out), make=False)
+                _require_own(Path(out), model)
+                journal = predictor.journal(
+                    Path(out, "predictions.csv"), flips=tta, resume=resume, on_event=on_event
+                )
         if names is not None:
             known = {*wanted.classes, *dropped}
             remarks += [left_out_text(names.path, dropped), names.unused(known, predictor.classes)]
         scored, scores, document = predict_and_evaluate(
-            predictor, wanted, on_event, **options, flips=tta, by=cells, class_map=names
+            predictor,
+            wanted,
+            on_event,
+            **options,
+            flips=tta,
+            by=cells,
+            class_map=names,
+            journal=journal,
+            world=world,
         )
     else:
         raise InputError("evaluate needs either a checkpoint and data, or predictions")
@@ -209,8 +228,10 @@ def evaluate(
     document["class_map"] = None if names is None else dict(names.targets)
     document["warnings"] += filter(None, remarks)
     result = Evaluation(scored, scores, document)
-    if out is not None and (warning := result.save(out, figures)):
+    if out is not None and world.leads and (warning := result.save(out, figures)):
         on_event(Warned(warning))
+    if journal is not None:
+        journal.remove()
     return result
 
 

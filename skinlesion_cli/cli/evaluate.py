@@ -5,10 +5,13 @@ from typing import TYPE_CHECKING, Annotated
 
 from skinlesion_cli.cli import console
 from skinlesion_cli.cli.model_choice import ModelChoice
-from skinlesion_cli.cli.options import JsonOption, PriorOption, TtaOption, option, with_settings
+from skinlesion_cli.cli.options import JsonOption, PriorOption, ResumeOption, TtaOption, option, with_settings
 from skinlesion_cli.cli.progress import Display
 from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.events import ignore
 from skinlesion_cli.common.settings import Settings
+from skinlesion_cli.common.world import read_launch
+from skinlesion_cli.training.processes import joined
 from skinlesion_cli.training.run_folder import run_of
 
 if TYPE_CHECKING:
@@ -52,6 +55,7 @@ def evaluate(
     metadata: Annotated[Path | None, _METADATA] = None,
     tta: TtaOption = False,
     prior: PriorOption = None,
+    resume: ResumeOption = False,
     out: Annotated[Path | None, _OUT] = None,
     json: JsonOption = False,
 ) -> int:
@@ -63,7 +67,7 @@ def evaluate(
     home = run_of(model.file) if not predictions and len(model.models) == 1 else None
     folder = out or Path(home or "", "results/evaluation", "predictions" if predictions else split)
     data, images = (None, None) if predictions else model.data(settings)
-    with Display() as display:
+    with joined(read_launch(), settings.device) as world, Display() as display:
         result = api.evaluate(
             None if predictions else lambda: model.load(settings, prior=prior),
             data=data,
@@ -82,8 +86,12 @@ def evaluate(
             tta=tta,
             out=folder,
             figures=settings.figures,
-            on_event=display.show,
+            resume=resume,
+            world=world,
+            on_event=display.show if world.leads else ignore,
         )
+    if not world.leads:
+        return 0
     for text in result.document["warnings"]:
         console.warn(text)
     if json:

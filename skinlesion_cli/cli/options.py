@@ -3,6 +3,7 @@
 import functools
 import inspect
 import os
+import re
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from skinlesion_cli.cli import console
+from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.resolve import resolve, unknown_variables
 from skinlesion_cli.common.settings import FIELDS, choices, default_text, spec, value_type
 
@@ -28,7 +30,17 @@ TTA = "Test-time augmentation: average over four flips, in four times the time."
 TtaOption = Annotated[bool, option("--tta", TTA)]
 _PRIOR = "Answer for other shares of the classes: uniform, or a class,share CSV file."
 PriorOption = Annotated[str | None, option("--prior", _PRIOR, "uniform|FILE.csv")]
+RESUME = "Continue what an interrupted command has begun, and take over the results of all parts."
+ResumeOption = Annotated[bool, option("--resume", RESUME)]
 IMAGES = typer.Argument(metavar="IMAGE…", help="Files, folders or globs.")
+
+
+def part_of(text: str) -> tuple[int, int]:
+    """The value I/N of `--part`, as two numbers."""
+    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
+    if not found or not 1 <= int(found[1]) <= int(found[2]):
+        raise InputError(f"--part: {text!r} is not I/N such as 1/4, with I from 1 to N")
+    return int(found[1]), int(found[2])
 
 
 def with_settings(*names: str) -> Callable[[Callable[..., int]], Callable[..., int]]:

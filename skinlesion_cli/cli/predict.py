@@ -1,33 +1,32 @@
 """`skinlesion predict`."""
 
-from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
-
-from rich.text import Text
+from typing import Annotated
 
 from skinlesion_cli.cli import console
-from skinlesion_cli.cli.layout import Table
 from skinlesion_cli.cli.model_choice import ModelChoice
-from skinlesion_cli.cli.options import IMAGES, JsonOption, PriorOption, TtaOption, option, with_settings
+from skinlesion_cli.cli.options import (
+    IMAGES,
+    JsonOption,
+    PriorOption,
+    ResumeOption,
+    TtaOption,
+    option,
+    part_of,
+    with_settings,
+)
 from skinlesion_cli.cli.progress import Display
 from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.events import ignore
 from skinlesion_cli.common.files import ensure_writable_file
 from skinlesion_cli.common.settings import Settings
-from skinlesion_cli.common.text import printable
-from skinlesion_cli.report.figures import probability_text
+from skinlesion_cli.common.world import read_launch
 
-if TYPE_CHECKING:
-    from skinlesion_cli.inference.predictor import Failure, Prediction
-
-BAR_WIDTH = 24
-PAGE = 500  # images per table
 _UNCERTAIN = "Mark predictions of a lower probability as uncertain."
 _MIN_CONFIDENCE = option("--min-confidence", _UNCERTAIN, "NUMBER", min=0.0, max=1.0, show_default=False)
 _COLUMNS = "Columns of --csv: the model's classes, or those that ISIC challenges score."
 _FORMAT = option("--format", _COLUMNS, "classes|isic")
+_PART = option("--part", "For array jobs: compute every N-th batch, from the I-th on. See --resume.", "I/N")
 
 
 @with_settings("batch_size", "num_workers", "device", "precision")
@@ -43,107 +42,49 @@ def predict(
     json: JsonOption = False,
     csv: Annotated[Path | None, option("--csv", "Also write a CSV file.", "FILE")] = None,
     csv_format: Annotated[str, _FORMAT] = "classes",
+    resume: ResumeOption = False,
+    part: Annotated[str, _PART] = "1/1",
 ) -> int:
     """Predict the class of images."""
+    from skinlesion_cli.api.predict import WHOLE, predict_files
+    from skinlesion_cli.cli.predictions import AsJson, AsTables, NotAtAll, Shown
     from skinlesion_cli.data.find_images import find_images
-    from skinlesion_cli.inference.isic import isic_columns, require_distinct_images, write_isic
-    from skinlesion_cli.metrics.predictions import DISTANCE, FOREIGN, write_rows
+    from skinlesion_cli.inference.isic import require_distinct_images
 
+    share, leads = part_of(part), read_launch().rank == 0
     if csv_format not in ("classes", "isic") or (csv_format == "isic" and csv is None):
         raise InputError("--format is classes or isic, and isic goes with --csv FILE")
-    paths = find_images(images, Display().show)
+    paths = find_images(images, Display().show if leads else ignore)
     if csv_format == "isic":
         require_distinct_images(paths)
     if csv is not None:
         inputs = (*paths, *model.files())
         ensure_writable_file(csv, ".csv", inputs=inputs, option="--csv")
-    predictor = model.load(settings, prior=prior)
-    columns = isic_columns(predictor.classes, Display().show) if csv_format == "isic" else None
     with Display() as display:
-        shown = _Json(min_confidence) if json else _Tables(top, min_confidence, display)
-        results = predictor.predict_many(paths, flips=tta, on_event=display.show)
-        predictions = _shown(results, shown)
-        if csv is not None and columns is not None:
-            write_isic(csv, columns, predictions)
-        elif csv is not None:
-            rows = ((one.image, "", one.label, one.values()) for one in predictions)
-            write_rows(csv, (*predictor.classes, FOREIGN, DISTANCE), rows)
-        else:
-            deque(predictions, maxlen=0)
-        shown.end()
+        shown: Shown = AsJson(min_confidence) if json else AsTables(top, min_confidence, display)
+        if share != WHOLE:
+            shown = NotAtAll()
+        done, failures = predict_files(
+            lambda: model.load(settings, prior=prior),
+            paths,
+            csv=csv,
+            isic=csv_format == "isic",
+            flips=tta,
+            resume=resume,
+            part=share,
+            device=settings.device,
+            on_event=display.show,
+            on_result=shown.add,
+        )
+        if leads:
+            shown.end()
+    if not leads:
+        return 1 if failures else 0
+    if share != WHOLE:
+        console.note(f"part {part}: {done + failures} of {len(paths)} images are finished")
+        console.note("when all parts are, the same command with --resume in place of --part writes the file")
+        return 0
     if csv is not None:
-        console.note(f"{len(paths) - shown.failures} predictions: {csv}")
+        console.note(f"{done} predictions: {csv}")
     console.note(console.DISCLAIMER)
-    return 1 if shown.failures else 0
-
-
-def _shown(results: "Iterable[Prediction | Failure]", shown: "_Json | _Tables") -> "Iterator[Prediction]":
-    """Show each result as it comes, and pass on the predictions; none is kept."""
-    from skinlesion_cli.inference.predictor import Failure
-
-    for result in results:
-        shown.add(result)
-        if isinstance(result, Failure):
-            shown.failures += 1
-            console.warn(result.error)
-            continue
-        if result.out_of_distribution:
-            console.warn(f"{result.image} is unlike the training images: its prediction is unreliable")
-        yield result
-
-
-@dataclass
-class _Json:
-    """Results as one JSON list."""
-
-    min_confidence: float
-    items: console.JsonList = field(default_factory=console.JsonList)
-    failures: int = 0
-
-    def add(self, result: "Prediction | Failure") -> None:
-        document = result.to_dict()
-        if self.min_confidence > 0 and "confidence" in document:
-            document["uncertain"] = document["confidence"] < self.min_confidence
-        self.items.add(document)
-
-    def end(self) -> None:
-        self.items.end()
-
-
-@dataclass
-class _Tables:
-    """Predictions as tables of some hundred rows, so that memory does not grow with the number of images."""
-
-    top: int
-    min_confidence: float
-    display: Display
-    page: "list[Prediction]" = field(default_factory=list)
-    header: bool = True
-    failures: int = 0
-
-    def add(self, result: "Prediction | Failure") -> None:
-        from skinlesion_cli.inference.predictor import Prediction
-
-        if isinstance(result, Prediction):
-            self.page.append(result)
-        if len(self.page) == PAGE:
-            self.end()
-
-    def end(self) -> None:
-        if self.page:
-            with self.display.aside():
-                console.out.print(_table(self.page, self.top, self.min_confidence, header=self.header))
-            self.page, self.header = [], False
-
-
-def _table(predictions: "list[Prediction]", top: int, min_confidence: float, *, header: bool) -> Table:
-    rows, bars = [], []
-    for prediction in predictions:
-        for rank, (name, probability) in enumerate(prediction.top(top)):
-            label = printable(name)
-            if rank == 0 and prediction.confidence < min_confidence:
-                label += " (uncertain)"
-            image = printable(prediction.image) if rank == 0 else ""
-            rows.append((image, Text(label, "dim" if rank else "bold"), probability_text(probability)))
-            bars.append(Text("█" * round(probability * BAR_WIDTH), "dim" if rank else "cyan"))
-    return Table(("Image", "Class", "Probability"), rows, left=(0, 1), bars=bars, header=header)
+    return 1 if failures else 0

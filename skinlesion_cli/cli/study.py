@@ -1,11 +1,10 @@
 """`skinlesion study`."""
 
-import re
 from pathlib import Path
 from typing import Annotated, Any
 
 from skinlesion_cli.cli import console
-from skinlesion_cli.cli.options import JsonOption, option, with_settings
+from skinlesion_cli.cli.options import JsonOption, option, part_of, with_settings
 from skinlesion_cli.cli.progress import Display
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.resolve import resolve
@@ -36,7 +35,7 @@ def study(
     """Train several recipes on the same folds or seeds, and compare them."""
     from skinlesion_cli.api.study import collect_study, plan_study, run_study
 
-    share = _part(part)
+    share = part_of(part)
     with Display() as display:
         runs = plan_study(
             _methods(options, recipe or [], config or []),
@@ -70,13 +69,6 @@ def _methods(options: dict[str, Any], recipes: list[str], configs: list[Path]) -
             raise InputError(f"two methods are called {path.stem}: rename {path}")
         methods[path.stem] = resolve(options, config=path)
     return methods
-
-
-def _part(text: str) -> tuple[int, int]:
-    found = re.fullmatch(r"(\d{1,6})/(\d{1,6})", text)
-    if not found or not 1 <= int(found[1]) <= int(found[2]):
-        raise InputError(f"--part: {text!r} is not I/N such as 1/4, with I from 1 to N")
-    return int(found[1]), int(found[2])
 
 
 def _print(document: dict[str, Any]) -> None:

@@ -8,16 +8,14 @@ import contextlib
 import os
 import socket
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from skinlesion_cli.common.errors import InputError, SkinLesionError
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
-    from numpy.typing import NDArray
     from torch import nn
 
 
@@ -126,21 +124,6 @@ class World:
     def sums_of_step(self, values: "torch.Tensor") -> "torch.Tensor":
         """Loss, weight and hits (3,) of a step, summed over the processes."""
         return values
-
-    def shard(self, count: int, batch_size: int) -> list[int]:
-        """Which of `count` images this process scores, in whole batches.
-
-        The batches are those of a single process, so that the scores are the same to the last bit.
-        """
-        starts = range(self.rank * batch_size, count, self.size * batch_size)
-        return [index for start in starts for index in range(start, min(start + batch_size, count))]
-
-    def collected(
-        self, rows: "NDArray[np.float64]", indices: Sequence[int], count: int
-    ) -> "NDArray[np.float64]":
-        """The rows (count, columns) of all images, from the rows (len(indices), columns) of each shard."""
-        assert len(indices) == count
-        return rows
 
     def wrap(self, model: "nn.Module") -> "nn.Module":
         """The model as a module that averages gradients over the processes."""

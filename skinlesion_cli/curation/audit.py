@@ -14,8 +14,9 @@ from skinlesion_cli.common.tables import Html, Tabular, html_table, html_text
 from skinlesion_cli.common.text import nearest
 from skinlesion_cli.curation.duplicates import find_pairs
 from skinlesion_cli.curation.families import connected_components
-from skinlesion_cli.curation.fingerprint import Fingerprint, fingerprint
+from skinlesion_cli.curation.fingerprint import Fingerprint
 from skinlesion_cli.curation.groups import coverage_text, groups_of
+from skinlesion_cli.curation.kept_fingerprints import KeptFingerprints, kept_fingerprint
 from skinlesion_cli.curation.label_check import LabelCheck
 from skinlesion_cli.data.framing import cut_by_crop
 from skinlesion_cli.data.images import stored_kind
@@ -293,22 +294,26 @@ def _read_all(
     root, found = listed.root, listed.files
     known = groups_of(groups, [file for file, _, _ in found], root, table)
     images, prints, unreadable = [], [], {}
-    results = map_files(partial(_read, near), [root / file for file, _, _ in found], workers, on_event)
-    for (file, split, label), group, result in zip(found, known, results, strict=True):
-        if isinstance(result, str):
-            unreadable[file] = result
-        else:
-            size, mode, profile, one = result
-            images.append(ImageRecord(file, split, label, size, mode, group, profile))
-            prints.append(one)
+    with KeptFingerprints(on_event) as kept:
+        read = partial(_read, near, kept.path)
+        results = map_files(read, [root / file for file, _, _ in found], workers, on_event)
+        for (file, split, label), group, result in zip(found, known, results, strict=True):
+            if isinstance(result, str):
+                unreadable[file] = result
+            else:
+                size, mode, profile, one = result
+                images.append(ImageRecord(file, split, label, size, mode, group, profile))
+                prints.append(one)
+                if near:
+                    kept.add(one)
     inventory = Inventory(root, tuple(images), unreadable, tuple(listed.not_images), tuple(listed.remarks))
     return inventory, prints
 
 
-def _read(near: bool, path: Path) -> tuple[tuple[int, int], str, str, Fingerprint] | str:
+def _read(near: bool, store: Path | None, path: Path) -> tuple[tuple[int, int], str, str, Fingerprint] | str:
     """Stored size, pixel format, profile and fingerprint of an image, or why it cannot be read."""
     try:
-        return *stored_kind(path), fingerprint(path, near=near)
+        return *stored_kind(path), kept_fingerprint(path, store, near=near)
     except UnreadableImageError as error:
         return str(error)
 

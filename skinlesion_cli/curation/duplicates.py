@@ -16,7 +16,8 @@ from scipy.cluster.hierarchy import DisjointSet
 from skinlesion_cli.common.events import ImagesDone, OnEvent, ignore
 from skinlesion_cli.curation.alignment import Agreement, align
 from skinlesion_cli.curation.families import Edge, cluster
-from skinlesion_cli.curation.fingerprint import Fingerprint, fingerprint
+from skinlesion_cli.curation.fingerprint import Fingerprint
+from skinlesion_cli.curation.kept_fingerprints import KeptFingerprints, kept_fingerprint
 from skinlesion_cli.curation.matching import Candidate, find_candidates
 from skinlesion_cli.data.workers import map_files
 
@@ -51,7 +52,13 @@ def find_duplicates(
     paths: Sequence[Path], *, near: bool = True, workers: int = 1, on_event: OnEvent = ignore
 ) -> list[Pair]:
     """Read photographs, and find those that show the same one (`find_pairs`), `near` also changed ones."""
-    prints = list(map_files(partial(fingerprint, near=near), paths, workers, on_event))
+    prints = []
+    with KeptFingerprints(on_event) as kept:
+        read = partial(kept_fingerprint, store=kept.path, near=near)
+        for one in map_files(read, paths, workers, on_event):
+            prints.append(one)
+            if near:
+                kept.add(one)
     return find_pairs(prints, workers, on_event)
 
 

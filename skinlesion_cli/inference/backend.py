@@ -1,5 +1,6 @@
 """Forward passes over images: the one loop behind validation, evaluation and prediction. No torch here."""
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from skinlesion_cli.common.paper import Resize
 from skinlesion_cli.common.world import ALONE, World
 from skinlesion_cli.data.eval_views import KeptViews, viewed_batches
 from skinlesion_cli.data.splits import Split
+from skinlesion_cli.inference.journal import Batch, Section
 from skinlesion_cli.inference.tta import FLIPS, flipped
 from skinlesion_cli.metrics.arrays import Floats
 from skinlesion_cli.metrics.calibration import softmax
@@ -62,13 +64,68 @@ def outcomes_of(
     task: str = "",
     on_event: OnEvent = ignore,
     kept: KeptViews | None = None,
-    indices: Sequence[int] | None = None,
     flips: bool = False,
+    world: World = ALONE,
+    section: Section | None = None,
 ) -> Iterator[Outcome]:
-    """Yield the outcome of each image, in order; memory does not grow with their number."""
+    """Yield the outcome of each image, in order; memory does not grow with their number.
+
+    The processes of `world` take turns, batch by batch, and each of them yields all outcomes: the batches are
+    those of a single process, so that the outcomes are the same to the last bit. Batches that a `section` of
+    a journal holds are not computed again; of an array job, only this part's are yielded.
+    """
+    count = len(paths)
+    batches = [range(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
+    plan = [*section.planned(len(batches))] if section and world.leads else [*range(len(batches))]
+    finished = section.finished() if section and world.leads else []
+    if world.size > 1:
+        plan, finished = json.loads(world.from_leader(json.dumps([plan, finished]).encode()))
+    known, open_ones = set(finished), [number for number in plan if number not in set(finished)]
+    mine = [index for number in open_ones[world.rank :: world.size] for index in batches[number]]
+    computed = _computed(backend, paths, mine, batch_size, workers, kept, flips)
+    fresh: dict[int, list[Outcome]] = {}
     done = 0
+    for number in plan:
+        if number in known:
+            line = section.read(number) if section and world.leads else {}
+            if world.size > 1:
+                line = json.loads(world.from_leader(json.dumps(line).encode()))
+            found = _unpacked(line)
+        else:
+            if number not in fresh:
+                fresh = _next_round(computed, open_ones, world)
+                open_ones = open_ones[world.size :]
+                if section and world.leads and len(batches) > 1:
+                    for one, outcomes in fresh.items():
+                        section.write(one, _packed(outcomes))
+            found = fresh.pop(number)
+        done += len(found)
+        on_event(ImagesDone(task, done, sum(len(batches[number]) for number in plan)))
+        yield from found
+
+
+def _next_round(
+    computed: Iterator[list[Outcome]], numbers: Sequence[int], world: World
+) -> dict[int, list[Outcome]]:
+    """The outcomes of the next batch of each process, by the number of the batch."""
+    with world.together():
+        own = next(computed, [])
+    shared = [own] if world.size == 1 else [_unpacked(one) for one in world.gather(_packed(own))]
+    return dict(zip(numbers, shared, strict=False))
+
+
+def _computed(
+    backend: Backend,
+    paths: Sequence[Path],
+    indices: Sequence[int],
+    batch_size: int,
+    workers: int,
+    kept: KeptViews | None,
+    flips: bool,
+) -> Iterator[list[Outcome]]:
+    """Compute the outcomes of the images with these indices, batch by batch."""
     for batch in viewed_batches(
-        paths,
+        [paths[index] for index in indices],
         img_size=backend.img_size,
         resize=backend.resize,
         batch_size=batch_size,
@@ -79,11 +136,28 @@ def outcomes_of(
         outputs = [backend.outputs(images) for images in flipped(batch.images, flips)]
         logits, distances = np.stack([one.logits for one in outputs], axis=1), outputs[0].distances
         require_finite(logits, distances)
-        done += len(batch.faults)
-        on_event(ImagesDone(task, done, len(paths)))
-        for row, fault in enumerate(batch.faults):
-            distance = None if distances is None else float(distances[row])
-            yield Outcome(None, fault) if fault else Outcome(logits[row], "", distance)
+        far = [None] * len(logits) if distances is None else distances.tolist()
+        yield [
+            Outcome(None, fault) if fault else Outcome(views, "", distance)
+            for views, fault, distance in zip(logits, batch.faults, far, strict=True)
+        ]
+
+
+def _packed(outcomes: Sequence[Outcome]) -> Batch:
+    """Outcomes as JSON-ready data, from which `_unpacked` makes the same numbers."""
+    return {
+        "logits": [None if one.logits is None else one.logits.tolist() for one in outcomes],
+        "faults": [one.fault for one in outcomes],
+        "distances": [one.distance for one in outcomes],
+    }
+
+
+def _unpacked(batch: Batch) -> list[Outcome]:
+    rows = zip(batch["logits"], batch["faults"], batch["distances"], strict=True)
+    return [
+        Outcome(None if logits is None else np.array(logits, np.float64), fault, distance)
+        for logits, fault, distance in rows
+    ]
 
 
 def require_finite(*outputs: NDArray[Any] | None) -> None:
@@ -107,37 +181,41 @@ def predict_split(
     world: World = ALONE,
     temperature: float | None = None,
     flips: bool = False,
+    section: Section | None = None,
 ) -> Predictions:
     """Predict every image of a split, whose classes are among those of the model, in any order.
 
-    The processes of `world` share the work, and each gets all predictions. None for `temperature` means no
-    calibration. With `flips`, the probabilities are means over flipped views; the `logits` are still those of
-    the images as they are, and have no temperature, because a mean has none of its own.
+    The processes of `world` share the work, and each gets all predictions; for `section` see `outcomes_of`.
+    None for `temperature` means no calibration. With `flips`, the probabilities are means over flipped views;
+    the `logits` are still those of the images as they are, and have no temperature, because a mean has none.
 
     Raises:
         UnreadableImageError: some images cannot be read; scores without them would be those of another split.
     """
-    paths, mine = split.paths, world.shard(len(split.paths), batch_size)
-    with world.together():
-        outcomes = list(
-            outcomes_of(
-                backend,
-                [paths[index] for index in mine],
-                batch_size=batch_size,
-                workers=workers,
-                task=f"scoring {split.name}",
-                on_event=on_event,
-                kept=kept,
-                indices=mine,
-                flips=flips,
-            )
-        )
-        if faults := [outcome.fault for outcome in outcomes if outcome.fault]:
-            more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
-            raise UnreadableImageError(f"{faults[0]}{more}; repair or remove it, then score again")
     views = len(FLIPS) if flips else 1
-    rows = np.array([one.logits for one in outcomes], dtype=np.float64).reshape(-1, views * len(classes))
-    logits = world.collected(rows, mine, len(paths)).reshape(-1, views, len(classes))
+    logits = np.empty((len(split.files), views, len(classes)))
+    faults = []
+    outcomes = outcomes_of(
+        backend,
+        split.paths,
+        batch_size=batch_size,
+        workers=workers,
+        task=f"scoring {split.name}",
+        on_event=on_event,
+        kept=kept,
+        flips=flips,
+        world=world,
+        section=section,
+    )
+    for row, outcome in enumerate(outcomes):
+        if outcome.logits is None:
+            faults.append(outcome.fault)
+        else:
+            logits[row] = outcome.logits
+    if faults:
+        more = f" (and {len(faults) - 1} more)" if len(faults) > 1 else ""
+        error = UnreadableImageError(f"{faults[0]}{more}; repair or remove it, then score again")
+        raise world.common(error)
     probabilities = softmax(logits, temperature).mean(axis=1)
     index = np.array([list(classes).index(name) for name in split.classes])
     return Predictions(

@@ -4,7 +4,7 @@ import dataclasses
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -42,15 +42,15 @@ class Ensemble(Predictor):
         return made
 
     def predict_many(
-        self, images: Iterable[ImageInput], *, flips: bool = False, on_event: OnEvent = ignore
+        self, images: Iterable[ImageInput], *, on_event: OnEvent = ignore, **options: Any
     ) -> Iterator[Prediction | Failure]:
         """As `Predictor.predict_many`; the distance is the mean of the members', if all have one."""
         # An open file can be read once only.
         images = [_again(one) for one in listed(images, on_event)]
         streams = [
             # One of them tells of the progress.
-            one.predict_many(images, flips=flips, on_event=on_event if one is self._members[0] else ignore)
-            for one in self._members
+            one.predict_many(images, **options, on_event=ignore if member else on_event, member=member)
+            for member, one in enumerate(self._members)
         ]
         return map(self._joined, zip(*streams, strict=True))
 

@@ -16,12 +16,15 @@ from skinlesion_cli.common.events import OnEvent, ignore
 from skinlesion_cli.common.settings import checked
 from skinlesion_cli.common.tables import Html, Tabular, html_bar, html_picture, html_table
 from skinlesion_cli.common.text import probability_text
+from skinlesion_cli.common.version import __version__
+from skinlesion_cli.common.world import ALONE, World
 from skinlesion_cli.data.eval_views import view
 from skinlesion_cli.data.find_images import find_images
 from skinlesion_cli.data.images import read_image, rgb_of
 from skinlesion_cli.data.thumbnail import data_uri
 from skinlesion_cli.data.workers import worker_count
 from skinlesion_cli.inference.backend import Backend, Outcome, outcomes_of
+from skinlesion_cli.inference.journal import Journal, hash_of_file
 from skinlesion_cli.metrics.arrays import Floats
 from skinlesion_cli.metrics.calibration import softmax
 from skinlesion_cli.metrics.prior import read_prior, retarget
@@ -167,6 +170,26 @@ class Predictor:
         """What the logits are divided by; None if none was fitted."""
         return None if self.checkpoint.temperature == 1.0 else self.checkpoint.temperature
 
+    def journal(
+        self,
+        output: Path,
+        *,
+        flips: bool = False,
+        resume: bool = False,
+        part: tuple[int, int] = (1, 1),
+        on_event: OnEvent = ignore,
+    ) -> Journal:
+        """The journal of a pass over many images; see `Journal` for the arguments and errors."""
+        made_with = {
+            "version": __version__,
+            "models": [hash_of_file(one.file) for one in self.members if one.file],
+            "preprocessing": [str(one.checkpoint.preprocessing) for one in self.members],
+            "runtime": [str(getattr(one.backend, "runtime", "")) for one in self.members],
+            "batch_size": self.batch_size,
+            "tta": flips,
+        }
+        return Journal(output, made_with, resume=resume, part=part, on_event=on_event)
+
     def predict(self, image: ImageInput) -> Prediction:
         """Predict one image.
 
@@ -180,7 +203,14 @@ class Predictor:
         return result
 
     def predict_many(
-        self, images: Iterable[ImageInput], *, flips: bool = False, on_event: OnEvent = ignore
+        self,
+        images: Iterable[ImageInput],
+        *,
+        flips: bool = False,
+        on_event: OnEvent = ignore,
+        journal: Journal | None = None,
+        world: World = ALONE,
+        member: int = 0,
     ) -> Iterator[Prediction | Failure]:
         """Predict many images; yields a prediction or a failure for each, in order.
 
@@ -189,21 +219,29 @@ class Predictor:
                 "photos/*.jpg".
             flips: whether to average over flipped views (test-time augmentation).
             on_event: receives progress events.
+            journal: keeps what is computed, so that an interrupted command can be continued.
+            world: the processes that share the work; each yields everything.
+            member: which model of an ensemble this is, for the journal.
 
         Raises:
             InputError: one image instead of several, or something that is not an image.
         """
         images = listed(images, on_event)
         names = [image_name(index, image) for index, image in enumerate(images)]
+        paths = [Path(name) for name in names]
+        if journal is not None:
+            names = [names[index] for index in journal.indices(len(names), self.batch_size)]
         outcomes = outcomes_of(
             self.backend,
-            [Path(name) for name in names],
+            paths,
             batch_size=self.batch_size,
             workers=self.workers,
             task="predicting",
             on_event=on_event,
-            kept=_InMemory(images, names, self.backend),
+            kept=_InMemory(images, [str(path) for path in paths], self.backend),
             flips=flips,
+            world=world,
+            section=journal.section(f"model {member + 1}", paths, self.batch_size) if journal else None,
         )
         return (self._result(*pair) for pair in zip(names, outcomes, strict=True))
 

@@ -8,12 +8,14 @@ import numpy as np
 
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import Busy, Note, OnEvent, ignore
+from skinlesion_cli.common.world import ALONE, World
 from skinlesion_cli.data.class_balance import ens_weights
 from skinlesion_cli.data.eval_views import KeptViews
 from skinlesion_cli.data.manifest import origins_of
 from skinlesion_cli.data.splits import Split, named_as, read_split, require_classes
 from skinlesion_cli.inference.backend import predict_split
 from skinlesion_cli.inference.ensemble import mean_of
+from skinlesion_cli.inference.journal import Journal
 from skinlesion_cli.inference.predictor import Predictor
 from skinlesion_cli.inference.tta import tta_section
 from skinlesion_cli.metrics.arrays import Floats
@@ -43,11 +45,14 @@ def predict_and_evaluate(
     kept: KeptViews | None = None,
     by: Mapping[str, Sequence[str]] | None = None,
     class_map: ClassMap | None = None,
+    journal: Journal | None = None,
+    world: World = ALONE,
 ) -> tuple[Predictions, Scores, dict[str, Any]]:
     """Predict every image of a split and score the predictions (see `predict_split` and `evaluate`).
 
     The confidence threshold for a `target_accuracy`, and that of the malignant class in subgroups (`by`), are
     chosen on the data set's `val`. Of a `class_map`, see `without_left_out` for what it leaves out.
+    The processes of `world` share the predictions, and a `journal` keeps them (see `outcomes_of`).
 
     Raises:
         InputError: the split has other classes than the model, or the malignant ones are no classes of it.
@@ -72,8 +77,12 @@ def predict_and_evaluate(
                 temperature=one.temperature,
                 flips=flips,
                 kept=kept if images is split else None,
+                world=world,
+                section=journal.section(f"{images.name}, model {number}", images.paths, one.batch_size)
+                if journal
+                else None,
             )
-            for one in predictor.members
+            for number, one in enumerate(predictor.members, start=1)
         ]
 
     temperatures = [one.temperature for one in predictor.members]

@@ -5,19 +5,26 @@ all figures of many resamples come from a few matrix products. scipy.stats.boots
 resampled copies of the data, which is many times slower, and it cannot resample groups.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from skinlesion_cli.common.cores import usable_cores
 from skinlesion_cli.metrics.arrays import Booleans, Floats, Multiplicities
+
+Result = TypeVar("Result")
 
 RESAMPLES = 2000
 LEVEL = 0.95
-# Multiplicities per block. The figures computed from a block take about thirty times as many bytes.
-_CELLS = 8_000_000
+# Multiplicities per block. The figures computed from a block take about thirty times as many bytes, in each
+# thread.
+_CELLS = 4_000_000
+_MOST_THREADS = 4
 # Resamples with at most this many multiplicities (a byte each) are kept; larger ones are redrawn for each
 # section of a document, from the same seed, so that memory stays bounded at any number of images.
 _KEPT = 128_000_000
@@ -71,8 +78,23 @@ class Bootstrap:
 
     def figures(self, figures_of: Callable[[Multiplicities], Mapping[str, Floats]]) -> dict[str, Floats]:
         """The figures (resamples, …) of all resamples; `figures_of` computes those of some of them."""
-        parts = [figures_of(weights) for weights in self.blocks()]
+        parts = self._mapped(figures_of)
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+    def _mapped(self, function: Callable[[Multiplicities], Result]) -> list[Result]:
+        """The results for all blocks, computed in threads, which numpy allows in long operations."""
+        threads = min(usable_cores(), _MOST_THREADS)
+        if threads == 1 or self.resamples * self.n <= _CELLS:
+            return [function(weights) for weights in self.blocks()]
+        waiting: deque[Future[Result]] = deque()
+        results = []
+        with ThreadPoolExecutor(threads) as pool:
+            for weights in self.blocks():
+                waiting.append(pool.submit(function, weights))
+                # No more blocks are drawn ahead than there are threads.
+                if len(waiting) > threads:
+                    results.append(waiting.popleft().result())
+            return [*results, *(one.result() for one in waiting)]
 
     def means(self, columns: Floats) -> Floats:
         """The mean of each of the `columns` (n, columns) over each resample: (resamples, columns).
@@ -80,8 +102,9 @@ class Bootstrap:
         Accuracy, recall, likelihood, the gap of a confidence bin: each is a mean over the images, or a
         quotient of two means, and all of them come from one matrix product.
         """
-        parts = (weights @ columns / weights.sum(axis=1, keepdims=True) for weights in self.blocks())
-        return np.concatenate(list(parts))
+        return np.concatenate(
+            self._mapped(lambda weights: weights @ columns / weights.sum(axis=1, keepdims=True))
+        )
 
     @cached_property
     def _kept(self) -> list[Draws]:

@@ -12,7 +12,7 @@ import numpy as np
 
 from skinlesion_cli.metrics.arrays import Floats, Ints, Multiplicities, divide
 from skinlesion_cli.metrics.predictions import SUM_TOLERANCE, Predictions
-from skinlesion_cli.metrics.roc import RANKING, ranking_figures
+from skinlesion_cli.metrics.roc import RANKING, Ranking
 
 SUMMARY = ("accuracy", "balanced_accuracy", "weighted_f1", "macro_f1", "weighted_auc", "loss")
 PER_CLASS = ("precision", "recall", "f1", *RANKING)
@@ -71,23 +71,35 @@ def score(predictions: Predictions) -> Scores:
     )
 
 
-def figures(predictions: Predictions, weights: Multiplicities) -> dict[str, Floats]:
-    """The figures of `SUMMARY`, each (resamples,), and of `PER_CLASS`, each (resamples, classes).
+class Figures:
+    """The figures of a set of predictions in resamples: what does not depend on these is computed once."""
 
-    A class without images in a resample has no figure there, and means over the classes are over the others.
-    """
-    k = len(predictions.classes)
-    confusions = _confusions(predictions, weights)
-    found = _figures_of_confusion(confusions)
-    found |= {name: np.full((len(weights), k), np.nan) for name in RANKING}
-    if predictions.probabilities is not None:
-        for label in range(k):
-            scores = predictions.probabilities[:, label]
-            for name, values in ranking_figures(predictions.true == label, scores, weights).items():
+    def __init__(self, predictions: Predictions):
+        self._predictions, self._losses = predictions, negative_log_likelihood(predictions)
+        columns = () if predictions.probabilities is None else predictions.probabilities.T
+        self._rankings = [Ranking(predictions.true == label, scores) for label, scores in enumerate(columns)]
+
+    def __call__(self, weights: Multiplicities) -> dict[str, Floats]:
+        """The figures of `SUMMARY`, each (resamples,), and of `PER_CLASS`, each (resamples, classes).
+
+        A class without images in a resample has no figure there; means over the classes are over the others.
+        """
+        confusions = _confusions(self._predictions, weights)
+        found = _figures_of_confusion(confusions)
+        found |= {name: np.full(confusions.shape[:2], np.nan) for name in RANKING}
+        # Small integers are gathered twice as fast.
+        counts = weights.astype(np.min_scalar_type(int(weights.max(initial=0))))
+        for label, ranking in enumerate(self._rankings):
+            for name, values in ranking.figures(counts).items():
                 found[name][:, label] = values
-    found["weighted_auc"] = _weighted_mean(found["auc"], confusions.sum(axis=-1))
-    found["loss"] = weights @ negative_log_likelihood(predictions) / weights.sum(axis=1)
-    return found
+        found["weighted_auc"] = _weighted_mean(found["auc"], confusions.sum(axis=-1))
+        found["loss"] = weights @ self._losses / weights.sum(axis=1)
+        return found
+
+
+def figures(predictions: Predictions, weights: Multiplicities) -> dict[str, Floats]:
+    """As `Figures`, for one call."""
+    return Figures(predictions)(weights)
 
 
 def figures_of_decisions(predictions: Predictions, weights: Multiplicities) -> dict[str, Any]:

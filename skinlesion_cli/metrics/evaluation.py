@@ -7,7 +7,7 @@ from skinlesion_cli.metrics.arrays import Floats, number
 from skinlesion_cli.metrics.bins import Partition, partition
 from skinlesion_cli.metrics.bootstrap import Bootstrap
 from skinlesion_cli.metrics.calibration import calibration_document
-from skinlesion_cli.metrics.classification import PER_CLASS, Scores, figures, score, weighted_loss
+from skinlesion_cli.metrics.classification import PER_CLASS, Figures, Scores, score, weighted_loss
 from skinlesion_cli.metrics.exact import class_counts, intervals, summary_counts
 from skinlesion_cli.metrics.malignant import (
     CHOSEN,
@@ -53,7 +53,7 @@ def evaluate(
     malignant = malignant_classes(predictions.classes, malignant)
     of_malignant = malignant_section(predictions, malignant, bootstrap, validation)
     scores = score(predictions)
-    drawn = bootstrap.figures(lambda weights: figures(predictions, weights))
+    drawn = bootstrap.figures(Figures(predictions))
     counted = class_counts(predictions, bootstrap)
     blocks = block_section(predictions, sources, bootstrap)
     subgroups, gaps = _subgroups(predictions, partitions, malignant, validation, bootstrap)

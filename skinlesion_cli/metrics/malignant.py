@@ -17,7 +17,7 @@ from skinlesion_cli.metrics.arrays import Booleans, Floats, Multiplicities, divi
 from skinlesion_cli.metrics.bootstrap import Bootstrap
 from skinlesion_cli.metrics.exact import counts_of, intervals
 from skinlesion_cli.metrics.predictions import Predictions
-from skinlesion_cli.metrics.roc import RANKING, ranking_figures, sweep
+from skinlesion_cli.metrics.roc import RANKING, Ranking, sweep
 
 MALIGNANT = {"melanoma", "melanomainsitu", "basalcellcarcinoma", "squamouscellcarcinoma", "mel", "bcc", "scc"}
 """The default malignant classes, as `_key` spells them; the codes are those of HAM10000 and ISIC."""
@@ -92,10 +92,11 @@ def malignant_section(
         points.append(chosen)
     called = np.stack([one.called for one in points])
 
+    ranking = None if scores is None else Ranking(positive, scores)
+
     def figures(weights: Multiplicities) -> dict[str, Floats]:
         undefined = dict.fromkeys(RANKING, np.full(len(weights), np.nan))
-        ranking = undefined if scores is None else ranking_figures(positive, scores, weights)
-        return ranking | rates(positive, called, weights)
+        return (undefined if ranking is None else ranking.figures(weights)) | rates(positive, called, weights)
 
     found = figures(np.ones((1, len(positive)), dtype=np.float32))
     drawn = bootstrap.figures(figures)

@@ -6,7 +6,6 @@ interval is narrower than the intervals of either score suggest.
 
 import math
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ import numpy as np
 from skinlesion_cli.common.errors import InputError, first_few
 from skinlesion_cli.metrics.arrays import Booleans, bounds, divide, number
 from skinlesion_cli.metrics.bootstrap import Bootstrap, interval
-from skinlesion_cli.metrics.classification import SUMMARY, figures, score
+from skinlesion_cli.metrics.classification import SUMMARY, Figures, score
 from skinlesion_cli.metrics.exact import clopper_pearson
 from skinlesion_cli.metrics.predictions import Predictions
 
@@ -60,7 +59,7 @@ def compare(pair: Pair, bootstrap: Bootstrap) -> dict[str, Any]:
     """
     a, b = pair.a, pair.b
     of_a, of_b = score(a), score(b)
-    drawn_a, drawn_b = (bootstrap.figures(partial(figures, one)) for one in (a, b))
+    drawn_a, drawn_b = (bootstrap.figures(Figures(one)) for one in (a, b))
     right_a, right_b = (one.predicted == one.true for one in (a, b))
     only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
     whose = dict.fromkeys(of_a.warnings, "A")

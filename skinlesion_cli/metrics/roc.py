@@ -7,6 +7,7 @@ one set of weights per call; the tests check every figure against scikit-learn, 
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,29 +84,48 @@ class Sweep:
         return np.where((self.positives > 0) & (self.negatives > 0), figures, np.nan)
 
 
+class Ranking:
+    """Images in the order of their scores, for arrays (n,); sorted once for any number of resamples."""
+
+    def __init__(self, positive: Booleans, scores: Floats):
+        falling = np.argsort(-scores, kind="stable")
+        self._positives, self._negatives = falling[positive[falling]], falling[~positive[falling]]
+        self._last = np.flatnonzero(np.diff(scores[self._positives], append=-np.inf))
+        self._thresholds, negatives = scores[self._positives[self._last]], -scores[self._negatives]
+        self._above = np.searchsorted(negatives, -self._thresholds, side="left")
+        self._up_to = np.searchsorted(negatives, -self._thresholds, side="right")
+
+    def sweep(self, weights: NDArray[Any]) -> Sweep:
+        """Count along the falling threshold; the multiplicities may be of any type of numbers."""
+        hits, passed = _running_counts(weights, self._positives), _running_counts(weights, self._negatives)
+        return Sweep(
+            thresholds=self._thresholds,
+            hits=_columns(hits, self._last + 1),
+            above=_columns(passed, self._above),
+            up_to=_columns(passed, self._up_to),
+            positives=hits[:, -1].astype(np.float64),
+            negatives=passed[:, -1].astype(np.float64),
+        )
+
+    def figures(self, weights: NDArray[Any]) -> dict[str, Floats]:
+        """The figures named in `RANKING`, each (resamples,)."""
+        return _figures_of(self.sweep(weights))
+
+
 def sweep(positive: Booleans, scores: Floats, weights: Multiplicities | None = None) -> Sweep:
     """Count along the falling threshold, for arrays (n,); None for `weights` takes each image once."""
-    weights = np.ones((1, len(scores)), dtype=np.float32) if weights is None else weights
-    falling = np.argsort(-scores, kind="stable")
-    of_positives, of_negatives = falling[positive[falling]], falling[~positive[falling]]
-    last = np.flatnonzero(np.diff(scores[of_positives], append=-np.inf))
-    thresholds, negatives = scores[of_positives[last]], -scores[of_negatives]
-    hits, passed = _running_counts(weights, of_positives), _running_counts(weights, of_negatives)
-    return Sweep(
-        thresholds=thresholds,
-        hits=_columns(hits, last + 1),
-        above=_columns(passed, np.searchsorted(negatives, -thresholds, side="left")),
-        up_to=_columns(passed, np.searchsorted(negatives, -thresholds, side="right")),
-        positives=hits[:, -1].astype(np.float64),
-        negatives=passed[:, -1].astype(np.float64),
-    )
+    once = np.ones((1, len(scores)), dtype=np.float32)
+    return Ranking(positive, scores).sweep(once if weights is None else weights)
 
 
 def ranking_figures(
     positive: Booleans, scores: Floats, weights: Multiplicities | None = None
 ) -> dict[str, Floats]:
     """The figures named in `RANKING`, each (resamples,); the arguments are those of `sweep`."""
-    counts = sweep(positive, scores, weights)
+    return _figures_of(sweep(positive, scores, weights))
+
+
+def _figures_of(counts: Sweep) -> dict[str, Floats]:
     return {
         "auc": counts.area(),
         "average_precision": counts.average_precision(),
@@ -115,11 +135,13 @@ def ranking_figures(
     }
 
 
-def _running_counts(weights: Multiplicities, order: NDArray[np.intp]) -> NDArray[np.int32]:
+def _running_counts(weights: NDArray[Any], order: NDArray[np.intp]) -> NDArray[np.int32]:
     """(resamples, len(order) + 1): images among the first 0, 1, 2, … of the order."""
     counts = np.zeros((len(weights), len(order) + 1), dtype=np.int32)
+    taken = np.take(weights, order, axis=1)
     # Cumulative sums of integers are five times as fast as those of floats.
-    np.cumsum(np.take(weights, order, axis=1).astype(np.int32), axis=1, out=counts[:, 1:])
+    taken = taken.astype(np.int32) if taken.dtype.kind == "f" else taken
+    np.cumsum(taken, axis=1, dtype=np.int32, out=counts[:, 1:])
     return counts
 
 

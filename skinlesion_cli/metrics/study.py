@@ -6,14 +6,13 @@ resamples of the bootstrap are the same for all methods, so that what they have 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import numpy as np
 
 from skinlesion_cli.metrics.arrays import Floats, bounds, number
 from skinlesion_cli.metrics.bootstrap import Bootstrap, interval
-from skinlesion_cli.metrics.classification import SUMMARY, figures, score
+from skinlesion_cli.metrics.classification import SUMMARY, Figures, score
 from skinlesion_cli.metrics.predictions import Predictions
 
 
@@ -103,12 +102,8 @@ def ensemble_section(
 
 
 def _drawn(tables: Sequence[Predictions], bootstrap: Bootstrap) -> dict[str, Floats]:
-    return _means([bootstrap.figures(partial(_summary, table)) for table in tables])
-
-
-def _summary(predictions: Predictions, weights: Any) -> dict[str, Floats]:
-    found = figures(predictions, weights)
-    return {metric: found[metric] for metric in SUMMARY}
+    drawn = (bootstrap.figures(Figures(table)) for table in tables)
+    return _means([{metric: found[metric] for metric in SUMMARY} for found in drawn])
 
 
 def _means(found: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import numpy as np
 from skinlesion_cli.metrics.arrays import Booleans, Floats, Multiplicities, number
 from skinlesion_cli.metrics.bins import UNKNOWN, Partition
 from skinlesion_cli.metrics.bootstrap import LEVEL, Bootstrap
-from skinlesion_cli.metrics.classification import SUMMARY, figures, figures_of_decisions, score
+from skinlesion_cli.metrics.classification import SUMMARY, Figures, figures_of_decisions, score
 from skinlesion_cli.metrics.exact import counts_of, intervals, summary_counts
 from skinlesion_cli.metrics.malignant import counted_by, rates
 from skinlesion_cli.metrics.predictions import Predictions
@@ -60,7 +60,7 @@ def block_warnings(blocks: Mapping[str, Any] | None, summary: Mapping[str, float
 def _block(predictions: Predictions, bootstrap: Bootstrap) -> dict[str, Any]:
     present = np.unique(predictions.true).tolist()
     summary = score(predictions).summary
-    drawn = bootstrap.figures(lambda weights: figures(predictions, weights))
+    drawn = bootstrap.figures(Figures(predictions))
     return {
         "n": len(predictions),
         "classes": [predictions.classes[label] for label in present],

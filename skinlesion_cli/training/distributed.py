@@ -8,14 +8,13 @@ import json
 import re
 import time
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import numpy as np
 import torch
 import torch.distributed as dist
-from numpy.typing import NDArray
 from torch import nn
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
@@ -112,13 +111,6 @@ class Group(World):
         # Each process has scaled its loss for the average of the gradients.
         total[0] /= self.size
         return total
-
-    def collected(self, rows: NDArray[np.float64], indices: Sequence[int], count: int) -> NDArray[np.float64]:  # noqa: D102
-        # Each row comes from one process; adding the zeros of the others changes no bit of it.
-        every = np.zeros((count, rows.shape[1]))
-        every[list(indices)] = rows
-        dist.all_reduce(torch.from_numpy(every), group=self._patient)
-        return every
 
     def wrap(self, model: nn.Module) -> nn.Module:  # noqa: D102 - as in World
         devices = [self.device] if self.device.type == "cuda" else None

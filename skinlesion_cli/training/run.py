@@ -29,7 +29,7 @@ from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.common.signals import INTERRUPTED, Stopped, Stopping
 from skinlesion_cli.common.tables import Tabular
 from skinlesion_cli.common.text import quoted
-from skinlesion_cli.common.world import Launch, World, read_launch
+from skinlesion_cli.common.world import Launch, read_launch
 from skinlesion_cli.curation.check_log import last_check
 from skinlesion_cli.data.class_balance import balance_table
 from skinlesion_cli.data.file_hashes import write_contents
@@ -39,6 +39,7 @@ from skinlesion_cli.data.splits import Split, read_splits
 from skinlesion_cli.data.workers import worker_count
 from skinlesion_cli.models.hub import require_start_weights
 from skinlesion_cli.training.faults import named_faults
+from skinlesion_cli.training.processes import joined
 from skinlesion_cli.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def run_training(
     """
     launch = read_launch()
     # Joined first: a signal ends a process at once that waits for the others.
-    with _joined(launch, settings.device) as world, _stoppable(folder, launch) as stopping:
+    with joined(launch, settings.device) as world, _stoppable(folder, launch) as stopping:
         tell = on_event if world.leads else ignore
         # Each machine counts torchrun's restarts on its own.
         (restarts,) = world.largest(launch.restarts)
@@ -152,15 +153,6 @@ def run_training(
     return TrainingResult(
         folder.root, folder.best, tuple(history), best, documents, tuple(screening.unreadable)
     )
-
-
-def _joined(launch: Launch, device: str) -> World:
-    """The processes that train together."""
-    if launch.size == 1:
-        return World(launch)
-    from skinlesion_cli.training.distributed import join
-
-    return join(launch, device)
 
 
 @contextlib.contextmanager

@@ -1,8 +1,7 @@
-import numpy as np
 import pytest
 
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.world import ALONE, Launch, World, read_launch
+from skinlesion_cli.common.world import ALONE, Launch, read_launch
 
 TORCHRUN = {
     "RANK": "3",
@@ -47,20 +46,8 @@ def test_nonsense_in_the_environment_is_refused(changes: dict[str, str | None], 
         read_launch(environ)
 
 
-@pytest.mark.parametrize("size", [1, 2, 3, 5])
-@pytest.mark.parametrize("count", [1, 7, 8, 9, 40])
-def test_every_image_is_scored_by_one_process_in_its_own_batch(size: int, count: int) -> None:
-    shards = [World(Launch(rank, size)).shard(count, 4) for rank in range(size)]
-    assert sorted(index for shard in shards for index in shard) == list(range(count))
-    whole = [list(range(start, min(start + 4, count))) for start in range(0, count, 4)]
-    batches = [shard[start : start + 4] for shard in shards for start in range(0, len(shard), 4)]
-    assert sorted(batches) == whole
-
-
 def test_alone_there_is_nothing_to_share() -> None:
-    rows = np.random.default_rng(0).random((3, 2))
     assert ALONE.leads
     assert ALONE.gather("x") == ["x"]
     assert ALONE.largest(3, 1) == (3, 1)
     assert ALONE.from_leader(b"x") == b"x"
-    assert ALONE.collected(rows, range(3), 3) is rows
