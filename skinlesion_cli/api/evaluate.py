@@ -11,6 +11,7 @@ from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import Busy, OnEvent, Warned, ignore
 from skinlesion_cli.common.files import ensure_writable_folder, is_folder, read_text, require_replaceable
 from skinlesion_cli.common.limits import MAX_PLAIN_BYTES
+from skinlesion_cli.common.tables import Tabular, html_table
 from skinlesion_cli.common.world import ALONE, World
 from skinlesion_cli.data.manifest import check_manifest, groups_in, manifest_of, origins_in, origins_of
 from skinlesion_cli.metrics import evaluation, paired
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(Tabular):
     """The scores of a set of predictions."""
 
     predictions: Predictions
@@ -39,6 +40,17 @@ class Evaluation:
     def rows(self) -> list[dict[str, Any]]:
         """One flat dict per class: `class` and the fields of `ClassScores`, NaN if undefined."""
         return [{"class": name, **asdict(one)} for name, one in self.scores.per_class.items()]
+
+    def _repr_html_(self) -> str:
+        from skinlesion_cli.report.figures import LABELS, figure, interval, interval_of, split_title
+
+        one = self.document
+        rows = [
+            {"score": label, "value": figure(one[name]), "95 % interval": interval(interval_of(one, name))}
+            for name, label in LABELS.items()
+        ]
+        split = f", {split_title(one['split'])} split" if one["split"] else ""
+        return html_table(rows, f"{one['n']} images{split}")
 
     def save(self, folder: str | Path, figures: str = "png") -> str:
         """Write metrics.json, predictions.csv, confusion_matrix.png and, with probabilities, reliability.png.
@@ -57,7 +69,7 @@ class Evaluation:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Tabular):
     """How the predictions of a model B differ from those of a model A on the same images."""
 
     pair: paired.Pair
@@ -75,6 +87,16 @@ class Comparison:
             figures = {key: one[key] for key in ("a", "b", "difference")}
             rows.append({"metric": name, **figures, "low": low, "high": high})
         return rows
+
+    def _repr_html_(self) -> str:
+        from skinlesion_cli.report.figures import LABELS, figure, interval
+
+        rows = [
+            {"score": LABELS.get(name, name), "a": figure(one["a"]), "b": figure(one["b"])}
+            | {"b − a": figure(one["difference"]), "95 % interval": interval(one["ci95"])}
+            for name, one in self.document["differences"].items()
+        ]
+        return html_table(rows, f"{self.document['n']} images")
 
 
 def evaluate(

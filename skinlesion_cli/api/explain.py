@@ -11,6 +11,9 @@ from PIL import Image
 from skinlesion_cli.common.errors import UnreadableImageError
 from skinlesion_cli.common.events import ImagesDone, OnEvent, ignore
 from skinlesion_cli.common.files import written_whole
+from skinlesion_cli.common.tables import html_picture, html_text
+from skinlesion_cli.common.text import probability_text
+from skinlesion_cli.data.thumbnail import data_uri
 from skinlesion_cli.inference.predictor import (
     Failure,
     ImageInput,
@@ -60,6 +63,12 @@ class Explanation(gradcam.Explanation):
         from skinlesion_cli.report.heatmaps.thumbnails import heat_pictures
 
         return heat_pictures(self, alpha=alpha, smooth=smooth, side=max(self.image.size))[1]
+
+    def _repr_html_(self) -> str:
+        from skinlesion_cli.report.heatmaps.thumbnails import heat_pictures
+
+        name = f"{self.label} {probability_text(self.confidence)}, {self.method}: {self.source}"
+        return f"{html_picture(data_uri(heat_pictures(self)[1]), name)}<p>{html_text(name)}</p>"
 
     def save(self, path: str | Path, *, alpha: float = ALPHA, smooth: bool = False) -> None:
         """Draw the photograph, and beside it the photograph under the map.

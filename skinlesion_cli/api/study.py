@@ -11,6 +11,7 @@ from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import Note, OnEvent, ignore
 from skinlesion_cli.common.files import ensure_writable_folder, read_text, write_text
 from skinlesion_cli.common.settings import Settings, to_toml
+from skinlesion_cli.common.tables import Tabular, html_table
 from skinlesion_cli.curation.folds import make_folds
 from skinlesion_cli.data.manifest import origins_of
 from skinlesion_cli.data.splits import has_split
@@ -49,7 +50,7 @@ class StudyRun:
 
 
 @dataclass(frozen=True)
-class StudyResult:
+class StudyResult(Tabular):
     """The scores of all methods, and their differences from the first."""
 
     document: dict[str, Any]
@@ -81,6 +82,20 @@ class StudyResult:
                     }
                 )
         return rows
+
+    def _repr_html_(self) -> str:
+        from skinlesion_cli.report.figures import LABELS, figure, interval
+
+        def table(methods: Mapping[str, Any], key: str) -> str:
+            rows = []
+            for metric, label in LABELS.items():
+                scores = {name: one[metric] for name, one in methods.items()}
+                shown = {name: f"{figure(one[key])} {interval(one['ci95'])}" for name, one in scores.items()}
+                rows.append({key: label, **shown})
+            return html_table(rows)
+
+        methods, differences = self.document["methods"], self.document["differences"]
+        return table(methods, "value") + (table(differences, "difference") if differences else "")
 
     def save(self, folder: str | Path) -> list[Path]:
         """Write study.json, study.csv, study.html and forest.png; returns their paths."""

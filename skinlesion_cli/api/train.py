@@ -8,6 +8,7 @@ from typing import Any
 from skinlesion_cli.common.events import OnEvent, Warned, ignore
 from skinlesion_cli.common.resolve import resolve
 from skinlesion_cli.common.settings import Settings
+from skinlesion_cli.tracking.follow import Follower
 from skinlesion_cli.training.run import TrainingResult, run_training
 from skinlesion_cli.training.run_folder import RunFolder
 
@@ -32,8 +33,10 @@ def train(
         out: folder where `checkpoints/` and `results/` go.
         resume: continue from `checkpoints/last.pth`.
         overwrite: replace an earlier run in `out`.
-        on_event: receives progress events (see `skinlesion_cli.common.events`).
-        **settings_by_name: settings that differ from `settings`: `data_root`, `epochs`, `learning_rate`, …
+        on_event: receives progress events (see `skinlesion_cli.common.events`): `RunStarted`, `EpochDone` and
+            `RunScored` carry all that a tracker of one's own needs (see docs/tracking.md).
+        **settings_by_name: settings that differ from `settings`: `data_root`, `epochs`, `learning_rate`, …;
+            `track="tensorboard"` or `track=["mlflow", "wandb"]` also logs the run with these trackers.
 
     Returns:
         The paths, the history, and the evaluation document of each split.
@@ -46,14 +49,16 @@ def train(
         SkinLesionError: the weights cannot be fetched, or a file cannot be written.
     """
     base = {} if settings is None else settings.model_dump(exclude_unset=True)
-    result = run_training(
-        resolve(base | settings_by_name, environ={}, dotenv=Path(os.devnull)),
-        RunFolder(Path(out)),
-        resume=resume,
-        overwrite=overwrite,
-        on_event=on_event,
-        result_files=_result_files,
-    )
+    resolved = resolve(base | settings_by_name, environ={}, dotenv=Path(os.devnull))
+    with Follower(resolved.track, on_event) as tell:
+        result = run_training(
+            resolved,
+            RunFolder(Path(out)),
+            resume=resume,
+            overwrite=overwrite,
+            on_event=tell,
+            result_files=_result_files,
+        )
     classes = next(iter(result.documents.values()))["classes"] if result.documents else ()
     if any(not name.isascii() for name in classes):
         from skinlesion_cli.report.fonts import undrawable

@@ -9,11 +9,12 @@ from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import OnEvent, ignore
 from skinlesion_cli.common.paper import PUBLISHED_COUNTS
 from skinlesion_cli.common.settings import FIELDS
+from skinlesion_cli.common.tables import Tabular
 from skinlesion_cli.data.class_balance import ClassBalance, balance_table, imbalance_ratio, read_counts
 
 
 @dataclass(frozen=True)
-class ClassWeights:
+class ClassWeights(Tabular):
     """The balance of a training split."""
 
     beta: float

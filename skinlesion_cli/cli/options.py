@@ -62,7 +62,12 @@ def with_settings(*names: str) -> Callable[[Callable[..., int]], Callable[..., i
         @functools.wraps(command)
         def run(*, verbose: bool, **values: Any) -> int:
             try:
-                options = {name: values.pop(name) for name in names}
+                given = {name: values.pop(name) for name in names}
+                options = {
+                    # One that was repeated, as the other sources have it.
+                    name: ",".join(value) or None if isinstance(value, list) else value
+                    for name, value in given.items()
+                }
                 if model:
                     values["model"] = model(**{one.name: values.pop(one.name) for one in of_model})
                 if resolves:
@@ -111,6 +116,8 @@ def _option(name: str, *, grouped: bool) -> inspect.Parameter:
     flags, metavar = " ".join(known.flags), "|".join(choices(name)) or _METAVARS.get(kind)
     if kind is bool:
         flags, annotation = f"{known.flags[0]}/--no-{known.flags[0][2:]}", bool | None
+    if known.names:
+        annotation = list[str] | None
     panel = known.group if grouped else None
     made = option(flags, help_text, metavar, show_default=False, rich_help_panel=panel)
     return inspect.Parameter(name, _KEYWORD, default=None, annotation=Annotated[annotation, made])

@@ -2,6 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from skinlesion_cli.common.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,30 @@ class EpochDone:
     """The validation score that selects the epoch."""
 
 
-Event = Note | Warned | Busy | StepsDone | ImagesDone | EpochDone
+@dataclass(frozen=True)
+class RunStarted:
+    """A training run is about to do its first step."""
+
+    folder: Path
+    settings: Settings
+    history: tuple[EpochRecord, ...]
+    """The epochs before the run was resumed; empty for a new run."""
+    resumed: bool
+
+
+@dataclass(frozen=True)
+class RunScored:
+    """The best epoch of a training run has been scored on every split, and results/ is complete."""
+
+    history: tuple[EpochRecord, ...]
+    """Every epoch of the run."""
+    documents: dict[str, dict[str, Any]]
+    """The evaluation document of each split (see `evaluate`)."""
+    pictures: tuple[Path, ...]
+    """The figures in results/."""
+
+
+Event = Note | Warned | Busy | StepsDone | ImagesDone | EpochDone | RunStarted | RunScored
 OnEvent = Callable[[Event], None]
 
 

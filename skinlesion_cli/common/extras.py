@@ -1,8 +1,17 @@
 """Optional packages, and the one-line error where one is missing."""
 
+import os
 from importlib.util import find_spec
 
 from skinlesion_cli.common.errors import InputError
+
+TRACKERS = {
+    "tensorboard": "tensorboard",
+    "mlflow": "mlflow sqlalchemy alembic",
+    "wandb": "wandb",
+    "trackio": "trackio",
+}
+"""The trackers of `train --track`, each with the modules that it needs."""
 
 
 def require_modules(names: str, purpose: str) -> None:
@@ -19,3 +28,11 @@ def require_writer(suffix: str) -> None:
     """Check, as `require_modules`, what an export in this format needs: .pt2 needs only torch."""
     if suffix == ".onnx":
         require_modules("onnx onnxscript onnxruntime", "to write an .onnx")
+
+
+def require_trackers(names: str | None) -> None:
+    """Check, as `require_modules`, what the trackers need; `names` as the setting `track` has them."""
+    for name in (names or "").split(",") if names else []:
+        # A server has a database of its own.
+        remote = name == "mlflow" and os.environ.get("MLFLOW_TRACKING_URI")
+        require_modules("mlflow" if remote else TRACKERS[name], f"for --track {name}")

@@ -23,6 +23,8 @@ class Spec:
     """Whether `--resume` may change it."""
     per_machine: bool = False
     """Whether the machines of one distributed run may set it differently."""
+    names: tuple[str, ...] = ()
+    """What a setting may name that is a list: its value is a text with commas, its option can be repeated."""
 
 
 RESUMABLE: dict[str, Any] = {"resumable": True}

@@ -13,6 +13,7 @@ from typing import Any, Literal, Self, cast, get_args, get_origin
 from pydantic import BaseModel, ValidationError, ValidationInfo, field_validator, model_validator
 
 from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.extras import TRACKERS
 from skinlesion_cli.common.recipes import RECIPES
 from skinlesion_cli.common.setting_spec import (
     BALANCE,
@@ -243,6 +244,14 @@ class Settings(BaseModel):
     )
     seed: int = setting(RUN, 42, "Random seed.", ge=0, le=2**32 - 1)
     figures: Literal["png", "pdf", "svg"] = setting(RUN, "png", "Format of the figures.", **RESUMABLE)
+    track: str | None = setting(
+        RUN,
+        None,
+        "Also log the run with this tracker; repeat it, or separate several by commas.",
+        automatic="none",
+        names=tuple(TRACKERS),
+        **LOCAL,
+    )
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:  # noqa: ARG002
         """A copy with other values; unlike pydantic's own, checked."""
@@ -252,7 +261,9 @@ class Settings(BaseModel):
     @classmethod
     def _keep_types(cls, value: Any, info: ValidationInfo) -> Any:
         # pydantic would take true, 1.0 and "1.0" for the whole number 1: in a config file each is a mistake.
-        kind = value_type(info.field_name or "")
+        kind, names = value_type(info.field_name or ""), spec(info.field_name or "").names
+        if names and isinstance(value, list | tuple):
+            value = ",".join(map(str, value)) or None
         if (isinstance(value, bool) and kind is not bool) or (isinstance(value, float) and kind is not float):
             raise ValueError
         if kind is bool and isinstance(value, str):
@@ -266,6 +277,11 @@ class Settings(BaseModel):
                 raise ValueError
             # UnicodeEncodeError is a ValueError: the run's settings.toml could not hold such a name.
             str(value).encode()
+        if names and value is not None:
+            listed = dict.fromkeys(one.strip() for one in str(value).split(","))
+            if not set(listed) <= set(names):
+                raise ValueError
+            value = ",".join(listed)
         return value
 
     @model_validator(mode="wrap")
@@ -301,7 +317,7 @@ def value_type(name: str) -> type:
 def choices(name: str) -> tuple[str, ...]:
     """The values to choose from, for settings that have a list of them."""
     hint = FIELDS[name].annotation
-    return get_args(hint) if get_origin(hint) is Literal else ()
+    return get_args(hint) if get_origin(hint) is Literal else spec(name).names
 
 
 def default_text(name: str) -> str:
@@ -356,7 +372,7 @@ def _fault_text(fault: Mapping[str, Any], origin: str | None) -> str:
     if kind in _BOUNDS:
         (bound,) = fault["ctx"].values()
         return f"{label}: {value} is out of range; it must be {_BOUNDS[kind]} {bound:g}"
-    if kind == "literal_error":
+    if kind == "literal_error" or spec(name).names:
         return f"{label}: {value} is not one of {', '.join(choices(name))}"
     return f"{label}: {value} is not {_KINDS[value_type(name)]}"
 

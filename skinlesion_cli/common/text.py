@@ -86,3 +86,10 @@ def nearest(name: str, known: Iterable[str]) -> str:
         return ""
     near = difflib.get_close_matches(name, list(itertools.islice(known, NAMES_COMPARED)), n=3, cutoff=0.55)
     return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def probability_text(probability: float) -> str:
+    """A probability in percent; one that is not exactly 0 or 1 is never shown as if it were."""
+    if 0.9995 <= probability < 1:
+        return ">99.9%"
+    return "<0.1%" if 0 < probability < 0.0005 else f"{probability:.1%}"

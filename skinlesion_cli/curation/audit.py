@@ -10,6 +10,7 @@ from typing import Any
 from skinlesion_cli.common.errors import InputError, UnreadableImageError
 from skinlesion_cli.common.events import OnEvent
 from skinlesion_cli.common.settings import FIELDS
+from skinlesion_cli.common.tables import Html, Tabular, html_table, html_text
 from skinlesion_cli.common.text import nearest
 from skinlesion_cli.curation.duplicates import find_pairs
 from skinlesion_cli.curation.families import connected_components
@@ -106,7 +107,7 @@ class PairFound:
 
 
 @dataclass(frozen=True)
-class Audit:
+class Audit(Tabular):
     """The result of an audit."""
 
     inventory: Inventory
@@ -141,6 +142,10 @@ class Audit:
             | {"across_splits": pair.across_splits, "same_class": pair.same_class}
             for pair in self.pairs
         ]
+
+    def _repr_html_(self) -> str:
+        found = html_table(self.rows()) if self.pairs else Html()
+        return f"<p>{html_text(self.verdict())}</p>{found}"
 
     def to_dict(self) -> dict[str, Any]:
         """The JSON document that `data check --json` prints."""

@@ -14,11 +14,14 @@ from PIL import Image
 from skinlesion_cli.common.errors import InputError, UnreadableImageError
 from skinlesion_cli.common.events import OnEvent, ignore
 from skinlesion_cli.common.settings import checked
+from skinlesion_cli.common.tables import Html, Tabular, html_bar, html_picture, html_table
+from skinlesion_cli.common.text import probability_text
 from skinlesion_cli.common.version import __version__
 from skinlesion_cli.common.world import ALONE, World
 from skinlesion_cli.data.eval_views import view
 from skinlesion_cli.data.find_images import find_images
 from skinlesion_cli.data.images import read_image, rgb_of
+from skinlesion_cli.data.thumbnail import data_uri
 from skinlesion_cli.data.workers import worker_count
 from skinlesion_cli.inference.backend import Backend, Outcome, outcomes_of
 from skinlesion_cli.inference.journal import Journal, hash_of_file
@@ -33,9 +36,12 @@ if TYPE_CHECKING:
 ImageInput = str | Path | BinaryIO | Image.Image | NDArray[np.uint8]
 """A path, an open file, a PIL image, or an RGB array (height, width, 3) of uint8."""
 
+SHOWN = 5
+"""Classes that a notebook shows of a prediction."""
+
 
 @dataclass(frozen=True)
-class Prediction:
+class Prediction(Tabular):
     """The model's prediction for one image."""
 
     image: str
@@ -66,6 +72,19 @@ class Prediction:
         warning = ("false", "true")[bool(self.out_of_distribution)] if known else ""
         return [*self.probabilities.values(), warning, f"{self.distance:.6g}" if known else ""]
 
+    def rows(self) -> list[dict[str, Any]]:
+        """A row per class: `class` and `probability`, in the model's order."""
+        return [{"class": name, "probability": one} for name, one in self.probabilities.items()]
+
+    def _repr_html_(self) -> str:
+        """The most probable classes as bars, and the picture if its file can still be read."""
+        rows = [
+            {"class": name, "probability": probability_text(one), "": html_bar(one)}
+            for name, one in self.top(SHOWN)
+        ]
+        unlike = "; unlike the training images" if self.out_of_distribution else ""
+        return _picture_of(self.image) + html_table(rows, self.image + unlike)
+
     def to_dict(self) -> dict[str, Any]:
         """The prediction as one item of the list that `predict --json` prints."""
         return {
@@ -77,6 +96,17 @@ class Prediction:
             "distance": self.distance,
             **({} if self.original is None else {"original_probabilities": self.original}),
         }
+
+
+def _picture_of(image: str) -> str:
+    """A small picture of a file, or nothing; an image in memory has a name without suffix."""
+    path = Path(image)
+    try:
+        if path.suffix and path.is_file():
+            return html_picture(data_uri(read_image(path)), image)
+    except (UnreadableImageError, OSError):
+        pass
+    return Html()
 
 
 @dataclass(frozen=True)

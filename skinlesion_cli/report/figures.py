@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from skinlesion_cli.common.text import probability_text as probability_text
+
 LABELS = {
     "accuracy": "Accuracy",
     "balanced_accuracy": "Balanced accuracy",
@@ -83,10 +85,3 @@ def whole_percent(share: float) -> str:
     """A share in whole percent, without the sign; a share above 0 is never shown as 0."""
     text = f"{100 * share:.0f}"
     return "<1" if text == "0" and share > 0 else text
-
-
-def probability_text(probability: float) -> str:
-    """A probability in percent; one that is not exactly 0 or 1 is never shown as if it were."""
-    if 0.9995 <= probability < 1:
-        return ">99.9%"
-    return "<0.1%" if 0 < probability < 0.0005 else f"{probability:.1%}"

@@ -5,8 +5,8 @@ from pathlib import Path
 from skinlesion_cli.common.files import write_text
 from skinlesion_cli.curation.audit import Audit, PairFound
 from skinlesion_cli.data.images import read_image
+from skinlesion_cli.data.thumbnail import data_uri
 from skinlesion_cli.report.content import Table, table
-from skinlesion_cli.report.heatmaps.thumbnails import data_uri
 from skinlesion_cli.report.templates import render_html
 
 MAX_PAIRS, MAX_LABELS = 200, 100

@@ -56,8 +56,9 @@ def draw_mistakes(
         SkinLesionError: the checkpoint cannot be read, or has other classes.
     """
     from skinlesion_cli.common.errors import UnreadableImageError
+    from skinlesion_cli.data.thumbnail import data_uri
     from skinlesion_cli.inference.predictor import load_predictor
-    from skinlesion_cli.report.heatmaps.thumbnails import data_uri, heat_pictures
+    from skinlesion_cli.report.heatmaps.thumbnails import heat_pictures
     from skinlesion_cli.saliency.gradcam import explain_classes
 
     predictor = load_predictor(checkpoint, device=device)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,12 @@ def write_run(
     save_figure(plots.learning_curves(history), folder / f"learning_curves.{figures}")
     run = {"best_epoch": best_epoch, "epochs": len(history), "false_alarm_rate": false_alarm_rate}
     write_json(folder / "metrics.json", {**run, **documents})
+
+
+def pictures(folder: Path, splits: Iterable[str], figures: str = "png") -> tuple[Path, ...]:
+    """The figures that `write_class_weights`, `write_run` and `write_split` draw."""
+    names = ["class_weights", "learning_curves", *(f"{split_title(split)}_confusion" for split in splits)]
+    return tuple(folder / f"{name}.{figures}" for name in names)
 
 
 def write_evaluation(

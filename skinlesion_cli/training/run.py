@@ -14,9 +14,20 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from skinlesion_cli.common.errors import InterruptedRunError, PeerError
-from skinlesion_cli.common.events import Busy, EpochRecord, Note, OnEvent, Warned, ignore
+from skinlesion_cli.common.events import (
+    Busy,
+    EpochRecord,
+    Note,
+    OnEvent,
+    RunScored,
+    RunStarted,
+    Warned,
+    ignore,
+)
+from skinlesion_cli.common.extras import require_trackers
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.common.signals import INTERRUPTED, Stopped, Stopping
+from skinlesion_cli.common.tables import Tabular
 from skinlesion_cli.common.text import quoted
 from skinlesion_cli.common.world import Launch, read_launch
 from skinlesion_cli.curation.check_log import last_check
@@ -39,7 +50,7 @@ ECHO_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
-class TrainingResult:
+class TrainingResult(Tabular):
     """A finished training run."""
 
     folder: Path
@@ -66,7 +77,7 @@ class TrainingResult:
         }
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row per epoch, as in history.csv: `pandas.DataFrame(result.rows())` is the learning curve."""
+        """One row per epoch, as in history.csv: `result.to_frame()` is the learning curve."""
         return [dataclasses.asdict(one) for one in self.history]
 
 
@@ -102,6 +113,7 @@ def run_training(
                 settings.data_root, ["train", "val"], ["test"], tell, images_root=settings.images_root
             )
             if world.leads:
+                require_trackers(settings.track)
                 check_manifest(settings.data_root, splits.values(), tell)
                 resume = _claim(folder, launch, restarts, resume=resume, overwrite=overwrite)
                 if not resume:
@@ -128,11 +140,15 @@ def run_training(
                 result_files().write_class_weights(folder.results, trainer.train_split.counts, settings)
                 tell(_prior_event(trainer.train_split.counts, settings))
                 tell(Note(last_check(settings.data_root, settings.images_root)))
+                before = tuple(trainer.progress.history)
+                tell(RunStarted(folder.root, settings, before, resumed=resume))
             history = trainer.run()
             documents: dict[str, dict[str, Any]] = {}
             with world.together():
                 if world.leads:
                     documents = _score(trainer, result_files())
+                    pictures = result_files().pictures(folder.results, documents, settings.figures)
+                    tell(RunScored(tuple(history), documents, pictures))
     best = max(one.epoch for one in history if one.best)
     return TrainingResult(
         folder.root, folder.best, tuple(history), best, documents, tuple(screening.unreadable)

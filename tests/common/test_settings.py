@@ -79,13 +79,15 @@ def test_an_absent_config_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", list(FIELDS))
 def test_every_setting_can_come_from_the_environment(tmp_path: Path, name: str) -> None:
     default = getattr(Settings(), name)
-    text = {"num_workers": "2", "init_weights": "w.pth", "images_root": "i"}.get(name, str(default))
+    unset = {
+        "num_workers": ("2", 2),
+        "init_weights": ("w.pth", Path("w.pth")),
+        "images_root": ("i", Path("i")),
+        "track": ("wandb", "wandb"),
+    }
+    text, expected = (str(default), default) if default is not None else unset[name]
     value = getattr(settle(tmp_path, environ={f"SKINLESION_{name.upper()}": text}), name)
-    assert value == (
-        default
-        if default is not None
-        else {"num_workers": 2, "init_weights": Path("w.pth"), "images_root": Path("i")}[name]
-    )
+    assert value == expected
 
 
 @pytest.mark.parametrize(

@@ -1,30 +1,16 @@
-"""Small pictures inside a page, without the metadata of their files."""
+"""Small pictures of a heat map, for a page."""
 
-import base64
-import io
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
 from skinlesion_cli.data.framing import Frame
+from skinlesion_cli.data.thumbnail import SIDE
 from skinlesion_cli.report.heatmaps.paint import painted
 
 if TYPE_CHECKING:
     from skinlesion_cli.saliency.gradcam import Explanation
-
-SIDE = 240
-"""Maximum length of the longer side, in pixels."""
-QUALITY = 80
-
-
-def data_uri(picture: Image.Image) -> str:
-    """An RGB picture as a small JPEG data URI, without its EXIF data, which may name a person or a place."""
-    small = Image.fromarray(np.asarray(picture))
-    small.thumbnail((SIDE, SIDE))
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=QUALITY)
-    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
 def heat_pictures(

@@ -1,0 +1,48 @@
+"""What a tracker is: one class with three methods, made from a `Run`."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol, cast
+
+
+@dataclass(frozen=True)
+class Run:
+    """A training run, as a tracker gets it."""
+
+    folder: Path
+    """Where local files go: `tracking/` in the folder of the run. It exists."""
+    name: str
+    """The name of the run's folder."""
+    id: str
+    """Eight hexadecimal digits; a resumed run keeps them, another run in the same folder gets others."""
+    settings: dict[str, str | int | float | bool]
+    """Every setting that has a value; paths as text."""
+    resumed: bool
+    """Whether this tracker has logged the beginning of this run already."""
+
+
+class Tracker(Protocol):
+    """Where the figures and pictures of one run go. What it raises ends the tracking, not the training."""
+
+    view: str
+    """The command that shows what was logged, for people."""
+
+    def log(self, figures: Mapping[str, float], epoch: int) -> None:
+        """Log figures of an epoch, which counts from 1; final scores come with the last one."""
+
+    def picture(self, name: str, file: Path, epoch: int) -> None:
+        """Log a .png file."""
+
+    def end(self, *, finished: bool) -> None:
+        """Write what is still buffered, and close; not `finished` if an error or a signal ended the run."""
+
+
+Open = Callable[[Run], Tracker]
+"""Starts to track a run, or continues: usually the class of the tracker."""
+
+
+def opener(name: str) -> Open:
+    """How to open a built-in tracker. Its library is imported when it is opened."""
+    return cast(Open, lambda run: import_module(f"skinlesion_cli.tracking.{name}").Tracker(run))

@@ -1,0 +1,55 @@
+"""Weights & Biases: a folder for `wandb sync`, or, with the user's WANDB_MODE=online, the service itself."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from skinlesion_cli.tracking.tracker import Run
+
+
+class Tracker:
+    """One W&B run, with the settings as its config."""
+
+    def __init__(self, run: Run):
+        # Reports of wandb's own errors would go to its makers.
+        os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
+        import wandb
+
+        mode = cast(Any, os.environ.get("WANDB_MODE", "offline"))
+        # Nothing of the machine is recorded but the figures.
+        quiet = wandb.Settings(
+            silent=True,
+            console="off",
+            disable_git=True,
+            save_code=False,
+            x_disable_stats=True,
+            x_disable_meta=True,
+        )
+        self._image = wandb.Image
+        self._run = wandb.init(
+            project=os.environ.get("WANDB_PROJECT", "skinlesion"),
+            name=run.name,
+            id=run.id,
+            dir=os.environ.get("WANDB_DIR", str(run.folder)),
+            config=run.settings,
+            # Offline, that makes a second folder with the same id, which `wandb sync` adds to the first.
+            resume="allow" if run.resumed else None,
+            mode=mode,
+            settings=quiet,
+        )
+        folder = Path(self._run.dir).parent.parent
+        sync = f'wandb sync "{folder}"/offline-run-*-{run.id}'
+        self.view = str(self._run.url) if mode == "online" else f"offline; to upload it: {sync}"
+
+    def log(self, figures: Mapping[str, float], epoch: int) -> None:
+        """Log figures."""
+        self._run.log(dict(figures), step=epoch)
+
+    def picture(self, name: str, file: Path, epoch: int) -> None:
+        """Log a picture."""
+        self._run.log({name: self._image(str(file))}, step=epoch)
+
+    def end(self, *, finished: bool) -> None:
+        """Say how the run ended."""
+        self._run.finish(exit_code=0 if finished else 1)
