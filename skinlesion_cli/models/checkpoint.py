@@ -23,11 +23,20 @@ from skinlesion_cli.models.model_info import Description, describe, from_json
 from skinlesion_cli.models.ood import OodDetector
 from skinlesion_cli.models.state_dicts import (
     StateDict,
+    below_prefix,
+    contents_text,
     foreign_state_dict,
     misfit,
     plain_state_dict,
     renamed_by_timm,
     two_outputs,
+)
+from skinlesion_cli.models.timm_folder import (
+    CONFIG,
+    DETECTOR,
+    config_beside,
+    own_entries,
+    timm_entries,
 )
 from skinlesion_cli.models.weight_files import read_tensors
 
@@ -137,14 +146,21 @@ def load_checkpoint(path: Path, *, ema: bool | None = None, **given: Any) -> Che
     if path.suffix == ".safetensors":
         with safe_open(path, framework="pt") as file:
             known = from_json(file.metadata() or {})
+    if config := config_beside(path):
+        known = _known_of_folder(config, path, named=bool(given.get("classes")))
+    elif given.get("arch") and "format" not in known and not timm.is_model(str(known.get("arch"))):
+        # timm's saver writes the name of the network's class where it is not told that of the backbone.
+        known = {key: value for key, value in known.items() if key != "arch"}
     state, note = foreign_state_dict(content, ema)
     if not state:
-        raise InputError(f"{path} holds no model")
+        raise InputError(f"{path} holds no model{contents_text(content)}")
     description = describe(path, known, backbone=trained_with, **given)
     require_known(description.arch)
-    notes = [*description.notes, *([f"{path.name}: {note}"] if note else [])]
+    heads = head_names(description.arch)
+    state, below = below_prefix(state, [f"{head}.weight" for head in heads])
+    notes = [*description.notes, *(f"{path.name}: {one}" for one in (note, below) if one)]
     classes = description.classes
-    for head in head_names(description.arch):
+    for head in heads:
         found = [state[name].shape[:1] for name in (f"{head}.weight", f"{head}.bias") if name in state]
         if found and len(classes) == 2 and all(rows == (1,) for rows in found):
             state = two_outputs(state, head)
@@ -154,6 +170,21 @@ def load_checkpoint(path: Path, *, ema: bool | None = None, **given: Any) -> Che
             raise InputError(f"{path} has a head for {wrong[0]} classes, but {named}")
     description = dataclasses.replace(description, notes=tuple(dict.fromkeys(notes)))
     return Checkpoint(**vars(description), state=state, novelty=_detector(path, known))
+
+
+def _known_of_folder(config: Mapping[str, Any], path: Path, *, named: bool) -> Mapping[str, Any]:
+    """What a config.json beside the weights says; where it has no classes, they must be `named`."""
+    if own := own_entries(config, path):
+        stored = own.get("novelty")
+        tensors = read_tensors(path.with_name(DETECTOR)) if isinstance(stored, dict) else {}
+        return own | {"novelty": stored and {**stored, **tensors}}
+    known = timm_entries(config, path)
+    if "classes" not in known and not named:
+        raise InputError(
+            f"{path.with_name(CONFIG)} has no label_names: give the classes, in the order of the "
+            f"{config.get('num_classes', '')} outputs, with --classes"
+        )
+    return known
 
 
 def _detector(path: Path, known: Mapping[str, Any]) -> OodDetector | None:
