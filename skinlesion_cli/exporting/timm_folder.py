@@ -48,7 +48,7 @@ def export_folder(checkpoint: Checkpoint, target: Path, pixels: Pixels, readme: 
         (part / CONFIG).write_text(text + "\n", encoding="utf-8")
         (part / README).write_text(readme, encoding="utf-8")
         if checkpoint.novelty is not None:
-            kept = {name: torch.from_numpy(getattr(checkpoint.novelty, name)) for name in _TENSORS}
+            kept = {one: torch.from_numpy(getattr(checkpoint.novelty, one)).contiguous() for one in _TENSORS}
             save_file(kept, part / DETECTOR)
         try:
             theirs = timm.create_model(f"local-dir:{part}", pretrained=True).eval()
@@ -57,7 +57,9 @@ def export_folder(checkpoint: Checkpoint, target: Path, pixels: Pixels, readme: 
                 f"{target} was not written: timm cannot load it: {one_line(error)}"
             ) from error
         with torch.inference_mode():
-            answers = [softmax(one(inputs).numpy(), checkpoint.temperature) for one in (model, theirs)]
+            # In one memory layout: another one is another order of summing.
+            both = [one.to(memory_format=torch.channels_last) for one in (model, theirs)]
+            answers = [softmax(one(inputs).numpy(), checkpoint.temperature) for one in both]
         difference = float(np.abs(answers[0] - answers[1]).max())
         # Written so that a NaN is refused, too.
         if not difference <= TOLERANCE:

@@ -61,8 +61,7 @@ def load_init_weights(model: nn.Module, arch: str, path: Path, *, ema: bool = Fa
     if renamed:
         note = "different tensor names, matched by their order"
     else:
-        anchor = next(name for name in model.state_dict() if not _is_head(name, arch))
-        state, below = below_prefix(state, [anchor])
+        state, below = below_prefix(state, [name for name in model.state_dict() if not _is_head(name, arch)])
         note = "; ".join(filter(None, (note, below)))
     other = config_beside(path).get("architecture", arch)
     hint = "" if other.partition(".")[0] == arch.partition(".")[0] else f", and is of {other}: use --arch"

@@ -72,26 +72,27 @@ def _without_prefix(state: StateDict) -> StateDict:
     return kept
 
 
-def below_prefix(state: StateDict, anchors: Sequence[str]) -> tuple[StateDict, str]:
+def below_prefix(state: StateDict, names: Sequence[str]) -> tuple[StateDict, str]:
     """The weights of a network inside another one, without its prefix, and what the user should know of it.
 
-    The network is where one of `anchors`, names of its own tensors, is found. Lightning, for one, saves a
-    metric or a teacher beside `model.`, and fastai's `vision_learner` has timm's network at `0.model.`.
+    The network is where most of `names`, its own tensors', are found. Lightning, for one, saves a metric or a
+    teacher beside `model.`, and fastai's `vision_learner` has timm's network at `0.model.`.
 
     Raises:
         InputError: there are several such networks.
     """
-    if not anchors or any(name in state for name in anchors):
+    if not names or any(name in state for name in names):
         return state, ""
-    ends = tuple(f".{name}" for name in anchors)
-    found = {name.removesuffix(end) + "." for name in state for end in ends if name.endswith(end)}
+    end = f".{names[0]}"
+    prefixes = [name.removesuffix(end) + "." for name in state if name.endswith(end)]
+    found = [one for one in prefixes if 2 * sum(one + name in state for name in names) > len(names)]
     if len(found) > 1:
         raise InputError(
-            f"the file holds {len(found)} networks, {first_few(sorted(found))}: save the weights of one alone"
+            f"the file holds {len(found)} networks, {first_few(found)}: save the weights of one alone"
         )
     if not found:
         return state, ""
-    (prefix,) = found
+    prefix = found[0]
     inside = {name.removeprefix(prefix): one for name, one in state.items() if name.startswith(prefix)}
     left = len(state) - len(inside)
     return inside, f"the {len(inside)} tensors of {prefix} are taken, {left} others are not" if left else ""

@@ -29,7 +29,7 @@ _LOCAL, _HUB = "local-dir", ("hf-hub", "hf_hub")
 _FITS = {"center": "crop", "border": "pad", "squash": "squash"}
 """Our `fit` for each of timm's crop modes."""
 _IN_TRAINING = ("drop_rate", "drop_path_rate", "drop_block_rate", "proj_drop_rate", "attn_drop_rate")
-_KNOWN_ARGUMENTS = {"num_classes", "in_chans", "img_size", *_IN_TRAINING}
+_KNOWN_ARGUMENTS = {"num_classes", "in_chans", "img_size", "global_pool", *_IN_TRAINING}
 """Arguments of timm's model that either change nothing after training, or are checked."""
 
 
