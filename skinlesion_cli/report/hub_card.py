@@ -1,5 +1,6 @@
 """README.md of a model's folder on the Hugging Face hub: its header, the model card, how to load it."""
 
+import re
 from pathlib import Path
 
 from markupsafe import Markup
@@ -29,7 +30,7 @@ def hub_readme(description: Description, model: Path) -> tuple[str, str]:
         # As Python writes it: all digits.
         temperature=Markup(repr(description.temperature)),
     )
-    return marked(text), missing
+    return marked(re.sub(r"\n{3,}", "\n\n", text)), missing
 
 
 def _facts(model: Path) -> tuple[RunFacts | None, str]:
