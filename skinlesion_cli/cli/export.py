@@ -15,7 +15,9 @@ from skinlesion_cli.common.settings import Settings
 
 if TYPE_CHECKING:
     from skinlesion_cli.exporting.int8 import Quantized
+    from skinlesion_cli.exporting.onnx import Exported
 
+_TO = "The file to write: .onnx, or .pt2 for torch.export; or a folder for timm and the Hugging Face hub."
 _DATA = option("--data", "Verify on images of this folder or table. Default: synthetic images.", "PATH")
 _INT8 = option("--int8", "Quantise to int8, calibrated on train and scored on val of --data. Needs --data.")
 
@@ -25,18 +27,20 @@ def export(
     *,
     settings: Settings,
     model: ModelChoice,
-    to: Annotated[Path, option("--to", "The file to write: .onnx, or .pt2 for torch.export.", "FILE")],
+    to: Annotated[Path, option("--to", _TO, "FILE|FOLDER")],
     data: Annotated[Path | None, _DATA] = None,
     int8: Annotated[bool, _INT8] = False,
     json: JsonOption = False,
 ) -> int:
-    """Export a checkpoint as .onnx or .pt2, verified against PyTorch."""
+    """Export a checkpoint as .onnx, .pt2 or a folder for timm and the hub, verified against PyTorch."""
+    from skinlesion_cli.api.timm_folder import export_folder, is_folder_name, require_own_folder
     from skinlesion_cli.data.find_images import find_images
     from skinlesion_cli.data.splits import Split, read_splits
     from skinlesion_cli.data.table import read_data_table
 
-    if to.suffix not in {".onnx", ".pt2"}:
-        raise InputError(f"--to {to}: the file must be a .onnx or a .pt2")
+    folder = is_folder_name(to)
+    if not folder and to.suffix not in {".onnx", ".pt2"}:
+        raise InputError(f"--to {to}: the file must be a .onnx or a .pt2, and a new folder has no suffix")
     if int8 and (data is None or to.suffix != ".onnx"):
         raise InputError("--int8 needs --data with train/ and val/, and --to FILE.onnx")
     tell = Display().show
@@ -51,14 +55,20 @@ def export(
         if settings.images_root is not None:
             raise InputError(f"--images goes with a table, and {data} is none")
         paths = find_images([str(data)], tell)
-    ensure_writable_file(to, inputs=model.files(), option="--to")
+    if not folder:
+        ensure_writable_file(to, inputs=model.files(), option="--to")
     model.require_weights("it is an exported model: name the .pth that it was made from")
     require_writer(to.suffix)
+    if folder:
+        require_own_folder(to, model.files())
 
     # torch takes seconds to import, so only after the checks above.
     from skinlesion_cli.exporting import onnx
 
     checkpoint = model.load_checkpoint()
+    if folder:
+        done = export_folder(checkpoint, model.file, to, paths, on_event=tell)
+        return _tell(done, json=json, drawn=not paths)
     pixels = onnx.check_pixels(paths, checkpoint.preprocessing)
     if splits:
         from skinlesion_cli.data.workers import worker_count
@@ -75,14 +85,17 @@ def export(
             console.out.print(_int8_table(quantized))
             console.say(f"{to}: calibrated on {quantized.calibrated} images of train, scored on val")
         return 0
-    exported = onnx.export(checkpoint, to, pixels)
+    return _tell(onnx.export(checkpoint, to, pixels), json=json, drawn=not paths)
+
+
+def _tell(exported: "Exported", *, json: bool, drawn: bool) -> int:
     if json:
         console.print_json(exported.to_dict())
     else:
-        console.say(f"{to}: {exported.size / 1e6:.1f} MB")
+        console.say(f"{exported.path}: {exported.size / 1e6:.1f} MB")
         console.say(
             f"largest difference of a probability from PyTorch's: {exported.largest_difference:.1e}, "
-            f"on {exported.images} {'' if paths else 'synthetic '}images"
+            f"on {exported.images} {'synthetic ' if drawn else ''}images"
         )
     return 0
 

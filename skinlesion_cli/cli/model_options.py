@@ -7,8 +7,8 @@ from skinlesion_cli.models.preprocessing import INTERPOLATIONS
 
 CHECKPOINT = option(
     "--checkpoint",
-    "The trained model, or the folder of its run. Of several, or of the runs in a folder, predict and "
-    f"evaluate take the mean. Default: {BEST_MODEL}.",
+    "The trained model, the folder of its run or of timm, or hf-hub:ORG/NAME. Of several, or of the runs in "
+    f"a folder, predict and evaluate take the mean. Default: {BEST_MODEL}.",
     "FILE",
     show_default=False,
 )

@@ -5,6 +5,7 @@ import mmap
 import os
 import re
 import secrets
+import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -34,6 +35,32 @@ def written_whole(path: Path, *, earlier: Path | None = None) -> Iterator[Path]:
         raise SkinLesionError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
         part.unlink(missing_ok=True)
+
+
+@contextmanager
+def folder_written_whole(path: Path) -> Iterator[Path]:
+    """As `written_whole`, for a folder: yield a temporary one, which replaces `path` and its content."""
+    path = path.resolve()
+    part = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}")
+    try:
+        part.mkdir()
+        yield part
+        for one in part.iterdir():
+            with one.open("rb+") as file:
+                os.fsync(file.fileno())
+        earlier = part.with_name(f"{part.name}.earlier")
+        if path.exists():
+            path.replace(earlier)
+        try:
+            part.replace(path)
+        except OSError:
+            earlier.replace(path)
+            raise
+        shutil.rmtree(earlier, ignore_errors=True)
+    except OSError as error:
+        raise SkinLesionError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def partial_of(path: Path) -> Path | None:

@@ -66,7 +66,10 @@ class Settings(BaseModel):
         RUN, "paper", "Named set of settings, which all other sources of settings override."
     )
     model_arch: str = setting(
-        MODEL, "mobilevitv2_100", "Backbone: any timm model name.", "--arch --model-arch"
+        MODEL,
+        "mobilevitv2_100",
+        "Backbone: any timm model name; or hf-hub:ORG/NAME or local-dir:PATH, to start from that model.",
+        "--arch --model-arch",
     )
     img_size: int = setting(MODEL, 256, "Side of the square model input, in pixels.", ge=32, le=2048)
     pretrained: bool = setting(
@@ -75,9 +78,16 @@ class Settings(BaseModel):
     init_weights: Path | None = setting(
         MODEL,
         None,
-        "Start from a .pth or .safetensors file of the same backbone, with any number of classes.",
+        "Start from a file or folder of the same backbone, or hf-hub:ORG/NAME, with any number of classes.",
         automatic="not used",
         **LOCAL,
+    )
+    init_ema: bool = setting(
+        MODEL,
+        False,
+        "Start from the averaged weights (EMA), if --init-weights holds two sets of weights.",
+        "--ema",
+        **RESUMABLE,
     )
     normalization: Literal["imagenet", "backbone"] = setting(
         MODEL,

@@ -39,6 +39,21 @@ def create_model(arch: str, classes: int, img_size: int, *, verify: bool = True)
     return model.train()
 
 
+def pools_as(arch: str, pooling: Any) -> bool:
+    """Whether a backbone pools its last features by itself as it would if timm were asked for `pooling`."""
+    try:
+        with torch.device("meta"):
+            made = [
+                timm.create_model(_present_name(arch), pretrained=False, **asked)
+                for asked in ({}, {"global_pool": pooling})
+            ]
+    except (RuntimeError, TypeError, ValueError, AssertionError, LookupError):
+        return False
+    # Of some models it is a layer, of others an attribute.
+    first, second = ((repr(one), repr(getattr(one, "global_pool", ""))) for one in made)
+    return first == second
+
+
 def require_known(arch: str) -> None:
     """Raise InputError, with similar names, unless timm has a backbone of this name."""
     if not timm.is_model(arch):

@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import platform
+from argparse import Namespace
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import timm
+import timm.data
 import torch
 from safetensors import safe_open
 from torch import nn
@@ -18,16 +20,32 @@ from skinlesion_cli.common.errors import InputError, first_few
 from skinlesion_cli.common.files import written_whole
 from skinlesion_cli.common.settings import FIELDS, Settings
 from skinlesion_cli.common.version import __version__
-from skinlesion_cli.models.backbone import create_model, head_names, require_known, trained_with
+from skinlesion_cli.models.backbone import (
+    config_of,
+    create_model,
+    head_names,
+    pools_as,
+    require_known,
+    trained_with,
+)
 from skinlesion_cli.models.model_info import Description, describe, from_json
 from skinlesion_cli.models.ood import OodDetector
 from skinlesion_cli.models.state_dicts import (
     StateDict,
+    below_prefix,
+    contents_text,
     foreign_state_dict,
     misfit,
     plain_state_dict,
     renamed_by_timm,
     two_outputs,
+)
+from skinlesion_cli.models.timm_folder import (
+    CONFIG,
+    DETECTOR,
+    config_beside,
+    own_entries,
+    timm_entries,
 )
 from skinlesion_cli.models.weight_files import read_tensors
 
@@ -125,8 +143,10 @@ def load_checkpoint(path: Path, *, ema: bool | None = None, **given: Any) -> Che
     """Load a checkpoint of any supported kind; `given` are `arch`, `classes` and others of `describe`.
 
     Supported: this package's own; a `{"model", "classes", "model_name"}` dict; and, with `arch` and
-    `classes`, a bare state dict or a .safetensors file (which may hold both in its metadata). Where a file
-    holds averaged weights (EMA) beside the last ones, `ema` chooses. A head with one output, for a sigmoid,
+    `classes`, a bare state dict or a .safetensors file (which may hold both in its metadata). Beside a
+    config.json of timm, that says what the file does not. A file of timm's training script names its backbone
+    and its preprocessing, and a network inside another one is found (see `below_prefix`). Where a file holds
+    averaged weights (EMA) beside the last ones, `ema` chooses. A head with one output, for a sigmoid,
     gets two.
 
     Raises:
@@ -137,14 +157,23 @@ def load_checkpoint(path: Path, *, ema: bool | None = None, **given: Any) -> Che
     if path.suffix == ".safetensors":
         with safe_open(path, framework="pt") as file:
             known = from_json(file.metadata() or {})
+    if config := config_beside(path):
+        known = _known_of_folder(config, path, named=bool(given.get("classes")))
+    elif given.get("arch") and "format" not in known and not timm.is_model(str(known.get("arch"))):
+        # timm's saver writes the name of the network's class where it is not told that of the backbone.
+        known = {key: value for key, value in known.items() if key != "arch"}
+    if isinstance(options := known.get("args"), Namespace) and timm.is_model(str(known.get("arch"))):
+        known = {**known, **_entries_of_script(str(known["arch"]), vars(options), path)}
     state, note = foreign_state_dict(content, ema)
     if not state:
-        raise InputError(f"{path} holds no model")
+        raise InputError(f"{path} holds no model{contents_text(content)}")
     description = describe(path, known, backbone=trained_with, **given)
     require_known(description.arch)
-    notes = [*description.notes, *([f"{path.name}: {note}"] if note else [])]
+    heads = head_names(description.arch)
+    state, below = below_prefix(state, [f"{head}.weight" for head in heads])
+    notes = [*description.notes, *(f"{path.name}: {one}" for one in (note, below) if one)]
     classes = description.classes
-    for head in head_names(description.arch):
+    for head in heads:
         found = [state[name].shape[:1] for name in (f"{head}.weight", f"{head}.bias") if name in state]
         if found and len(classes) == 2 and all(rows == (1,) for rows in found):
             state = two_outputs(state, head)
@@ -154,6 +183,34 @@ def load_checkpoint(path: Path, *, ema: bool | None = None, **given: Any) -> Che
             raise InputError(f"{path} has a head for {wrong[0]} classes, but {named}")
     description = dataclasses.replace(description, notes=tuple(dict.fromkeys(notes)))
     return Checkpoint(**vars(description), state=state, novelty=_detector(path, known))
+
+
+def _known_of_folder(config: Mapping[str, Any], path: Path, *, named: bool) -> Mapping[str, Any]:
+    """What a config.json beside the weights says; where it has no classes, they must be `named`."""
+    if own := own_entries(config, path):
+        stored = own.get("novelty")
+        tensors = read_tensors(path.with_name(DETECTOR)) if isinstance(stored, dict) else {}
+        return own | {"novelty": stored and {**stored, **tensors}}
+    known = timm_entries(config, path)
+    require_known(str(known["arch"]))
+    pooling = (config.get("model_args") or {}).get("global_pool")
+    if pooling is not None and not pools_as(known["arch"], pooling):
+        raise InputError(f"{path}: its global_pool {pooling} is not that of {known['arch']}; not supported")
+    if "classes" not in known and not named:
+        raise InputError(
+            f"{path.with_name(CONFIG)} has no label_names: give the classes, in the order of the "
+            f"{config.get('num_classes', '')} outputs, with --classes"
+        )
+    return known
+
+
+def _entries_of_script(arch: str, options: Mapping[str, Any], path: Path) -> dict[str, Any]:
+    """What the options of timm's training script say, by timm's own rules."""
+    try:
+        found = timm.data.resolve_data_config(dict(options), pretrained_cfg=config_of(arch).to_dict())
+    except (AssertionError, AttributeError, LookupError, TypeError, ValueError):
+        raise InputError(f"{path} has invalid options of timm's training script in args") from None
+    return timm_entries({"architecture": arch, "pretrained_cfg": found}, path)
 
 
 def _detector(path: Path, known: Mapping[str, Any]) -> OodDetector | None:

@@ -1,32 +1,24 @@
-"""Whether a run can get its starting weights. No torch here: where it cannot, it fails before that import."""
+"""The Hugging Face hub and its cache. No torch here: what cannot be had fails before that import."""
 
+import contextlib
 import glob
 import queue
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from skinlesion_cli.common.errors import SkinLesionError, one_line
-from skinlesion_cli.common.files import fault_of, refuse_faulty
-from skinlesion_cli.common.limits import MAX_MODEL_BYTES
-from skinlesion_cli.common.settings import Settings
 
 SECONDS = 5.0
 """Time for the hub's first answer. Without a network, looking up its address alone can take 20 seconds."""
 _INSTEAD = (
-    "use --init-weights FILE (.pth or .safetensors of the same backbone), or --no-pretrained to start from "
-    "random weights"
+    "use --init-weights FILE (.pth, .safetensors or folder of the same backbone), or --no-pretrained to "
+    "start from random weights"
 )
 
 
-def require_start_weights(settings: Settings) -> None:
-    """Raise a `SkinLesionError` if the file of the weights is missing, or the hub that has them is silent."""
-    if settings.init_weights is not None:
-        refuse_faulty(settings.init_weights, fault_of(settings.init_weights, MAX_MODEL_BYTES))
-    elif settings.pretrained:
-        _require_hub(settings.model_arch)
-
-
-def _require_hub(arch: str) -> None:
+def require_hub(arch: str) -> None:
+    """Raise a `SkinLesionError` if a backbone's pretrained weights are not cached and the hub is silent."""
     import huggingface_hub.constants
 
     cache = Path(huggingface_hub.constants.HF_HUB_CACHE)
@@ -39,11 +31,58 @@ def _require_hub(arch: str) -> None:
                 raise unavailable(arch, error) from None
 
 
-def ask_hub(repo: str, filename: str) -> None:
+def fetch_folder(name: str, *wanted: Sequence[str]) -> Path:
+    """The folder in the hub's cache of a model `ORG/NAME` or `ORG/NAME@REVISION`, downloaded where needed.
+
+    It holds a file of each of `wanted`: the first of these names that the model has.
+
+    Raises:
+        SkinLesionError: the hub does not answer, or has no such model or file.
+    """
+    repo, _, revision = name.partition("@")
+    try:
+        for names in wanted:
+            folder = fetch(repo, names, revision or None).parent
+            # All of one commit, which names its folder: the model may change on the hub in the meantime.
+            revision = folder.name
+        return folder
+    # Offline mode, no route, a proxy's reply and a missing file raise many types from several libraries.
+    except Exception as error:
+        raise SkinLesionError(
+            f"cannot fetch {name} from the hub ({one_line(error)}); where there is a network, "
+            f"hf download {repo} --local-dir FOLDER makes a copy: name that FOLDER"
+        ) from None
+
+
+def fetch(repo: str, names: Sequence[str], revision: str | None = None) -> Path:
+    """The first of some files that is in the hub's cache, else the first that the hub has, downloaded.
+
+    Raises:
+        Exception: one of the many errors of huggingface_hub and of what it uses.
+    """
+    import huggingface_hub
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    for name in names:
+        with contextlib.suppress(LocalEntryNotFoundError):
+            found = huggingface_hub.hf_hub_download(repo, name, revision=revision, local_files_only=True)
+            return Path(found)
+    for last, name in enumerate(names, start=1 - len(names)):
+        try:
+            # A cheap request first: the download itself would retry for most of a minute.
+            ask_hub(repo, name, revision)
+            return Path(huggingface_hub.hf_hub_download(repo, name, revision=revision))
+        except EntryNotFoundError as error:
+            if not last or isinstance(error, LocalEntryNotFoundError):
+                raise
+    raise AssertionError
+
+
+def ask_hub(repo: str, filename: str, revision: str | None = None) -> None:
     """Ask the hub for a file's metadata, for at most `SECONDS`; raises the errors of huggingface_hub."""
     import huggingface_hub.constants
 
-    url = huggingface_hub.hf_hub_url(repo, filename)
+    url = huggingface_hub.hf_hub_url(repo, filename, revision=revision)
     answers: queue.SimpleQueue[Exception | None] = queue.SimpleQueue()
 
     def ask() -> None:

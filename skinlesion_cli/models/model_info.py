@@ -23,6 +23,7 @@ from skinlesion_cli.models.preprocessing import (
     read_preprocessing,
 )
 from skinlesion_cli.models.preprocessing import Preprocessing as Preprocessing
+from skinlesion_cli.models.timm_folder import backbone_named, located, weights_in
 
 BEST_MODEL = Path("checkpoints/best_model.pth")
 """The model of a run, relative to the run's folder."""
@@ -32,11 +33,17 @@ NEEDS_GRADIENTS = "an exported model gives no gradients: name the .pth that it w
 
 
 def model_in(path: Path) -> Path:
-    """The model of a run, where `path` is the run's folder, or its checkpoints/; any other path as it is."""
+    """The model of a run or of timm, where `path` is its folder, or the run's checkpoints/; else `path`.
+
+    `local-dir:PATH` and `hf-hub:ORG/NAME` are names of timm's folders (see `located`).
+    """
+    path = located(path)
     if not is_folder(path):
         return path
     inside = path / BEST_MODEL.name
-    return inside if inside.is_file() else path / BEST_MODEL
+    if inside.is_file() or (path / BEST_MODEL).is_file():
+        return inside if inside.is_file() else path / BEST_MODEL
+    return weights_in(path) or path / BEST_MODEL
 
 
 def models_in(path: Path) -> list[Path]:
@@ -112,13 +119,15 @@ def describe(
 ) -> Description:
     """Read the metadata `known`, as `Description.plain` writes them, completed by what the caller knows.
 
-    Any key may be missing. Where the file has an entry, the caller's must agree. `given` are the fields of
-    `Given`. What neither gives of the preprocessing is taken from `backbone` (see `read_preprocessing`).
+    Any key may be missing. Where the file has an entry, the caller's must agree. `arch` may also name a
+    folder of timm or a model of the hub, which is of this backbone. `given` are the fields of `Given`. What
+    neither gives of the preprocessing is taken from `backbone` (see `read_preprocessing`).
 
     Raises:
         InputError: an entry is missing, invalid, or disagrees with the caller's.
     """
     named = known.get("arch") or known.get("model_name")
+    arch = backbone_named(arch) if arch else arch
     found = _agreed(path, "--arch", named if isinstance(named, str) else None, arch)
     names = _agreed(path, "--classes", _classes(path, known), distinct_names(classes) or None)
     if len(names) < 2:

@@ -52,7 +52,7 @@ class OodDetector:
         """Mahalanobis distances (n,) of features (n, d), divided by √d, so near 1 for training images."""
         centred = (features.astype(np.float64) - self.mean) / self.scale
         # c' C^-1 c, where C^-1 is (1/noise) I minus a term along the leading directions (Woodbury).
-        along = ((centred @ self.directions.astype(np.float64)) ** 2).sum(axis=1)
+        along = ((centred @ np.asfortranarray(self.directions, np.float64)) ** 2).sum(axis=1)
         squared = (centred**2).sum(axis=1) / self.noise - along
         return np.asarray(np.sqrt(np.maximum(squared, 0.0) / len(self.mean)))
 

@@ -3,13 +3,13 @@
 import importlib
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import nn
 
-from skinlesion_cli.common.errors import InputError
+from skinlesion_cli.common.errors import InputError, first_few
 from skinlesion_cli.common.text import shortened
 
 StateDict = dict[str, torch.Tensor]
@@ -72,6 +72,38 @@ def _without_prefix(state: StateDict) -> StateDict:
     return kept
 
 
+def below_prefix(state: StateDict, names: Sequence[str]) -> tuple[StateDict, str]:
+    """The weights of a network inside another one, without its prefix, and what the user should know of it.
+
+    The network is where most of `names`, its own tensors', are found. Lightning, for one, saves a metric or a
+    teacher beside `model.`, and fastai's `vision_learner` has timm's network at `0.model.`.
+
+    Raises:
+        InputError: there are several such networks.
+    """
+    if not names or any(name in state for name in names):
+        return state, ""
+    end = f".{names[0]}"
+    prefixes = [name.removesuffix(end) + "." for name in state if name.endswith(end)]
+    found = [one for one in prefixes if 2 * sum(one + name in state for name in names) > len(names)]
+    if len(found) > 1:
+        raise InputError(
+            f"the file holds {len(found)} networks, {first_few(found)}: save the weights of one alone"
+        )
+    if not found:
+        return state, ""
+    prefix = found[0]
+    inside = {name.removeprefix(prefix): one for name, one in state.items() if name.startswith(prefix)}
+    left = len(state) - len(inside)
+    return inside, f"the {len(inside)} tensors of {prefix} are taken, {left} others are not" if left else ""
+
+
+def contents_text(data: Any) -> str:
+    """What a file without weights holds, for the end of a message."""
+    names = [shortened(str(name)) for name in data] if isinstance(data, dict) else []
+    return f"; it has {first_few(names, 8)}" if names else ""
+
+
 def misfit(own: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor]) -> str:
     """Why tensors are not those of a model; an empty string if all names and shapes agree."""
     faults = {
@@ -81,7 +113,9 @@ def misfit(own: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor]) -
     }
     for what, names in faults.items():
         if names:
-            return f"{len(names)} tensors are {what}, {shortened(names[0])} among them"
+            fit = sum(name in given and given[name].shape == one.shape for name, one in own.items())
+            among = f"{len(names)} tensors are {what}, {shortened(names[0])} among them"
+            return f"{among}; {fit} of {len(own)} fit"
     return ""
 
 

@@ -12,6 +12,7 @@ import re
 import struct
 import warnings
 import zipfile
+from argparse import Namespace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -34,7 +35,7 @@ _NOT_PLAIN = "it holds more than tensors and plain data; loading it could run co
 _SAVE_ALONE = (
     "; if you trust its author, save the weights alone in Python: "
     "found = torch.load(FILE, weights_only=False), then torch.save(found['state_dict'], NEW), "
-    "or found.state_dict() for a whole model"
+    "or found['model'] for fastai, or found.state_dict() for a whole model"
 )
 _COMPRESSED = "its entries are compressed, which torch never does, and could expand to any size"
 _TOO_DEEP = f"its containers are nested more than {MAX_DEPTH} deep"
@@ -62,7 +63,9 @@ def read_tensors(path: Path) -> Any:
             if path.suffix == ".safetensors":
                 content: Any = load_file(path)
             else:
-                content = torch.load(path, map_location="cpu", weights_only=True)
+                # The options that timm's training script saves, as data: no code of a Namespace runs.
+                with torch.serialization.safe_globals([Namespace]):
+                    content = torch.load(path, map_location="cpu", weights_only=True)
     # torch.load and safetensors raise many types on damaged files: UnpicklingError, RuntimeError, EOFError,
     # KeyError, SafetensorError, MemoryError. All mean that the file cannot be loaded.
     except Exception as error:
@@ -93,6 +96,7 @@ def _fault_of_content(content: Any) -> str:
         if size > MAX_MODEL_BYTES:
             return f"its tensors are larger than {size_text(MAX_MODEL_BYTES)}"
         # Without recursion, which has a limit of its own, and never ends for a container that holds itself.
+        level = [vars(value) if isinstance(value, Namespace) else value for value in level]
         inside = {id(value): value for value in level if isinstance(value, dict | list | tuple | set)}
         names = [name for value in inside.values() if isinstance(value, dict) for name in value]
         if not all(isinstance(name, str | int) for name in names):

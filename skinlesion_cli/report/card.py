@@ -36,8 +36,12 @@ _PUBLIC = ("started", "git_commit", "versions", "platform", "device", "seed", "d
 
 def write_card(facts: RunFacts, path: Path, *, title: str) -> None:
     """Write the card, whole or not at all, with a mark that shows later whether the card was edited."""
-    text = model_card(facts, title)
-    write_text(path, f"{text}\n<!-- skinlesion report, {_digest(text)} -->\n")
+    write_text(path, marked(model_card(facts, title)))
+
+
+def marked(text: str) -> str:
+    """A card with the mark by which `require_replaceable` knows that nobody has edited it."""
+    return f"{text}\n<!-- skinlesion report, {_digest(text)} -->\n"
 
 
 def require_replaceable(path: Path) -> None:
@@ -57,16 +61,24 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def model_card(facts: RunFacts, title: str) -> str:
-    """The card as Markdown."""
+def _source(weights: str) -> str:
+    """The name of a file of weights, without its folder; of one in the hub's cache, that of the model."""
+    # A Windows path may have either slash: the run may be of another system.
+    parts = PureWindowsPath(weights).parts
+    if len(parts) > 3 and parts[-3] == "snapshots" and parts[-4].startswith("models--"):
+        return f"{parts[-4].removeprefix('models--').replace('--', '/')} of the hub, revision {parts[-2]}"
+    return parts[-1]
+
+
+def model_card(facts: RunFacts, title: str, model: str = str(BEST_MODEL)) -> str:
+    """The card as Markdown; `model` is the model's name in the commands at its end."""
 
     def setting(name: str) -> Any:
         return facts.settings.get(name, FIELDS[name].default)
 
     start = "ImageNet weights" if setting("pretrained") else "random weights"
     if facts.settings.get("init_weights"):
-        # A Windows path may have either slash: the run may be of another system.
-        start = f"the weights in {PureWindowsPath(str(facts.settings['init_weights'])).name}"
+        start = f"the weights in {_source(str(facts.settings['init_weights']))}"
     document = facts.document
     environment = {name: facts.environment[name] for name in _PUBLIC if name in facts.environment}
     if resumed := facts.environment.get("resumed"):
@@ -93,6 +105,6 @@ def model_card(facts: RunFacts, title: str) -> str:
         calibration=calibration.calibration(document["calibration"]),
         limits=limits(facts),
         guidelines=(guidelines.tripod_ai(facts), guidelines.clear_derm(facts)),
-        checkpoint=Markup(BEST_MODEL),
+        checkpoint=Markup(model),
     )
     return re.sub(r"\n{3,}", "\n\n", card).lstrip()

@@ -37,7 +37,7 @@ from skinlesion_cli.data.manifest import check_manifest
 from skinlesion_cli.data.screening import Screening, screen, write_unreadable
 from skinlesion_cli.data.splits import Split, read_splits
 from skinlesion_cli.data.workers import worker_count
-from skinlesion_cli.models.hub import require_start_weights
+from skinlesion_cli.models.start_weights import require_start_weights, with_located_weights
 from skinlesion_cli.training.faults import named_faults
 from skinlesion_cli.training.processes import joined
 from skinlesion_cli.training.run_folder import RunFolder
@@ -109,6 +109,7 @@ def run_training(
         # Each machine counts torchrun's restarts on its own.
         (restarts,) = world.largest(launch.restarts)
         with world.together():
+            settings = with_located_weights(settings)
             splits = read_splits(
                 settings.data_root, ["train", "val"], ["test"], tell, images_root=settings.images_root
             )

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from skinlesion_cli.inference.predictor import load_predictor
 from tests.conftest import Run
+from tests.support.hub_cache import fill_cache
 
 HEAVY = {"torch", "torchvision", "timm"}
 HEAVY_FOR_PREDICT = HEAVY | {"sklearn", "scipy", "matplotlib", "cv2"}
@@ -34,6 +36,24 @@ def test_int8_tells_what_it_costs(run_in: Run, trained: Path, data: Path, tmp_pa
     scored = run_in(tmp_path, "evaluate", "--data", data, "--split", "val", *model).json()
     for name, value in document["val"]["int8"].items():
         assert scored[name] == value
+
+
+def test_a_folder_for_timm_is_written_and_read_from_the_hubs_cache(
+    run_in: Run, trained: Path, checkpoint: Path, picture: Path, tmp_path: Path
+) -> None:
+    done = run_in(trained, "export", "--to", tmp_path / "model/", "--json")
+    assert done.stderr == ""
+    document = done.json()
+    files = list((tmp_path / "model").iterdir())
+    assert document["bytes"] == sum(path.stat().st_size for path in files)
+    assert document["checked_images"] == 8
+    assert document["largest_difference"] < 1e-6
+    fill_cache(tmp_path / "cache", "me/lesions", tmp_path / "model")
+    cache = {"HF_HUB_CACHE": str(tmp_path / "cache")}
+    (found,) = run_in(
+        tmp_path, "predict", picture, "--checkpoint", "hf-hub:me/lesions@main", "--json", env=cache
+    ).json()
+    assert found == load_predictor(checkpoint).predict(picture).to_dict()
 
 
 def imported(folder: Path, *arguments: object) -> set[str]:
@@ -64,13 +84,16 @@ def test_an_onnx_gives_no_heat_map(refused: Callable[..., str], exported: Path, 
 
 
 def test_wrong_usage_is_refused(
-    refused: Callable[..., str], exported: Path, checkpoint: Path, tmp_path: Path
+    refused: Callable[..., str], exported: Path, checkpoint: Path, data: Path, tmp_path: Path
 ) -> None:
     assert "Missing option '--to'" in refused("export")
     assert "the file must be a .onnx or a .pt2" in refused("export", "--to", "m.pth")
     assert "there is no file checkpoints/best_model.pth" in refused("export", "--to", "m.onnx")
     assert "it is an exported model" in refused("export", "--checkpoint", exported, "--to", "m.onnx")
     assert "--int8 needs --data" in refused("export", "--checkpoint", checkpoint, "--to", "m.onnx", "--int8")
+    assert "it holds best_model.pth" in refused(
+        "export", "--checkpoint", checkpoint, "--to", checkpoint.parent, "--data", data / "test"
+    )
     assert "there is no file absent" in refused("export", "--to", "m.onnx", "--data", "absent")
     assert list(tmp_path.iterdir()) == []
 

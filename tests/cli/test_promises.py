@@ -15,6 +15,7 @@ COMMANDS = {
     "predict": ["predict", "PICTURE", "--checkpoint", "EXPORTED", "--csv", "out/p.csv"],
     "evaluate": ["evaluate", "--data", "DATA", "--checkpoint", "EXPORTED", "--out", "out"],
     "export": ["export", "--checkpoint", "CHECKPOINT", "--to", "out/m.onnx"],
+    "export a folder": ["export", "--checkpoint", "CHECKPOINT", "--to", "out/model/"],
     "gradcam": ["gradcam", "PICTURE", "--checkpoint", "CHECKPOINT", "--out", "out/"],
     "train": ["train", "--data", "DATA", *TINY, "--epochs", "1", "--num-workers", "0", "--out", "out"],
     "report": ["report", "TRAINED", "--data", "DATA", "--out", "out/report.html"],

@@ -8,7 +8,7 @@ import pytest
 from skinlesion_cli.common.errors import InputError, SkinLesionError
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.models import hub
-from skinlesion_cli.models.hub import require_start_weights
+from skinlesion_cli.models.start_weights import require_start_weights
 
 
 def test_a_hub_that_does_not_answer_is_not_waited_for(

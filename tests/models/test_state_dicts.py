@@ -1,10 +1,14 @@
 import argparse
+import datetime
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import timm
+import timm.optim
+import timm.utils
 import torch
 from torch.optim.swa_utils import AveragedModel
 
@@ -100,14 +104,110 @@ def test_older_names_of_timm_are_read(tmp_path: Path) -> None:
     assert torch.equal(loaded.build().state_dict()["head.fc.weight"], state["head.fc.weight"])
 
 
-def test_timms_own_checkpoint_is_refused_with_a_way_out(state: StateDict, tmp_path: Path) -> None:
-    content = {"epoch": 1, "arch": ARCH, "state_dict": state, "args": argparse.Namespace(lr=0.1)}
-    torch.save(content, tmp_path / "timm.pth")
-    with pytest.raises(InputError, match=r"argparse\.Namespace[^\n]*save the weights alone[^\n]*state_dict"):
-        load_checkpoint(tmp_path / "timm.pth", **NAMED)
-    found = torch.load(tmp_path / "timm.pth", weights_only=False)
-    torch.save(found["state_dict"], tmp_path / "weights.pth")
-    load_checkpoint(tmp_path / "weights.pth", **NAMED).build()
-    torch.save(timm.create_model(ARCH), tmp_path / "whole.pth")
+def saved_by_timm(folder: Path, state: StateDict, args: argparse.Namespace | None) -> Path:
+    """The last.pth.tar of timm's training script, with averaged weights that are those and 1."""
+    model, averaged = (timm.create_model(ARCH, num_classes=2) for _ in range(2))
+    model.load_state_dict(state)
+    averaged.load_state_dict({name: value + 1 for name, value in state.items()})
+    optimizer = timm.optim.create_optimizer_v2(model, opt="adamw", lr=0.1)
+    ema = timm.utils.ModelEmaV3(averaged)
+    saver = timm.utils.CheckpointSaver(
+        model, optimizer, args=args, model_ema=ema, checkpoint_dir=folder, recovery_dir=folder
+    )
+    saver.save_checkpoint(1, metric=0.5)
+    return folder / "last.pth.tar"
+
+
+def test_the_file_of_timms_training_script_is_read(state: StateDict, tmp_path: Path) -> None:
+    options = argparse.Namespace(model=ARCH, img_size=96, mean=[0.5], std=None, crop_pct=1.0, opt="adamw")
+    path = saved_by_timm(tmp_path, state, options)
+    for ema, added in ((None, 0), (True, 1)):
+        loaded = load_checkpoint(path, classes=["a", "b"], ema=ema)
+        assert loaded.arch == ARCH
+        # As timm resolves them: from the options, and else from its weights of the backbone.
+        assert loaded.preprocessing.plain() == {
+            "img_size": 96,
+            "mean": [0.5, 0.5, 0.5],
+            "std": [0.229, 0.224, 0.225],
+            "resize_ratio": 1.0,
+            "interpolation": "bicubic",
+            "fit": "crop",
+        }
+        assert [note for note in loaded.notes if "does not say" in note] == []
+        assert torch.equal(loaded.build().state_dict()["fc.weight"], state["fc.weight"] + added)
+        model = timm.create_model(ARCH, num_classes=5)
+        said = load_init_weights(model, ARCH, path, ema=bool(ema))
+        assert torch.equal(model.state_dict()["conv1.0.weight"], state["conv1.0.weight"] + added)
+        assert ("state_dict_ema is taken" in said) == bool(ema)
+    with pytest.raises(InputError, match="invalid options of timm's training script"):
+        load_checkpoint(
+            saved_by_timm(tmp_path, state, argparse.Namespace(model=ARCH, mean=[1.0, 2.0])),
+            classes=["a", "b"],
+        )
+    # Without its options, it names the class of the network: resnet.
+    path = saved_by_timm(tmp_path, state, None)
+    assert load_checkpoint(path, **NAMED).arch == ARCH
+    with pytest.raises(InputError, match=r"unknown backbone .*resnet"):
+        load_checkpoint(path, classes=["a", "b"])
+
+
+# As vision_learner of fastai names the parts of a network of timm, and as a teacher is trained in Lightning.
+INSIDE: dict[str, Callable[[StateDict], Any]] = {
+    "fastai": lambda state: {
+        "model": prefixed("0.model.", state) | prefixed("1.", {"8.weight": torch.ones(2, 512)}),
+        "opt": {"state": [], "hypers": [{"lr": 0.1}]},
+    },
+    "lightning": lambda state: {
+        "epoch": 3,
+        "pytorch-lightning_version": "2.5.0",
+        "state_dict": prefixed("net.", state, **{"val_f1.tp": torch.zeros(2), "val_f1.fp": torch.zeros(2)}),
+        "hyper_parameters": {"lr": 0.1, "classes": ["a", "b"]},
+        "optimizer_states": [{"state": {0: {"step": torch.tensor(1.0)}}, "param_groups": [{"params": [0]}]}],
+        "callbacks": {"ModelCheckpoint": {"best_model_score": torch.tensor(0.5)}},
+    },
+}
+
+
+@pytest.mark.parametrize("kind", INSIDE)
+def test_a_network_inside_another_one_is_found(kind: str, state: StateDict, tmp_path: Path) -> None:
+    torch.save(INSIDE[kind](state), tmp_path / "c.ckpt")
+    model = timm.create_model(ARCH, num_classes=5)
+    said = load_init_weights(model, ARCH, tmp_path / "c.ckpt")
+    assert torch.equal(model.state_dict()["conv1.0.weight"], state["conv1.0.weight"])
+    assert re.search(rf"the {len(state)} tensors of .* are taken, \d others are not", said)
+    loaded = load_checkpoint(tmp_path / "c.ckpt", **NAMED)
+    assert torch.equal(loaded.build().state_dict()["fc.weight"], state["fc.weight"])
+    assert re.search(r"c\.ckpt: the \d+ tensors of .* are taken", loaded.notes[-1])
+
+
+def test_fastais_body_without_timms_head_is_no_checkpoint(state: StateDict, tmp_path: Path) -> None:
+    body = {name: value for name, value in state.items() if not name.startswith("fc.")}
+    torch.save(
+        {"model": prefixed("0.model.", body, **{"1.8.weight": torch.ones(2, 512)})}, tmp_path / "c.pth"
+    )
+    load_init_weights(timm.create_model(ARCH, num_classes=5), ARCH, tmp_path / "c.pth")
+    with pytest.raises(InputError, match=rf"tensors are missing, .* among them; 0 of {len(state)} fit"):
+        load_checkpoint(tmp_path / "c.pth", **NAMED).build()
+
+
+def test_what_cannot_be_read_says_what_was_found(state: StateDict, tmp_path: Path) -> None:
+    path = tmp_path / "c.pth"
+    torch.save(prefixed("student.", state) | prefixed("teacher.", state), path)
+    for read in (
+        lambda: load_checkpoint(path, **NAMED),
+        lambda: load_init_weights(timm.create_model(ARCH), ARCH, path),
+    ):
+        with pytest.raises(InputError, match=r"the file holds 2 networks, student\., teacher\."):
+            read()
+    torch.save({"optimizer": {"lr": 0.1}, "epoch": 3}, path)
+    with pytest.raises(InputError, match="holds no model; it has optimizer, epoch"):
+        load_checkpoint(path, **NAMED)
+    with pytest.raises(InputError, match="holds no weights; it has optimizer, epoch"):
+        load_init_weights(timm.create_model(ARCH), ARCH, path)
+    # What Lightning's save_hyperparameters may add, or fastai's save of an optimiser.
+    torch.save({"state_dict": state, "hyper_parameters": {"at": datetime.timedelta(1)}}, path)
+    with pytest.raises(InputError, match=r"datetime\.timedelta[^\n]*save the weights alone[^\n]*state_dict"):
+        load_checkpoint(path, **NAMED)
+    torch.save(timm.create_model(ARCH), path)
     with pytest.raises(InputError, match=r"timm\.models\.resnet\.ResNet[^\n]*found\.state_dict\(\)"):
-        load_checkpoint(tmp_path / "whole.pth", **NAMED)
+        load_checkpoint(path, **NAMED)

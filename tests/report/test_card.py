@@ -105,6 +105,15 @@ def test_the_card_of_a_resumed_run_from_other_weights_holds_no_path(outside: str
     assert not [text for _, text in pairs.pairs if "{'" in text]
 
 
+def test_the_card_names_the_model_of_the_hub_that_the_run_started_from(tmp_path: Path) -> None:
+    root = write_finished_run(tmp_path / "run", data_root=tmp_path)
+    weights = Path("/home/jane/hub/models--me--skin-lesions/snapshots/0123abc/model.safetensors")
+    RunFolder(root).write_settings(Settings(data_root=tmp_path, init_weights=weights))
+    card = model_card(read_run(root), "mine")
+    assert "started from the weights in me/skin-lesions of the hub, revision 0123abc" in card
+    assert "jane" not in card
+
+
 def test_names_are_not_markup(tmp_path: Path) -> None:
     root = write_finished_run(tmp_path / "run", ("a|b", "<b>c</b>", "*d* `e` _f_"))
     card = model_card(read_run(root), "x")
