@@ -13,9 +13,3 @@ def require_modules(names: str, purpose: str) -> None:
     if missing := [name for name in names.split() if find_spec(name) is None]:
         packages = [name.replace("_", "-") for name in missing]
         raise InputError(f"{', '.join(packages)} is needed {purpose}: pip install {' '.join(packages)}")
-
-
-def require_writer(suffix: str) -> None:
-    """Check, as `require_modules`, what an export in this format needs: .pt2 needs only torch."""
-    if suffix == ".onnx":
-        require_modules("onnx onnxscript onnxruntime", "to write an .onnx")

@@ -28,7 +28,6 @@ BEST_MODEL = Path("checkpoints/best_model.pth")
 """The model of a run, relative to the run's folder."""
 EXPORTED = (".onnx", ".pt2")
 """Suffixes of exported models."""
-NEEDS_GRADIENTS = "an exported model gives no gradients: name the .pth that it was made from"
 
 
 def model_in(path: Path) -> Path:

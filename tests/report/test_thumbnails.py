@@ -8,7 +8,7 @@ from PIL import Image
 from skinlesion_cli.data.framing import seen_frame
 from skinlesion_cli.data.images import read_image
 from skinlesion_cli.report.heatmaps.thumbnails import data_uri, heat_pictures
-from skinlesion_cli.saliency.gradcam import Explanation
+from skinlesion_cli.saliency.explanation import Explanation
 from tests.support.fits import resize_of
 
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageOps
 from skinlesion_cli.report.heatmaps.paint import painted
 
 if TYPE_CHECKING:
-    from skinlesion_cli.saliency.gradcam import Explanation
+    from skinlesion_cli.saliency.explanation import Explanation
 
 SIDE = 240
 """Maximum length of the longer side, in pixels."""
