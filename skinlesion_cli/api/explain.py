@@ -88,11 +88,11 @@ def explain(
     """Compute which parts of photographs are evidence for a class.
 
     Args:
-        checkpoint: a trained model's file, or an .onnx of `export --cam`; or a predictor, such as an `Ensemble`.
+        checkpoint: a trained model's file, an .onnx of `export --cam`, or a predictor, such as an `Ensemble`.
         images: one or many, each a path, a PIL image, or an array (height, width, 3) of uint8.
         classes: the classes to explain; default: the most probable ones.
         top: how many of the most probable classes to explain, in descending order.
-        method: how the map is computed: gradcam, gradcam++, hirescam or layercam; of an .onnx, gradcam or hirescam.
+        method: how the map is computed: gradcam, gradcam++, hirescam or layercam; gradcam or hirescam for an .onnx.
         layer: name of the module whose output is mapped; default: the last spatial layer.
         faithfulness: whether to measure the faithfulness of each map, with about 260 more forward passes.
         on_event: receives progress events.

@@ -1,15 +1,16 @@
 """Class activation maps inside an exported graph: exact for a head of average pooling and one linear layer.
 
 Source: Zhou et al., *Learning Deep Features for Discriminative Localization*, CVPR 2016, equations 1 and 2.
-There, the logit is a bias plus the sum of the class's map over the positions, so the map is HiResCAM at the last
-feature maps without its ReLU, and needs no gradient.
+There, the logit is a bias plus the sum of the class's map over the positions, so the map is HiResCAM at the
+last feature maps without its ReLU, and needs no gradient.
 """
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.metrics.arrays import Floats
 from skinlesion_cli.models.backbone import last_stage
 
 EXACT = 1e-4
@@ -62,8 +63,8 @@ def mapper_of(model: nn.Module, arch: str, img_size: int) -> ClassMapper:
     raise _refusal(arch, "its head does more than average the positions and apply one linear layer")
 
 
-def is_exact(maps: Floats, logits: Floats, bias: Floats) -> bool:
-    """Whether maps (n, classes, rows, columns) add up to logits (n, classes) without their bias (classes,)."""
+def is_exact(maps: NDArray[np.floating], logits: NDArray[np.floating], bias: NDArray[np.floating]) -> bool:
+    """Whether maps (n, classes, rows, columns) add up to logits (n, classes), less a bias (classes,)."""
     scale = abs(maps).sum(axis=(2, 3)).max()
     return bool(abs(maps.sum(axis=(2, 3)) + bias - logits).max() <= EXACT * max(scale, abs(logits).max()))
 
@@ -100,5 +101,5 @@ def _layer_of(model: nn.Module, probe: torch.Tensor, final: torch.Tensor) -> str
 
 def _refusal(arch: str, reason: str) -> InputError:
     return InputError(
-        f"--cam: no exact class activation map for {arch}: {reason}; leave --cam out, and use gradcam with the .pth"
+        f"--cam: no exact class activation map for {arch}: {reason}; leave it out, and use gradcam with the .pth"
     )

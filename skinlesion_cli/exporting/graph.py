@@ -65,6 +65,6 @@ def metadata(checkpoint: Checkpoint) -> dict[str, Any]:
 
 
 def example(checkpoint: Checkpoint, n: int = 2) -> torch.Tensor:
-    """Views (n, 3, side, side) to trace with; from one, torch's exporter would conclude that n is always 1."""
+    """Views (n, 3, side, side) to trace with; from one, torch would conclude that n is always 1."""
     side = checkpoint.preprocessing.img_size
     return torch.zeros(n, 3, side, side, dtype=torch.uint8)

@@ -22,8 +22,8 @@ OPSET = 18
 def export(checkpoint: Checkpoint, target: Path, pixels: Pixels, *, cam: bool = False) -> Exported:
     """Write a checkpoint as .onnx, and verify it on the views `pixels` (n, 3, side, side).
 
-    It also outputs the distance from the training images, if the checkpoint has a detector, and with `cam` the
-    class activation map of each class.
+    It also outputs the distance from the training images, if the checkpoint has a detector, and with `cam`
+    the class activation map of each class.
 
     Raises:
         InputError: with `cam`, the maps would not be exact; see also `export_verified`.
