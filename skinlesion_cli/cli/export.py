@@ -90,10 +90,15 @@ def export(
 
 def _say(exported: "Exported", kind: str) -> None:
     console.say(f"{exported.path}: {exported.size / 1e6:.1f} MB")
-    console.say(
-        f"largest difference of a probability from PyTorch's: {exported.largest_difference:.1e}, "
-        f"on {exported.images} {kind}images"
-    )
+    if exported.largest_difference is None:
+        console.say(
+            "not verified: it runs on Apple's machines only; compare its answers there with predict's"
+        )
+    else:
+        console.say(
+            f"largest difference of a probability from PyTorch's: {exported.largest_difference:.1e}, "
+            f"on {exported.images} {kind}images"
+        )
     if exported.cam is not None:
         grid = "×".join(map(str, exported.cam["grid"]))
         console.say(f"class activation maps: layer {exported.cam['layer']} ({grid})")

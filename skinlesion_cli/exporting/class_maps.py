@@ -75,11 +75,7 @@ def _layer_of(model: nn.Module, probe: torch.Tensor, final: torch.Tensor) -> str
 
     def record(name: str) -> None:
         def hook(_module: nn.Module, _inputs: object, output: object) -> None:
-            if (
-                isinstance(output, torch.Tensor)
-                and output.shape == final.shape
-                and torch.equal(output, final)
-            ):
+            if isinstance(output, torch.Tensor) and torch.equal(output, final):
                 found.append(name)
 
         hooks.append(modules[name].register_forward_hook(hook))
@@ -101,5 +97,5 @@ def _layer_of(model: nn.Module, probe: torch.Tensor, final: torch.Tensor) -> str
 
 def _refusal(arch: str, reason: str) -> InputError:
     return InputError(
-        f"--cam: no exact class activation map for {arch}: {reason}; leave it out, and use gradcam with the .pth"
+        f"--cam: no exact class activation map for {arch}: {reason}; use gradcam with the .pth instead"
     )

@@ -20,7 +20,7 @@ class Format:
 
     def require(self, suffix: str) -> None:
         """Raise InputError, with the pip command, if a package is missing."""
-        require_modules(self.modules, f"to write an {suffix}")
+        require_modules(self.modules, f"to write {'an' if suffix == '.onnx' else 'a'} {suffix}")
 
     def export(self, *values: Any, **options: Any) -> Any:
         """Call the function `export` of its module."""
@@ -30,6 +30,8 @@ class Format:
 FORMATS = {
     ".onnx": Format("onnx", "onnx onnxscript onnxruntime"),
     ".pt2": Format("pt2"),
+    ".pte": Format("pte", "executorch"),
+    ".mlpackage": Format("mlpackage", "coremltools"),
 }
 
 

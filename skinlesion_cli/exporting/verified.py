@@ -1,9 +1,12 @@
 """Writing an exported model whole or not at all, verified against PyTorch before it replaces anything."""
 
+import io
 import logging
+import os
+import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,8 +49,8 @@ class Exported:
     """In bytes."""
     images: int
     """Number of images that it was verified on."""
-    largest_difference: float
-    """Of any class's probability from PyTorch's."""
+    largest_difference: float | None
+    """Of any class's probability from PyTorch's; None where the format cannot be run on this machine."""
     cam: dict[str, Any] | None = None
     """Layer and grid of the class activation maps in it; None without."""
 
@@ -90,20 +93,9 @@ def export_verified(
         lambda images: softmax(backend.outputs(images).logits, checkpoint.temperature), pixels
     )
     with written_whole(target) as part:
-        try:
-            with quiet():
-                write(model, part)
-                answers = _answers(load(part), pixels)
-        except (SkinLesionError, OSError):
-            raise
-        # torch's exporter raises dozens of types, with messages of hundreds of lines.
-        except Exception as error:
-            what = f"torch {torch.__version__} cannot export {checkpoint.arch} as {target.suffix}"
-            other = ".pt2" if target.suffix == ".onnx" else ".onnx"
-            raise SkinLesionError(
-                f"{what}: {one_line(_first_cause(error))}; every command takes the .pth itself; "
-                f"for other programs try --to FILE{other}, or another backbone"
-            ) from error
+        with one_line_failure(checkpoint, target):
+            write(model, part)
+            answers = _answers(load(part), pixels)
         difference = float(np.abs(answers - expected).max())
         # Written so that a NaN is refused, too.
         if not difference <= TOLERANCE:
@@ -125,6 +117,43 @@ def _answers(probabilities: Answers, pixels: Pixels) -> Floats:
     # The first alone, then batches: the file must take any batch size.
     batches = [pixels[:1], *(pixels[start : start + BATCH] for start in range(1, len(pixels), BATCH))]
     return np.concatenate([probabilities(np.ascontiguousarray(batch)) for batch in batches])
+
+
+@contextmanager
+def one_line_failure(checkpoint: Checkpoint, target: Path) -> Iterator[None]:
+    """Inside, an exporter is quiet, and its failure becomes a SkinLesionError that names a way out."""
+    try:
+        with quiet():
+            yield
+    except (SkinLesionError, OSError):
+        raise
+    # torch's exporter raises dozens of types, with messages of hundreds of lines.
+    except Exception as error:
+        what = f"torch {torch.__version__} cannot export {checkpoint.arch} as {target.suffix}"
+        other = ".pt2" if target.suffix == ".onnx" else ".onnx"
+        raise SkinLesionError(
+            f"{what}: {one_line(_first_cause(error))}; every command takes the .pth itself; "
+            f"for other programs try --to FILE{other}, or another backbone"
+        ) from error
+
+
+@contextmanager
+def muted() -> Iterator[None]:
+    """Discard what is written to the process's output streams: libraries in C++ know no loggers."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    kept = [os.dup(number) for number in (1, 2)]
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        for number in (1, 2):
+            os.dup2(nowhere, number)
+        with redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        for number, stream in zip((1, 2), kept, strict=True):
+            os.dup2(stream, number)
+            os.close(stream)
+        os.close(nowhere)
 
 
 @contextmanager

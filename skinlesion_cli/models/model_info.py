@@ -26,7 +26,7 @@ from skinlesion_cli.models.preprocessing import Preprocessing as Preprocessing
 
 BEST_MODEL = Path("checkpoints/best_model.pth")
 """The model of a run, relative to the run's folder."""
-EXPORTED = (".onnx", ".pt2")
+EXPORTED = (".onnx", ".pt2", ".pte", ".mlpackage")
 """Suffixes of exported models."""
 
 

@@ -90,9 +90,9 @@ METHODS = {
 }
 DEFAULT_METHOD = "gradcam"
 SAME_AS_CAM = ("gradcam", "hirescam")
-"""Where only averaging and one linear layer follow, g is the same at all positions: both methods then give the
-class activation map, ReLU(Σ_k w_k A_k) with the linear layer's weights w of the class, divided by the number of
-positions. Source: Zhou et al., *Learning Deep Features for Discriminative Localization*, CVPR 2016, equation 2;
+"""Where only averaging and one linear layer follow, g is the same at all positions, and both methods give
+the class activation map ReLU(Σ_k w_k A_k) / number of positions, w the linear layer's weights of the class.
+Source: Zhou et al., *Learning Deep Features for Discriminative Localization*, CVPR 2016, equation 2;
 Selvaraju et al., section 3.1, prove it of Grad-CAM."""
 
 

@@ -77,7 +77,7 @@ def test_wrong_usage_is_refused(
     refused: Callable[..., str], exported: Path, checkpoint: Path, tmp_path: Path
 ) -> None:
     assert "Missing option '--to'" in refused("export")
-    assert "the file must be a .onnx, .pt2" in refused("export", "--to", "m.pth")
+    assert "the file must be a .onnx, .pt2, .pte, .mlpackage" in refused("export", "--to", "m.pth")
     assert "there is no file checkpoints/best_model.pth" in refused("export", "--to", "m.onnx")
     assert "it is an exported model" in refused("export", "--checkpoint", exported, "--to", "m.onnx")
     assert "--int8 needs --data" in refused("export", "--checkpoint", checkpoint, "--to", "m.onnx", "--int8")
