@@ -92,8 +92,8 @@ def explain(
         images: one or many, each a path, a PIL image, or an array (height, width, 3) of uint8.
         classes: the classes to explain; default: the most probable ones.
         top: how many of the most probable classes to explain, in descending order.
-        method: how the map is computed: gradcam, gradcam++, hirescam or layercam; for an .onnx gradcam or hirescam,
-            which are the same there.
+        method: how the map is computed: gradcam, gradcam++, hirescam or layercam; for an .onnx, gradcam or
+            hirescam, which are the same there.
         layer: name of the module whose output is mapped; default: the last spatial layer.
         faithfulness: whether to measure the faithfulness of each map, with about 260 more forward passes.
         on_event: receives progress events.

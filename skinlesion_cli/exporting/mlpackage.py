@@ -16,13 +16,13 @@ from skinlesion_cli.models.checkpoint import Checkpoint
 class ImageToLogits(nn.Module):
     """As `BytesToLogits`, for the floats in [0, 255] that Core ML makes of an image."""
 
-    def __init__(self, graph: BytesToLogits):
+    def __init__(self, inner: BytesToLogits):
         super().__init__()
-        self.graph = graph
+        self.inner = inner
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         """Calibrated logits (1, classes) of an image (1, 3, side, side)."""
-        outputs = self.graph(image)
+        outputs = self.inner(image)
         assert isinstance(outputs, torch.Tensor)
         return outputs
 
