@@ -151,12 +151,19 @@ def exported_pt2(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> 
     return export_checkpoint(checkpoint, tmp_path_factory.mktemp("exported") / "model.pt2")
 
 
-def export_checkpoint(checkpoint: Path, target: Path) -> Path:
+@pytest.fixture(scope="session")
+def exported_cam(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The best checkpoint as .onnx with class activation maps. Read only."""
+    return export_checkpoint(checkpoint, tmp_path_factory.mktemp("exported") / "cam.onnx", cam=True)
+
+
+def export_checkpoint(checkpoint: Path, target: Path, **options: bool) -> Path:
     """Export a checkpoint in this process."""
-    from skinlesion_cli.exporting.onnx import export
+    from skinlesion_cli.exporting.formats import format_of
     from skinlesion_cli.models.checkpoint import load_checkpoint
 
     loaded = load_checkpoint(checkpoint)
     side = loaded.preprocessing.img_size
     pixels = np.random.default_rng(0).integers(0, 256, (3, 3, side, side), np.uint8)
-    return export(loaded, target, pixels).path
+    path: Path = format_of(target).export(loaded, target, pixels, **options).path
+    return path

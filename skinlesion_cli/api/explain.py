@@ -26,13 +26,13 @@ from skinlesion_cli.inference.predictor import (
 from skinlesion_cli.metrics.arrays import number
 from skinlesion_cli.report.heatmaps import ALPHA
 from skinlesion_cli.report.heatmaps.files import Files
-from skinlesion_cli.saliency import gradcam
+from skinlesion_cli.saliency import explanation
 from skinlesion_cli.saliency.cam_methods import DEFAULT_METHOD
 from skinlesion_cli.saliency.ensemble import explain_ensemble
 
 
 @dataclass(frozen=True)
-class Explanation(gradcam.Explanation):
+class Explanation(explanation.Explanation):
     """The class-activation map of one photograph for one class."""
 
     source: str = ""
@@ -97,11 +97,12 @@ def explain(
     """Compute which parts of photographs are evidence for a class.
 
     Args:
-        checkpoint: a trained model's file, or a predictor, such as an `Ensemble`; not an exported model.
+        checkpoint: a trained model's file, an .onnx of `export --cam`, or a predictor, such as an `Ensemble`.
         images: one or many, each a path, a PIL image, or an array (height, width, 3) of uint8.
         classes: the classes to explain; default: the most probable ones.
         top: how many of the most probable classes to explain, in descending order.
-        method: how the map is computed: gradcam, gradcam++, hirescam or layercam.
+        method: how the map is computed: gradcam, gradcam++, hirescam or layercam; for an .onnx, gradcam or
+            hirescam, which are the same there.
         layer: name of the module whose output is mapped; default: the last spatial layer.
         faithfulness: whether to measure the faithfulness of each map, with about 260 more forward passes.
         on_event: receives progress events.
@@ -134,7 +135,7 @@ def explain_each(
     predictor: Predictor, images: Sequence[ImageInput], **options: Any
 ) -> Iterator[list[Explanation] | Failure]:
     """Yield each image's explanations, or why it could not be read; `options` of `explain_classes`."""
-    explain_one = explain_ensemble if len(predictor.members) > 1 else gradcam.explain_classes
+    explain_one = explain_ensemble if len(predictor.members) > 1 else explanation.explain_classes
     for index, image in enumerate(images):
         name = image_name(index, image)
         try:

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import Note, OnEvent
-from skinlesion_cli.common.files import ensure_writable_folder
+from skinlesion_cli.common.files import CORE_ML, ensure_writable_folder
 from skinlesion_cli.models.timm_folder import CONFIG, DETECTOR, OWN, README, WEIGHTS, read_config
 
 if TYPE_CHECKING:
-    from skinlesion_cli.exporting.onnx import Exported
+    from skinlesion_cli.exporting.verified import Exported
     from skinlesion_cli.models.checkpoint import Checkpoint
 
 FILES = {CONFIG, WEIGHTS[0], README, DETECTOR}
@@ -18,7 +18,7 @@ FILES = {CONFIG, WEIGHTS[0], README, DETECTOR}
 
 def is_folder_name(target: Path) -> bool:
     """Whether `--to` names a folder: one that is there, or a name without a suffix of letters, as in v1.0."""
-    return target.is_dir() or not target.suffix[1:2].isalpha()
+    return target.suffix != CORE_ML and (target.is_dir() or not target.suffix[1:2].isalpha())
 
 
 def require_own_folder(target: Path, inputs: Sequence[Path]) -> None:
@@ -65,7 +65,7 @@ def export_folder(
         SkinLesionError: timm's answers differ, or the folder cannot be written; nothing is changed then.
     """
     from skinlesion_cli.exporting import timm_folder
-    from skinlesion_cli.exporting.onnx import check_pixels
+    from skinlesion_cli.exporting.verified import check_pixels
     from skinlesion_cli.report.card import require_replaceable
     from skinlesion_cli.report.hub_card import hub_readme
 

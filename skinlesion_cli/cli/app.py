@@ -30,7 +30,7 @@ COMMANDS = {
     "predict": "Predict the class of images.",
     "gradcam": "Show which parts of photographs are evidence for a class (Grad-CAM).",
     "serve": "Serve a local page that answers photographs, and a JSON interface for other software.",
-    "export": "Export a checkpoint as .onnx or .pt2, verified against PyTorch.",
+    "export": "Export a checkpoint for other programs, verified against PyTorch.",
     "report": "Make a self-contained HTML page and a model card from a finished run.",
     "weights": "Show each class's effective number, loss weight and sampling probability.",
     "demo": "Draw a small synthetic data set, and run the other commands on it, printing each command.",

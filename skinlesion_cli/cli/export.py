@@ -9,16 +9,18 @@ from skinlesion_cli.cli.model_choice import ModelChoice
 from skinlesion_cli.cli.options import JsonOption, option, with_settings
 from skinlesion_cli.cli.progress import Display
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.extras import require_writer
 from skinlesion_cli.common.files import ensure_writable_file
 from skinlesion_cli.common.settings import Settings
+from skinlesion_cli.exporting.formats import FORMATS, format_of
 
 if TYPE_CHECKING:
     from skinlesion_cli.exporting.int8 import Quantized
-    from skinlesion_cli.exporting.onnx import Exported
+    from skinlesion_cli.exporting.verified import Exported
 
-_TO = "The file to write: .onnx, or .pt2 for torch.export; or a folder for timm and the Hugging Face hub."
 _DATA = option("--data", "Verify on images of this folder or table. Default: synthetic images.", "PATH")
+_FILES = f"The file to write: {', '.join(FORMATS)}; or a folder for timm and the Hugging Face hub."
+_TO = option("--to", _FILES, "FILE|FOLDER")
+_CAM = option("--cam", "Also output the class activation map of each class, for gradcam without PyTorch.")
 _INT8 = option("--int8", "Quantise to int8, calibrated on train and scored on val of --data. Needs --data.")
 
 
@@ -27,22 +29,23 @@ def export(
     *,
     settings: Settings,
     model: ModelChoice,
-    to: Annotated[Path, option("--to", _TO, "FILE|FOLDER")],
+    to: Annotated[Path, _TO],
     data: Annotated[Path | None, _DATA] = None,
     int8: Annotated[bool, _INT8] = False,
+    cam: Annotated[bool, _CAM] = False,
     json: JsonOption = False,
 ) -> int:
-    """Export a checkpoint as .onnx, .pt2 or a folder for timm and the hub, verified against PyTorch."""
+    """Export a checkpoint for other programs, verified against PyTorch."""
     from skinlesion_cli.api.timm_folder import export_folder, is_folder_name, require_own_folder
     from skinlesion_cli.data.find_images import find_images
     from skinlesion_cli.data.splits import Split, read_splits
     from skinlesion_cli.data.table import read_data_table
 
-    folder = is_folder_name(to)
-    if not folder and to.suffix not in {".onnx", ".pt2"}:
-        raise InputError(f"--to {to}: the file must be a .onnx or a .pt2, and a new folder has no suffix")
+    chosen = None if is_folder_name(to) else format_of(to)
     if int8 and (data is None or to.suffix != ".onnx"):
         raise InputError("--int8 needs --data with train/ and val/, and --to FILE.onnx")
+    if cam and (int8 or to.suffix != ".onnx"):
+        raise InputError("--cam needs --to FILE.onnx without --int8: in 8 bits, the maps would not be exact")
     tell = Display().show
     splits: dict[str, Split] = {}
     paths: list[Path] = []
@@ -55,21 +58,22 @@ def export(
         if settings.images_root is not None:
             raise InputError(f"--images goes with a table, and {data} is none")
         paths = find_images([str(data)], tell)
-    if not folder:
+    if chosen is not None:
         ensure_writable_file(to, inputs=model.files(), option="--to")
     model.require_weights("it is an exported model: name the .pth that it was made from")
-    require_writer(to.suffix)
-    if folder:
+    if chosen is None:
         require_own_folder(to, model.files())
+    else:
+        chosen.require(to.suffix)
 
     # torch takes seconds to import, so only after the checks above.
-    from skinlesion_cli.exporting import onnx
+    from skinlesion_cli.exporting.verified import check_pixels
 
     checkpoint = model.load_checkpoint()
-    if folder:
+    if chosen is None:
         done = export_folder(checkpoint, model.file, to, paths, on_event=tell)
         return _tell(done, json=json, drawn=not paths)
-    pixels = onnx.check_pixels(paths, checkpoint.preprocessing)
+    pixels = check_pixels(paths, checkpoint.preprocessing)
     if splits:
         from skinlesion_cli.data.workers import worker_count
         from skinlesion_cli.exporting.int8 import export_int8
@@ -85,18 +89,27 @@ def export(
             console.out.print(_int8_table(quantized))
             console.say(f"{to}: calibrated on {quantized.calibrated} images of train, scored on val")
         return 0
-    return _tell(onnx.export(checkpoint, to, pixels), json=json, drawn=not paths)
+    exported = chosen.export(checkpoint, to, pixels, **({"cam": True} if cam else {}))
+    return _tell(exported, json=json, drawn=not paths)
 
 
 def _tell(exported: "Exported", *, json: bool, drawn: bool) -> int:
     if json:
         console.print_json(exported.to_dict())
+        return 0
+    console.say(f"{exported.path}: {exported.size / 1e6:.1f} MB")
+    if exported.largest_difference is None:
+        console.say(
+            "not verified: it runs on Apple's machines only; compare its answers there with predict's"
+        )
     else:
-        console.say(f"{exported.path}: {exported.size / 1e6:.1f} MB")
         console.say(
             f"largest difference of a probability from PyTorch's: {exported.largest_difference:.1e}, "
             f"on {exported.images} {'synthetic ' if drawn else ''}images"
         )
+    if exported.cam is not None:
+        grid = "×".join(map(str, exported.cam["grid"]))
+        console.say(f"class activation maps: layer {exported.cam['layer']} ({grid})")
     return 0
 
 

@@ -11,7 +11,6 @@ from skinlesion_cli.cli.options import IMAGES, JsonOption, option, with_settings
 from skinlesion_cli.cli.progress import Display
 from skinlesion_cli.common.errors import InputError, UnreadableImageError
 from skinlesion_cli.common.settings import Settings
-from skinlesion_cli.models.model_info import NEEDS_GRADIENTS
 from skinlesion_cli.report.figures import probability_text
 from skinlesion_cli.report.heatmaps import ALPHA
 from skinlesion_cli.report.heatmaps.files import Files, plan
@@ -64,7 +63,7 @@ def gradcam(
     paths, true, groups = _photographs(*place, images or [], split, limit)
     many, tiles = len(paths) > 1, max(top, len(wanted))
     files = plan(paths, out, tiles=tiles, npy=npy) if split is None or out is not None else Files([], [], [])
-    predictor = model.load(settings, needs_weights=NEEDS_GRADIENTS)
+    predictor = model.load(settings)
 
     from skinlesion_cli.api.explain import MapWriter, explain_each
     from skinlesion_cli.inference.predictor import Failure

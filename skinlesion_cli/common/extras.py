@@ -24,12 +24,6 @@ def require_modules(names: str, purpose: str) -> None:
         raise InputError(f"{', '.join(packages)} is needed {purpose}: pip install {' '.join(packages)}")
 
 
-def require_writer(suffix: str) -> None:
-    """Check, as `require_modules`, what an export in this format needs: .pt2 needs only torch."""
-    if suffix == ".onnx":
-        require_modules("onnx onnxscript onnxruntime", "to write an .onnx")
-
-
 def require_trackers(names: str | None) -> None:
     """Check, as `require_modules`, what the trackers need; `names` as the setting `track` has them."""
     for name in (names or "").split(",") if names else []:

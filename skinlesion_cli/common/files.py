@@ -38,29 +38,27 @@ def written_whole(path: Path, *, earlier: Path | None = None) -> Iterator[Path]:
 
 
 @contextmanager
-def folder_written_whole(path: Path) -> Iterator[Path]:
-    """As `written_whole`, for a folder: yield a temporary one, which replaces `path` and its content."""
-    path = path.resolve()
-    part = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}")
+def written_folder(path: Path) -> Iterator[Path]:
+    """As `written_whole`, for a folder and all its files; an earlier one at `path` is removed at the end.
+
+    A crash between the last two steps leaves the earlier folder beside `path`, under a temporary name.
+    """
+    part, earlier = (path.with_name(f".{path.stem[:100]}.{secrets.token_hex(4)}{path.suffix}") for _ in "12")
     try:
-        part.mkdir()
         yield part
-        for one in part.iterdir():
-            with one.open("rb+") as file:
-                os.fsync(file.fileno())
-        earlier = part.with_name(f"{part.name}.earlier")
+        for file in filter(Path.is_file, part.rglob("*")):
+            with file.open("rb+") as written:
+                os.fsync(written.fileno())
         if path.exists():
-            path.replace(earlier)
-        try:
-            part.replace(path)
-        except OSError:
-            earlier.replace(path)
-            raise
-        shutil.rmtree(earlier, ignore_errors=True)
+            path.rename(earlier)
+        part.rename(path)
     except OSError as error:
         raise SkinLesionError(f"cannot write {path}: {error.strerror or error}") from error
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        if earlier.exists() and not path.exists():
+            earlier.rename(path)
+        for folder in (part, earlier):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def partial_of(path: Path) -> Path | None:
@@ -169,7 +167,11 @@ EXPORT_MARK = "skinlesion-export-1"
 """In each exported model."""
 FIGURES = (".png", ".jpg", ".jpeg", ".pdf", ".svg")
 """Suffixes of figures that can be written."""
-_MARKS = dict.fromkeys(FIGURES, FIGURE_MARK) | dict.fromkeys((".onnx", ".pt2"), EXPORT_MARK)
+_MARKS = dict.fromkeys(FIGURES, FIGURE_MARK) | dict.fromkeys(
+    (".onnx", ".pt2", ".pte", ".mlmodel"), EXPORT_MARK
+)
+CORE_ML, CORE_ML_MODEL = ".mlpackage", "Data/com.apple.CoreML/model.mlmodel"
+"""A model that is a folder, and the file in it with the metadata."""
 _HEAD = 4096
 
 
@@ -191,7 +193,7 @@ def require_replaceable(paths: Iterable[Path], inputs: Iterable[Path], option: s
     there = [os.stat(one) for one in inputs if os.path.exists(one)] if present else []  # noqa: PTH110, PTH116
     taken = {(one.st_dev, one.st_ino) for one in there}
     for path in present:
-        if path.is_dir():
+        if path.is_dir() and path.suffix != CORE_ML:
             raise InputError(f"cannot write to {path}: it is a folder; give a file name")
         what = "photograph" if path.suffix.lower() in FIGURES else "file"
         if (path.stat().st_dev, path.stat().st_ino) in taken:
@@ -204,6 +206,10 @@ def require_replaceable(paths: Iterable[Path], inputs: Iterable[Path], option: s
 
 def _is_own_kind(path: Path) -> bool:
     """Whether a file may be the command's own earlier output, by its suffix and content."""
+    if path.is_dir():
+        path = path / CORE_ML_MODEL
+        if not path.is_file():
+            return False
     if path.stat().st_size == 0 or not path.is_file():
         return True
     mark = _MARKS.get(path.suffix.lower())

@@ -13,7 +13,8 @@ from skinlesion_cli.common.events import OnEvent, ignore
 from skinlesion_cli.common.files import written_whole
 from skinlesion_cli.data.eval_views import viewed_batches
 from skinlesion_cli.data.splits import Split, evenly, named_as, require_classes
-from skinlesion_cli.exporting.onnx import Exported, Pixels, export, quiet
+from skinlesion_cli.exporting.onnx import export
+from skinlesion_cli.exporting.verified import Exported, Pixels, quiet
 from skinlesion_cli.inference.onnx_backend import INPUT
 from skinlesion_cli.inference.predictor import load_predictor
 from skinlesion_cli.inference.scoring import predict_and_evaluate

@@ -12,11 +12,11 @@ import torch
 from safetensors.torch import save_file
 
 from skinlesion_cli.common.errors import SkinLesionError, one_line
-from skinlesion_cli.common.files import folder_written_whole
+from skinlesion_cli.common.files import written_folder
 from skinlesion_cli.common.settings import FIELDS, value_type
 from skinlesion_cli.data.augment import normalize
 from skinlesion_cli.data.framing import resize_side
-from skinlesion_cli.exporting.onnx import TOLERANCE, Exported, Pixels
+from skinlesion_cli.exporting.verified import TOLERANCE, Exported, Pixels
 from skinlesion_cli.metrics.calibration import softmax
 from skinlesion_cli.models.backbone import config_of
 from skinlesion_cli.models.checkpoint import Checkpoint, versions
@@ -38,7 +38,8 @@ def export_folder(checkpoint: Checkpoint, target: Path, pixels: Pixels, readme: 
     model = checkpoint.build().eval()
     prepared = checkpoint.preprocessing
     inputs = normalize(torch.from_numpy(pixels), prepared.mean, prepared.std)
-    with folder_written_whole(target) as part:
+    with written_folder(target.resolve()) as part:
+        part.mkdir()
         state = {
             name: value.clone(memory_format=torch.contiguous_format)
             for name, value in model.state_dict().items()

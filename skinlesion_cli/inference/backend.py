@@ -30,6 +30,8 @@ class Outputs:
     """(n, classes), before any temperature."""
     distances: Floats | None = None
     """(n,): out-of-distribution distances; None if the model has no detector."""
+    maps: NDArray[np.floating] | None = None
+    """(n, classes, rows, columns): what each position adds to each logit; None but for `export --cam`."""
 
 
 class Backend(Protocol):

@@ -4,6 +4,7 @@ import os
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from skinlesion_cli.inference.backend import Outputs
 from skinlesion_cli.inference.onnx_checks import DAMAGED, fault_of_onnx
 from skinlesion_cli.models.model_info import Description, describe, from_json
 
-INPUT, OUTPUT, DISTANCE = "image", "logits", "distance"
+INPUT, OUTPUT, DISTANCE, CAM = "image", "logits", "distance", "cam"
 IMAGES_AT_ONCE = 8
 """Upper limit for any number of cores, because memory grows with it. Each image has its own threads."""
 
@@ -29,11 +30,21 @@ _Graph = tuple[list[_Shape], list[_Shape]]
 _WRONG = "the .onnx does not match its own metadata; export it again"
 
 
+@dataclass(frozen=True)
+class ClassMaps:
+    """The class activation maps among the outputs of an .onnx."""
+
+    layer: str
+    """The layer of the backbone that they are of."""
+    rows: int
+    columns: int
+
+
 class OnnxBackend:
     """A model that onnxruntime runs on the CPU. Make one with `load_onnx`."""
 
-    def __init__(self, path: Path, session: Any, description: Description):
-        self._path, self._description = path.absolute(), description
+    def __init__(self, path: Path, session: Any, description: Description, cam: ClassMaps | None = None):
+        self.path, self._path, self._description, self.cam = path, path.absolute(), description, cam
         self.img_size = description.preprocessing.img_size
         self.resize = description.preprocessing.resize
         self._start(session)
@@ -68,13 +79,20 @@ class OnnxBackend:
         # A graph with mismatched parts fails only now, with as many exception types as in `load_onnx`.
         except Exception:
             raise SkinLesionError(_WRONG) from None
-        distances = found.get(DISTANCE)
-        shapes = {OUTPUT: (len(images), len(self._description.classes)), DISTANCE: (len(images),)}
+        distances, maps = found.get(DISTANCE), found.get(CAM)
+        n, classes = len(images), len(self._description.classes)
+        shapes: dict[str, tuple[int, ...]] = {OUTPUT: (n, classes), DISTANCE: (n,)}
+        if self.cam is not None:
+            shapes[CAM] = (n, classes, self.cam.rows, self.cam.columns)
         if any(values.shape != shapes[name] for name, values in found.items()):
             raise SkinLesionError(_WRONG)
         # The file's own logits are calibrated, for programs that do not know of temperatures.
-        logits = found[OUTPUT].astype(np.float64) * self._description.temperature
-        return Outputs(logits, None if distances is None else distances.astype(np.float64))
+        temperature = self._description.temperature
+        return Outputs(
+            found[OUTPUT].astype(np.float64) * temperature,
+            None if distances is None else distances.astype(np.float64),
+            None if maps is None else maps * np.float32(temperature),
+        )
 
     def _run(self, image: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
         return self._session.run(self._outputs, {INPUT: image})  # type: ignore[no-any-return]
@@ -116,8 +134,17 @@ def load_onnx(
     if known.get("format") != EXPORT_MARK:
         raise InputError(f"{path} was not written by `skinlesion export`, and does not name its classes")
     description = describe(path, known, arch=arch, classes=classes, **given)
-    _require_matching(path, graph, known, description)
-    return description, OnnxBackend(path, session, description)
+    cam = _class_maps(known.get("cam"))
+    _require_matching(path, graph, known, description, cam)
+    return description, OnnxBackend(path, session, description, cam)
+
+
+def _class_maps(stored: Any) -> ClassMaps | None:
+    """The entry `cam` of the metadata; None where there is none, or another kind of value."""
+    match stored:
+        case {"layer": str(layer), "grid": [int(rows), int(columns)]}:
+            return ClassMaps(layer, rows, columns)
+    return None
 
 
 def _session(path: Path) -> Any:
@@ -139,11 +166,15 @@ def _shapes(values: Sequence[Any]) -> list[_Shape]:
     return [(one.name, one.type, list(one.shape[1:])) for one in values]
 
 
-def _require_matching(path: Path, graph: _Graph, known: Mapping[str, Any], description: Description) -> None:
+def _require_matching(
+    path: Path, graph: _Graph, known: Mapping[str, Any], description: Description, cam: ClassMaps | None
+) -> None:
     side = description.preprocessing.img_size
     expected: list[_Shape] = [(OUTPUT, "tensor(float)", [len(description.classes)])]
     if description.distance_limit is not None:
         expected.append((DISTANCE, "tensor(float)", []))
+    if cam is not None:
+        expected.append((CAM, "tensor(float)", [len(description.classes), cam.rows, cam.columns]))
     if graph != ([(INPUT, "tensor(uint8)", [3, side, side])], expected):
         raise InputError(f"{path} does not match its own metadata; export it again")
     stored = known.get("preprocessing")

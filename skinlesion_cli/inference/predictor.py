@@ -28,7 +28,7 @@ from skinlesion_cli.inference.journal import Journal, hash_of_file
 from skinlesion_cli.metrics.arrays import Floats
 from skinlesion_cli.metrics.calibration import softmax
 from skinlesion_cli.metrics.prior import read_prior, retarget
-from skinlesion_cli.models.model_info import Description, model_in
+from skinlesion_cli.models.model_info import EXPORTED, Description, model_in
 
 if TYPE_CHECKING:
     import torch
@@ -382,6 +382,8 @@ def load_predictor(
             f"{path}: PyTorch's loader of .pt2 files can run code from the file, so no command loads one; "
             "use the .pth, or an .onnx"
         )
+    if suffix in EXPORTED and suffix != ".onnx":
+        raise InputError(f"{path}: of the exported models, only an .onnx runs here; use that, or the .pth")
     if suffix == ".onnx":
         # No torch here: its import takes longer than the prediction.
         from skinlesion_cli.inference.onnx_backend import load_onnx

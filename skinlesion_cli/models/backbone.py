@@ -99,14 +99,23 @@ def head_names(arch: str) -> tuple[str, ...]:
     return (found,) if isinstance(found, str) else tuple(found)
 
 
+def last_stage(model: nn.Module) -> str | None:
+    """The last feature stage that timm lists, or the one before an empty placeholder, as in MobileViTv2."""
+    stages: Any = getattr(model, "feature_info", None)
+    stages = stages if isinstance(stages, list) else getattr(stages, "info", None)
+    name = stages[-1].get("module") if stages else None
+    modules = dict(model.named_modules())
+    if isinstance(modules.get(name), nn.Identity) and "stages" in modules:
+        name = f"stages.{len(list(modules['stages'].children())) - 1}"
+    return name if name in modules else None
+
+
 def features_of(model: nn.Module, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The features (n, d) that enter a linear head, and the logits (n, classes) that it computes from them.
 
     `inputs` are (n, 3, height, width), normalised. For models with `has_linear_head`.
     """
-    features = model.forward_head(model.forward_features(inputs), pre_logits=True)  # type: ignore[operator]
-    logits: torch.Tensor = model.get_classifier()(features)  # type: ignore[operator]
-    return features, logits
+    return pass_of(model, inputs, 0)[:2]
 
 
 def statistics_of(model: nn.Module, inputs: torch.Tensor, levels: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -115,8 +124,17 @@ def statistics_of(model: nn.Module, inputs: torch.Tensor, levels: int) -> tuple[
     Of each channel the mean over the positions, and log(standard deviation + 0.01), in which a flat picture
     is as far away as a busy one. `inputs` are as in `features_of`. With 0 levels, the features are its own.
     """
+    return pass_of(model, inputs, levels)[:2]
+
+
+def pass_of(
+    model: nn.Module, inputs: torch.Tensor, levels: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """As `statistics_of`, and the feature maps that enter the head; all in one forward pass."""
     if levels == 0:
-        return features_of(model, inputs)
+        final = model.forward_features(inputs)  # type: ignore[operator]
+        features = model.forward_head(final, pre_logits=True)  # type: ignore[operator]
+        return features, model.get_classifier()(features), final  # type: ignore[operator]
     wanted = list(range(levels))
     final, maps = model.forward_intermediates(inputs, indices=wanted)  # type: ignore[operator]
     statistics = []
@@ -124,7 +142,7 @@ def statistics_of(model: nn.Module, inputs: torch.Tensor, levels: int) -> tuple[
         mean = values.mean(dim=2)
         deviation = (values - mean[..., None]).square().mean(dim=2).sqrt()
         statistics += [mean, (deviation + 0.01).log()]
-    return torch.cat(statistics, dim=1), model.forward_head(final)  # type: ignore[operator]
+    return torch.cat(statistics, dim=1), model.forward_head(final), final  # type: ignore[operator]
 
 
 @torch.inference_mode()

@@ -27,9 +27,8 @@ from skinlesion_cli.models.timm_folder import backbone_named, located, weights_i
 
 BEST_MODEL = Path("checkpoints/best_model.pth")
 """The model of a run, relative to the run's folder."""
-EXPORTED = (".onnx", ".pt2")
+EXPORTED = (".onnx", ".pt2", ".pte", ".mlpackage")
 """Suffixes of exported models."""
-NEEDS_GRADIENTS = "an exported model gives no gradients: name the .pth that it was made from"
 
 
 def model_in(path: Path) -> Path:

@@ -59,7 +59,7 @@ def draw_mistakes(
     from skinlesion_cli.data.thumbnail import data_uri
     from skinlesion_cli.inference.predictor import load_predictor
     from skinlesion_cli.report.heatmaps.thumbnails import heat_pictures
-    from skinlesion_cli.saliency.gradcam import explain_classes
+    from skinlesion_cli.saliency.explanation import explain_classes
 
     predictor = load_predictor(checkpoint, device=device)
     drawn = {}

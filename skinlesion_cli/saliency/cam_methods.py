@@ -89,6 +89,11 @@ METHODS = {
     "layercam": Method("LayerCAM", layer_cam),
 }
 DEFAULT_METHOD = "gradcam"
+SAME_AS_CAM = ("gradcam", "hirescam")
+"""Where only averaging and one linear layer follow, g is the same at all positions, and both methods give
+the class activation map ReLU(Σ_k w_k A_k) / number of positions, w the linear layer's weights of the class.
+Source: Zhou et al., *Learning Deep Features for Discriminative Localization*, CVPR 2016, equation 2;
+Selvaraju et al., section 3.1, prove it of Grad-CAM."""
 
 
 def require_method(name: str) -> None:

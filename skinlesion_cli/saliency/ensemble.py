@@ -15,8 +15,8 @@ from skinlesion_cli.data.eval_views import view
 from skinlesion_cli.data.images import read_image
 from skinlesion_cli.inference.predictor import Predictor
 from skinlesion_cli.metrics.arrays import Floats
+from skinlesion_cli.saliency.explanation import Explanation, explain_classes, probability_of
 from skinlesion_cli.saliency.faithfulness import faithfulness
-from skinlesion_cli.saliency.gradcam import Explanation, explain_classes, probability_of
 
 
 def explain_ensemble(

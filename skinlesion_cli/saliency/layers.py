@@ -12,6 +12,7 @@ from torch import nn
 
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.text import nearest
+from skinlesion_cli.models.backbone import last_stage
 
 _FOUND: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
 """The default layer of each model that was searched."""
@@ -32,7 +33,7 @@ def default_layer(model: nn.Module, inputs: torch.Tensor) -> str:
 
 def _search(model: nn.Module, inputs: torch.Tensor) -> str:
     modules: dict[str, nn.Module] = dict(model.named_modules())
-    listed = _listed_layer(model)
+    listed = last_stage(model)
     known = [name for name, module in modules.items() if name == listed or (name and _is_block(module))]
     if known[-1:] == [listed]:
         return known[-1]
@@ -53,17 +54,6 @@ def _search(model: nn.Module, inputs: torch.Tensor) -> str:
     raise InputError(
         "timm does not list the spatial layers of this backbone, and none was found; choose one with --layer"
     )
-
-
-def _listed_layer(model: nn.Module) -> str | None:
-    """The last feature stage that timm lists, or the one before an empty placeholder, as in MobileViTv2."""
-    stages: Any = getattr(model, "feature_info", None)
-    stages = stages if isinstance(stages, list) else getattr(stages, "info", None)
-    name = stages[-1].get("module") if stages else None
-    modules = dict(model.named_modules())
-    if isinstance(modules.get(name), nn.Identity) and "stages" in modules:
-        name = f"stages.{len(list(modules['stages'].children())) - 1}"
-    return name if name in modules else None
 
 
 def _is_block(module: nn.Module) -> bool:

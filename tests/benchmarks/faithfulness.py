@@ -27,8 +27,9 @@ from skinlesion_cli.inference.torch_backend import TorchBackend
 from skinlesion_cli.metrics.bootstrap import Bootstrap, interval
 from skinlesion_cli.models.backbone import create_model
 from skinlesion_cli.saliency.cam_methods import METHODS
+from skinlesion_cli.saliency.explanation import enlarged, probability_of
 from skinlesion_cli.saliency.faithfulness import areas, random_areas, removal_order
-from skinlesion_cli.saliency.gradcam import class_activation_maps, enlarged, probability_of
+from skinlesion_cli.saliency.gradcam import class_activation_maps
 from skinlesion_cli.saliency.layers import default_layer
 
 
@@ -69,7 +70,7 @@ def main() -> None:
             ((target, map_),) = predicted.items()
             others, _ = class_activation_maps(untrained, inputs, layer, partial(only, target), name)
             other = others[target]
-            grid, heat = tuple(map_.shape), enlarged(map_, backend.img_size)
+            grid, heat = tuple(map_.shape), enlarged(map_.float().cpu().numpy(), backend.img_size)
             order = removal_order(heat, grid, seed)
             areas_of[name].append(areas(probability_of(backend, target, temperature), pixels, order))
             if other.min() < other.max() and map_.min() < map_.max():

@@ -23,7 +23,7 @@ from skinlesion_cli.inference.predictor import load_predictor
 from skinlesion_cli.models.checkpoint import load_checkpoint
 from skinlesion_cli.report.heatmaps.files import TILES
 from skinlesion_cli.report.heatmaps.sheet import Sheets
-from skinlesion_cli.saliency.gradcam import explain_classes
+from skinlesion_cli.saliency.explanation import explain_classes
 from skinlesion_cli.training.run_folder import RunFolder
 from skinlesion_cli.training.trainer import Trainer
 

@@ -9,6 +9,7 @@ import pytest
 from skinlesion_cli.inference.predictor import load_predictor
 from tests.conftest import Run
 from tests.support.hub_cache import fill_cache
+from tests.support.pictures import HOTTEST, pixels_of
 
 HEAVY = {"torch", "torchvision", "timm"}
 HEAVY_FOR_PREDICT = HEAVY | {"sklearn", "scipy", "matplotlib", "cv2"}
@@ -78,22 +79,32 @@ def test_an_onnx_is_run_without_torch(exported: Path, data: Path, tmp_path: Path
     assert not evaluating & HEAVY
 
 
-def test_an_onnx_gives_no_heat_map(refused: Callable[..., str], exported: Path, picture: Path) -> None:
-    line = refused("gradcam", picture, "--checkpoint", exported)
-    assert "an exported model gives no gradients: name the .pth" in line
+def test_an_onnx_draws_its_own_maps_without_torch(
+    exported: Path, exported_cam: Path, picture: Path, refused: Callable[..., str], tmp_path: Path
+) -> None:
+    model = ["--checkpoint", exported_cam]
+    assert not imported(tmp_path, "gradcam", picture, *model, "--out", "heat.png") & HEAVY
+    assert pixels_of(tmp_path / "heat.png", HOTTEST) > 20
+    assert "export it again with --cam" in refused("gradcam", picture, "--checkpoint", exported)
+    line = refused("gradcam", picture, *model, "--method", "layercam")
+    assert (
+        "holds the maps of stages.4, which are those of gradcam and hirescam; for others, use the .pth"
+        in line
+    )
 
 
 def test_wrong_usage_is_refused(
     refused: Callable[..., str], exported: Path, checkpoint: Path, data: Path, tmp_path: Path
 ) -> None:
     assert "Missing option '--to'" in refused("export")
-    assert "the file must be a .onnx or a .pt2" in refused("export", "--to", "m.pth")
+    assert "the file must be a .onnx, .pt2, .pte, .mlpackage" in refused("export", "--to", "m.pth")
     assert "there is no file checkpoints/best_model.pth" in refused("export", "--to", "m.onnx")
     assert "it is an exported model" in refused("export", "--checkpoint", exported, "--to", "m.onnx")
     assert "--int8 needs --data" in refused("export", "--checkpoint", checkpoint, "--to", "m.onnx", "--int8")
     assert "it holds best_model.pth" in refused(
         "export", "--checkpoint", checkpoint, "--to", checkpoint.parent, "--data", data / "test"
     )
+    assert "--cam needs --to FILE.onnx" in refused("export", "--to", "m.pt2", "--cam")
     assert "there is no file absent" in refused("export", "--to", "m.onnx", "--data", "absent")
     assert list(tmp_path.iterdir()) == []
 

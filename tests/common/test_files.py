@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from skinlesion_cli.common.errors import InputError, SkinLesionError
-from skinlesion_cli.common.files import ensure_writable_folder, write_text, written_whole
+from skinlesion_cli.common.files import ensure_writable_folder, write_text, written_folder, written_whole
 
 
 def test_a_failed_write_leaves_the_earlier_file_and_nothing_else(tmp_path: Path) -> None:
@@ -26,3 +26,19 @@ def test_a_file_is_no_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot write to"):
         ensure_writable_folder(tmp_path / "file" / "below")
+
+
+def test_a_folder_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "m.mlpackage"
+    for text in ("one", "two"):
+        with written_folder(target) as part:
+            (part / "inside").mkdir(parents=True)
+            (part / "inside" / text).write_text(text, encoding="utf-8")
+    with suppress(ZeroDivisionError), written_folder(target) as part:
+        part.mkdir()
+        raise ZeroDivisionError
+    with pytest.raises(SkinLesionError, match=r"cannot write .*m\.mlpackage"), written_folder(target):
+        pass
+    assert [path.relative_to(tmp_path).as_posix() for path in sorted(tmp_path.rglob("*"))] == [
+        *("m.mlpackage", "m.mlpackage/inside", "m.mlpackage/inside/two"),
+    ]

@@ -11,8 +11,10 @@ import torch
 from torchvision.transforms.v2.functional import normalize
 
 from skinlesion_cli.common.errors import InputError, SkinLesionError
-from skinlesion_cli.exporting import onnx as exporting
+from skinlesion_cli.exporting import pt2
+from skinlesion_cli.exporting.graph import BytesToLogits
 from skinlesion_cli.exporting.onnx import export
+from skinlesion_cli.exporting.verified import quiet
 from skinlesion_cli.inference.predictor import load_predictor
 from skinlesion_cli.metrics.calibration import softmax
 from skinlesion_cli.models.checkpoint import load_checkpoint
@@ -67,8 +69,8 @@ def test_a_file_does_not_tell_where_it_was_made(exported: Path, exported_pt2: Pa
 
 
 def test_a_pt2_answers_like_torch_and_explains_itself(exported_pt2: Path, checkpoint: Path) -> None:
-    extra = {exporting.PT2_METADATA: ""}
-    with exporting.quiet():
+    extra = {pt2.METADATA: ""}
+    with quiet():
         model = torch.export.load(exported_pt2, extra_files=extra).module()
     predictor = load_predictor(checkpoint)
     expected = softmax(predictor.backend.outputs(PIXELS).logits, predictor.temperature)
@@ -76,7 +78,7 @@ def test_a_pt2_answers_like_torch_and_explains_itself(exported_pt2: Path, checkp
         for count in (1, 3):
             answers = model(torch.from_numpy(PIXELS[:count])).double().softmax(dim=1).numpy()
             assert answers == pytest.approx(expected[:count], abs=1e-5)
-    assert json.loads(extra[exporting.PT2_METADATA])["classes"] == list(CLASSES)
+    assert json.loads(extra[pt2.METADATA])["classes"] == list(CLASSES)
 
 
 def test_a_pt2_is_never_loaded_for_a_user(exported_pt2: Path) -> None:
@@ -84,17 +86,17 @@ def test_a_pt2_is_never_loaded_for_a_user(exported_pt2: Path) -> None:
         load_predictor(exported_pt2)
 
 
-class OffByALittle(exporting.BytesToLogits):
+class OffByALittle(BytesToLogits):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return super().forward(image) * 1.5
 
 
-class NotANumber(exporting.BytesToLogits):
+class NotANumber(BytesToLogits):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return super().forward(image) * float("nan")
 
 
-class Untraceable(exporting.BytesToLogits):
+class Untraceable(BytesToLogits):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         return super().forward(image) if image.sum().item() > 0 else image.float()
 
@@ -111,14 +113,14 @@ def test_a_wrong_file_is_not_left(
     checkpoint: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    wrapper: type[exporting.BytesToLogits],
+    wrapper: type[BytesToLogits],
     message: str,
 ) -> None:
-    monkeypatch.setattr(exporting, "BytesToLogits", wrapper)
+    monkeypatch.setattr(pt2, "BytesToLogits", wrapper)
     earlier = tmp_path / "m.pt2"
     earlier.write_text("an earlier file", encoding="utf-8")
     with pytest.raises(SkinLesionError, match=message) as caught:
-        export(load_checkpoint(checkpoint), earlier, PIXELS)
+        pt2.export(load_checkpoint(checkpoint), earlier, PIXELS)
     assert "\n" not in str(caught.value)
     assert [path.name for path in tmp_path.iterdir()] == ["m.pt2"]
     assert earlier.read_text(encoding="utf-8") == "an earlier file"

@@ -22,7 +22,8 @@ from skinlesion_cli.data.framing import seen_frame
 from skinlesion_cli.data.images import read_image
 from skinlesion_cli.data.splits import read_split
 from skinlesion_cli.exporting.int8 import _Calibration
-from skinlesion_cli.exporting.onnx import check_pixels, export
+from skinlesion_cli.exporting.onnx import export
+from skinlesion_cli.exporting.verified import check_pixels
 from skinlesion_cli.inference.backend import predict_split
 from skinlesion_cli.inference.onnx_backend import INPUT
 from skinlesion_cli.models.checkpoint import Checkpoint, load_checkpoint, save_checkpoint

@@ -12,7 +12,8 @@ from skinlesion_cli import explain, load_predictor
 from skinlesion_cli.common.errors import InputError, SkinLesionError
 from skinlesion_cli.common.paper import IMAGENET_MEAN, IMAGENET_STD, PAPER, Resize
 from skinlesion_cli.data.framing import seen_frame
-from skinlesion_cli.exporting.onnx import check_pixels, export
+from skinlesion_cli.exporting.onnx import export
+from skinlesion_cli.exporting.verified import check_pixels
 from skinlesion_cli.inference.onnx_backend import load_onnx
 from skinlesion_cli.models.checkpoint import load_checkpoint
 

@@ -23,7 +23,7 @@ from skinlesion_cli.models import weight_files
 from skinlesion_cli.models.checkpoint import load_checkpoint, save_checkpoint
 from skinlesion_cli.models.state_dicts import plain_state_dict
 from skinlesion_cli.models.weight_files import fault_of_weights, read_tensors
-from skinlesion_cli.saliency.gradcam import explain_classes
+from skinlesion_cli.saliency.explanation import explain_classes
 
 ARCH = "mobilevitv2_050"
 NAMED = {"arch": ARCH, "classes": ["a", "b", "c"]}

@@ -8,7 +8,7 @@ from PIL import Image
 
 from skinlesion_cli.data.framing import seen_frame
 from skinlesion_cli.report.heatmaps.overlay import draw_overlay, overlay
-from skinlesion_cli.saliency.gradcam import Explanation, explain_classes
+from skinlesion_cli.saliency.explanation import Explanation, explain_classes
 from tests.support.fits import resize_of
 from tests.support.known_location import bright_pixels, panels_of, picture_with_blob
 

@@ -5,7 +5,7 @@ from PIL import Image
 
 from skinlesion_cli.data.framing import Frame
 from skinlesion_cli.report.heatmaps.paint import STEPS, bar_colours, painted
-from skinlesion_cli.saliency.gradcam import Explanation
+from skinlesion_cli.saliency.explanation import Explanation
 
 RAW = np.array([[0, 1, 2], [3, 4, 5], [6, 7, 10]], np.float32)
 

@@ -6,7 +6,7 @@ from PIL import Image
 
 from skinlesion_cli.data.framing import seen_frame
 from skinlesion_cli.report.heatmaps.sheet import CHARACTERS, Sheets, captions
-from skinlesion_cli.saliency.gradcam import Explanation
+from skinlesion_cli.saliency.explanation import Explanation
 from tests.support.known_location import DARK, panels_of
 
 

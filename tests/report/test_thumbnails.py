@@ -9,7 +9,7 @@ from skinlesion_cli.data.framing import seen_frame
 from skinlesion_cli.data.images import read_image
 from skinlesion_cli.data.thumbnail import data_uri
 from skinlesion_cli.report.heatmaps.thumbnails import heat_pictures
-from skinlesion_cli.saliency.gradcam import Explanation
+from skinlesion_cli.saliency.explanation import Explanation
 from tests.support.fits import resize_of
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from skinlesion_cli.saliency.explanation import explain_classes
 from skinlesion_cli.saliency.faithfulness import (
     Faithfulness,
     area,
@@ -14,7 +15,6 @@ from skinlesion_cli.saliency.faithfulness import (
     replaced,
     summarise,
 )
-from skinlesion_cli.saliency.gradcam import explain_classes
 from tests.support.known_location import bright_pixels, picture_with_blob
 
 
@@ -80,7 +80,7 @@ def test_the_true_map_beats_random_ones_and_the_wrong_map_does_not(tmp_path: Pat
 
     from skinlesion_cli.data.eval_views import view
     from skinlesion_cli.data.images import read_image
-    from skinlesion_cli.saliency.gradcam import probability_of
+    from skinlesion_cli.saliency.explanation import probability_of
 
     probability, seen = probability_of(predictor.backend, 1), view(read_image(path), 64)
     wrong = faithfulness(probability, seen, 1 - explanation.heat, (8, 8), seed=zlib.crc32(seen.tobytes()))

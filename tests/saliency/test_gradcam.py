@@ -14,7 +14,8 @@ from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.data.framing import seen_frame
 from skinlesion_cli.data.images import read_image
 from skinlesion_cli.inference.predictor import Predictor, load_predictor
-from skinlesion_cli.saliency.gradcam import Explanation, class_activation_maps, explain_classes
+from skinlesion_cli.saliency.explanation import Explanation, explain_classes
+from skinlesion_cli.saliency.gradcam import class_activation_maps
 from skinlesion_cli.saliency.layers import default_layer
 from tests.support.known_location import bright_pixels, picture_with_blob
 from tests.support.maps import class_activation_map, model_of

@@ -9,7 +9,8 @@ from torch import nn
 
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.saliency.cam_methods import METHODS
-from skinlesion_cli.saliency.gradcam import class_activation_maps, explain_classes
+from skinlesion_cli.saliency.explanation import explain_classes
+from skinlesion_cli.saliency.gradcam import class_activation_maps
 from skinlesion_cli.saliency.layers import as_grid, default_layer
 from tests.support.known_location import bright_pixels, picture_with_blob
 from tests.support.maps import class_activation_map, model_of

@@ -9,7 +9,7 @@ from skinlesion_cli.common.text import printable
 from skinlesion_cli.report.drawing import without_formula
 
 if TYPE_CHECKING:
-    from skinlesion_cli.saliency.gradcam import Explanation
+    from skinlesion_cli.saliency.explanation import Explanation
 
 MOST_LINES = 5
 

@@ -18,7 +18,7 @@ from skinlesion_cli.report.heatmaps import ALPHA
 from skinlesion_cli.report.heatmaps.captions import folded, text_of, true_class, verdict
 from skinlesion_cli.report.heatmaps.paint import bar_colours, painted
 from skinlesion_cli.saliency.cam_methods import METHODS
-from skinlesion_cli.saliency.gradcam import Explanation
+from skinlesion_cli.saliency.explanation import Explanation
 
 PANEL_INCHES = 5.0
 SMALL_PANEL_INCHES = 3.4

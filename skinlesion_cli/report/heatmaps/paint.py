@@ -16,7 +16,7 @@ from skinlesion_cli.report.heatmaps import ALPHA
 if TYPE_CHECKING:
     from matplotlib.colors import BoundaryNorm, ListedColormap
 
-    from skinlesion_cli.saliency.gradcam import Explanation
+    from skinlesion_cli.saliency.explanation import Explanation
 
 COLOURS = "inferno"
 STEPS = 10

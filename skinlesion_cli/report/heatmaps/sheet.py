@@ -16,7 +16,7 @@ from skinlesion_cli.report.heatmaps.files import TILES
 from skinlesion_cli.report.heatmaps.paint import bar_colours
 from skinlesion_cli.report.heatmaps.thumbnails import heat_pictures
 from skinlesion_cli.saliency.cam_methods import METHODS
-from skinlesion_cli.saliency.gradcam import Explanation
+from skinlesion_cli.saliency.explanation import Explanation
 
 COLUMNS = 4
 INCHES, GAP, FOOT = 1.9, 0.1, 0.45

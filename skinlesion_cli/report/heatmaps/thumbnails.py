@@ -10,7 +10,7 @@ from skinlesion_cli.data.thumbnail import SIDE
 from skinlesion_cli.report.heatmaps.paint import painted
 
 if TYPE_CHECKING:
-    from skinlesion_cli.saliency.gradcam import Explanation
+    from skinlesion_cli.saliency.explanation import Explanation
 
 
 def heat_pictures(
