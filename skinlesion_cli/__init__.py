@@ -36,7 +36,7 @@ if _typing.TYPE_CHECKING:
     from skinlesion_cli.common.errors import SkinLesionError as SkinLesionError
     from skinlesion_cli.common.settings import Settings as Settings
     from skinlesion_cli.curation.audit import Audit as Audit
-    from skinlesion_cli.inference.predictor import Prediction as Prediction
+    from skinlesion_cli.inference.prediction import Prediction as Prediction
     from skinlesion_cli.inference.predictor import Predictor as Predictor
     from skinlesion_cli.inference.predictor import load_predictor as load_predictor
     from skinlesion_cli.training.run import TrainingResult as TrainingResult
@@ -51,7 +51,8 @@ _PUBLIC = {
     "common.errors": "SkinLesionError",
     "common.settings": "Settings",
     "curation.audit": "Audit",
-    "inference.predictor": "Prediction Predictor load_predictor",
+    "inference.prediction": "Prediction",
+    "inference.predictor": "Predictor load_predictor",
     "training.run": "TrainingResult",
 }
 """The public names that each module defines."""

@@ -14,15 +14,9 @@ from skinlesion_cli.common.files import written_whole
 from skinlesion_cli.common.tables import html_picture, html_text
 from skinlesion_cli.common.text import probability_text
 from skinlesion_cli.data.thumbnail import data_uri
-from skinlesion_cli.inference.predictor import (
-    Failure,
-    ImageInput,
-    Predictor,
-    image_name,
-    is_single,
-    load_predictor,
-    pixels_of,
-)
+from skinlesion_cli.inference.inputs import ImageInput, image_name, is_single, pixels_of
+from skinlesion_cli.inference.prediction import Failure
+from skinlesion_cli.inference.predictor import Predictor, load_predictor
 from skinlesion_cli.metrics.arrays import number
 from skinlesion_cli.report.heatmaps import ALPHA
 from skinlesion_cli.report.heatmaps.files import Files

@@ -10,7 +10,8 @@ from skinlesion_cli.common.world import read_launch
 from skinlesion_cli.training.processes import joined
 
 if TYPE_CHECKING:
-    from skinlesion_cli.inference.predictor import Failure, Prediction, Predictor
+    from skinlesion_cli.inference.prediction import Failure, Prediction
+    from skinlesion_cli.inference.predictor import Predictor
 
 WHOLE = (1, 1)
 """The only part of a command that is not an array job."""
@@ -58,7 +59,7 @@ def predict_files(
         tell = on_event if world.leads else ignore
         with world.together():
             from skinlesion_cli.inference.isic import isic_columns, write_isic
-            from skinlesion_cli.inference.predictor import Failure
+            from skinlesion_cli.inference.prediction import Failure
             from skinlesion_cli.metrics.predictions import DISTANCE, FOREIGN, write_rows
 
             predictor = load()

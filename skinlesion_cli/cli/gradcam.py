@@ -66,7 +66,7 @@ def gradcam(
     predictor = model.load(settings)
 
     from skinlesion_cli.api.explain import MapWriter, explain_each
-    from skinlesion_cli.inference.predictor import Failure
+    from skinlesion_cli.inference.prediction import Failure
     from skinlesion_cli.report.fonts import undrawable
     from skinlesion_cli.report.heatmaps.captions import summary_lines
     from skinlesion_cli.saliency.faithfulness import summarise

@@ -12,7 +12,7 @@ from skinlesion_cli.common.text import printable
 from skinlesion_cli.report.figures import probability_text
 
 if TYPE_CHECKING:
-    from skinlesion_cli.inference.predictor import Failure, Prediction
+    from skinlesion_cli.inference.prediction import Failure, Prediction
 
 BAR_WIDTH = 24
 PAGE = 500  # images per table
@@ -68,7 +68,7 @@ class AsTables:
 
     def add(self, result: "Prediction | Failure") -> None:
         """Print a table if there are enough for one."""
-        from skinlesion_cli.inference.predictor import Prediction
+        from skinlesion_cli.inference.prediction import Prediction
 
         if isinstance(result, Prediction):
             self.page.append(result)

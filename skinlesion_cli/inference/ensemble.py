@@ -10,7 +10,9 @@ import numpy as np
 
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import OnEvent, ignore
-from skinlesion_cli.inference.predictor import Failure, ImageInput, Prediction, Predictor, listed
+from skinlesion_cli.inference.inputs import ImageInput, listed
+from skinlesion_cli.inference.prediction import Failure, Prediction
+from skinlesion_cli.inference.predictor import Predictor
 from skinlesion_cli.metrics.calibration import softmax
 from skinlesion_cli.metrics.predictions import Predictions
 

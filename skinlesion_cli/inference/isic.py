@@ -13,7 +13,7 @@ from pathlib import Path, PurePath
 from skinlesion_cli.common.csv_files import write_csv
 from skinlesion_cli.common.errors import InputError, first_few
 from skinlesion_cli.common.events import OnEvent, Warned, ignore
-from skinlesion_cli.inference.predictor import Prediction
+from skinlesion_cli.inference.prediction import Prediction
 
 ISIC2019 = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC", "UNK")
 ISIC2018 = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")

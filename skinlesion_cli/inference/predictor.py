@@ -1,30 +1,25 @@
 """Predictions of single images: the public interface to a trained model."""
 
 import copy
-import glob
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from skinlesion_cli.common.errors import InputError, UnreadableImageError
 from skinlesion_cli.common.events import OnEvent, ignore
 from skinlesion_cli.common.settings import checked
-from skinlesion_cli.common.tables import Html, Tabular, html_bar, html_picture, html_table
-from skinlesion_cli.common.text import probability_text
 from skinlesion_cli.common.version import __version__
 from skinlesion_cli.common.world import ALONE, World
 from skinlesion_cli.data.eval_views import view
-from skinlesion_cli.data.find_images import find_images
-from skinlesion_cli.data.images import read_image, rgb_of
-from skinlesion_cli.data.thumbnail import data_uri
 from skinlesion_cli.data.workers import worker_count
 from skinlesion_cli.inference.backend import Backend, Outcome, outcomes_of
+from skinlesion_cli.inference.inputs import ImageInput, image_name, listed, pixels_of
 from skinlesion_cli.inference.journal import Journal, hash_of_file
+from skinlesion_cli.inference.prediction import Failure, Prediction
 from skinlesion_cli.metrics.arrays import Floats
 from skinlesion_cli.metrics.calibration import softmax
 from skinlesion_cli.metrics.prior import read_prior, retarget
@@ -32,93 +27,6 @@ from skinlesion_cli.models.model_info import EXPORTED, Description, model_in
 
 if TYPE_CHECKING:
     import torch
-
-ImageInput = str | Path | BinaryIO | Image.Image | NDArray[np.uint8]
-"""A path, an open file, a PIL image, or an RGB array (height, width, 3) of uint8."""
-
-SHOWN = 5
-"""Classes that a notebook shows of a prediction."""
-
-
-@dataclass(frozen=True)
-class Prediction(Tabular):
-    """The model's prediction for one image."""
-
-    image: str
-    """The path as it was given, or `image N`, by its index, for an image in memory."""
-    label: str
-    """The most probable class."""
-    confidence: float
-    """Its probability, in [0, 1]."""
-    probabilities: dict[str, float]
-    """Probability of every class, in the model's order; they sum to 1."""
-    distance: float | None = None
-    """Distance from the training images, as a multiple of the detector's limit; None without a detector."""
-    original: dict[str, float] | None = None
-    """The probabilities for the prior of training, if the others are for another one (see `with_prior`)."""
-
-    @property
-    def out_of_distribution(self) -> bool | None:
-        """Whether the image is unlike the training images; None if the model has no detector."""
-        return None if self.distance is None else self.distance > 1
-
-    def top(self, k: int) -> list[tuple[str, float]]:
-        """The `k` most probable classes with their probabilities, best first."""
-        return sorted(self.probabilities.items(), key=lambda item: -item[1])[:k]
-
-    def values(self) -> list[float | str]:
-        """The prediction's columns in the CSV file of `predict`: probabilities, warning, distance."""
-        known = self.distance is not None
-        warning = ("false", "true")[bool(self.out_of_distribution)] if known else ""
-        return [*self.probabilities.values(), warning, f"{self.distance:.6g}" if known else ""]
-
-    def rows(self) -> list[dict[str, Any]]:
-        """A row per class: `class` and `probability`, in the model's order."""
-        return [{"class": name, "probability": one} for name, one in self.probabilities.items()]
-
-    def _repr_html_(self) -> str:
-        """The most probable classes as bars, and the picture if its file can still be read."""
-        rows = [
-            {"class": name, "probability": probability_text(one), "": html_bar(one)}
-            for name, one in self.top(SHOWN)
-        ]
-        unlike = "; unlike the training images" if self.out_of_distribution else ""
-        return _picture_of(self.image) + html_table(rows, self.image + unlike)
-
-    def to_dict(self) -> dict[str, Any]:
-        """The prediction as one item of the list that `predict --json` prints."""
-        return {
-            "image": self.image,
-            "class": self.label,
-            "confidence": self.confidence,
-            "probabilities": self.probabilities,
-            "out_of_distribution": self.out_of_distribution,
-            "distance": self.distance,
-            **({} if self.original is None else {"original_probabilities": self.original}),
-        }
-
-
-def _picture_of(image: str) -> str:
-    """A small picture of a file, or nothing; an image in memory has a name without suffix."""
-    path = Path(image)
-    try:
-        if path.suffix and path.is_file():
-            return html_picture(data_uri(read_image(path)), image)
-    except (UnreadableImageError, OSError):
-        pass
-    return Html()
-
-
-@dataclass(frozen=True)
-class Failure:
-    """An image that could not be read."""
-
-    image: str
-    error: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """The failure as one item of the list that `predict --json` prints."""
-        return {"image": self.image, "error": self.error}
 
 
 class Predictor:
@@ -282,50 +190,6 @@ class _InMemory:
 
     def put(self, index: int, view: NDArray[np.uint8]) -> None:
         pass
-
-
-def listed(images: Iterable[ImageInput], on_event: OnEvent) -> list[ImageInput]:
-    """The images of `predict_many` as a list."""
-    if isinstance(images, str) and glob.has_magic(images):
-        images = find_images([images], on_event)
-    if is_single(images):
-        raise InputError("predict_many takes a list of images, not a single one; call predict for that")
-    return list(images)
-
-
-def is_single(images: Any) -> bool:
-    """Whether it is one image, and not several."""
-    return (
-        isinstance(images, str | Path | Image.Image)
-        or hasattr(images, "read")
-        or getattr(images, "ndim", 4) < 4
-    )
-
-
-def pixels_of(image: ImageInput, name: str) -> Image.Image:
-    """An image as upright 8-bit RGB; UnreadableImageError, with its `name`, if it cannot be read."""
-    if isinstance(image, str | Path):
-        return read_image(Path(image))
-    if isinstance(image, np.ndarray | Image.Image):
-        return rgb_of(Image.fromarray(image) if isinstance(image, np.ndarray) else image, name)
-    return read_image(Path(name), file=image)
-
-
-def image_name(index: int, image: ImageInput) -> str:
-    """The name of an image in results and messages: its path, or `image N` for one in memory or an open file.
-
-    Raises:
-        InputError: it is not an `ImageInput`.
-    """
-    if isinstance(image, str | Path):
-        return str(image)
-    is_known = isinstance(image, np.ndarray | Image.Image) or hasattr(image, "read")
-    what = "" if is_known else f"of type {type(image).__name__}"
-    if isinstance(image, np.ndarray) and (image.dtype != np.uint8 or image.shape[2:] != (3,)):
-        what = f"an array {image.shape} of {image.dtype}"
-    if what:
-        raise InputError(f"image {index} is {what}; give a path, a PIL image or an array (h, w, 3) of uint8")
-    return f"image {index}"
 
 
 def load_predictor(

@@ -13,7 +13,8 @@ from PIL import Image
 from skinlesion_cli.common.errors import SkinLesionError, UnreadableImageError
 from skinlesion_cli.data.framing import fitted, seen_frame
 from skinlesion_cli.data.images import read_image
-from skinlesion_cli.inference.predictor import Failure, Predictor
+from skinlesion_cli.inference.prediction import Failure
+from skinlesion_cli.inference.predictor import Predictor
 from skinlesion_cli.report.heatmaps.paint import painted
 from skinlesion_cli.report.heatmaps.thumbnails import framed_photograph
 

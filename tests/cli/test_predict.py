@@ -13,7 +13,8 @@ from PIL import Image
 
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.paper import IMAGENET_MEAN, IMAGENET_STD
-from skinlesion_cli.inference.predictor import Prediction, load_predictor
+from skinlesion_cli.inference.prediction import Prediction
+from skinlesion_cli.inference.predictor import load_predictor
 from skinlesion_cli.metrics.predictions import read_predictions
 from tests.conftest import CLASSES, Run
 

@@ -10,7 +10,8 @@ from skinlesion_cli.cli.model_choice import ModelChoice
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.data.splits import read_split
 from skinlesion_cli.inference.ensemble import Ensemble
-from skinlesion_cli.inference.predictor import Failure, Prediction, Predictor, load_predictor
+from skinlesion_cli.inference.prediction import Failure, Prediction
+from skinlesion_cli.inference.predictor import Predictor, load_predictor
 from skinlesion_cli.inference.scoring import predict_and_evaluate
 from skinlesion_cli.metrics.prior import retarget
 from skinlesion_cli.models.checkpoint import load_checkpoint, save_checkpoint

@@ -13,7 +13,7 @@ from skinlesion_cli.inference.isic import (
     require_distinct_images,
     write_isic,
 )
-from skinlesion_cli.inference.predictor import Prediction
+from skinlesion_cli.inference.prediction import Prediction
 from tests.support import published
 
 

@@ -10,7 +10,8 @@ import pytest
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.data.splits import read_split
 from skinlesion_cli.inference.onnx_backend import load_onnx
-from skinlesion_cli.inference.predictor import Prediction, load_predictor
+from skinlesion_cli.inference.prediction import Prediction
+from skinlesion_cli.inference.predictor import load_predictor
 from skinlesion_cli.inference.scoring import predict_and_evaluate
 from tests.conftest import CLASSES
 

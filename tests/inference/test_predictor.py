@@ -12,7 +12,7 @@ import skinlesion_cli
 from skinlesion_cli import load_predictor
 from skinlesion_cli.common.errors import InputError, SkinLesionError, UnreadableImageError
 from skinlesion_cli.data.splits import read_split
-from skinlesion_cli.inference.predictor import Failure, Prediction
+from skinlesion_cli.inference.prediction import Failure, Prediction
 from skinlesion_cli.inference.scoring import predict_and_evaluate
 from tests.conftest import CLASSES, draw_data_set
 

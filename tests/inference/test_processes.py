@@ -17,7 +17,7 @@ from PIL import Image
 from skinlesion_cli import explain, load_predictor
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.data.splits import read_split
-from skinlesion_cli.inference.predictor import Failure, Prediction
+from skinlesion_cli.inference.prediction import Failure, Prediction
 from tests.support.processes import run_to_end
 
 FORKING = """

@@ -8,7 +8,8 @@ from skinlesion_cli.data.eval_views import view
 from skinlesion_cli.data.images import read_image
 from skinlesion_cli.data.splits import read_split
 from skinlesion_cli.inference.backend import Backend, Outputs
-from skinlesion_cli.inference.predictor import Prediction, load_predictor
+from skinlesion_cli.inference.prediction import Prediction
+from skinlesion_cli.inference.predictor import load_predictor
 from skinlesion_cli.inference.scoring import predict_and_evaluate
 from skinlesion_cli.metrics.calibration import softmax
 
