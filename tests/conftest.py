@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 
 from skinlesion_cli.curation.synthetic import draw_lesion
 from tests.support.processes import Finished, run_to_end
+from tests.support.warm import Warm
 
 if "PYTEST_XDIST_WORKER" in os.environ:
     # Before torch is imported, here and in every command that a test runs: each core already has a process.
@@ -55,15 +56,27 @@ def command_environment(
 
 
 @pytest.fixture(scope="session")
-def run_in(command_environment: dict[str, str]) -> Run:
+def warm(command_environment: dict[str, str]) -> Iterator[Warm]:
+    """A process that has imported torch, for commands that need not show how they start."""
+    process = Warm(command_environment)
+    yield process
+    process.end()
+
+
+@pytest.fixture(scope="session")
+def run_in(command_environment: dict[str, str], warm: Warm) -> Run:
     """Run `skinlesion ARGS` in a folder and assert its exit code: `run_in(folder, "weights", code=0)`.
 
     After `seconds` the command and all that it started are killed, and the test fails.
     """
 
     def run(folder: Path, *args: object, env: dict[str, str] | None = None, **options: Any) -> Finished:
-        command = [sys.executable, "-m", "skinlesion_cli", *map(str, args)]
-        done = run_to_end(command, env=command_environment | (env or {}), cwd=folder, **options)
+        environment = command_environment | (env or {})
+        if warm.takes(environment) and not options.keys() - {"code", "seconds"}:
+            done = warm.run([*map(str, args)], env=environment, cwd=folder, **options)
+        else:
+            command = [sys.executable, "-m", "skinlesion_cli", *map(str, args)]
+            done = run_to_end(command, env=environment, cwd=folder, **options)
         assert "Traceback" not in done.stderr
         return done
 

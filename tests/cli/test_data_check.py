@@ -196,5 +196,6 @@ def test_a_user_without_a_home_goes_on_without_a_cache(data: Path) -> None:
         shutil.copytree(data, folder, dirs_exist_ok=True)
         done = subprocess.run([*ANOTHER_USER, *check], cwd=folder, env=kept, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    (line,) = (line for line in done.stderr.splitlines() if "home" in line)
-    assert line.startswith("warning: this check is not remembered: this user has no home folder for a cache")
+    fingerprints, check = (line for line in done.stderr.splitlines() if "home" in line)
+    assert fingerprints.startswith("fingerprints are not kept for the next check: this user has no home")
+    assert check.startswith("warning: this check is not remembered: this user has no home folder for a cache")

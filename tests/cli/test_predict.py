@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
+from skinlesion_cli.cli.predictions import AsJson
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.paper import IMAGENET_MEAN, IMAGENET_STD
 from skinlesion_cli.inference.prediction import Prediction
@@ -147,13 +148,12 @@ def test_json_is_one_document_for_any_name(run_in: Run, trained: Path, picture: 
 
 def test_answers_are_passed_on_and_not_kept(exported: Path, picture: Path) -> None:
     # In one process, so that the number of answers that live at once can be counted.
-    from skinlesion_cli.cli import predict as command
-
     predictor = load_predictor(exported, batch_size=4, num_workers=0)
-    shown = command._Json(min_confidence=0.0)
+    shown = AsJson(min_confidence=0.0)
     alive: list[weakref.ref[object]] = []
     most = 0
-    for answer in command._shown(predictor.predict_many([picture] * 40), shown):
+    for answer in predictor.predict_many([picture] * 40):
+        shown.add(answer)
         alive = [one for one in alive if one() is not None] + [weakref.ref(answer)]
         most = max(most, len(alive))
     assert most <= 2
