@@ -19,6 +19,7 @@ from skinlesion_cli.metrics.bootstrap import Bootstrap
 from skinlesion_cli.metrics.class_map import ClassMap, left_out_text, read_class_map
 from skinlesion_cli.metrics.classification import Scores
 from skinlesion_cli.metrics.predictions import Predictions, read_predictions
+from skinlesion_cli.training.processes import require_same_work
 from skinlesion_cli.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
@@ -202,6 +203,7 @@ def evaluate(
         with world.together():
             predictor = _loaded(checkpoint)
             model = predictor.file
+            require_same_work(world, wanted.names, predictor.made_with(flips=tta))
             if out is not None and world.leads:
                 ensure_writable_folder(Path(out), make=False)
                 _require_own(Path(out), model)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import OnEvent, ignore
 from skinlesion_cli.common.world import read_launch
-from skinlesion_cli.training.processes import joined
+from skinlesion_cli.training.processes import joined, require_same_work
 
 if TYPE_CHECKING:
     from skinlesion_cli.inference.prediction import Failure, Prediction
@@ -63,6 +63,7 @@ def predict_files(
             from skinlesion_cli.metrics.predictions import DISTANCE, FOREIGN, write_rows
 
             predictor = load()
+            require_same_work(world, (path.name for path in paths), predictor.made_with(flips=flips))
             columns = isic_columns(predictor.classes, tell) if isic else None
             journal = None
             if csv is not None and world.leads:

@@ -88,15 +88,19 @@ class Predictor:
         on_event: OnEvent = ignore,
     ) -> Journal:
         """The journal of a pass over many images; see `Journal` for the arguments and errors."""
-        made_with = {
+        runtimes = [str(getattr(one.backend, "runtime", "")) for one in self.members]
+        made_with = self.made_with(flips=flips) | {"runtime": runtimes}
+        return Journal(output, made_with, resume=resume, part=part, on_event=on_event)
+
+    def made_with(self, *, flips: bool = False) -> dict[str, Any]:
+        """What its results depend on, beside the images and the device; JSON-ready."""
+        return {
             "version": __version__,
             "models": [hash_of_file(one.file) for one in self.members if one.file],
             "preprocessing": [str(one.checkpoint.preprocessing) for one in self.members],
-            "runtime": [str(getattr(one.backend, "runtime", "")) for one in self.members],
             "batch_size": self.batch_size,
             "tta": flips,
         }
-        return Journal(output, made_with, resume=resume, part=part, on_event=on_event)
 
     def predict(self, image: ImageInput) -> Prediction:
         """Predict one image.

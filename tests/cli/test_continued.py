@@ -15,6 +15,11 @@ from tests.conftest import CLASSES, Run
 from tests.support.processes import Finished, run_to_end, started
 
 IMAGES = 240
+ELSEWHERE = """
+import os, runpy, sys
+os.chdir(os.environ["RANK"])
+runpy.run_module("skinlesion_cli", run_name="__main__", alter_sys=True)
+"""
 COMMAND = [sys.executable, "-m", "skinlesion_cli"]
 
 
@@ -105,9 +110,10 @@ def test_a_killed_evaluation_goes_on(run_in: Run, exported: Path, photographs: P
 def test_two_processes_write_what_one_writes(
     run_in: Run, exported: Path, photographs: Path, tmp_path: Path, command_environment: dict[str, str]
 ) -> None:
+    agent = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    env = command_environment | {"OMP_NUM_THREADS": "1"}
+
     def together(*args: object) -> Finished:
-        agent = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-        env = command_environment | {"OMP_NUM_THREADS": "1"}
         return run_to_end([*agent, "-m", "skinlesion_cli", *map(str, args)], env=env, cwd=tmp_path)
 
     shutil.copy(exported, tmp_path / "model.onnx")
@@ -123,3 +129,12 @@ def test_two_processes_write_what_one_writes(
     together(*args, "--out", "out")
     for name in ("metrics.json", "predictions.csv"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    # On two machines, the same command may find different images.
+    script = tmp_path / "elsewhere.py"
+    script.write_text(ELSEWHERE, encoding="utf-8")
+    (tmp_path / "0").symlink_to(photographs / "test" / CLASSES[0])
+    (tmp_path / "1").symlink_to(photographs / "test" / CLASSES[1])
+    args = ["predict", ".", "--checkpoint", tmp_path / "model.onnx"]
+    done = run_to_end([*agent, str(script), *map(str, args)], env=env, cwd=tmp_path, code=1)
+    assert "error: processes 0 and 1 differ in images" in done.stderr
+    assert done.stderr.count("error: ") == 1
