@@ -203,7 +203,8 @@ def evaluate(
         with world.together():
             predictor = _loaded(checkpoint)
             model = predictor.file
-            require_same_work(world, wanted.names, predictor.made_with(flips=tta))
+            if world.size > 1:
+                require_same_work(world, wanted.names, predictor.made_with(flips=tta))
             if out is not None and world.leads:
                 ensure_writable_folder(Path(out), make=False)
                 _require_own(Path(out), model)

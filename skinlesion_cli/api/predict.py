@@ -63,7 +63,8 @@ def predict_files(
             from skinlesion_cli.metrics.predictions import DISTANCE, FOREIGN, write_rows
 
             predictor = load()
-            require_same_work(world, (path.name for path in paths), predictor.made_with(flips=flips))
+            if world.size > 1:
+                require_same_work(world, (path.name for path in paths), predictor.made_with(flips=flips))
             columns = isic_columns(predictor.classes, tell) if isic else None
             journal = None
             if csv is not None and world.leads:

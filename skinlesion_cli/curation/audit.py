@@ -294,7 +294,7 @@ def _read_all(
     root, found = listed.root, listed.files
     known = groups_of(groups, [file for file, _, _ in found], root, table)
     images, prints, unreadable = [], [], {}
-    with KeptFingerprints(on_event) as kept:
+    with KeptFingerprints(on_event, near=near) as kept:
         read = partial(_read, near, kept.path)
         results = map_files(read, [root / file for file, _, _ in found], workers, on_event)
         for (file, split, label), group, result in zip(found, known, results, strict=True):
@@ -304,8 +304,7 @@ def _read_all(
                 size, mode, profile, one = result
                 images.append(ImageRecord(file, split, label, size, mode, group, profile))
                 prints.append(one)
-                if near:
-                    kept.add(one)
+                kept.add(one)
     inventory = Inventory(root, tuple(images), unreadable, tuple(listed.not_images), tuple(listed.remarks))
     return inventory, prints
 

@@ -53,12 +53,11 @@ def find_duplicates(
 ) -> list[Pair]:
     """Read photographs, and find those that show the same one (`find_pairs`), `near` also changed ones."""
     prints = []
-    with KeptFingerprints(on_event) as kept:
+    with KeptFingerprints(on_event, near=near) as kept:
         read = partial(kept_fingerprint, store=kept.path, near=near)
         for one in map_files(read, paths, workers, on_event):
             prints.append(one)
-            if near:
-                kept.add(one)
+            kept.add(one)
     return find_pairs(prints, workers, on_event)
 
 

@@ -61,11 +61,14 @@ _NO_DESCRIPTORS = np.zeros((0, CELLS * CELLS * BINS), np.uint8)
 _NO_SKETCH = Sketch(np.zeros((0, 4), np.float32), np.zeros((0, 0), np.uint8))
 
 
-def fingerprint(path: Path, *, near: bool = True) -> Fingerprint:
-    """Read one photograph; with `near`, its features too, by which changed copies are recognised."""
+def fingerprint(path: Path, *, near: bool = True, digest: bytes | None = None) -> Fingerprint:
+    """Read one photograph; with `near`, its features too, by which changed copies are recognised.
+
+    `digest` is the SHA-256 of the file, if it is known.
+    """
     image = read_image(path)
     pixels = f"{image.width}x{image.height}:".encode() + image.tobytes()
-    digests = hashlib.sha256(path.read_bytes()).digest(), hashlib.sha256(pixels).digest()
+    digests = digest or hashlib.sha256(path.read_bytes()).digest(), hashlib.sha256(pixels).digest()
     if not near:
         return Fingerprint(*digests, _NO_SKETCH, _NO_DESCRIPTORS)
     grey = image.convert("L")

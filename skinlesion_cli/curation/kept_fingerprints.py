@@ -33,10 +33,13 @@ _TABLE = """CREATE TABLE IF NOT EXISTS fingerprints
 class KeptFingerprints:
     """A context in which fingerprints are kept; `on_event` is told if the cache folder cannot be used."""
 
-    def __init__(self, on_event: OnEvent):
+    def __init__(self, on_event: OnEvent, *, near: bool = True):
+        """Without features (`near`) there is nothing worth keeping, and no file is opened."""
         self.path: Path | None = None
         """The file that `kept_fingerprint` reads."""
         self._on_event, self._added = on_event, 0
+        if not near:
+            return
         try:
             path = user_cache_folder() / "fingerprints.sqlite"
             ensure_writable_folder(path.parent)
@@ -93,6 +96,7 @@ class KeptFingerprints:
 
 def kept_fingerprint(path: Path, store: Path | None, *, near: bool = True) -> Fingerprint:
     """As `fingerprint`, without reading the picture again if its features are kept."""
+    digest = None
     if near and store is not None:
         digest = hashlib.sha256(path.read_bytes()).digest()
         try:
@@ -103,7 +107,7 @@ def kept_fingerprint(path: Path, store: Path | None, *, near: bool = True) -> Fi
                 return _unpacked(digest, found[0])
         except (sqlite3.Error, ValueError, KeyError):
             pass
-    return fingerprint(path, near=near)
+    return fingerprint(path, near=near, digest=digest)
 
 
 @functools.lru_cache(maxsize=1)

@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import timm
 import torch
 from safetensors.torch import save_file
@@ -16,7 +15,7 @@ from skinlesion_cli.common.files import written_folder
 from skinlesion_cli.common.settings import FIELDS, value_type
 from skinlesion_cli.data.augment import normalize
 from skinlesion_cli.data.framing import resize_side
-from skinlesion_cli.exporting.verified import TOLERANCE, Exported, Pixels
+from skinlesion_cli.exporting.verified import Exported, Pixels, checked_difference
 from skinlesion_cli.metrics.calibration import softmax
 from skinlesion_cli.models.backbone import config_of
 from skinlesion_cli.models.checkpoint import Checkpoint, versions
@@ -60,14 +59,8 @@ def export_folder(checkpoint: Checkpoint, target: Path, pixels: Pixels, readme: 
         with torch.inference_mode():
             # In one memory layout: another one is another order of summing.
             both = [one.to(memory_format=torch.channels_last) for one in (model, theirs)]
-            answers = [softmax(one(inputs).numpy(), checkpoint.temperature) for one in both]
-        difference = float(np.abs(answers[0] - answers[1]).max())
-        # Written so that a NaN is refused, too.
-        if not difference <= TOLERANCE:
-            raise SkinLesionError(
-                f"{target} was not written: in timm its probabilities differ by {difference:.2g}, "
-                f"more than {TOLERANCE:g}"
-            )
+            expected, answers = (softmax(one(inputs).numpy(), checkpoint.temperature) for one in both)
+        difference = checked_difference(answers, expected, target, "in timm its probabilities differ")
     size = sum(path.stat().st_size for path in target.iterdir())
     return Exported(target, size, len(pixels), difference)
 

@@ -96,14 +96,19 @@ def export_verified(
         with one_line_failure(checkpoint, target):
             write(model, part)
             answers = _answers(load(part), pixels)
-        difference = float(np.abs(answers - expected).max())
-        # Written so that a NaN is refused, too.
-        if not difference <= TOLERANCE:
-            raise SkinLesionError(
-                f"{target} was not written: its probabilities differ from PyTorch's by {difference:.2g}, "
-                f"more than {TOLERANCE:g}"
-            )
+        difference = checked_difference(answers, expected, target, "its probabilities differ from PyTorch's")
     return Exported(target, target.stat().st_size, len(pixels), difference)
+
+
+def checked_difference(answers: Floats, expected: Floats, target: Path, text: str) -> float:
+    """The largest difference of a probability; a SkinLesionError, with `text`, above the tolerance."""
+    difference = float(np.abs(answers - expected).max())
+    # Written so that a NaN is refused, too.
+    if not difference <= TOLERANCE:
+        raise SkinLesionError(
+            f"{target} was not written: {text} by {difference:.2g}, more than {TOLERANCE:g}"
+        )
+    return difference
 
 
 def _first_cause(error: BaseException) -> BaseException:

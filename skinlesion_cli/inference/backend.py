@@ -69,8 +69,8 @@ def outcomes_of(
     flips: bool = False,
     world: World = ALONE,
     section: Section | None = None,
-) -> Iterator[Outcome]:
-    """Yield the outcome of each image, in order; memory does not grow with their number.
+) -> Iterator[tuple[int, Outcome]]:
+    """Yield the index and the outcome of each image, in order; memory does not grow with their number.
 
     The processes of `world` take turns, batch by batch, and each of them yields all outcomes: the batches are
     those of a single process, so that the outcomes are the same to the last bit. Batches that a `section` of
@@ -82,11 +82,13 @@ def outcomes_of(
     finished = section.finished() if section and world.leads else []
     if world.size > 1:
         plan, finished = json.loads(world.from_leader(json.dumps([plan, finished]).encode()))
-    known, open_ones = set(finished), [number for number in plan if number not in set(finished)]
-    mine = [index for number in open_ones[world.rank :: world.size] for index in batches[number]]
+    known = set(finished)
+    todo = [number for number in plan if number not in known]
+    mine = [index for number in todo[world.rank :: world.size] for index in batches[number]]
     computed = _computed(backend, paths, mine, batch_size, workers, kept, flips)
+    rounds = (todo[start : start + world.size] for start in range(0, len(todo), world.size))
     fresh: dict[int, list[Outcome]] = {}
-    done = 0
+    done, total = 0, sum(len(batches[number]) for number in plan)
     for number in plan:
         if number in known:
             line = section.read(number) if section and world.leads else {}
@@ -95,15 +97,14 @@ def outcomes_of(
             found = _unpacked(line)
         else:
             if number not in fresh:
-                fresh = _next_round(computed, open_ones, world)
-                open_ones = open_ones[world.size :]
+                fresh = _next_round(computed, next(rounds), world)
                 if section and world.leads and len(batches) > 1:
                     for one, outcomes in fresh.items():
                         section.write(one, _packed(outcomes))
             found = fresh.pop(number)
         done += len(found)
-        on_event(ImagesDone(task, done, sum(len(batches[number]) for number in plan)))
-        yield from found
+        on_event(ImagesDone(task, done, total))
+        yield from zip(batches[number], found, strict=True)
 
 
 def _next_round(
@@ -209,7 +210,7 @@ def predict_split(
         world=world,
         section=section,
     )
-    for row, outcome in enumerate(outcomes):
+    for row, outcome in outcomes:
         if outcome.logits is None:
             faults.append(outcome.fault)
         else:

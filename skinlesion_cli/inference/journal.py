@@ -96,12 +96,6 @@ class Journal:
             self._on_event(Note(f"{done:,} of {len(paths):,} images were finished before ({name})"))
         return one
 
-    def indices(self, images: int, batch_size: int) -> list[int]:
-        """Which of so many images this command yields: of an array job, those of its part."""
-        first, step = self.part
-        starts = range((first - 1) * batch_size, images, step * batch_size)
-        return [index for start in starts for index in range(start, min(start + batch_size, images))]
-
     def batches(self, section: str) -> list[int]:
         """The numbers of the finished batches of a section."""
         return sorted(batch for name, batch in self._places if name == section)

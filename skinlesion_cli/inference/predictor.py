@@ -141,8 +141,6 @@ class Predictor:
         images = listed(images, on_event)
         names = [image_name(index, image) for index, image in enumerate(images)]
         paths = [Path(name) for name in names]
-        if journal is not None:
-            names = [names[index] for index in journal.indices(len(names), self.batch_size)]
         outcomes = outcomes_of(
             self.backend,
             paths,
@@ -150,12 +148,12 @@ class Predictor:
             workers=self.workers,
             task="predicting",
             on_event=on_event,
-            kept=_InMemory(images, [str(path) for path in paths], self.backend),
+            kept=_InMemory(images, names, self.backend),
             flips=flips,
             world=world,
             section=journal.section(f"model {member + 1}", paths, self.batch_size) if journal else None,
         )
-        return (self._result(*pair) for pair in zip(names, outcomes, strict=True))
+        return (self._result(names[index], outcome) for index, outcome in outcomes)
 
     def _result(self, name: str, outcome: Outcome) -> Prediction | Failure:
         if outcome.logits is None:

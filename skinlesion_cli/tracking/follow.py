@@ -24,8 +24,6 @@ from skinlesion_cli.common.events import (
 from skinlesion_cli.common.files import write_text
 from skinlesion_cli.tracking.tracker import Open, Run, Tracker, opener
 
-SCORES = ("accuracy", "balanced_accuracy", "weighted_f1", "macro_f1", "weighted_auc", "loss")
-
 
 class Follower:
     """An `on_event` that tracks a run. Use it as a context manager, which closes the trackers.
@@ -134,9 +132,12 @@ def figures_of(record: EpochRecord) -> dict[str, float]:
 
 def final_scores(event: RunScored) -> dict[str, float]:
     """`SPLIT/SCORE`, and the ends of its 95 % interval as `SPLIT/SCORE_low` and `SPLIT/SCORE_high`."""
+    # numpy, which is there by now, is not for the import of `train`.
+    from skinlesion_cli.metrics.classification import SUMMARY
+
     found = {"best_epoch": float(max(one.epoch for one in event.history if one.best))}
     for split, document in event.documents.items():
-        for score in SCORES:
+        for score in SUMMARY:
             low, high = document["ci95"].get(score) or (None, None)
             values = {score: document[score], f"{score}_low": low, f"{score}_high": high}
             found |= {f"{split}/{name}": value for name, value in values.items() if value is not None}

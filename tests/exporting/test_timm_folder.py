@@ -20,7 +20,7 @@ from skinlesion_cli.common.paper import IMAGENET_MEAN, IMAGENET_STD, Resize
 from skinlesion_cli.curation.synthetic import draw_lesion
 from skinlesion_cli.data.eval_views import view
 from skinlesion_cli.data.framing import resize_side
-from skinlesion_cli.exporting import timm_folder
+from skinlesion_cli.exporting import verified
 from skinlesion_cli.exporting.timm_folder import timm_config
 from skinlesion_cli.inference.predictor import load_predictor
 from skinlesion_cli.models.backbone import create_model
@@ -169,7 +169,7 @@ def test_nothing_is_lost(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.M
 
     export()
     before = {path.name: path.read_bytes() for path in target.iterdir()}
-    monkeypatch.setattr(timm_folder, "TOLERANCE", -1.0)
+    monkeypatch.setattr(verified, "TOLERANCE", -1.0)
     with pytest.raises(SkinLesionError, match="was not written: in timm its probabilities differ"):
         export()
     assert {path.name: path.read_bytes() for path in target.iterdir()} == before
