@@ -35,7 +35,7 @@ class Evaluation(Tabular):
     document: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
-        """The document that `evaluate --json` prints; a figure that cannot be computed is None."""
+        """The document that `evaluate --json` prints; a metric that cannot be computed is None."""
         return self.document
 
     def rows(self) -> list[dict[str, Any]]:
@@ -47,7 +47,7 @@ class Evaluation(Tabular):
 
         one = self.document
         rows = [
-            {"score": label, "value": figure(one[name]), "95 % interval": interval(interval_of(one, name))}
+            {"score": label, "value": figure(one[name]), "95% interval": interval(interval_of(one, name))}
             for name, label in LABELS.items()
         ]
         split = f", {split_title(one['split'])} split" if one["split"] else ""
@@ -56,8 +56,8 @@ class Evaluation(Tabular):
     def save(self, folder: str | Path, figures: str = "png") -> str:
         """Write metrics.json, predictions.csv, confusion_matrix.png and, with probabilities, reliability.png.
 
-        `figures` is their format, png, pdf or svg. Returns a warning if no font has the characters of a
-        class's name, which the figures then escape; else an empty text.
+        `figures` is their format, png, pdf or svg. Returns a warning if no font has the characters of a class
+        name, which the figures then escape; otherwise an empty string.
 
         Raises:
             SkinLesionError: the folder cannot be written to.
@@ -77,11 +77,11 @@ class Comparison(Tabular):
     document: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
-        """The document that `compare --json` prints; a figure that cannot be computed is None."""
+        """The document that `compare --json` prints; a metric that cannot be computed is None."""
         return self.document
 
     def rows(self) -> list[dict[str, Any]]:
-        """One flat dict per summary figure: `metric`, `a`, `b`, `difference` (b − a), `low`, `high`."""
+        """One flat dict per summary metric: `metric`, `a`, `b`, `difference` (b − a), `low`, `high`."""
         rows = []
         for name, one in self.document["differences"].items():
             low, high = one["ci95"] or (None, None)
@@ -94,7 +94,7 @@ class Comparison(Tabular):
 
         rows = [
             {"score": LABELS.get(name, name), "a": figure(one["a"]), "b": figure(one["b"])}
-            | {"b − a": figure(one["difference"]), "95 % interval": interval(one["ci95"])}
+            | {"b − a": figure(one["difference"]), "95% interval": interval(one["ci95"])}
             for name, one in self.document["differences"].items()
         ]
         return html_table(rows, f"{self.document['n']} images")
@@ -123,7 +123,7 @@ def evaluate(
     world: World = ALONE,
     on_event: OnEvent = ignore,
 ) -> Evaluation:
-    """Score a model on a split of a data set, or score predictions made with any program.
+    """Score a model on a split of a data set, or score the predictions of any program.
 
     Args:
         checkpoint: the model: a file, a predictor (see `load_predictor`), or a function that loads one.
@@ -134,20 +134,21 @@ def evaluate(
         classes: with a file of predictions, its columns of probabilities; None finds them.
         manifest: with predictions, the manifest or table with lesion and source of each image of the split.
         validation: with predictions, the same model's predictions on validation, on which thresholds are
-            chosen: for a target accuracy, and for malignant against benign.
+            chosen: for a target accuracy, and for malignant versus benign.
         malignant: the malignant classes; None takes the usual ones.
         target_accuracy: in [0, 1]; choose the confidence threshold on validation at which predictions are
             this accurate, and apply it here.
         by: columns of `metadata` or the manifest, such as sex, age and site: scores within their subgroups.
         metadata: CSV file with these columns, and one for the image (image_id, file, …).
-        class_map: CSV file with the columns from,to: names under which the classes of the data and of the
-            model agree. An empty `to` leaves the images of a class out.
-        truth: with predictions, CSV file with the true classes: file,label, or a column of 0 and 1 per class.
+        class_map: CSV file with the columns from,to: common names for the classes of the data and of the model.
+            An empty `to` leaves out the images of a class.
+        truth: with predictions, CSV file with the true classes: file,label, or one column of zeros and ones per
+            class.
         tta: with a checkpoint, average over four flipped views (test-time augmentation).
         out: folder to save the results to (see `Evaluation.save`); with a checkpoint it is checked to be
             writable before the images are predicted.
         figures: format of the figures in it, png, pdf or svg.
-        resume: with a checkpoint, take over what an interrupted evaluation into `out` has predicted.
+        resume: with a checkpoint, reuse the predictions of an interrupted evaluation into `out`.
         world: the processes that share the images; only the first writes, and all return the scores.
         on_event: receives progress events.
 
@@ -163,9 +164,9 @@ def evaluate(
         if checkpoint is None:
             _require_own(Path(out), None)
     if resume and (out is None or checkpoint is None):
-        raise InputError("--resume goes with a --checkpoint, whose predictions are kept in --out")
+        raise InputError("--resume needs a --checkpoint, whose predictions are kept in --out")
     if metadata is not None and not by:
-        raise InputError("--metadata goes with --by, which names its columns")
+        raise InputError("--metadata needs --by, which names its columns")
     names = None if class_map is None else read_class_map(Path(class_map))
     columns = _Columns(tuple(by), split, None if metadata is None else Path(metadata))
     options: dict[str, Any] = {"malignant": malignant, "target_accuracy": target_accuracy}
@@ -191,7 +192,7 @@ def evaluate(
             ("truth", truth, "--data has the true classes"),
         ):
             if value is not None:
-                raise InputError(f"--{name} goes with --predictions; {instead}")
+                raise InputError(f"--{name} needs --predictions; {instead}")
         if names is not None and tta:
             raise InputError("--class-map and --tta exclude each other: use only one of them")
         images_root = None if images is None else Path(images)
@@ -270,7 +271,7 @@ def _name_of(model: Path | None, folder: Path) -> str | None:
 
 
 def _require_own(folder: Path, model: Path | None) -> None:
-    """InputError if `folder` holds the scores of another model, or those that `train` has written."""
+    """InputError if `folder` contains the scores of another model, or those that `train` has written."""
     metrics = folder / "metrics.json"
     if not metrics.is_file():
         return
@@ -283,7 +284,7 @@ def _require_own(folder: Path, model: Path | None) -> None:
     owner = earlier.get("checkpoint")
     if "best_epoch" in earlier or (owner is not None and owner != _name_of(model, folder)):
         whose = "a training run" if owner is None else os.path.normpath(folder / str(owner))
-        raise InputError(f"{folder} holds the scores of {whose}: remove it, or name another with --out")
+        raise InputError(f"{folder} contains the scores of {whose}: remove it, or choose another folder with --out")
 
 
 def compare(
@@ -326,7 +327,7 @@ def _predictions(
 ) -> Predictions:
     if isinstance(source, Predictions):
         if truth is not None:
-            raise InputError("a truth table goes with a file of predictions; these name the true classes")
+            raise InputError("a truth table needs a file of predictions; these predictions contain the true classes")
         return source if class_map is None else class_map.merged(source)
     path = Path(source)
     if is_folder(path):

@@ -28,10 +28,10 @@ LinkOption = Annotated[bool, option("--link", "Make hard links instead of copies
 NEAR = "Look for changed copies (rotated, cropped, recoloured, …), not only equal bytes and pixels."
 NearOption = Annotated[bool, option("--near/--no-near", NEAR)]
 GROUPS = """Lesion or patient of each image: the metadata of HAM10000 or ISIC 2019, or any CSV file with a
-    file column and one or more id columns (patient_id, lesion_id, …); missing ids are unknown."""
+    file column and one or more ID columns (patient_id, lesion_id, …); missing IDs count as unknown."""
 GroupsOption = Annotated[Path | None, option("--groups", GROUPS, "FILE.csv")]
 _REPORT = option("--report", "Also write a page with the pairs.", "FILE.html")
-PREDICTIONS = """Out-of-fold predictions, which rank the labels to look at again: the folder of a study with
+PREDICTIONS = """Out-of-fold predictions, by which suspicious labels are ranked: the folder of a study with
     --folds, or a predictions file."""
 _PREDICTIONS = option("--predictions", PREDICTIONS, "STUDY|FILE.csv")
 _SOURCE = typer.Argument(metavar="SRC", help="One folder per class, or a table (file,label).")

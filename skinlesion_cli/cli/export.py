@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _DATA = option("--data", "Verify on images of this folder or table. Default: synthetic images.", "PATH")
 _FILES = f"The file to write: {', '.join(FORMATS)}; or a folder for timm and the Hugging Face hub."
 _TO = option("--to", _FILES, "FILE|FOLDER")
-_CAM = option("--cam", "Also output the class activation map of each class, for gradcam without PyTorch.")
+_CAM = option("--cam", "Also output the class-activation map of each class, for gradcam without PyTorch.")
 _INT8 = option("--int8", "Quantise to int8, calibrated on train and scored on val of --data. Needs --data.")
 
 
@@ -56,11 +56,11 @@ def export(
         paths = read_data_table(data, settings.images_root, tell).paths
     elif data is not None:
         if settings.images_root is not None:
-            raise InputError(f"--images goes with a table, and {data} is none")
+            raise InputError(f"--images needs a table, and {data} is not one")
         paths = find_images([str(data)], tell)
     if chosen is not None:
         ensure_writable_file(to, inputs=model.files(), option="--to")
-    model.require_weights("it is an exported model: name the .pth that it was made from")
+    model.require_weights("it is an exported model: use the .pth that it was made from")
     if chosen is None:
         require_own_folder(to, model.files())
     else:
@@ -100,7 +100,7 @@ def _tell(exported: "Exported", *, json: bool, drawn: bool) -> int:
     console.say(f"{exported.path}: {exported.size / 1e6:.1f} MB")
     if exported.largest_difference is None:
         console.say(
-            "not verified: it runs on Apple's machines only; compare its answers there with predict's"
+            "not verified: it runs on Apple devices only; compare its probabilities there with those of predict"
         )
     else:
         console.say(
@@ -109,7 +109,7 @@ def _tell(exported: "Exported", *, json: bool, drawn: bool) -> int:
         )
     if exported.cam is not None:
         grid = "×".join(map(str, exported.cam["grid"]))
-        console.say(f"class activation maps: layer {exported.cam['layer']} ({grid})")
+        console.say(f"class-activation maps: layer {exported.cam['layer']} ({grid})")
     return 0
 
 

@@ -20,8 +20,8 @@ _SPLIT = option("--split", "Explain this split of --data instead of IMAGE.", "NA
 _LIMIT = option("--limit", "Only N images of the split, evenly spaced.", "N", min=1)
 _OUT = option(
     "--out",
-    "The picture: the map of one image, a contact sheet of several; or a folder/ for one picture per "
-    "image. Default: IMAGE_gradcam.png or sheet.png in this folder; none for a split.",
+    "The figure: the map of one image, a contact sheet of several; or a folder/ for one figure per "
+    "image. Default: IMAGE_gradcam.png or sheet.png in the current folder; none for a split.",
     "PATH",
 )
 _CLASS = option("--class", "Class to explain; repeat for several. Default: the predicted class.", "NAME")
@@ -48,7 +48,7 @@ def gradcam(
     alpha: Annotated[float, _ALPHA] = ALPHA,
     smooth: Annotated[bool, _SMOOTH] = False,
     faithfulness: Annotated[bool, option("--faithfulness", _DEPENDS)] = False,
-    npy: Annotated[bool, option("--npy", "Also write the raw maps as .npy, next to the picture.")] = False,
+    npy: Annotated[bool, option("--npy", "Also write the raw maps as .npy, next to the figure.")] = False,
     json: JsonOption = False,
 ) -> int:
     """Show which parts of photographs are evidence for a class (Grad-CAM)."""
@@ -58,7 +58,7 @@ def gradcam(
         raise InputError("--class and --top exclude each other: use only one of them")
     if split is not None and out is None and (npy or not faithfulness):
         raise InputError("--split needs --out folder/, or --faithfulness without --npy")
-    # A folder of several runs has no data set of its own, and photographs that are named need none.
+    # A folder of several runs has no data set of its own, and named photographs need none.
     place = (settings.data_root, None) if split is None else model.data(settings)
     paths, true, groups = _photographs(*place, images or [], split, limit)
     many, tiles = len(paths) > 1, max(top, len(wanted))
@@ -108,7 +108,7 @@ def gradcam(
         found = {"split": split, "method": method, "faithfulness": summary, "images": list(documents)}
         console.print_json(documents[0] if split is None else found)
     elif not many:
-        picture = f", picture: {written['out']}" if "out" in written else ""
+        picture = f", figure: {written['out']}" if "out" in written else ""
         console.say(f"layer {document['layer']} ({'×'.join(map(str, document['grid']))}){picture}")
     elif summary is not None:
         console.out.print()
@@ -121,16 +121,16 @@ def gradcam(
 def _photographs(
     data_root: Path, images_root: Path | None, images: Sequence[str], split: str | None, limit: int | None
 ) -> tuple[list[Path], list[str] | None, list[str] | None]:
-    """The photographs, and the true class, and the lesion or patient, of each if known."""
+    """The photographs, and if known, the true class and the lesion or patient of each."""
     from skinlesion_cli.data.find_images import find_images
     from skinlesion_cli.data.manifest import check_manifest, origins_of
     from skinlesion_cli.data.splits import evenly, read_split
 
     if bool(images) == (split is not None):
-        raise InputError("name either images, or a split of the data set with --split")
+        raise InputError("give either images, or a split of the data set with --split")
     if split is None:
         if limit is not None:
-            raise InputError("--limit is for --split: leave it out, or name fewer images")
+            raise InputError("--limit needs --split: leave it out, or give fewer images")
         return find_images(images, Display().show), None, None
     found = read_split(data_root, split, Display().show, images_root=images_root)
     check_manifest(data_root, [found], Display().show)

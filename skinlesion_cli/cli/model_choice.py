@@ -72,13 +72,13 @@ class ModelChoice:
     def data(self, settings: Settings) -> tuple[Path, Path | None]:
         """The data set, a folder or a table, and of a table the folder that its files are relative to.
 
-        They are as the settings say, else those of the run which was named.
+        Those of the settings, or else those of the given run.
         """
         folder = self.run or (self.checkpoint[0] if self.checkpoint else None)
         if "data_root" in settings.model_fields_set or folder is None or not folder.is_dir():
             return settings.data_root, settings.images_root
         if len(self.models) > 1:
-            raise InputError(f"{folder} holds several runs: name the data set with --data")
+            raise InputError(f"{folder} contains several runs: give the data set with --data")
         data_root, images_root = RunFolder(run_of(self.file) or folder).data
         return data_root or settings.data_root, settings.images_root or images_root
 
@@ -86,7 +86,7 @@ class ModelChoice:
         # Before the seconds that importing torch takes.
         for file in self.models:
             fault = fault_of(file, MAX_MODEL_BYTES)
-            refuse_faulty(file, fault, ": train a model first, or name one with --checkpoint or --run")
+            refuse_faulty(file, fault, ": train a model first, or choose one with --checkpoint or --run")
 
     def require_weights(self, reason: str) -> None:
         """Refuse a missing file, and an exported model; `reason` says why the command cannot use one."""
@@ -145,7 +145,7 @@ class ModelChoice:
         }
 
     def files(self) -> list[Path]:
-        """The files that these options name, which no output may replace."""
+        """The files that these options name; no output may replace them."""
         return [*self.models, *filter(None, [self._list_of_classes()])]
 
     def _list_of_classes(self) -> Path | None:

@@ -112,7 +112,7 @@ class Display(Progress):
 
 
 def _figures(event: StepsDone) -> str:
-    """As much as leaves room for a bar."""
+    """As many metrics as leave room for a bar."""
     figures = (f"loss {event.loss:.4f}", f"acc {event.accuracy:.3f}", f"{event.images_per_second:.0f} img/s")
     width = console.err.width
     return "  ".join(figures[: sum(width >= least for least in (WIDE, MEDIUM, NARROW))])
@@ -128,7 +128,7 @@ _SELECTED = {
 
 
 def _epoch_line(event: EpochDone, width: int) -> Text:
-    """The figures of an epoch on one line, with shorter names if need be; on a narrow terminal on several."""
+    """The metrics of an epoch on one line, with shorter names if needed; on a narrow terminal, on several."""
     record, digits = event.record, len(str(event.epochs))
     epoch = f"epoch {record.epoch:>{digits}}/{event.epochs}"
     losses = (f"loss {record.train_loss:.4f}", f"val loss {record.val_loss:.4f}")

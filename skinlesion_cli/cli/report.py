@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 CARD = "MODEL_CARD.md"
 _CARD = option("--card", f"The model card. Default: {CARD} beside the page.", "FILE.md")
-_IMAGES = option("--images/--no-images", "Show photographs of the most confident mistakes.")
+_IMAGES = option("--images/--no-images", "Show photographs of the most confident errors.")
 _DATA = option("--data", "The data set, a folder or a table. Default: as in the run's settings.", "PATH")
 _ROOT = option("--images-root", "Folder that the files of a table are relative to.", "DIR")
 
@@ -28,7 +28,7 @@ def report(
     *,
     settings: Settings,
     run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="The folder that train wrote. Default: this folder.")
+        Path, typer.Argument(metavar="RUN", help="The folder that train wrote. Default: the current folder.")
     ] = Path(),
     out: Annotated[Path, option("--out", "The page.", "FILE.html")] = Path("report.html"),
     card: Annotated[Path | None, _CARD] = None,
@@ -52,20 +52,20 @@ def report(
         ensure_writable_file(path, option=flag)
     require_replaceable(target)
     pictures, note = (
-        _pictures(facts, settings.device) if images else ({}, "Pictures were switched off with --no-images.")
+        _pictures(facts, settings.device) if images else ({}, "Photographs were turned off with --no-images.")
     )
     heading = title or default_title(facts)
     write_page(facts, out, title=heading, pictures=pictures, pictures_note=note)
     write_card(facts, target, title=heading)
     if note and images:
-        console.note(f"no pictures of mistakes: {note}")
+        console.note(f"no photographs of errors: {note}")
     console.say(f"page: {out}")
     console.say(f"model card: {target}")
     return 0
 
 
 def _pictures(facts: "RunFacts", device: str) -> tuple[dict[str, "Pictures"], str]:
-    """Pictures of the most confident mistakes, or why there are none."""
+    """Photographs of the most confident errors, or why there are none."""
     from skinlesion_cli.data.splits import split_root
     from skinlesion_cli.report.mistakes import draw_mistakes, most_confident
 
@@ -74,7 +74,7 @@ def _pictures(facts: "RunFacts", device: str) -> tuple[dict[str, "Pictures"], st
     if not mistakes:
         return {}, ""
     if facts.data_root is None:
-        return {}, "The data set's folder was not found; name it with --data."
+        return {}, "The data set's folder was not found; give it with --data."
     if not checkpoint.is_file():
         return {}, f"{checkpoint} was not found."
     with Display() as display:

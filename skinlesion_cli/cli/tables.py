@@ -12,18 +12,18 @@ from skinlesion_cli.metrics.classification import Scores
 from skinlesion_cli.report.content import Cell, Items, Number, Pairs, Paragraph, Section, Table
 from skinlesion_cli.report.sections import calibration, curves, data, scores, subgroups
 
-_CLASS_COLUMNS = ("Precision", "Recall", "F1", "AUC", "Average precision", "Sensitivity at 95 % specificity")
+_CLASS_COLUMNS = ("Precision", "Recall", "F1", "AUC", "Average precision", "Sensitivity at 95% specificity")
 _SOURCE_COLUMNS = ("Images", "Balanced accuracy", "Weighted F1", "Weighted AUC")
 
 
 def class_table(found: Scores) -> layout.Table:
-    """A row per class: its scores against the rest, and its images."""
+    """A row per class: its scores versus the rest, and its number of images."""
     per_class = {name: dataclasses.asdict(one) for name, one in found.per_class.items()}
     return _table(scores.class_scores(per_class).only(*_CLASS_COLUMNS, "Images"))
 
 
 def summary_table(documents: Mapping[str, Mapping[str, Any]]) -> layout.Table:
-    """A row per score and a column per split, each score with its 95 % interval."""
+    """A row per score and a column per split, each score with its 95% interval."""
     return _table(scores.summary_table(documents))
 
 
@@ -34,7 +34,7 @@ def subgroup_text(document: Mapping[str, Any], column: str) -> RenderableType:
 
 @group()
 def section_text(section: Section) -> Iterator[RenderableType]:
-    """What a section says, without its small print and its figures."""
+    """A section without its notes and figures."""
     for block in section.blocks:
         match block:
             case Paragraph(text, kind) if kind != "note":

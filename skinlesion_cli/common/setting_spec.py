@@ -1,4 +1,4 @@
-"""What is known of a setting besides its type and default: help, flags, bounds, and who may change it."""
+"""Metadata of a setting besides its type and default: help, flags, bounds, and when it may change."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +14,7 @@ class Spec:
     """Metadata of a setting besides its type, range and default."""
 
     group: str
-    """Where the help lists it: one of `GROUPS`."""
+    """The section of the help that lists it: one of `GROUPS`."""
     help: str
     flags: tuple[str, ...] = ()
     automatic: str = ""
@@ -24,7 +24,7 @@ class Spec:
     per_machine: bool = False
     """Whether the machines of one distributed run may set it differently."""
     names: tuple[str, ...] = ()
-    """What a setting may name that is a list: its value is a text with commas, its option can be repeated."""
+    """The allowed names, for a setting that is a list: its value is comma-separated, its option can be repeated."""
 
 
 RESUMABLE: dict[str, Any] = {"resumable": True}

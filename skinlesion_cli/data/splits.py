@@ -98,7 +98,7 @@ def read_split(
     files = tuple(file for images, _ in found.values() for file in images)
     labels = tuple(label for label, (images, _) in enumerate(found.values()) for _ in images)
     if not files:
-        raise InputError(f"{root} holds no images")
+        raise InputError(f"{root} contains no images")
     return Split(name, root, tuple(classes), files, labels, sum(len(others) for _, others in found.values()))
 
 
@@ -121,9 +121,9 @@ def require_folder(data_root: Path, images_root: Path | None) -> None:
     """InputError if there is no such data set, or `images_root` is given with a folder."""
     if not is_folder(data_root):
         kind = "table" if data_root.suffix.lower() == ".csv" else "folder"
-        raise InputError(f"there is no {kind} {data_root}; name the data set, a folder or a table")
+        raise InputError(f"there is no {kind} {data_root}; give the data set, a folder or a table")
     if images_root is not None:
-        raise InputError(f"--images {images_root} goes with a table, and {data_root} is a folder")
+        raise InputError(f"--images {images_root} needs a table, and {data_root} is a folder")
 
 
 def has_split(data_root: Path, name: str) -> bool:
@@ -154,7 +154,7 @@ def list_classes(
         images, others, hidden = list_files(root, name)
         if not images and complete:
             raise InputError(
-                f"{root / name} holds no images{only_others(others)}; add some, or remove the folder"
+                f"{root / name} contains no images{only_others(others)}; add some, or remove the folder"
             )
         found[name] = images, others
         skipped += hidden
@@ -189,18 +189,18 @@ def read_splits(
 
 
 def one_class_fault(root: Path, classes: Sequence[str]) -> str:
-    """What is wrong with a single class, which every model predicts; empty if there are more."""
+    """The fault of a data set with a single class; empty if there are more."""
     if len(classes) != 1:
         return ""
     inner = class_folders(root / classes[0]) if is_folder(root / classes[0]) else []
     hint = f"; move the folders in {root / classes[0]} ({first_few(inner)}) up one level" if inner else ""
-    return f"{root} has one class only, {classes[0]!r}; at least two are needed{hint}"
+    return f"{root} has only one class, {classes[0]!r}; at least two are needed{hint}"
 
 
 def _where_splits_are(data_root: Path, name: str) -> str:
     folders = class_folders(data_root)
     if inner := [data_root / one for one in folders if (data_root / one / name).is_dir()]:
-        return f"; {inner[0]} has one: name that folder"
+        return f"; {inner[0]} has one: use that folder"
     if len(folders) > 1 and not set(folders) & set(SPLITS):
         return f"; are these the classes? skinlesion data split {data_root} --out NEW_FOLDER"
     return ""
@@ -228,14 +228,14 @@ def named_as(split: Split, classes: Sequence[str]) -> Split:
 
 
 def refuse_alike(names: Iterable[str], what: str) -> None:
-    """Refuse names of classes that differ only in upper and lower case, or in their Unicode form."""
+    """Refuse class names that differ only in case, or in their Unicode form."""
     seen: dict[str, str] = {}
     for name in sorted(names):
         other = seen.setdefault(folded(name), name)
         if other != name:
             # Their letters look the same.
             same = unicodedata.normalize("NFC", other) == unicodedata.normalize("NFC", name)
-            both = f"Unicode form ({other!a}, {name!a})" if same else "upper and lower case"
+            both = f"Unicode form ({other!a}, {name!a})" if same else "case"
             raise InputError(f"{what} {other!r} and {name!r} differ only in their {both}; give them one name")
 
 
@@ -288,7 +288,7 @@ def list_files(root: Path, folder: str = "") -> tuple[list[Path], list[Path], in
 
 
 def _refuse_unlisted(error: OSError) -> None:
-    # If it were skipped, its images would be missing from a score without a word.
+    # If it were skipped, its images would silently be missing from a score.
     raise InputError(f"cannot list {error.filename}: {error.strerror}")
 
 
@@ -299,12 +299,12 @@ def tell_skipped(where: Path, number: int, on_event: OnEvent) -> None:
 
 
 def tell_left_out(where: str, files: Sequence[Path], on_event: OnEvent) -> None:
-    """Say how many files are left out, and of which kinds; a warning if some are pictures."""
+    """Say how many files are left out, and of which types; a warning if some are images."""
     if files:
         text = f"{where}: {len(files)} files are left out: {kinds_of(files)}"
         suffixes = {file.suffix.lower() for file in files}
         if suffixes & UNREAD_SUFFIXES:
-            on_event(Warned(f"{text}; convert pictures to JPEG or PNG to use them"))
+            on_event(Warned(f"{text}; convert images to JPEG or PNG to use them"))
         else:
             on_event((Warned if suffixes & IMAGE_SUFFIXES else Note)(text))
 

@@ -1,7 +1,7 @@
 """Tables of labelled images: one row per image, with its file, its label and what else is known of it.
 
-Read as they are: tables with `file,label` and where present `split,group,source` and any other columns, the
-manifest of a data set, and published tables, which name an image by its id (`isic_id,diagnosis`) or have one
+Read as they are: tables with `file,label` and, where present, `split,group,source` and any other columns; the
+manifest of a data set; and published tables, which name an image by its ID (`isic_id,diagnosis`) or have one
 column of zeros and ones per class (`image,MEL,NV,…`).
 """
 
@@ -24,12 +24,12 @@ from skinlesion_cli.data.splits import SPLITS, Split, refuse_alike
 
 FILE_COLUMNS = ("file", "path", "filename")
 ID_COLUMNS = ("image", "image_id", "image_name", "isic_id", "img_id")
-"""Of published tables, which list more images than a person may have, and some without a diagnosis."""
+"""ID columns of published tables, which may list more images than the user has, and some without a diagnosis."""
 LABEL_COLUMNS = ("label", "class", "diagnosis", "dx", "diagnostic", "y_true")
 PATIENT_COLUMNS, LESION_COLUMNS = ("patient_id", "patient"), ("lesion_id", "lesion")
 OWN_COLUMNS = ("file", "label", "split", "group", "source")
 MISSING = {"", "na", "n/a", "n.a.", "<na>", "nan", "none", "null", "nil", "unknown", "-", "--", "?"}
-"""Ids that mean that none is known, in lower case."""
+"""IDs that mean "unknown", in lower case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class TableRow:
     label: str
     split: str
     group: str
-    """The group, else the patient, else the lesion."""
+    """The group, or else the patient, or else the lesion."""
     source: str
     others: Mapping[str, str]
     """The cells of the other columns, such as `sex`, by name."""
@@ -54,13 +54,13 @@ class TableRows:
 
     rows: list[TableRow]
     names: set[str]
-    """Of all images, with and without their class: a group of such a name is no lesion or patient."""
+    """Of all images, with and without their class: a group with such a name is not a lesion or patient."""
     columns: dict[str, str]
     """The table's own names of the columns, by name in lower case."""
     ids: bool
-    """Whether it names images by their ids."""
+    """Whether it names images by their IDs."""
     taken: str
-    """Which columns the files and labels are from, if they have other names than ours."""
+    """The columns of the files and labels, if their names differ from ours."""
 
 
 def read_rows(path: Path) -> TableRows:
@@ -159,7 +159,7 @@ class DataTable:
     def split(self, name: str, on_event: OnEvent = ignore) -> Split:
         """The images of a split, in the order of the same data set as folders.
 
-        A table without splits is a test set from elsewhere. InputError if there is no such split.
+        A table without splits is an external test set. InputError if there is no such split.
         """
         if not self.has_splits:
             if name != "test":
@@ -203,7 +203,7 @@ def read_data_table(path: Path, images_root: Path | None = None, on_event: OnEve
     """
     read, root = read_rows(path), root_of(path, images_root)
     if not root.is_dir():
-        raise InputError(f"there is no folder {root}; name the folder of the images with --images")
+        raise InputError(f"there is no folder {root}; give the folder of the images with --images")
     if read.taken:
         on_event(Note(f"{path}: {read.taken}"))
     has_splits = "split" in read.columns
@@ -227,7 +227,7 @@ def read_data_table(path: Path, images_root: Path | None = None, on_event: OnEve
     for reason, lines in left_out.items():
         text = f"{path}: {len(lines)} of {len(read.rows)} rows are left out, without {reason}"
         if reason == "an image" and not rows:
-            hint = "name the folder of the images with --images"
+            hint = "give the folder of the images with --images"
             raise InputError(f"{path}: none of its images is in {root} ({lines[0]}); {hint}")
         on_event(Warned(f"{text} ({first_few(lines, 1)})"))
     if not rows:
@@ -257,8 +257,8 @@ def _require_valid(row: TableRow, path: Path, where: str) -> None:
 
 
 def _file_of(row: TableRow, images: NamedFiles, where: str, *, ids: bool) -> Path | None:
-    """The file of a row; None if a table of `ids` names one that is not there."""
-    # A table from elsewhere must not reach files outside its folder.
+    """The file of a row; None if a table of `ids` names one that does not exist."""
+    # An untrusted table must not reach files outside its folder.
     if leaves_folder(row.file):
         raise InputError(f"{where} is outside {images.root}, the table's folder or that of --images")
     found = images.find(row.file, below=ids)
@@ -271,7 +271,7 @@ def _file_of(row: TableRow, images: NamedFiles, where: str, *, ids: bool) -> Pat
         return found[0] if found else None
     fault = fault_of(images.root / row.file, MAX_IMAGE_BYTES)
     if fault == NO_FILE:
-        raise InputError(f"{where} is no file in {images.root}; --images names another folder")
+        raise InputError(f"{where} is not a file in {images.root}; choose another folder with --images")
     raise InputError(f"{where} cannot be read: {fault}")
 
 
@@ -283,7 +283,7 @@ def _refuse_again(
     same = seen[status.st_dev, status.st_ino]
     # Hard links are two files.
     if again := [before for other, before in same if other.resolve() == path.resolve()]:
-        raise InputError(f"{where} is the file of line {again[0]} too; keep one of the rows")
+        raise InputError(f"{where} is also the file of line {again[0]}; keep one of the rows")
     same.append((path, line))
 
 

@@ -126,7 +126,7 @@ class Bootstrap:
 
 
 def interval(values: Floats) -> tuple[float, float]:
-    """The middle 95 % of the values that are defined; (NaN, NaN) if none is."""
+    """The middle 95% of the values that are defined; (NaN, NaN) if none is."""
     defined = values[~np.isnan(values)]
     if not len(defined):
         return float("nan"), float("nan")

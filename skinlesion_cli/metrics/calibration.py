@@ -107,7 +107,7 @@ def calibration_document(predictions: Predictions, bootstrap: Bootstrap) -> dict
     """The evaluation document's section on calibration; predictions with a temperature also have logits.
 
     `before` and `after` the temperature have the same figures; `reliability` are the bins of the final
-    probabilities, each with the 95 % interval of its accuracy. What cannot be computed is None; without
+    probabilities, each with the 95% interval of its accuracy. What cannot be computed is None; without
     probabilities there are no bins.
     """
     temperature, final = predictions.temperature, confidence_and_hits(predictions)
@@ -154,7 +154,7 @@ def _figures(predictions: Predictions, bootstrap: Bootstrap) -> dict[str, Any]:
 
 
 def _error_interval(gaps: Floats, drawn: Floats) -> tuple[float, float]:
-    """95 % interval of an ECE, the sum of |gap| over the bins.
+    """95% interval of an ECE, the sum of |gap| over the bins.
 
     Chance alone increases the sum, in the sample and in each resample of it, so the percentile interval of a
     well calibrated model is entirely above its true error. The upper end is kept. For the lower end, what

@@ -29,7 +29,7 @@ class ClassScores:
     auc: float
     average_precision: float
     partial_auc: float
-    """Area under the ROC curve above 80 % sensitivity, in [0, 0.2]."""
+    """Area under the ROC curve above 80% sensitivity, in [0, 0.2]."""
     sensitivity_at_90_specificity: float
     sensitivity_at_95_specificity: float
 

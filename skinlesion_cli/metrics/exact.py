@@ -22,7 +22,7 @@ _SAME = 1e-9
 
 
 def clopper_pearson(share: float, n: float) -> tuple[float, float]:
-    """The exact 95 % interval of a proportion of n > 0; `share` and n · share need not be whole."""
+    """The exact 95% interval of a proportion of n > 0; `share` and n · share need not be whole."""
     from scipy.special import betaincinv
 
     tail, hits, misses = (1 - LEVEL) / 2, share * n, n - share * n
@@ -32,7 +32,7 @@ def clopper_pearson(share: float, n: float) -> tuple[float, float]:
 
 
 def exact_interval(name: str, value: float, n: float) -> tuple[float, float]:
-    """The exact 95 % interval of a figure of that name, from n images or groups.
+    """The exact 95% interval of a figure of that name, from n images or groups.
 
     F1 = 2 J / (1 + J), where J = TP / (TP + FP + FN) is a proportion: the hits among the n images that are of
     the class or predicted as it. The partial AUC, from 0 to 0.2, is a mean over the fifth of the positives

@@ -36,9 +36,9 @@ def find_label_errors(labels: Ints, probabilities: Floats) -> LabelErrors:
     """Rank labels (n,) by their out-of-fold probabilities (n, classes), 2 classes or more.
 
     An image confidently is of class j if its p(j) reaches the threshold of j; of several such classes, it is
-    the most probable one (equations 1 and 2). Images are ranked by their self-confidence: with 5 % of the
-    labels of 7,021 photographs flipped, it put 86 % of these into the first tenth of the list, the margin to
-    the most probable other class 64 %.
+    the most probable one (equations 1 and 2). Images are ranked by their self-confidence: with 5% of the
+    labels of 7,021 photographs flipped, it put 86% of these into the first tenth of the list, the margin to
+    the most probable other class 64%.
     """
     n, classes = probabilities.shape
     rows = np.arange(n)

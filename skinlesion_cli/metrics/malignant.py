@@ -145,7 +145,7 @@ def chosen_point(
 ) -> OperatingPoint:
     """The operating point for images that had no part in choosing it.
 
-    The most specific threshold that finds at least 90 % of the malignant images of `validation`, the same
+    The most specific threshold that finds at least 90% of the malignant images of `validation`, the same
     model's predictions; without them, or probabilities, or both kinds of images among them, the decision.
     InputError if `validation` lacks a malignant class.
     """
@@ -178,8 +178,8 @@ def _scores(predictions: Predictions, malignant: Sequence[str]) -> Floats | None
 def _operating_points(predictions: Predictions, malignant: Sequence[str]) -> list[OperatingPoint]:
     """The model's own decision, and thresholds that are chosen on these same images.
 
-    `specificity_95` is the most sensitive threshold of at least 95 % specificity, `sensitivity_90` the most
-    specific one of at least 90 % sensitivity, `youden` the one with the largest sensitivity + specificity
+    `specificity_95` is the most sensitive threshold of at least 95% specificity, `sensitivity_90` the most
+    specific one of at least 90% sensitivity, `youden` the one with the largest sensitivity + specificity
     (Youden, *Index for rating diagnostic tests*, 1950).
     """
     positive, scores = is_malignant(predictions, malignant), _scores(predictions, malignant)

@@ -135,7 +135,7 @@ def _per_class(
 
 
 def _unresampled(difference: float, n: float) -> tuple[float, float]:
-    """95 % interval of a difference in recall that is the same in every resample of n images or groups.
+    """95% interval of a difference in recall that is the same in every resample of n images or groups.
 
     None of n does what the others do not: that happens to at most a share `other` of such images, by the
     exact interval of a proportion, and moves the recall of one model, or turns a gain into a loss.

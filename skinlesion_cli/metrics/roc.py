@@ -20,7 +20,7 @@ RANKING = (
     *("auc", "average_precision", "partial_auc"),
     *("sensitivity_at_90_specificity", "sensitivity_at_95_specificity"),
 )
-# A share of a count, such as 5 % of 20, may be a rounding error below the whole number that it should be.
+# A share of a count, such as 5% of 20, may be a rounding error below the whole number that it should be.
 _ROUNDING = 1e-9
 
 

@@ -171,7 +171,7 @@ def _gap(metric: str, subgroups: Mapping[str, Mapping[str, _Estimate]], seed: in
     """The largest gap between subgroups, with a simultaneous interval; None with fewer than two of them.
 
     Let e_k be the error of subgroup k's figure. The true gap, and the true difference of the two subgroups
-    that stand out in this sample, are both within max e − min e of the gap that is seen. So that range's 95 %
+    that stand out in this sample, are both within max e − min e of the gap that is seen. So that range's 95%
     quantile, from the resamples, is half the width of the interval: like Tukey's, it allows for having chosen
     the two subgroups among several. The resampled gap itself would not do: chance widens it twice.
     """

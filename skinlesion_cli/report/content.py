@@ -17,7 +17,7 @@ class Number:
 
     value: float | None
     ends: tuple[float, float] | None = None
-    """Of its 95 % interval."""
+    """Of its 95% interval."""
     text: str = ""
     """How it is written; empty for a score, whose digits the renderer chooses."""
     bar: float | None = None
@@ -193,5 +193,5 @@ def score_rows(labels: Mapping[str, str], documents: Iterable[Mapping[str, Any]]
 
 
 def score(document: Mapping[str, Any], name: str) -> Number:
-    """A score of an evaluation document with its 95 % interval."""
+    """A score of an evaluation document with its 95% interval."""
     return Number(document.get(name), interval_of(document, name), n=count_of(document, name))

@@ -154,7 +154,7 @@ def reliability(document: Mapping[str, Any]) -> Figure:
     parts = [] if error is None else [f"Expected calibration error {error:.3f}"]
     if document["temperature"] is not None:
         parts.append(f"temperature {document['temperature']:.2f}")
-    key = "dashed: perfect calibration; lines: 95 % intervals; larger dots: more images"
+    key = "dashed: perfect calibration; lines: 95% intervals; larger dots: more images"
     figure.suptitle(", ".join(parts), fontsize=10)
     upper.set_title(key, fontsize=8, color=GREY)
     return figure

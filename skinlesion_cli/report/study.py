@@ -70,7 +70,7 @@ def plot_forest(axes: Axes, document: Document) -> None:
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks([])
     axes.set_ylim(place - 1, -1)
-    axes.set_xlabel(f"Difference from {plain(document['baseline'])}; line: 95 % interval, ticks: single runs")
+    axes.set_xlabel(f"Difference from {plain(document['baseline'])}; line: 95% interval, ticks: single runs")
     axes.spines[["top", "right", "left"]].set_visible(False)
 
 

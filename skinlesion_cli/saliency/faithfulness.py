@@ -107,7 +107,7 @@ def blurred(view: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def summarise(measured: Sequence[Faithfulness], groups: Sequence[str], unit: str) -> dict[str, Any]:
-    """Means over many maps with 95 % bootstrap intervals, as a JSON document.
+    """Means over many maps with 95% bootstrap intervals, as a JSON document.
 
     The figures are those of `Faithfulness`, and the shares of maps that do better than random, ties counting
     half. `groups` has the image, lesion or patient of each map; `unit` is "images" or "groups". Whole groups

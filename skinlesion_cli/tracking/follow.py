@@ -131,7 +131,7 @@ def figures_of(record: EpochRecord) -> dict[str, float]:
 
 
 def final_scores(event: RunScored) -> dict[str, float]:
-    """`SPLIT/SCORE`, and the ends of its 95 % interval as `SPLIT/SCORE_low` and `SPLIT/SCORE_high`."""
+    """`SPLIT/SCORE`, and the ends of its 95% interval as `SPLIT/SCORE_low` and `SPLIT/SCORE_high`."""
     # numpy, which is there by now, is not for the import of `train`.
     from skinlesion_cli.metrics.classification import SUMMARY
 

@@ -95,10 +95,10 @@ def test_it_is_audited_scored_and_counted(trained_twice: Trained, data: Path, tm
     assert scored.to_dict()["loss"] == of_folders.to_dict()["loss"]
     assert _photographs(table, data, [], "test", 5) == _photographs(data, None, [], "test", 5)
     assert weights(data=table, images=data).to_dict() == weights(data=data).to_dict()
-    with pytest.raises(InputError, match=f"--images {data} goes with a table"):
+    with pytest.raises(InputError, match=f"--images {data} needs a table"):
         evaluate(model, data=data, images=data)
     (tmp_path / "t.csv").write_text("file,label\ntrain/a.jpg,a\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"'train/a.jpg' is no file in"):
+    with pytest.raises(InputError, match=r"'train/a.jpg' is not a file in"):
         audit(tmp_path / "t.csv")
 
 

@@ -141,7 +141,7 @@ def test_one_class_is_exit_2(cli_run: Run, clean: Path) -> None:
         for name in CLASSES[1:]:
             shutil.rmtree(clean / split / name)
     done = cli_run("data", "check", clean, code=2)
-    assert f"train has one class only, '{CLASSES[0]}'; at least two are needed" in done.stderr
+    assert f"train has only one class, '{CLASSES[0]}'; at least two are needed" in done.stderr
 
 
 def test_what_is_left_out_is_counted_by_kind(cli_run: Run, clean: Path) -> None:
@@ -151,7 +151,7 @@ def test_what_is_left_out_is_counted_by_kind(cli_run: Run, clean: Path) -> None:
     with Image.open(clean / "test" / CLASSES[0] / "1.jpg") as image:
         image.save(picture.with_name("p3.png"), icc_profile=profile_of("Display P3"))
     done = cli_run("data", "check", clean, "--no-near")
-    assert "1 files are left out: .jxl (1); convert pictures to JPEG or PNG" in done.stderr
+    assert "1 files are left out: .jxl (1); convert images to JPEG or PNG" in done.stderr
     assert "files that are not images: 1: .jxl (1)" in done.stdout
     assert "colour profiles, converted to sRGB unless damaged: Display P3 (1)" in done.stdout
     document = cli_run("data", "check", clean, "--no-near", "--json").json()
@@ -168,7 +168,7 @@ def test_wrong_input_is_refused(refused: Callable[..., str], clean: Path, tmp_pa
     assert "gives none of 14 images a group" in refused("data", "check", clean, "--groups", "other.csv")
     assert "cannot read the groups" in refused("data", "check", clean, "--groups", "absent.csv")
     (clean / "val" / CLASSES[2]).rename(clean / "val" / CLASSES[2].upper())
-    assert "differ only in their upper and lower case" in refused("data", "check", clean)
+    assert "differ only in their case" in refused("data", "check", clean)
     (tmp_path / "void" / "train").mkdir(parents=True)
     shutil.copytree(clean / "train", tmp_path / "wrapped" / "train" / "images")
     assert "move the folders in wrapped/train/images" in refused("data", "check", "wrapped")
@@ -198,4 +198,4 @@ def test_a_user_without_a_home_goes_on_without_a_cache(data: Path) -> None:
     assert done.returncode == 0, done.stderr
     fingerprints, check = (line for line in done.stderr.splitlines() if "home" in line)
     assert fingerprints.startswith("fingerprints are not kept for the next check: this user has no home")
-    assert check.startswith("warning: this check is not remembered: this user has no home folder for a cache")
+    assert check.startswith("warning: this check is not recorded: this user has no home folder for a cache")

@@ -165,10 +165,10 @@ def test_wrong_input_is_refused(refused: Callable[..., str], ham: Path, tmp_path
     assert "--ratios" in refused(*prepare, "--ham10000", ham, "--ratios", "1/2")
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / ".precious.jpg").touch()
-    assert "holds .precious.jpg, which is not of this data set" in refused(*prepare, "--ham10000", ham)
+    assert "contains .precious.jpg, which does not belong to this data set" in refused(*prepare, "--ham10000", ham)
     assert (tmp_path / "d" / ".precious.jpg").exists()
     (tmp_path / "d" / "manifest.csv").touch()
-    assert "holds a finished data set already" in refused(*prepare, "--ham10000", ham)
+    assert "already contains a finished data set" in refused(*prepare, "--ham10000", ham)
 
 
 def test_resized_copies_and_masks_are_not_taken(

@@ -145,7 +145,7 @@ def test_scores_by_age_and_sex_with_the_largest_gaps(cli_run: Run, tmp_path: Pat
     (shown,) = (row for row in lines if row[:2] == ["Sensitivity", f"{gap['gap']:.3f}"] and row[-1] != "male")
     assert shown[2] == f"[{gap['ci95'][0]:.3f},"
     assert "unknown: withheld (1 images, fewer than 20)" in done.stdout
-    assert "which found 90 % of them on validation" in " ".join(done.stdout.split())
+    assert "which found 90% of them on validation" in " ".join(done.stdout.split())
     assert "1 have no value there; they are the subgroup unknown" in done.stderr
     assert max(map(len, done.stdout.splitlines())) <= 160
 
@@ -178,7 +178,7 @@ def test_wrong_input_is_refused(refused: Callable[..., str], data: Path, tmp_pat
     assert "cannot read the predictions" in refused("evaluate", "--predictions", "absent.csv")
     (tmp_path / "bad.csv").write_text("image,y_true,y_pred\n1,,a\n", encoding="utf-8")
     assert "line 2: y_true is an empty cell" in refused("evaluate", "--predictions", "bad.csv")
-    assert "--manifest goes with --predictions" in refused("evaluate", "--data", data, "--manifest", "m.csv")
+    assert "--manifest needs --predictions" in refused("evaluate", "--data", data, "--manifest", "m.csv")
     (tmp_path / "good.csv").write_text("image,y_true,y_pred\n1,MEL,NV\n", encoding="utf-8")
     line = refused("evaluate", "--predictions", "good.csv", "--malignant", "Mel,NVV", "--out", "scores")
     assert "--malignant: the model has no class 'NVV'; did you mean NV?" in line

@@ -52,7 +52,7 @@ def test_wrong_input_is_refused(
     assert "would overwrite the photograph own.png" in refused("gradcam", "own.png", "--out", "own.png")
     assert ".png, .jpg, .pdf or .svg" in refused("gradcam", "own.png", "--out", "heat.tiff")
     assert "no method 'gradcm'; did you mean gradcam" in refused("gradcam", "own.png", "--method", "gradcm")
-    assert "--limit is for --split" in refused("gradcam", "own.png", "--limit", 2)
+    assert "--limit needs --split" in refused("gradcam", "own.png", "--limit", 2)
     assert "--class and --top" in refused("gradcam", "own.png", "--class", "x", "--top", 2)
     assert "alpha" in refused("gradcam", "own.png", "--alpha", 3)
     model = ["--checkpoint", checkpoint]

@@ -137,7 +137,7 @@ def test_wrong_input_is_refused(refused: Callable[..., str], picture: Path, tmp_
     assert "there is no image in empty" in refused("predict", "empty")
     assert "best_model.pth" in refused("predict", picture)
     assert "it is a folder" in refused("predict", picture, "--csv", "empty")
-    assert "isic goes with --csv FILE" in refused("predict", picture, "--format", "isic")
+    assert "isic needs --csv FILE" in refused("predict", picture, "--format", "isic")
 
 
 def test_json_is_one_document_for_any_name(run_in: Run, trained: Path, picture: Path, tmp_path: Path) -> None:

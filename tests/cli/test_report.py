@@ -26,14 +26,14 @@ def test_a_run_becomes_a_page_with_pictures_and_a_card(run_in: Run, trained: Pat
 def test_without_pictures_or_data_the_page_says_so(run_in: Run, tmp_path: Path) -> None:
     root = write_finished_run(tmp_path / "run")
     done = run_in(root, "report")
-    assert "no pictures of mistakes: The data set's folder was not found" in done.stderr
+    assert "no photographs of errors: The data set's folder was not found" in done.stderr
     assert "The data set's folder was not found" in unescape(
         (root / "report.html").read_text(encoding="utf-8")
     )
     # Made anew over its own card, which nobody edited.
     run_in(root, "report", "--no-images", "--card", "MODEL_CARD.md")
     page = (root / "report.html").read_text(encoding="utf-8")
-    assert "Pictures were switched off with --no-images." in page
+    assert "Photographs were turned off with --no-images." in page
     assert "data:image" not in page.replace("img-src data:", "")
 
 

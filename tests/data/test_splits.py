@@ -96,9 +96,9 @@ def test_a_class_may_be_without_images_where_a_model_is_scored(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("names", "differ"),
     [
-        (("NEVUS", "Nevus"), "'NEVUS' and 'Nevus' differ only in their upper and lower case"),
+        (("NEVUS", "Nevus"), "'NEVUS' and 'Nevus' differ only in their case"),
         (("n\u00e9vus", "ne\u0301vus"), r"differ only in their Unicode form \('ne\\u0301vus', 'n\\xe9vus'\)"),
-        (("N\u00c9VUS", "ne\u0301vus"), "differ only in their upper and lower case"),
+        (("N\u00c9VUS", "ne\u0301vus"), "differ only in their case"),
     ],
 )
 def test_classes_that_differ_only_in_how_they_are_written_are_refused(
@@ -115,14 +115,14 @@ def test_classes_that_differ_only_in_how_they_are_written_are_refused(
 @pytest.mark.parametrize(
     ("files", "reason"),
     [
-        (["train/a/1.jpg"], r"train has one class only, 'a'; at least two are needed$"),
+        (["train/a/1.jpg"], r"train has only one class, 'a'; at least two are needed$"),
         (
             ["train/images/a/1.jpg", "train/images/b/1.jpg"],
             r"move the folders in .*train/images \(a, b\) up one",
         ),
         (
             ["data/train/a/1.jpg", "data/train/b/1.jpg"],
-            r"no train/ folder; .*/data has one: name that folder$",
+            r"no train/ folder; .*/data has one: use that folder$",
         ),
         (["a/1.jpg", "b/1.jpg"], "are these the classes\\? skinlesion data split .* --out"),
     ],
@@ -142,7 +142,7 @@ def test_what_is_left_out_is_counted_by_kind(tmp_path: Path) -> None:
     assert events == [
         Warned(
             f"{tmp_path}/test: 5 files are left out: .jxl (2), .nef (1), no suffix (1), .txt (1); "
-            "convert pictures to JPEG or PNG to use them"
+            "convert images to JPEG or PNG to use them"
         ),
         Warned(f"{tmp_path}/test, beside the class folders: 2 files are left out: .csv (1), .jpg (1)"),
     ]
@@ -169,7 +169,7 @@ def test_a_class_in_another_unicode_form_is_the_models(tmp_path: Path) -> None:
     require_classes(split, ["Melanoma", "n\u00e9vus"], "the checkpoint")
     assert split.classes == ("Melanoma", "n\u00e9vus")
     assert all(path.is_file() for path in split.paths)
-    with pytest.raises(InputError, match="differ only in their upper and lower case"):
+    with pytest.raises(InputError, match="differ only in their case"):
         require_classes(named_as(split, ["melanoma"]), ["melanoma"], "the checkpoint", complete=False)
 
 

@@ -175,13 +175,13 @@ def test_nothing_is_lost(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.M
     assert {path.name: path.read_bytes() for path in target.iterdir()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     (target / "notes.txt").write_text("mine", encoding="utf-8")
-    with pytest.raises(InputError, match=r"it holds notes\.txt, no earlier output"):
+    with pytest.raises(InputError, match=r"it contains notes\.txt, which is not an earlier output"):
         export()
     (target / "notes.txt").unlink()
     with pytest.raises(InputError, match="an input"):
         export_folder(loaded, target / "model.safetensors", target, on_event=ignore)
     (target / "config.json").write_text('{"architecture": "resnet18"}', encoding="utf-8")
-    with pytest.raises(InputError, match="no earlier output"):
+    with pytest.raises(InputError, match="not an earlier output"):
         export()
     monkeypatch.chdir(target)
     with pytest.raises(InputError, match="the current folder"):

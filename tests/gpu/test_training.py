@@ -26,9 +26,9 @@ CLOSE = {"fp32": 0.01, "fp16": 0.02, "bf16": 0.05}
 
 def require_precision(device: str, precision: str) -> None:
     if device == "cpu" and precision == "fp16":
-        pytest.skip("fp16 is not for the CPU")
+        pytest.skip("fp16 is not supported on the CPU")
     if device == "cuda" and precision == "bf16" and not torch.cuda.is_bf16_supported(False):
-        pytest.skip("this GPU has no bfloat16")
+        pytest.skip("this GPU does not support bfloat16")
 
 
 def random_state(device: str) -> list[int]:

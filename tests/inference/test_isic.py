@@ -43,7 +43,7 @@ def test_what_has_no_column_is_said_or_refused() -> None:
     told: list[Event] = []
     isic_columns(["Melanoma", "Nevus"], told.append)
     assert told == [Warned("the model has no class for BCC, AK, BKL, DF, VASC, SCC: 0 in the file")]
-    with pytest.raises(InputError, match=r"no class of the model is a diagnosis of ISIC .*: cat, dog"):
+    with pytest.raises(InputError, match=r"no class of the model is an ISIC diagnosis .*: cat, dog"):
         isic_columns(["cat", "dog"])
-    with pytest.raises(InputError, match=r"a/1\.jpg and b/1\.png have one name"):
+    with pytest.raises(InputError, match=r"a/1\.jpg and b/1\.png have the same name"):
         require_distinct_images([Path("a/1.jpg"), Path("b/1.png")])

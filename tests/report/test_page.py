@@ -109,7 +109,7 @@ def test_a_missing_file_is_named_and_the_rest_is_there(tmp_path: Path) -> None:
         "Learning curves: results/history.csv was not found.",
         "Settings: results/settings.toml was not found.",
         "Versions and machine: results/environment.json was not found.",
-        "Leaks between the splits: the data set's folder was not found; name it with --data.",
+        "Leaks between the splits: the data set's folder was not found; give it with --data.",
     ):
         assert reason in outline.text
 

@@ -124,7 +124,7 @@ def test_the_command_answers_a_photograph_and_leaves_nothing(
     assert process.returncode == 130
     assert stdout == ""
     assert stderr.splitlines() == [
-        "photographs are answered in memory: none is stored or sent on; Ctrl-C stops the server",
+        "photographs are processed in memory: none is stored or passed on; Ctrl-C stops the server",
         "a research tool, not a medical device: do not diagnose with it",
         "error: interrupted",
     ]

@@ -194,7 +194,7 @@ def test_precision_is_settled_by_purpose_and_device() -> None:
     assert choose_runtime("cpu", "auto", training=False).dtype == torch.float32
     fast = torch.bfloat16 if torch.cpu._is_amx_tile_supported() else torch.float32
     assert choose_runtime("cpu", "auto", training=True).dtype == fast
-    with pytest.raises(InputError, match="fp16 is not for the CPU"):
+    with pytest.raises(InputError, match="fp16 is not supported on the CPU"):
         choose_runtime("cpu", "fp16", training=True)
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match="no cuda device"):

@@ -60,7 +60,7 @@ def text_of(lines: Sequence[str]) -> str:
 
 def summary_lines(summary: dict[str, Any]) -> list[str]:
     """What `summarise` found, as lines of text."""
-    lines = [f"{summary['n']} maps, means with 95 % intervals ({summary['ci95_method']})"]
+    lines = [f"{summary['n']} maps, means with 95% intervals ({summary['ci95_method']})"]
     for name, better in (("deletion", "lower"), ("insertion", "higher")):
         own, random = _with_interval(summary[name]), _with_interval(summary[f"random_{name}"])
         won = _with_interval(summary[f"{name}_beats_random"], ".0%")

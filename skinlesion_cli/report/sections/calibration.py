@@ -24,7 +24,7 @@ def calibration(document: Document) -> content.Section:
         "Reliability diagram: accuracy by confidence",
         partial(plots.plot_reliability, bins=bins),
         caption="Above the dashed line the model is underconfident, below it overconfident. "
-        "Vertical lines are 95 % intervals; larger dots stand for more images.",
+        "Vertical lines are 95% intervals; larger dots stand for more images.",
     )
     images = content.Chart(
         "Number of images by confidence",

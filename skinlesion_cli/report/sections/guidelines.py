@@ -88,7 +88,7 @@ def _model(facts: RunFacts) -> str:
 
 def _measures(facts: RunFacts) -> str:
     method = facts.document["ci95_method"]
-    return f"{', '.join(LABELS.values())}; ROC and calibration curves; 95 % intervals: {method}"
+    return f"{', '.join(LABELS.values())}; ROC and calibration curves; 95% intervals: {method}"
 
 
 def _imbalance(facts: RunFacts) -> str:

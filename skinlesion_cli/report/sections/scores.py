@@ -15,8 +15,8 @@ CLASS_SCORES = {
     "f1": content.Column("F1"),
     "auc": content.Column("AUC"),
     "average_precision": content.Column("Average precision", short="AP"),
-    "sensitivity_at_90_specificity": content.Column("Sensitivity at 90 % specificity", short="Sens@90"),
-    "sensitivity_at_95_specificity": content.Column("Sensitivity at 95 % specificity", short="Sens@95"),
+    "sensitivity_at_90_specificity": content.Column("Sensitivity at 90% specificity", short="Sens@90"),
+    "sensitivity_at_95_specificity": content.Column("Sensitivity at 95% specificity", short="Sens@95"),
     "partial_auc": content.Column("Partial AUC", short="pAUC"),
 }
 RANKING = {name: column for name, column in CLASS_SCORES.items() if name not in ("precision", "recall", "f1")}
@@ -38,7 +38,7 @@ def scores(facts: RunFacts, documents: Mapping[str, Document]) -> content.Sectio
         "scores",
         "Scores",
         summary_table(documents),
-        content.Paragraph(f"In brackets: 95 % intervals ({method(facts.document)}).", "note"),
+        content.Paragraph(f"In brackets: 95% intervals ({method(facts.document)}).", "note"),
         content.Items(warnings, "note") if warnings else None,
     )
 

@@ -12,7 +12,7 @@ from skinlesion_cli.report.figures import LABELS, UNDEFINED, figure, number
 TITLES = {name: LABELS.get(name, name.capitalize()) for name in METRICS}
 TITLE = "Subgroups"
 _SHORT = {"balanced_accuracy": "Balanced acc."}
-_CAPTION = "Dot and line: score and 95 % interval; dashed: all images; n: images."
+_CAPTION = "Dot and line: score and 95% interval; dashed: all images; n: images."
 
 
 def subgroups(document: Document | None, missing: str = "") -> content.Section:
@@ -111,7 +111,7 @@ def _point(document: Document) -> str:
     point, names = _operating_point(document), ", ".join(document["malignant"]["classes"])
     if point["name"] == "validation":
         rule = (
-            f"a probability of at least {figure(point['threshold'])}, which found 90 % of them on validation"
+            f"a probability of at least {figure(point['threshold'])}, which found 90% of them on validation"
         )
     else:
         rule = "a malignant predicted class, since no threshold was chosen on validation"
