@@ -284,7 +284,9 @@ def _require_own(folder: Path, model: Path | None) -> None:
     owner = earlier.get("checkpoint")
     if "best_epoch" in earlier or (owner is not None and owner != _name_of(model, folder)):
         whose = "a training run" if owner is None else os.path.normpath(folder / str(owner))
-        raise InputError(f"{folder} contains the scores of {whose}: remove it, or choose another folder with --out")
+        raise InputError(
+            f"{folder} contains the scores of {whose}: remove it, or choose another folder with --out"
+        )
 
 
 def compare(
@@ -327,7 +329,9 @@ def _predictions(
 ) -> Predictions:
     if isinstance(source, Predictions):
         if truth is not None:
-            raise InputError("a truth table needs a file of predictions; these predictions contain the true classes")
+            raise InputError(
+                "a truth table needs a file of predictions; these predictions contain the true classes"
+            )
         return source if class_map is None else class_map.merged(source)
     path = Path(source)
     if is_folder(path):

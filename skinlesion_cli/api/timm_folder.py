@@ -37,7 +37,9 @@ def require_own_folder(target: Path, inputs: Sequence[Path]) -> None:
     others = [name for name in there if name not in FILES]
     if others or (there and OWN not in read_config(target)):
         what = (others or there)[0]
-        raise InputError(f"--to {target}: it contains {what}, which is not an earlier output; choose a new folder")
+        raise InputError(
+            f"--to {target}: it contains {what}, which is not an earlier output; choose a new folder"
+        )
     if any(path.resolve().parent == target.resolve() for path in inputs):
         raise InputError(f"--to would overwrite {target}, an input; choose another name")
     ensure_writable_folder(target)

@@ -20,7 +20,10 @@ def compare(
     *,
     settings: Settings,
     a: Annotated[Path, typer.Argument(metavar="A.csv", help=f"Predictions of one model{_OR_RUN}")],
-    b: Annotated[Path, typer.Argument(metavar="B.csv", help=f"Predictions of another model for the same images{_OR_RUN}")],
+    b: Annotated[
+        Path,
+        typer.Argument(metavar="B.csv", help=f"Predictions of another model for the same images{_OR_RUN}"),
+    ],
     manifest: Annotated[Path | None, option("--manifest", _GROUPS, "FILE")] = None,
     split: Annotated[str, option("--split", "Split of the images.", "NAME")] = "test",
     json: JsonOption = False,

@@ -81,7 +81,9 @@ def predict(
         return 1 if failures else 0
     if share != WHOLE:
         console.note(f"part {part}: {done + failures} of {len(paths)} images are finished")
-        console.note("when all parts are finished, the same command with --resume instead of --part writes the file")
+        console.note(
+            "when all parts are finished, the same command with --resume instead of --part writes the file"
+        )
         return 0
     if csv is not None:
         console.note(f"{done} predictions: {csv}")

@@ -10,7 +10,10 @@ from skinlesion_cli.common.settings import FIELDS, Settings
 from skinlesion_cli.common.world import has_joined
 
 _OUT = option(
-    "--out", "Folder for checkpoints/ and results/. Default: the current folder.", "DIR", envvar="SKINLESION_OUT"
+    "--out",
+    "Folder for checkpoints/ and results/. Default: the current folder.",
+    "DIR",
+    envvar="SKINLESION_OUT",
 )
 
 

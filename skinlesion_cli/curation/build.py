@@ -227,7 +227,9 @@ def _require_own(out: Path, targets: set[Path]) -> None:
     partial = {path for path in foreign if partial_of(path) in targets}
     if others := sorted(foreign - partial):
         foreigner = others[0].relative_to(out)
-        raise InputError(f"{out} contains {foreigner}, which does not belong to this data set; choose a new folder")
+        raise InputError(
+            f"{out} contains {foreigner}, which does not belong to this data set; choose a new folder"
+        )
     ensure_writable_folder(out)
     for path in partial:
         path.unlink()

@@ -114,7 +114,7 @@ def groups_of(
                     raise InputError(f"the {what} of {both} differ, and both fit the image {files[clash[0]]}")
         found |= {number: groups[name] for number, name in claims.items()}
     if table and files and not found:
-        names = f"it names {quoted(next(iter(groups)))}, the files {files[0]}" if groups else "it has no ids"
+        names = f"it names {quoted(next(iter(groups)))}, the files {files[0]}" if groups else "it has no IDs"
         raise InputError(f"{table} gives none of {len(files)} images a group: {names}{_hint(groups, files)}")
     return [found.get(number) for number in range(len(files))]
 
@@ -151,11 +151,11 @@ def coverage_text(images: Sequence[tuple[str, str, str | None]], groups: Iterabl
 
 
 def _hint(names: Iterable[str], files: Sequence[str]) -> str:
-    """A hint where a table has 12, or 12.0, for the file 00012.jpg."""
+    """A hint if a table has 12, or 12.0, for the file 00012.jpg."""
     stems = [_ending(file, 1, suffix=False) for file in files]
     shortened = {stem.lstrip("0"): stem for stem in stems if stem.isdecimal()}
     for name in names:
         stem = shortened.get(_ending(name, 1, suffix=False).removesuffix(".0").lstrip("0"))
         if stem and stem != _ending(name, 1, suffix=False):
-            return f"; its ids look like the files' names without leading zeros ({quoted(name)} for {stem})"
+            return f"; its IDs look like the file names without leading zeros ({quoted(name)} for {stem})"
     return ""

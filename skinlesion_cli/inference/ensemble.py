@@ -25,7 +25,9 @@ class Ensemble(Predictor):
         first = members[0]
         for one in members[1:]:
             if one.classes != first.classes:
-                raise InputError(f"{one.file} and {first.file} have different classes, or the same in another order")
+                raise InputError(
+                    f"{one.file} and {first.file} have different classes, or the same in another order"
+                )
         description = dataclasses.replace(
             first.checkpoint, temperature=1.0, distance_limit=None, false_alarm_rate=None
         )

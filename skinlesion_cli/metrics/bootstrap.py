@@ -1,7 +1,7 @@
 """Percentile bootstrap intervals (Efron and Tibshirani, *An Introduction to the Bootstrap*, 1993, ch. 13).
 
 Images, or whole groups of them, are resampled with replacement. A resample is a row of multiplicities, so
-all figures of many resamples come from a few matrix products. scipy.stats.bootstrap calls the statistic on
+all metrics of many resamples come from a few matrix products. scipy.stats.bootstrap calls the statistic on
 resampled copies of the data, which is many times slower, and it cannot resample groups.
 """
 
@@ -33,7 +33,7 @@ Draws = NDArray[Any]
 
 
 class Bootstrap:
-    """The resamples of a set of images, the same for every figure that is computed from them."""
+    """The resamples of a set of images, the same for every metric that is computed from them."""
 
     def __init__(
         self, n: int, groups: Sequence[str] | None = None, *, resamples: int = RESAMPLES, seed: int = 0
@@ -43,8 +43,8 @@ class Bootstrap:
         Args:
             groups: lesion or patient of each image. Whole groups are then resampled, because errors within a
                 group are correlated; None treats the images as independent.
-            seed: the same seed draws the same resamples of as many images or groups, so that the figures of
-                two models can be paired.
+            seed: for the same number of images or groups, the same seed draws the same resamples, so that the
+                metrics of two models can be paired.
         """
         self.n, self.groups, self.resamples, self.seed = n, groups, resamples, seed
         self._members = None if groups is None else np.unique(groups, return_inverse=True)[1]
@@ -60,7 +60,7 @@ class Bootstrap:
         return f"percentile bootstrap, {self.resamples} resamples of {self.unit}"
 
     def units(self, inside: Booleans) -> Floats:
-        """How many images or groups each column of `inside`, (n, columns), has a part of: (columns,)."""
+        """The number of images or groups with at least one image in each column of `inside` (n, columns): (columns,)."""
         if self._members is None:
             return np.asarray(inside.sum(axis=0), dtype=np.float64)
         return np.array([len(np.unique(self._members[column])) for column in inside.T], dtype=np.float64)
@@ -91,7 +91,7 @@ class Bootstrap:
         with ThreadPoolExecutor(threads) as pool:
             for weights in self.blocks():
                 waiting.append(pool.submit(function, weights))
-                # No more blocks are drawn ahead than there are threads.
+                # At most one block per thread is drawn ahead.
                 if len(waiting) > threads:
                     results.append(waiting.popleft().result())
             return [*results, *(one.result() for one in waiting)]

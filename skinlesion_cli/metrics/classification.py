@@ -1,8 +1,8 @@
 """Scores of a set of predictions.
 
-A figure that cannot be computed is NaN here and null in JSON: a class without images has no recall. The
-figures are computed for all bootstrap resamples at once, where scikit-learn scores one set of predictions per
-call (2,000 calls per figure and class); the tests check every figure against scikit-learn.
+A metric that cannot be computed is NaN here and null in JSON: a class without images has no recall. The metrics
+are computed for all bootstrap resamples at once, whereas scikit-learn scores one set of predictions per call
+(2,000 calls per metric and class); the tests check every metric against scikit-learn.
 """
 
 from dataclasses import dataclass
@@ -144,9 +144,9 @@ def _confusions(predictions: Predictions, weights: Multiplicities) -> Floats:
 def _figures_of_confusion(confusions: Floats) -> dict[str, Any]:
     """The figures that follow from confusion matrices alone; precision, recall and F1 are per class.
 
-    All are NaN for a class without images: its precision and F1 would be 0 as soon as one image is taken for
-    it, which says nothing of images that are not there. Precision is NaN for a class that is never predicted,
-    too; F1 = 2 TP / (2 TP + FP + FN) is 0 there.
+    All are NaN for a class without images: its precision and F1 would be 0 as soon as one image is predicted as
+    it, although there are no images to judge by. For a class that is never predicted, precision is NaN, too, and
+    F1 = 2 TP / (2 TP + FP + FN) is 0.
     """
     hits = np.diagonal(confusions, axis1=-2, axis2=-1)
     predicted, support = confusions.sum(axis=-2), confusions.sum(axis=-1)
@@ -187,15 +187,15 @@ def _warnings(predictions: Predictions, confusion: Ints) -> tuple[str, ...]:
     support = confusion.sum(axis=1)
     if len(absent := classes[support == 0]):
         rest = f"means over the classes are over the other {len(classes) - len(absent)}"
-        undefined = "their recall, F1, AUC and similar figures are undefined"
+        undefined = "their recall, F1, AUC and similar metrics are undefined"
         found.append(f"no images of {', '.join(absent)}: {undefined}; {rest}")
     if support.max() == len(predictions):
-        found.append(f"all images are of {classes[support.argmax()]}: AUC and similar figures are undefined")
+        found.append(f"all images are of {classes[support.argmax()]}: AUC and similar metrics are undefined")
     if len(never := classes[confusion.sum(axis=0) == 0]):
         found.append(f"never predicted: {', '.join(never)}; their precision is undefined")
     probabilities = predictions.probabilities
     if probabilities is None:
-        return (*found, "no probabilities: loss, AUC and similar figures are undefined")
+        return (*found, "no probabilities: loss, AUC and similar metrics are undefined")
     if not _rows_sum_to_one(probabilities):
         found.append("the probabilities of some images do not sum to 1: the loss is undefined")
     elif zeros := int((_of_true_class(probabilities, predictions.true) <= 0).sum()):

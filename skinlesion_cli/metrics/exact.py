@@ -1,4 +1,4 @@
-"""Exact intervals of figures that are the same in every resample: 0 of 4 does not prove a rate of 0.
+"""Exact intervals of metrics that are the same in every resample: 0 of 4 does not prove a rate of 0.
 
 A proportion has the Clopper–Pearson interval (*Biometrika* 26, 1934). For an effective number of images that
 is not whole, and a share inside (0, 1), it is continued as Korn and Graubard do (*Survey Methodology* 24,
@@ -51,10 +51,10 @@ def exact_interval(name: str, value: float, n: float) -> tuple[float, float]:
 def interval_or_exact(
     name: str, value: float, ends: tuple[float, float], n: float | None
 ) -> tuple[tuple[float, float], int | None]:
-    """The bootstrap interval `ends`, or the exact one where they say nothing; and the n of an exact one.
+    """The bootstrap interval `ends`, or the exact one if they are not informative; and the n of an exact one.
 
-    They say nothing if they are equal, or if there is only one image or group to resample. A figure without
-    an n, such as a loss, then has no interval.
+    They are not informative if they are equal, or if there is only one image or group to resample. A metric
+    without an n, such as a loss, then has no interval.
     """
     if math.isnan(value) or math.isnan(ends[0]) or (ends[1] - ends[0] > _SAME and (n is None or n > 1)):
         return ends, None

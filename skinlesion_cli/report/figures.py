@@ -1,4 +1,4 @@
-"""Numbers as people read them: names, digits, and a dash for what is undefined."""
+"""Numbers formatted for people: labels, digits, and a dash for what is undefined."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -38,7 +38,7 @@ def split_title(split: str) -> str:
 
 
 def figure(value: float | None, digits: int = 4) -> str:
-    """A number, or a dash where it is undefined."""
+    """A number, or a dash if it is undefined."""
     return UNDEFINED if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
@@ -72,7 +72,7 @@ def _has_exact(document: Any) -> bool:
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """A share in percent, or a dash where it is undefined."""
+    """A share in percent, or a dash if it is undefined."""
     return UNDEFINED if value is None or math.isnan(value) else f"{100 * value:.{digits}f}%"
 
 

@@ -12,16 +12,16 @@ from skinlesion_cli.report.figures import UNDEFINED, number
 from skinlesion_cli.report.plots import WIDE, Plot
 
 ROW, AROUND = 0.24, 0.75
-"""Heights in inches, of a row, and of what stands above and below the rows."""
+"""Heights in inches of a row, and of the space above and below the rows."""
 _NAMES, _BETWEEN = 0.4, 0.05
-"""Shares of the width: of names and counts, and between two panels."""
+"""Shares of the width for names and counts, and between two panels."""
 _MAX_NAME = 24
 _SIZE = 8
 _CLEAR = {"facecolor": "#FFFFFF", "edgecolor": "none", "pad": 1.0}
 
 
 def named(plot: Plot, height: float) -> Figure:
-    """A figure as wide as one that stands alone, whose axes fill it: names stand inside them."""
+    """A figure of full width whose axes fill it, because the names are inside the axes."""
     figure = Figure(figsize=(WIDE[0], height))
     plot(figure.add_axes((0.01, 0.01, 0.98, 0.98)))
     return figure

@@ -27,7 +27,7 @@ def write_class_weights(folder: Path, counts: dict[str, int], settings: Settings
 def write_split(
     folder: Path, split: str, predictions: Predictions, scores: Scores, figures: str = "png"
 ) -> None:
-    """Write SPLIT_predictions.csv; draw training_, validation_ or test_confusion, a file of that suffix."""
+    """Write SPLIT_predictions.csv; draw training_, validation_ or test_confusion with the given suffix."""
     write_predictions(folder / f"{split}_predictions.csv", predictions)
     title = split_title(split)
     figure = plots.confusion_matrix(scores.confusion, scores.classes, f"{title.capitalize()} split")
@@ -62,7 +62,7 @@ def write_evaluation(
     document: Mapping[str, Any],
     figures: str = "png",
 ) -> None:
-    """Write metrics.json and predictions.csv; draw confusion_matrix and any reliability, of that suffix."""
+    """Write metrics.json and predictions.csv; draw confusion_matrix and any reliability with the given suffix."""
     write_predictions(folder / "predictions.csv", predictions)
     title = split_title(str(document["split"] or "predictions"))
     figure = plots.confusion_matrix(scores.confusion, scores.classes, title.capitalize())
@@ -73,7 +73,7 @@ def write_evaluation(
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Write a JSON document, whole or not at all."""
+    """Write a JSON document, completely or not at all."""
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-    # Bytes of a folder's name that are not UTF-8: JSON can express them, the file's encoding cannot.
+    # Bytes of a folder's name that are not UTF-8: JSON escapes can represent them, the file's encoding cannot.
     write_text(path, re.sub("[\ud800-\udfff]", lambda one: f"\\u{ord(one[0]):04x}", text) + "\n")

@@ -53,7 +53,7 @@ def forest(document: Document) -> Figure:
 def plot_forest(axes: Axes, document: Document) -> None:
     """Draw `forest` on axes."""
     place = 0.0
-    # Names stand above their lines: beside them, there is no room for them on a page.
+    # Names are above their lines, because there is no room beside them on a page.
     above: dict[str, Any] = {"xytext": (0, 4), "textcoords": "offset points", "fontsize": 8}
     for metric in FOREST:
         for name, scores in document["differences"].items():
@@ -75,7 +75,7 @@ def plot_forest(axes: Axes, document: Document) -> None:
 
 
 def sections(document: Document) -> list[Section]:
-    """What the study says, for the page and the terminal."""
+    """The results of the study, for the page and the terminal."""
     methods, differences = document["methods"], document["differences"]
     scores = section(
         "scores",
@@ -120,7 +120,7 @@ def _page(document: Document) -> str:
     notes = Paragraph(
         "All methods were trained on the same images and scored on the same held-out images. An interval "
         "that excludes 0 shows a difference that another sample of lesions or patients would most likely "
-        "repeat. It does not cover the luck of the seeds: that is the spread over the runs."
+        "confirm. It does not include the variation between seeds, which is the spread over the runs."
     )
     found = [*sections(document), section("reading", "How to read it", notes)]
     return render_html("study.html", "Study", summary=describe(document), sections=found)

@@ -21,7 +21,7 @@ class Tracker:
             self._image, self._finish = trackio.Image, trackio.finish
             self._run = trackio.init(
                 project=project,
-                # Runs are found by their names, which therefore must be unique.
+                # Runs are identified by their names, which therefore must be unique.
                 name=f"{run.name}-{run.id}",
                 config=run.settings,
                 resume="allow",
@@ -32,11 +32,11 @@ class Tracker:
         self.view = f'trackio show --project "{project}"'
 
     def log(self, figures: Mapping[str, float], epoch: int) -> None:
-        """Log figures."""
+        """Log values."""
         self._run.log(dict(figures), step=epoch)
 
     def picture(self, name: str, file: Path, epoch: int) -> None:
-        """Log a picture."""
+        """Log a figure."""
         self._run.log({name: self._image(str(file))}, step=epoch)
 
     def end(self, *, finished: bool) -> None:  # noqa: ARG002

@@ -86,7 +86,7 @@ def test_it_is_audited_scored_and_counted(trained_twice: Trained, data: Path, tm
     table, model = trained_twice.table, trained_twice.tables / "checkpoints" / "best_model.pth"
     command = f"skinlesion data check {table} --images {data}"
     told = [event.text for event in trained_twice.events if isinstance(event, Note)]
-    assert f"{table} was never checked for leaks: {command}" in told
+    assert f"{table} has not been checked for leaks; run: {command}" in told
     found, expected = audit(table, images=data, num_workers=0), audit(data, num_workers=0)
     # In the same order too.
     assert json.dumps(found.to_dict()) == json.dumps(expected.to_dict())

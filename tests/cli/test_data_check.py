@@ -128,7 +128,7 @@ def test_a_check_is_remembered_until_a_file_changes(
     cli_run: Run, clean: Path, command_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", command_environment["XDG_CACHE_HOME"])
-    assert "was never checked for leaks" in last_check(clean)
+    assert "has not been checked for leaks" in last_check(clean)
     cli_run("data", "check", clean)
     assert "was checked on 20" in last_check(clean)
     assert "have a sibling in train" in last_check(clean)

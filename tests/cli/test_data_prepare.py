@@ -165,7 +165,9 @@ def test_wrong_input_is_refused(refused: Callable[..., str], ham: Path, tmp_path
     assert "--ratios" in refused(*prepare, "--ham10000", ham, "--ratios", "1/2")
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / ".precious.jpg").touch()
-    assert "contains .precious.jpg, which does not belong to this data set" in refused(*prepare, "--ham10000", ham)
+    assert "contains .precious.jpg, which does not belong to this data set" in refused(
+        *prepare, "--ham10000", ham
+    )
     assert (tmp_path / "d" / ".precious.jpg").exists()
     (tmp_path / "d" / "manifest.csv").touch()
     assert "already contains a finished data set" in refused(*prepare, "--ham10000", ham)

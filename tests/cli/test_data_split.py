@@ -77,7 +77,7 @@ def test_a_table_is_written_without_copies(cli_run: Run, source: Path, tmp_path:
     for out, table, link, reason in (
         ("s.csv", "in/t.csv", False, "s.csv already exists; choose a new table"),
         ("new.csv", "in/t.csv", True, "--link needs a folder"),
-        ("new.csv", "in/s.csv", False, "s.csv is split already: it has a column split"),
+        ("new.csv", "in/s.csv", False, "s.csv is already split: it has a column split"),
     ):
         with pytest.raises(InputError, match=reason):
             split_data_set(tmp_path / table, tmp_path / out, images_root=source, link=link)
@@ -127,7 +127,7 @@ def test_wrong_input_is_refused(refused: Callable[..., str], source: Path, tmp_p
     (tmp_path / "full" / "precious").touch()
     assert "full is not empty" in refused("data", "split", source, "--out", "full")
     draw_data_set(tmp_path / "split", {"train": (1,), "val": (1,)}, CLASSES[:1])
-    assert "is split already" in refused("data", "split", "split", "--out", "d")
+    assert "is already split" in refused("data", "split", "split", "--out", "d")
     (tmp_path / "outer").mkdir()
     (tmp_path / "outer" / "photos").symlink_to(source)
     wrapped = refused("data", "split", "outer", "--out", "d")

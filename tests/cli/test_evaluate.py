@@ -145,7 +145,7 @@ def test_scores_by_age_and_sex_with_the_largest_gaps(cli_run: Run, tmp_path: Pat
     (shown,) = (row for row in lines if row[:2] == ["Sensitivity", f"{gap['gap']:.3f}"] and row[-1] != "male")
     assert shown[2] == f"[{gap['ci95'][0]:.3f},"
     assert "unknown: withheld (1 images, fewer than 20)" in done.stdout
-    assert "which found 90% of them on validation" in " ".join(done.stdout.split())
+    assert "which detected 90% of them on validation" in " ".join(done.stdout.split())
     assert "1 have no value there; they are the subgroup unknown" in done.stderr
     assert max(map(len, done.stdout.splitlines())) <= 160
 
@@ -196,7 +196,7 @@ def test_a_class_without_images_is_scored_with_dashes(
     (row,) = (line for line in done.stdout.splitlines() if line.startswith(CLASSES[2]))
     assert row.split()[-7:] == ["–"] * 6 + ["0"]
     assert [line for line in done.stderr.splitlines() if "no images of" in line] == [
-        f"warning: no images of {CLASSES[2]}: their recall, F1, AUC and similar figures are undefined; means "
+        f"warning: no images of {CLASSES[2]}: their recall, F1, AUC and similar metrics are undefined; means "
         "over the classes are over the other 2"
     ]
     assert {path.name for path in (tmp_path / "o").iterdir()} == FILES

@@ -88,7 +88,7 @@ def test_an_onnx_draws_its_own_maps_without_torch(
     assert "export it again with --cam" in refused("gradcam", picture, "--checkpoint", exported)
     line = refused("gradcam", picture, *model, "--method", "layercam")
     assert (
-        "holds the maps of stages.4, which are those of gradcam and hirescam; for others, use the .pth"
+        "contains the maps of stages.4, which are those of gradcam and hirescam; for others, use the .pth"
         in line
     )
 
@@ -101,7 +101,7 @@ def test_wrong_usage_is_refused(
     assert "there is no file checkpoints/best_model.pth" in refused("export", "--to", "m.onnx")
     assert "it is an exported model" in refused("export", "--checkpoint", exported, "--to", "m.onnx")
     assert "--int8 needs --data" in refused("export", "--checkpoint", checkpoint, "--to", "m.onnx", "--int8")
-    assert "it holds best_model.pth" in refused(
+    assert "it contains best_model.pth" in refused(
         "export", "--checkpoint", checkpoint, "--to", checkpoint.parent, "--data", data / "test"
     )
     assert "--cam needs --to FILE.onnx" in refused("export", "--to", "m.pt2", "--cam")

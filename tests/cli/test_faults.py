@@ -14,7 +14,7 @@ from tests.conftest import CLASSES, TINY, draw_data_set
 from tests.support.killed import SMALL, Run, kill, kill_in_a_write, wait_for_line
 from tests.support.runs import assert_same_outcome, trainer
 
-STEPS_BEGIN = "never checked for leaks"
+STEPS_BEGIN = "not been checked for leaks"
 
 
 @pytest.mark.slow

@@ -38,12 +38,12 @@ def test_without_pictures_or_data_the_page_says_so(run_in: Run, tmp_path: Path) 
 
 
 def test_wrong_input_is_refused(refused: Callable[..., str], tmp_path: Path) -> None:
-    assert "there is no absent/results/metrics.json: name the folder" in refused("report", "absent")
+    assert "there is no absent/results/metrics.json: give the folder" in refused("report", "absent")
     root = write_finished_run(tmp_path / "run")
     metrics = (root / "results" / "metrics.json").read_bytes()
     line = refused("report", "run", "--out", "run/results/metrics.json")
     assert "the name must end in .html" in line
     assert (root / "results" / "metrics.json").read_bytes() == metrics
     (tmp_path / "MODEL_CARD.md").write_text("# Written by hand\n", encoding="utf-8")
-    assert "edited by hand: name another file with --card" in refused("report", "run")
+    assert "edited by hand: choose another file with --card" in refused("report", "run")
     assert not (tmp_path / "report.html").exists()

@@ -108,7 +108,7 @@ def test_a_log_has_one_line_an_epoch(trained: Path) -> None:
         "warning: effective prior of training: 'synthetic blotch' 52.2% of the images, "
     )
     assert lines[3].endswith("compare with --recipe plain or long-tail")
-    assert "was never checked for leaks: skinlesion data check" in lines[4]
+    assert "has not been checked for leaks; run: skinlesion data check" in lines[4]
     assert [line[:9] for line in lines[5:7]] == ["epoch 1/2", "epoch 2/2"]
     assert re.fullmatch(
         r"temperature \d+\.\d{3}, fitted on validation; "
@@ -147,7 +147,7 @@ def test_wrong_input_is_refused_before_any_work(
     no_val = draw_data_set(tmp_path / "no_val", {"train": (1, 1)}, CLASSES[:2])
     assert "no_val has no val/ folder" in refused("train", "--data", no_val.name, *TINY)
     empty = draw_data_set(tmp_path / "empty", {"train": (1, 0), "val": (1, 1)}, CLASSES[:2])
-    assert "train/synthetic crust holds no images" in refused("train", "--data", empty.name, *TINY)
+    assert "train/synthetic crust contains no images" in refused("train", "--data", empty.name, *TINY)
     assert "there is no folder absent" in refused("train", "--data", "absent")
     assert "--img-size: 0 is out of range" in refused("train", "--data", data, "--img-size", 0)
     (tmp_path / "file").touch()

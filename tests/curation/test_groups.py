@@ -119,7 +119,7 @@ def test_groups_that_match_nothing_are_refused_with_the_likely_reason(tmp_path: 
     lost = rf"gives none of 2 images a group.*without leading zeros \('{number}' for 00012\)"
     with pytest.raises(InputError, match=lost):
         grouped(tmp_path, f"image,group\n{number},L1\n", "a/00012.jpg", "a/00013.jpg")
-    with pytest.raises(InputError, match=r"none of 1 images a group: it has no ids$"):
+    with pytest.raises(InputError, match=r"none of 1 images a group: it has no IDs$"):
         grouped(tmp_path, "image,group\n00012,NA\n", "a/00012.jpg")
 
 
@@ -183,7 +183,7 @@ def test_predictions_name_their_images_as_the_manifest_does(tmp_path: Path) -> N
     assert origins_in(path, "test", ["x/a.jpg"]) == Origins(["L-test"], ["s"])
     assert origins_in(path, "train", ["train/x/a.jpg"]) == Origins(["L-train"], ["s"])
     for image in ("a.jpg", "train/x/a.jpg"):
-        with pytest.raises(InputError, match=f"has no image {image} in the split test; name another"):
+        with pytest.raises(InputError, match=f"has no image {image} in the split test; choose another"):
             origins_in(path, "test", [image])
 
 

@@ -136,7 +136,7 @@ def test_a_profile_is_converted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("elements", "reason"),
     [
-        ({"NumberOfFrames": 3}, "it holds 3 frames; save the one"),
+        ({"NumberOfFrames": 3}, "it has 3 frames; save the one"),
         ({"PixelData": None}, "without pixels"),
         ({"Rows": None}, "without an image"),
         ({"WindowCenter": 9, "WindowWidth": 0}, "its window is invalid"),

@@ -71,7 +71,7 @@ def test_links_to_folders_cannot_trap_it(tmp_path: Path) -> None:
         (["train/a/1.jpg"], "no val/ folder"),
         (["train/a/1.jpg", "val/a/1.jpg", "val/b/1.jpg"], "only in .*val: b"),
         (["train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg"], "missing there: b"),
-        (["train/a/1.jpg", "train/b/notes.txt", "val/a/1.jpg"], "b holds no images"),
+        (["train/a/1.jpg", "train/b/notes.txt", "val/a/1.jpg"], "b contains no images"),
         (["train/a/1.jpg", "val/a/1.jpg", "test/c/1.jpg"], "only in .*test: c"),
     ],
 )
@@ -89,7 +89,7 @@ def test_a_class_may_be_without_images_where_a_model_is_scored(tmp_path: Path) -
     with pytest.raises(InputError, match=r"only in .*test: a\)"):
         require_classes(split, ["b", "c"], "the checkpoint", complete=False)
     touch(tmp_path, "val/b/notes.txt")
-    with pytest.raises(InputError, match="val holds no images"):
+    with pytest.raises(InputError, match="val contains no images"):
         read_split(tmp_path, "val", complete=False)
 
 
@@ -158,7 +158,7 @@ def test_what_is_left_out_is_counted_by_kind(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"no image in .*, only files that are not read: \.jxl \(1\)"):
             find_images([where])
     with pytest.raises(
-        InputError, match=r"a holds no images, only files that are not read: \.jxl \(1\); add"
+        InputError, match=r"a contains no images, only files that are not read: \.jxl \(1\); add"
     ):
         read_split(tmp_path, "one")
 

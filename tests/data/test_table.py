@@ -50,13 +50,15 @@ def test_the_images_may_be_elsewhere(tmp_path: Path) -> None:
     found = table(tmp_path / "tables", "file,label\na.jpg,x\nin\\b.jpg,y\n", tmp_path / "photos")
     assert labels_of(found) == {"a.jpg": "x", "in/b.jpg": "y"}
     assert found.paths[1] == tmp_path / "photos" / "in" / "b.jpg"
-    with pytest.raises(InputError, match=r"'a.jpg' is not a file in .*tables; choose another folder with --images"):
+    with pytest.raises(
+        InputError, match=r"'a.jpg' is not a file in .*tables; choose another folder with --images"
+    ):
         table(tmp_path / "tables", "file,label\na.jpg,x\n")
     with pytest.raises(
         InputError, match="there is no folder gone; give the folder of the images with --images"
     ):
         table(tmp_path / "tables", "file,label\na.jpg,x\n", Path("gone"))
-    with pytest.raises(InputError, match=r"there is no table gone.csv; name the data set"):
+    with pytest.raises(InputError, match=r"there is no table gone.csv; give the data set"):
         read_split(Path("gone.csv"), "test")
     with pytest.raises(InputError, match=r"--images gone needs a table, and .* is a folder"):
         read_split(tmp_path, "test", images_root=Path("gone"))

@@ -133,7 +133,7 @@ def test_one_class_alone_has_no_ranking() -> None:
     assert (document["accuracy"], document["macro_f1"], document["loss"]) == (1.0, 1.0, 0.0)
     assert (document["weighted_auc"], document["per_class"]["a"]["average_precision"]) == (None, None)
     assert document["per_class"]["a"]["ci95"]["auc"] is None
-    assert "all images are of a: AUC and similar figures are undefined" in document["warnings"]
+    assert "all images are of a: AUC and similar metrics are undefined" in document["warnings"]
 
 
 def test_probabilities_that_do_not_sum_to_one_still_rank() -> None:

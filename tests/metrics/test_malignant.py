@@ -142,4 +142,4 @@ def test_one_sided_images_have_null_figures_with_a_warning(true: int, missing: s
     assert section["auc"] is None
     assert section["sensitivity_at_95_specificity"] is None
     assert (section["operating_points"][0]["sensitivity"] is None) == (missing == "malignant")
-    assert malignant_warnings(section) == [f"no {missing} images: malignant against benign has no ROC curve"]
+    assert malignant_warnings(section) == [f"no {missing} images: malignant versus benign has no ROC curve"]

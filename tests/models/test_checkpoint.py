@@ -114,7 +114,7 @@ def test_a_pickle_with_code_in_it_is_refused_and_runs_nothing(tmp_path: Path, ki
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"model": {}}, "holds no model"),
+        ({"model": {}}, "contains no model"),
         ({"arch": "resnet9000"}, "unknown backbone"),
         ({"arch": 3}, "give --arch"),
         ({"img_size": -5}, "images of -5 pixels"),

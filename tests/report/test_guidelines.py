@@ -54,7 +54,8 @@ def test_what_the_run_cannot_know_is_open(facts: RunFacts) -> None:
     unknown = sum(one == OPEN for one in found.values())
     partly = sum(OPEN in one for one in found.values()) - unknown
     assert (
-        f"{52 - unknown - partly} are filled from the run, {partly} in part, and {unknown} are open" in text
+        f"{52 - unknown - partly} are filled in from the run, {partly} in part, and {unknown} are open"
+        in text
     )
 
 

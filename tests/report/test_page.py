@@ -105,7 +105,7 @@ def test_a_missing_file_is_named_and_the_rest_is_there(tmp_path: Path) -> None:
     assert {one["id"] for one in outline.named("section")} == set(SECTIONS) - gone | {"missing"}
     for reason in (
         "ROC and precision–recall curves: results/test_predictions.csv was not found.",
-        "Most confident mistakes: results/test_predictions.csv was not found.",
+        "Most confident errors: results/test_predictions.csv was not found.",
         "Learning curves: results/history.csv was not found.",
         "Settings: results/settings.toml was not found.",
         "Versions and machine: results/environment.json was not found.",

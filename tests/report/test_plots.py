@@ -157,7 +157,7 @@ def test_a_confusion_matrix_shows_counts_and_percentages() -> None:
     counts, shares, bar = figure.axes
     assert figure.get_suptitle() == "Test split"
     assert (counts.get_title(), counts.get_ylabel()) == ("Images", "True class")
-    assert (shares.get_title(), shares.get_xlabel()) == ("Percent of the true class", "Predicted class")
+    assert (shares.get_title(), shares.get_xlabel()) == ("Percentage of the true class", "Predicted class")
     shown = [text.get_text() for text in counts.texts]
     assert shown == ["3", "1", "", "", "0", "", "1", "399", "0", "n", "4", "0", "400"]
     assert [text.get_text() for text in shares.texts] == ["75", "25", "", "", "0", "", "<1", "100", "0"]

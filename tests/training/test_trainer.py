@@ -84,7 +84,7 @@ def test_a_cache_changes_no_figure(data: Path, tmp_path: Path, monkeypatch: pyte
         histories.append(run.run())
         said += [event.text for event in events if isinstance(event, Note) and "image cache" in event.text]
     assert histories[0] == histories[1] == histories[2]
-    assert said[0] == "image cache: off; of validation: off"
+    assert said[0] == "image cache: off (training); off (validation)"
     assert said[1].startswith("image cache: memory, ")
     assert said[2].startswith(f"image cache: {tmp_path / 'cache' / 'skinlesion' / 'images'}")
 
