@@ -26,14 +26,14 @@ def audit(
 ) -> Audit:
     """Look for unreadable files, and for photographs and groups in more than one split.
 
-    Nothing is written to the data set's folder. The result is recorded in the user's cache folder, where `train`
-    and `report` find it.
+    Nothing is written to the data set's folder. The result is recorded in the user's cache folder, where
+    `train` and `report` find it.
 
     Args:
         data: folder with `SPLIT/CLASS/`, or with `CLASS/` if the data are not split; or a table.
         images: the folder that the files of a table are relative to; None for the table's own.
-        groups: CSV file with the lesion or patient of each image; None for those of `data/manifest.csv`, if it
-            exists, or of the table.
+        groups: CSV file with the lesion or patient of each image; None for those of `data/manifest.csv`, if
+            it exists, or of the table.
         near: whether to look for changed copies too, not only for equal bytes and equal pixels.
         predictions: folder of a study with folds, or CSV file: out-of-fold predictions rank the labels.
         num_workers: processes that read images; None to choose for this machine.

@@ -140,10 +140,10 @@ def evaluate(
             this accurate, and apply it here.
         by: columns of `metadata` or the manifest, such as sex, age and site: scores within their subgroups.
         metadata: CSV file with these columns, and one for the image (image_id, file, …).
-        class_map: CSV file with the columns from,to: common names for the classes of the data and of the model.
-            An empty `to` leaves out the images of a class.
-        truth: with predictions, CSV file with the true classes: file,label, or one column of zeros and ones per
-            class.
+        class_map: CSV file with the columns from,to: common names for the classes of the data and of the
+            model. An empty `to` leaves out the images of a class.
+        truth: with predictions, CSV file with the true classes: file,label, or one column of zeros and ones
+            per class.
         tta: with a checkpoint, average over four flipped views (test-time augmentation).
         out: folder to save the results to (see `Evaluation.save`); with a checkpoint it is checked to be
             writable before the images are predicted.

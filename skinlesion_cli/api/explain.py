@@ -98,7 +98,8 @@ def explain(
         method: how the map is computed: gradcam, gradcam++, hirescam or layercam; for an .onnx, gradcam or
             hirescam, which are the same there.
         layer: name of the module whose output is mapped; default: the last spatial layer.
-        faithfulness: whether to measure the faithfulness of each map, with about 260 additional forward passes.
+        faithfulness: whether to measure the faithfulness of each map, with about 260 additional forward
+            passes.
         on_event: receives progress events.
 
     Returns:

@@ -32,8 +32,8 @@ def predict_files(
 ) -> tuple[int, int]:
     """Predict files; returns how many were predicted, and how many could not be read.
 
-    Processes that torchrun started divide the files among them; only the first one writes, and calls `on_event`
-    and `on_result`. Finished batches are kept beside `csv` until it is complete.
+    Processes that torchrun started divide the files among them; only the first one writes, and calls
+    `on_event` and `on_result`. Finished batches are kept beside `csv` until it is complete.
 
     Args:
         load: loads the model.

@@ -151,7 +151,7 @@ def plan_study(
     seeds: int = 0,
     on_event: OnEvent = ignore,
 ) -> list[StudyRun]:
-    """Create the study's folder with its folds and configuration files; returns all runs, including finished ones.
+    """Create the study's folder with its folds and configuration files; returns all runs, finished or not.
 
     Args:
         methods: the settings of each method, by name. The others are compared with the first.

@@ -97,7 +97,8 @@ def _root(version: Annotated[bool, _VERSION] = False) -> None:
 
 def main() -> None:
     """Run the command line; exit with 0, 1 (faults), 2 (wrong usage or input), 130 or 143 (signals)."""
-    # Figures are files here. The backend that a notebook sets would break the import of matplotlib if it is missing.
+    # Figures are files here. The backend that a notebook sets would break the import of matplotlib if it is
+    # missing.
     os.environ.pop("MPLBACKEND", None)
     with suppress(SkinLesionError):  # matplotlib's list of fonts goes into our own cache folder.
         os.environ.setdefault("MPLCONFIGDIR", str(user_cache_folder() / "matplotlib"))

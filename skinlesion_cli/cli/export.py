@@ -100,7 +100,7 @@ def _tell(exported: "Exported", *, json: bool, drawn: bool) -> int:
     console.say(f"{exported.path}: {exported.size / 1e6:.1f} MB")
     if exported.largest_difference is None:
         console.say(
-            "not verified: it runs on Apple devices only; compare its probabilities there with those of predict"
+            "not verified: it runs on Apple devices only; compare its probabilities there with predict"
         )
     else:
         console.say(

@@ -26,8 +26,8 @@ _NBSP = "\N{NO-BREAK SPACE}"
 class Table:
     """A table without lines, whose first column names the rows.
 
-    On a narrow terminal, first the bars are dropped, then headers are folded, then names. Columns that still do
-    not fit go below, in a separate table that repeats the names.
+    On a narrow terminal, first the bars are dropped, then headers are folded, then names. Columns that still
+    do not fit go below, in a separate table that repeats the names.
     """
 
     columns: Sequence[str]

@@ -7,7 +7,7 @@ from skinlesion_cli.models.preprocessing import INTERPOLATIONS
 
 CHECKPOINT = option(
     "--checkpoint",
-    "The trained model: its file, the folder of its run, a timm folder, or hf-hub:ORG/NAME. Several models, or "
+    "The trained model: its file, the folder of its run, a timm folder, or hf-hub:ORG/NAME. Several, or "
     f"the runs in a folder, form an ensemble. Default: {BEST_MODEL}.",
     "FILE",
     show_default=False,

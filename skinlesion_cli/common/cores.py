@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def usable_cores() -> int:
-    """CPU cores that this process may use, given its affinity and the limits of its control groups (Linux)."""
+    """CPU cores that this process may use, by its affinity and the limits of its control groups (Linux)."""
     return max(1, int(min(_affinity(), cpu_limit())))
 
 
@@ -16,10 +16,10 @@ def _affinity() -> int:
 
 
 def limit_threads(environ: MutableMapping[str, str], limit: float | None = None) -> None:
-    """Let OpenMP (torch) and numpy's BLAS start no more threads than there is CPU time for. Call before import.
+    """Let OpenMP (torch) and numpy's BLAS start no more threads than there is CPU time for, before import.
 
-    They respect the affinity, but not the `limit` of a control group; None means that of this process. Without
-    a limit nothing changes, and an OMP_NUM_THREADS set by the user is kept.
+    They respect the affinity, but not the `limit` of a control group; None means that of this process.
+    Without a limit nothing changes, and an OMP_NUM_THREADS set by the user is kept.
     """
     limit = cpu_limit() if limit is None else limit
     if limit < _affinity():

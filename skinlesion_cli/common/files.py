@@ -117,7 +117,7 @@ def leaves_folder(file: str) -> bool:
 
 @contextmanager
 def reading(path: Path, what: str) -> Iterator[None]:
-    """Inside, a failure to read a text file becomes an InputError; `what` is for example "the config file "."""
+    """Inside, a failure to read a text file becomes an InputError; `what` is, e.g., "the config file "."""
     try:
         yield
     except UnicodeDecodeError:
@@ -200,7 +200,8 @@ def require_replaceable(paths: Iterable[Path], inputs: Iterable[Path], option: s
             raise InputError(f"{option} would overwrite the {what} {path}, an input; choose another name")
         if not _is_own_kind(path):
             raise InputError(
-                f"{option} would overwrite the {what} {path}, which is not an earlier output; choose another name"
+                f"{option} would overwrite the {what} {path}, which is not an earlier output; "
+                "choose another name"
             )
 
 

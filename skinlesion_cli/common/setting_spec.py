@@ -24,7 +24,8 @@ class Spec:
     per_machine: bool = False
     """Whether the machines of one distributed run may set it differently."""
     names: tuple[str, ...] = ()
-    """The allowed names, for a setting that is a list: its value is comma-separated, its option can be repeated."""
+    """The allowed names, for a setting that is a list: its value is comma-separated, its option can be
+    repeated."""
 
 
 RESUMABLE: dict[str, Any] = {"resumable": True}

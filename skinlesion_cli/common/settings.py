@@ -78,7 +78,7 @@ class Settings(BaseModel):
     init_weights: Path | None = setting(
         MODEL,
         None,
-        "Start from a weights file or folder of the same backbone, or hf-hub:ORG/NAME; any number of classes.",
+        "Start from a weights file or folder of the same backbone, or hf-hub:ORG/NAME; with any classes.",
         automatic="not used",
         **LOCAL,
     )

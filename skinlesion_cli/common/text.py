@@ -60,7 +60,7 @@ codecs.register_error(REPLACE, _in_ascii)
 
 
 def in_encoding(text: str, encoding: str) -> str:
-    """The text with what the encoding lacks replaced: by an ASCII sign or letter if there is one, else escaped."""
+    """The text with what the encoding lacks replaced by an ASCII sign or letter if possible, else escaped."""
     return text.encode(encoding, REPLACE).decode(encoding)
 
 

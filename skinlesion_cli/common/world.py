@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Launch:
-    """How this process was started: one of `size`, by torchrun or another launcher that sets the same variables."""
+    """How this process was started: one of `size`, by torchrun or a launcher that sets the same variables."""
 
     rank: int = 0
     size: int = 1
@@ -98,7 +98,7 @@ class World:
         return self.rank == 0
 
     def together(self) -> contextlib.AbstractContextManager[None]:
-        """Either all processes pass the block, or all stop with the `SkinLesionError` of the first to fail."""
+        """Either all processes pass the block, or all stop with the first one's `SkinLesionError`."""
         return contextlib.nullcontext()
 
     def machine_first(self) -> contextlib.AbstractContextManager[None]:

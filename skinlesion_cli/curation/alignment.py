@@ -130,7 +130,7 @@ def _shown(thumb: Bytes) -> Floats:
 
 
 def _shading(a: Floats, b: Floats, seen: npt.NDArray[np.bool_]) -> float:
-    """How much the lighting differs; editing a copy does not change it, but taking a second photograph does."""
+    """How much the lighting differs: editing a copy does not change it, a second photograph does."""
     soft_a, soft_b = (cv2.GaussianBlur(one, (0, 0), WINDOW)[seen] for one in (a, b))
     tone = np.polynomial.Polynomial.fit(soft_a, soft_b, 2)
     return float(np.std(soft_b - tone(soft_a)))

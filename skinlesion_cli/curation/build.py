@@ -81,11 +81,11 @@ def split_data_set(
 ) -> DataSet:
     """Split labelled photographs so that neither a group nor copies of one photograph span two splits.
 
-    `source`, `images_root` and `groups` are those of `read_labels` and `read_groups`; an image without a group
-    is its own group. Files are copied, or hard-linked if `link`, to `out`, a new or empty folder; if `out` is
-    a .csv, only a table is written. With `near`, changed copies are found too, not only equal bytes and equal
-    pixels. InputError if `source` or `groups` is invalid, `out` is not empty, or a class has too few groups;
-    SkinLesionError if a file cannot be read or written.
+    `source`, `images_root` and `groups` are those of `read_labels` and `read_groups`; an image without a
+    group is its own group. Files are copied, or hard-linked if `link`, to `out`, a new or empty folder; if
+    `out` is a .csv, only a table is written. With `near`, changed copies are found too, not only equal bytes
+    and equal pixels. InputError if `source` or `groups` is invalid, `out` is not empty, or a class has too
+    few groups; SkinLesionError if a file cannot be read or written.
     """
     shares = parse_ratios(ratios)
     labelled = read_labels(source, on_event, images_root=images_root)
@@ -136,7 +136,7 @@ def _require_new_table(out: Path, link: bool) -> None:
 
 
 def _files_of_table(labelled: Labelled, out: Path) -> tuple[list[str], Path | None]:
-    """The file names for a table at `out`, and the folder for --images if they are not below the table's own."""
+    """The file names for a table at `out`, and the folder for --images if they are not below its own."""
     root, base = Path(os.path.abspath(labelled.root)), Path(os.path.abspath(out.parent))  # noqa: PTH100
     if not root.is_relative_to(base):
         return labelled.files, labelled.root

@@ -1,4 +1,4 @@
-"""When a data set was last checked: recorded in the user's cache folder, never in the data set's own folder."""
+"""When a data set was last checked: recorded in the user's cache folder, never in the data folder."""
 
 import datetime
 import hashlib

@@ -1,7 +1,8 @@
 """Families of files that show one photograph, built from pairs.
 
 A copy of a photograph matches most of its other copies; of the copies of two photographs of one lesion, only
-few pairs match. Families are therefore merged by average linkage (Sokal and Michener, 1958), not by their best
+few pairs match. Families are therefore merged by average linkage (Sokal and Michener, 1958), not by their
+best
 pair: one false pair does not merge two large families.
 """
 

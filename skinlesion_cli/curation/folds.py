@@ -37,7 +37,8 @@ def make_folds(
     for name, split in read_splits(data_root, POOLED, on_event=on_event, images_root=images_root).items():
         origins = origins_of(data_root, name, split.files)
         others = columns_of(data_root, name, split.files)
-        # The files of a table are relative to one folder for all splits, those of a folder to that of the split.
+        # The files of a table are relative to one folder for all splits, those of a folder to that of the
+        # split.
         files = [(file if split.table else name / file).as_posix() for file in split.files]
         for index, (file, label) in enumerate(zip(files, split.labels, strict=True)):
             group = origins.groups[index] if origins.groups else file

@@ -26,10 +26,10 @@ def read_groups(path: Path) -> dict[str, str]:
     """Read the group of each image from a CSV file.
 
     The file may be the published metadata of HAM10000 or ISIC 2019, a `manifest.csv`, or any table with one
-    of `FILE_COLUMNS` and one or more of `GROUP_COLUMNS`. Images that share any ID are one group; rows without an
-    ID (see `MISSING`), or with an image's name as the ID, as `data split` writes it, are skipped. The keys are
-    the names in the table, or `split/class/file` for a manifest. InputError if the file cannot be read, lacks
-    the columns, or gives one image two groups.
+    of `FILE_COLUMNS` and one or more of `GROUP_COLUMNS`. Images that share any ID are one group; rows without
+    an ID (see `MISSING`), or with an image's name as the ID, as `data split` writes it, are skipped. The keys
+    are the names in the table, or `split/class/file` for a manifest. InputError if the file cannot be read,
+    lacks the columns, or gives one image two groups.
     """
     names, rows = read_table(path, "the groups in ")
     columns = {name.strip().lower(): name for name in names} if rows else {}
@@ -87,11 +87,11 @@ def groups_of(
 
     The values may also be any other text about each image; `what` names it in messages.
 
-    Names are compared with as many folders as possible, and finally without folders; each time with the suffix
-    first, then without. What does not match is compared again, ignoring case. As soon as one name matches with
-    its folder, all names with folders must: benign/1.jpg is not malignant/1.jpg. Files are relative to `root`,
-    with `/`. InputError if a name matches several files that are not copies, names of different groups match
-    one file, or no name of the `table` matches any file.
+    Names are compared with as many folders as possible, and finally without folders; each time with the
+    suffix first, then without. What does not match is compared again, ignoring case. As soon as one name
+    matches with its folder, all names with folders must: benign/1.jpg is not malignant/1.jpg. Files are
+    relative to `root`, with `/`. InputError if a name matches several files that are not copies, names of
+    different groups match one file, or no name of the `table` matches any file.
     """
     found: dict[int, str] = {}
     waiting = list(groups)

@@ -58,8 +58,8 @@ def columns_of(
 
     Args:
         names: of the columns; see `ALIASES` for other names in published tables.
-        files: `class/file`, or their names in the tables. Names are compared as by `groups_of`, with or without a
-            suffix.
+        files: `class/file`, or their names in the tables. Names are compared as by `groups_of`, with or
+            without a suffix.
         split: of the files; rows of other splits in a manifest.csv are for other images.
         tables: CSV files with a column for the file (`FILE_COLUMNS`). The first that has a column is used.
 

@@ -165,8 +165,9 @@ def augment(
     """Jitter, flip and rotate images (n, 3, side, side), uint8; returns float32 in [0, 1] on their device.
 
     The parameters (n, `PARAMETERS`) are in host memory, where sorting them does not synchronise the device.
-    `Augmentation.corners` determines the corners of a rotation. With a `border` (red, green, blue), everything
-    that is not `SHOWN` gets this colour, so that the border is the same in every image, in training and after.
+    `Augmentation.corners` determines the corners of a rotation. With a `border` (red, green, blue),
+    everything that is not `SHOWN` gets this colour, so that the border is the same in every image, in
+    training and after.
     """
     # One image at a time fits into the CPU's cache, which takes half the time of a whole batch.
     size = 1 if images.device.type == "cpu" else len(images)
@@ -200,8 +201,8 @@ def rotate(
 ) -> torch.Tensor:
     """Flip and rotate images about their centres in one resampling, nearest-neighbour as published.
 
-    Bilinear resampling would remove a third of the fine detail from the training images, but none from the images
-    that are scored: in two short runs, the AUC was higher without it, by 0.02 and 0.05.
+    Bilinear resampling would remove a third of the fine detail from the training images, but none from the
+    images that are scored: in two short runs, the AUC was higher without it, by 0.02 and 0.05.
     """
     angle = torch.deg2rad(parameters[:, ANGLE])
     cos, sin = angle.cos(), angle.sin()

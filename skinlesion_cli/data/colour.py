@@ -38,7 +38,7 @@ def upper_8_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def has_16_bit_colours(image: Image.Image) -> bool:
-    """Whether Pillow will decode only the upper 8 of 16 bits per channel; the image must not be loaded yet."""
+    """Whether Pillow will decode only the upper 8 of 16 bits per channel of an image not loaded yet."""
     tiles = image.tile if isinstance(image, ImageFile.ImageFile) else []
     return image.mode in ("RGB", "RGBA") and any(";16" in _raw_mode(tile) for tile in tiles)
 

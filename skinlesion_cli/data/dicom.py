@@ -1,7 +1,7 @@
 """Single-frame DICOM files, as Pillow images. Imported only if pydicom is installed.
 
-The grey values are displayed as the standard specifies: rescaled (PS3.3 C.11.1), mapped with the first VOI window
-or VOI table (C.11.2), and inverted for MONOCHROME1. Colours are converted to RGB.
+The grey values are displayed as the standard specifies: rescaled (PS3.3 C.11.1), mapped with the first VOI
+window or VOI table (C.11.2), and inverted for MONOCHROME1. Colours are converted to RGB.
 """
 
 from typing import Any, BinaryIO

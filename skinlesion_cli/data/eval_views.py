@@ -1,7 +1,7 @@
 """Evaluation views of image files, as batches of bytes that are prefetched while the model computes.
 
-Threads suffice, with Pillow and numpy only: Pillow releases the interpreter lock while it decodes and resizes, so
-processes, which are slow to start, are not needed.
+Threads suffice, with Pillow and numpy only: Pillow releases the interpreter lock while it decodes and
+resizes, so processes, which are slow to start, are not needed.
 """
 
 import itertools

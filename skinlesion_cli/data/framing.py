@@ -1,8 +1,8 @@
 """From a photograph to the model's square input, and back: which part of the photograph the model sees.
 
-The setting `fit` selects one of three ways. crop: the shorter side is resized, and the centre is cropped, as in
-the paper. pad: the longer side is resized, and a border makes the image square. squash: both sides are resized
-to the same length, whatever the photograph's proportions.
+The setting `fit` selects one of three ways. crop: the shorter side is resized, and the centre is cropped, as
+in the paper. pad: the longer side is resized, and a border makes the image square. squash: both sides are
+resized to the same length, whatever the photograph's proportions.
 """
 
 from collections.abc import Sequence
@@ -71,8 +71,8 @@ def cut_share(size: tuple[int, int], img_size: int, resize: Resize = PAPER) -> f
 def cut_by_crop(sizes: Sequence[tuple[int, int]], img_size: int) -> dict[str, float] | None:
     """How many images of these sizes lose more than `CUT_LIMIT` of their area to the paper's crop.
 
-    `images` is their number, `share` their share of all images, in [0, 1], and `median` the median share of the
-    area that an image loses. None without images.
+    `images` is their number, `share` their share of all images, in [0, 1], and `median` the median share of
+    the area that an image loses. None without images.
     """
     shares = [cut_share(size, img_size) for size in sizes]
     cut = sum(share > CUT_LIMIT for share in shares)

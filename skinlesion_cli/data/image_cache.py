@@ -137,9 +137,9 @@ def open_cache(
 
     The images keep their proportions, so the same cache serves every `fit`.
 
-    `kind` is off, disk, ram, or auto: memory if a quarter of the free memory is enough, otherwise a file if half
-    of the free disk space is, otherwise off. InputError if there is too little space for disk or ram. Without
-    `facts`, the images are opened. `copies` processes of this machine each hold a cache in memory.
+    `kind` is off, disk, ram, or auto: memory if a quarter of the free memory is enough, otherwise a file if
+    half of the free disk space is, otherwise off. InputError if there is too little space for disk or ram.
+    Without `facts`, the images are opened. `copies` processes of this machine each hold a cache in memory.
     """
     if kind == "off":
         return None, "off"
@@ -193,8 +193,8 @@ def _free_disk(folder: Path) -> int:
 def _file_name(paths: Sequence[Path], what: str) -> str:
     """`FOLDER-WHAT-STATE.bin`: hashes of the images' common folder, and of their names and whole contents.
 
-    Sizes and times are not enough: an image can be replaced by one of the same size and time. Reading all bytes
-    takes a tenth of the time of decoding (0.7 ms for a JPEG of 550 kB in memory).
+    Sizes and times are not enough: an image can be replaced by one of the same size and time. Reading all
+    bytes takes a tenth of the time of decoding (0.7 ms for a JPEG of 550 kB in memory).
     """
     resolved = [path.resolve() for path in paths]
     state = hashlib.sha256(f"{RULE} {what}\n".encode())

@@ -33,8 +33,8 @@ from skinlesion_cli.data.colour import (
 )
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
-"""The formats that Pillow may decode, whatever the file is called. It knows forty more, such as PostScript, for
-which it runs another program. AVIF, HEIF and DICOM are recognised separately."""
+"""The formats that Pillow may decode, whatever the file is called. It knows forty more, such as PostScript,
+for which it runs another program. AVIF, HEIF and DICOM are recognised separately."""
 
 # Outside these limits, an image is not a photograph of skin, or would take unbounded memory: an image of the
 # largest size takes at most 2 GB, in any format. Photographs of 100-megapixel cameras are accepted.
@@ -65,10 +65,11 @@ def read_image(path: Path, *, shorter: int | None = None, file: BinaryIO | None 
     """Read a photograph as upright 8-bit RGB; `file` is the same file, if it is open already.
 
     EXIF orientation is applied; embedded colour profiles are converted to sRGB; CMYK and greyscale become
-    RGB; 16-bit pixels keep the upper 8 bits of their depth (`depth_of`); transparency becomes white; the first
-    frame of an animation and the largest page of a TIFF are used. A JPEG may be decoded at a half, a quarter or
-    an eighth of its size, as long as its shorter side stays at least `shorter`: much faster for large
-    photographs. UnreadableImageError if the file is not an image, is truncated, or exceeds the size limits.
+    RGB; 16-bit pixels keep the upper 8 bits of their depth (`depth_of`); transparency becomes white; the
+    first frame of an animation and the largest page of a TIFF are used. A JPEG may be decoded at a half, a
+    quarter or an eighth of its size, as long as its shorter side stays at least `shorter`: much faster for
+    large photographs. UnreadableImageError if the file is not an image, is truncated, or exceeds the size
+    limits.
     """
     with (
         _open(path, file, shorter) as image,
@@ -118,7 +119,7 @@ def stored_kind(path: Path) -> tuple[tuple[int, int], str, str]:
 
 
 def check_images(paths: Iterable[Path]) -> None:
-    """Check the headers of files, but not for truncation; one UnreadableImageError names all unreadable ones."""
+    """Check the headers of files, not for truncation; one UnreadableImageError names all unreadable ones."""
     faults = []
     for path in paths:
         try:
@@ -138,8 +139,8 @@ def refuse_unreadable(faults: Sequence[str]) -> None:
 class _Quiet:
     """Ignores Pillow's warnings while any thread reads.
 
-    They concern odd metadata, which no pixel depends on, and sizes, which are checked here. Warning filters apply
-    to the whole process, so the first thread that enters sets one and the last removes it.
+    They concern odd metadata, which no pixel depends on, and sizes, which are checked here. Warning filters
+    apply to the whole process, so the first thread that enters sets one and the last removes it.
     """
 
     def __init__(self) -> None:

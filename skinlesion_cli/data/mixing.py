@@ -1,8 +1,8 @@
 """Mixup and CutMix of neighbouring images of a batch.
 
 Images 0 and 1, 2 and 3, … are mixed with each other. Draws are independent, so neighbours are as good as any
-other partners. Because no pair is ever split, several processes train exactly as one. The parameters come from
-the generator of each drawn image, so that a resumed run repeats them.
+other partners. Because no pair is ever split, several processes train exactly as one. The parameters come
+from the generator of each drawn image, so that a resumed run repeats them.
 
 Sources: Zhang et al., *mixup: Beyond Empirical Risk Minimization*, ICLR 2018; Yun et al., *CutMix:
 Regularization Strategy to Train Strong Classifiers with Localizable Features*, ICCV 2019.

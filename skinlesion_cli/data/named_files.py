@@ -23,8 +23,8 @@ class NamedFiles:
     def find(self, name: str, *, below: bool) -> list[Path]:
         """The files that a name matches, relative to the folder.
 
-        It is tried as written, then in another Unicode form, then with the suffix of an image, then (`below`) in
-        any subfolder.
+        It is tried as written, then in another Unicode form, then with the suffix of an image, then (`below`)
+        in any subfolder.
         """
         forms = [unicodedata.normalize(form, name) for form in ("NFC", "NFD")]
         forms = list(dict.fromkeys([name, *forms, name.replace("\\", "/")]))

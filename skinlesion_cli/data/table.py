@@ -24,7 +24,8 @@ from skinlesion_cli.data.splits import SPLITS, Split, refuse_alike
 
 FILE_COLUMNS = ("file", "path", "filename")
 ID_COLUMNS = ("image", "image_id", "image_name", "isic_id", "img_id")
-"""ID columns of published tables, which may list more images than the user has, and some without a diagnosis."""
+"""ID columns of published tables, which may list more images than the user has, and some without a
+diagnosis."""
 LABEL_COLUMNS = ("label", "class", "diagnosis", "dx", "diagnostic", "y_true")
 PATIENT_COLUMNS, LESION_COLUMNS = ("patient_id", "patient"), ("lesion_id", "lesion")
 OWN_COLUMNS = ("file", "label", "split", "group", "source")

@@ -14,7 +14,8 @@ from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.models.backbone import last_stage
 
 EXACT = 1e-4
-"""Tolerance for the difference between sums of maps and logits, relative to the maps: 100 × the rounding error."""
+"""Tolerance for the difference between sums of maps and logits, relative to the maps: 100 × the rounding
+error."""
 
 
 class ClassMapper(nn.Module):

@@ -19,8 +19,8 @@ METADATA = "metadata"
 def export(checkpoint: Checkpoint, target: Path, pixels: Pixels) -> Exported:
     """Write a checkpoint as .pte, and verify it with ExecuTorch's own runtime; raises as `export_verified`.
 
-    The method `forward` takes one view (1, 3, side, side), uint8. As with .onnx, its outputs are the logits, and
-    the distance from the training images if the checkpoint has a detector.
+    The method `forward` takes one view (1, 3, side, side), uint8. As with .onnx, its outputs are the logits,
+    and the distance from the training images if the checkpoint has a detector.
     """
 
     def write(model: nn.Module, path: Path) -> None:

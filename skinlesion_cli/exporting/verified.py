@@ -1,4 +1,4 @@
-"""Writing an exported model completely or not at all, verified against PyTorch before it replaces anything."""
+"""Writing an exported model completely or not at all, after verification against PyTorch."""
 
 import io
 import logging

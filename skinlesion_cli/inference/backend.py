@@ -72,9 +72,10 @@ def outcomes_of(
 ) -> Iterator[tuple[int, Outcome]]:
     """Yield the index and the outcome of each image, in order; memory does not grow with their number.
 
-    The batches are distributed among the processes of `world` in turn, and each process yields all outcomes. The
-    batches are those of a single process, so that the outcomes are the same to the last bit. Batches that are in
-    a `section` of a journal are not computed again; in an array job, only those of this part are yielded.
+    The batches are distributed among the processes of `world` in turn, and each process yields all outcomes.
+    The batches are those of a single process, so that the outcomes are the same to the last bit. Batches that
+    are in a `section` of a journal are not computed again; in an array job, only those of this part are
+    yielded.
     """
     count = len(paths)
     batches = [range(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
@@ -189,8 +190,8 @@ def predict_split(
     """Predict every image of a split, whose classes are among those of the model, in any order.
 
     The processes of `world` share the work, and each gets all predictions; for `section` see `outcomes_of`.
-    None for `temperature` means no calibration. With `flips`, the probabilities are means over flipped views; the
-    `logits` are still those of the unflipped images, without a temperature, because a mean has none.
+    None for `temperature` means no calibration. With `flips`, the probabilities are means over flipped views;
+    the `logits` are still those of the unflipped images, without a temperature, because a mean has none.
 
     Raises:
         UnreadableImageError: some images cannot be read; scores without them would be for another split.

@@ -1,8 +1,8 @@
 """The results so far of a pass over many images, kept on disk so that an interrupted pass can be resumed.
 
 The journal is beside the output, as `OUTPUT.unfinished`; each part of an array job has its own,
-`OUTPUT.unfinished-I-of-N`. It has one line of JSON per batch. Numbers are restored to the last bit, so a resumed
-pass gives exactly the output of an uninterrupted one.
+`OUTPUT.unfinished-I-of-N`. It has one line of JSON per batch. Numbers are restored to the last bit, so a
+resumed pass gives exactly the output of an uninterrupted one.
 """
 
 import contextlib

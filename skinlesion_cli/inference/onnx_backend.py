@@ -70,8 +70,8 @@ class OnnxBackend:
     def outputs(self, images: NDArray[np.uint8]) -> Outputs:
         """Run the model on a batch of bytes (n, 3, img_size, img_size)."""
         self._here()
-        # One image per core: 47 images/s on two cores, compared with 30 to 41 if both cores share each image. A
-        # whole batch of 32 does not fit into the caches, and took 1.8 GB instead of 0.2.
+        # One image per core: 47 images/s on two cores, compared with 30 to 41 if both cores share each image.
+        # A whole batch of 32 does not fit into the caches, and took 1.8 GB instead of 0.2.
         parts = np.split(images, len(images))
         try:
             runs = zip(*self._threads.map(self._run, parts), strict=True)

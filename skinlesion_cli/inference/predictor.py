@@ -215,8 +215,8 @@ def load_predictor(
     """Load a checkpoint in any supported format, ready to predict.
 
     Args:
-        checkpoint: the file, which may be an .onnx of `skinlesion export`, or the folder of a run. It is never
-            unpickled.
+        checkpoint: the file, which may be an .onnx of `skinlesion export`, or the folder of a run. It is
+            never unpickled.
         arch: the backbone, if the file does not name it.
         classes: the classes in the order of the outputs, if the file does not name them.
         img_size: side of the input in pixels, if the file does not give it.

@@ -51,8 +51,8 @@ def predict_and_evaluate(
     """Predict every image of a split and score the predictions (see `predict_split` and `evaluate`).
 
     The confidence threshold for a `target_accuracy`, and that of the malignant class in subgroups (`by`), are
-    chosen on the data set's `val`. For what a `class_map` leaves out, see `without_left_out`. The processes of
-    `world` share the work, and a `journal` keeps the predictions (see `outcomes_of`).
+    chosen on the data set's `val`. For what a `class_map` leaves out, see `without_left_out`. The processes
+    of `world` share the work, and a `journal` keeps the predictions (see `outcomes_of`).
 
     Raises:
         InputError: the split has other classes than the model, or the model lacks the malignant ones.

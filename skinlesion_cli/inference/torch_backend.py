@@ -51,7 +51,7 @@ class TorchBackend:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Inside, only this thread runs the model, configured for the runtime; error messages give its input size.
+        """Inside, only this thread runs the model, configured for the runtime; errors give its input size.
 
         Any code that calls the model directly must do so inside.
         """

@@ -39,8 +39,9 @@ class Partition:
 def partition(column: str, cells: Sequence[str]) -> Partition:
     """The subgroups of a column with a text for each image, empty where it is unknown.
 
-    Numbers are binned: ages (a column whose name has the word) at 30, 50 and 70 years, others at their quartiles.
-    Texts that differ only in case are the same value. InputError if all are empty, or too many differ.
+    Numbers are binned: ages (a column whose name has the word) at 30, 50 and 70 years, others at their
+    quartiles. Texts that differ only in case are the same value. InputError if all are empty, or too many
+    differ.
     """
     known = [cell for cell in cells if cell]
     if not known:
@@ -75,7 +76,7 @@ def _numbers(cells: Sequence[str]) -> list[float] | None:
 
 
 def _texts(column: str, cells: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The different texts in order, and that of each cell: among those that differ in case, the most common."""
+    """The different texts in order, and that of each cell: of those that differ in case, the most common."""
     spelled: dict[str, str] = {}
     for cell, _ in Counter(cells).most_common():
         spelled.setdefault(cell.casefold(), cell)

@@ -60,7 +60,7 @@ class Bootstrap:
         return f"percentile bootstrap, {self.resamples} resamples of {self.unit}"
 
     def units(self, inside: Booleans) -> Floats:
-        """The number of images or groups with at least one image in each column of `inside` (n, columns): (columns,)."""
+        """Images, or groups with an image, in each column of `inside` (n, columns): (columns,) numbers."""
         if self._members is None:
             return np.asarray(inside.sum(axis=0), dtype=np.float64)
         return np.array([len(np.unique(self._members[column])) for column in inside.T], dtype=np.float64)

@@ -50,10 +50,11 @@ def softmax(logits: NDArray[np.floating], temperature: float | None = None) -> F
 def fit_temperature(logits: Floats, true: Ints) -> float:
     """The temperature T with the least negative log-likelihood of softmax(logits / T).
 
-    The negative log-likelihood is convex in 1 / T, so its slope has one root (Guo et al. 2017, section 4.2). T is
-    between 0.05 and 20; if the optimum is outside, it is the nearer bound. It is 1 if nothing can be learned: with
-    fewer than two images, or if every true class is the most probable one, so that the likelihood only grows as T
-    falls. `logits` (n, classes) are those of the validation images, `true` (n,) indices of classes.
+    The negative log-likelihood is convex in 1 / T, so its slope has one root (Guo et al. 2017, section 4.2).
+    T is between 0.05 and 20; if the optimum is outside, it is the nearer bound. It is 1 if nothing can be
+    learned: with fewer than two images, or if every true class is the most probable one, so that the
+    likelihood only grows as T falls. `logits` (n, classes) are those of the validation images, `true` (n,)
+    indices of classes.
     """
     of_true = logits[np.arange(len(true)), true]
     if len(true) < 2 or (of_true >= logits.max(axis=1)).all():
@@ -92,8 +93,8 @@ def confidence_and_hits(predictions: Predictions) -> tuple[Floats, Floats] | Non
 def reliability(confidence: Floats, hits: Floats, bins: int = BINS, *, equal_mass: bool = False) -> list[Bin]:
     """The bins of the reliability diagram, from low to high, over [0, 1]; a confidence of 0 is in the first.
 
-    With `equal_mass`, the numbers of images per bin are as equal as ties allow; otherwise the widths are equal.
-    Equal confidences stay in one bin, so that the order of the images does not matter.
+    With `equal_mass`, the numbers of images per bin are as equal as ties allow; otherwise the widths are
+    equal. Equal confidences stay in one bin, so that the order of the images does not matter.
     """
     edges = _edges(confidence, bins, equal_mass)
     held = _one_hot(_bin_of(confidence, edges), bins).astype(bool)

@@ -1,8 +1,8 @@
 """A class map: common names for the classes of a data set and of a model.
 
-Both sides take their names from the same table. So a data set may have other or finer classes than the model (its
-images then count as images of the class that they map to), and the model may have finer ones than the data set
-(their probabilities are then summed).
+Both sides take their names from the same table. So a data set may have other or finer classes than the model
+(its images then count as images of the class that they map to), and the model may have finer ones than the
+data set (their probabilities are then summed).
 """
 
 from collections.abc import Iterable, Mapping, Sequence

@@ -1,8 +1,8 @@
 """Scores of a set of predictions.
 
-A metric that cannot be computed is NaN here and null in JSON: a class without images has no recall. The metrics
-are computed for all bootstrap resamples at once, whereas scikit-learn scores one set of predictions per call
-(2,000 calls per metric and class); the tests check every metric against scikit-learn.
+A metric that cannot be computed is NaN here and null in JSON: a class without images has no recall. The
+metrics are computed for all bootstrap resamples at once, whereas scikit-learn scores one set of predictions
+per call (2,000 calls per metric and class); the tests check every metric against scikit-learn.
 """
 
 from dataclasses import dataclass
@@ -144,9 +144,9 @@ def _confusions(predictions: Predictions, weights: Multiplicities) -> Floats:
 def _figures_of_confusion(confusions: Floats) -> dict[str, Any]:
     """The figures that follow from confusion matrices alone; precision, recall and F1 are per class.
 
-    All are NaN for a class without images: its precision and F1 would be 0 as soon as one image is predicted as
-    it, although there are no images to judge by. For a class that is never predicted, precision is NaN, too, and
-    F1 = 2 TP / (2 TP + FP + FN) is 0.
+    All are NaN for a class without images: its precision and F1 would be 0 as soon as one image is predicted
+    as it, although there are no images to judge by. For a class that is never predicted, precision is NaN,
+    too, and F1 = 2 TP / (2 TP + FP + FN) is 0.
     """
     hits = np.diagonal(confusions, axis1=-2, axis2=-1)
     predicted, support = confusions.sum(axis=-2), confusions.sum(axis=-1)

@@ -37,8 +37,8 @@ def find_label_errors(labels: Ints, probabilities: Floats) -> LabelErrors:
 
     An image confidently is of class j if its p(j) reaches the threshold of j; of several such classes, it is
     the most probable one (equations 1 and 2). Images are ranked by their self-confidence: with 5% of the
-    labels of 7,021 photographs flipped, the first tenth of the list contained 86% of these, compared with 64% for
-    the margin to the most probable other class.
+    labels of 7,021 photographs flipped, the first tenth of the list contained 86% of these, compared with 64%
+    for the margin to the most probable other class.
     """
     n, classes = probabilities.shape
     rows = np.arange(n)

@@ -145,9 +145,9 @@ def chosen_point(
 ) -> OperatingPoint:
     """The operating point for images that had no part in choosing it.
 
-    The threshold with the highest specificity at a sensitivity of at least 90% on `validation`, the same model's
-    predictions. Without these, without probabilities, or without both kinds of images, it is the decision.
-    InputError if `validation` lacks a malignant class.
+    The threshold with the highest specificity at a sensitivity of at least 90% on `validation`, the same
+    model's predictions. Without these, without probabilities, or without both kinds of images, it is the
+    decision. InputError if `validation` lacks a malignant class.
     """
     scores = _scores(predictions, malignant)
     if validation is not None and scores is not None:

@@ -1,4 +1,4 @@
-"""Prior correction: the predictions of a model for a population with other class frequencies (label shift)."""
+"""Prior correction: predictions for a population with other class frequencies (label shift)."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -2,8 +2,8 @@
 
 An image is called positive at a threshold when its score is at least the threshold. Definitions as in
 Fawcett, *An introduction to ROC analysis*, Pattern Recognition Letters 27 (2006). A metric is NaN without
-positives or without negatives. One sweep serves all bootstrap resamples, whereas scikit-learn's functions take
-one set of weights per call; the tests check every metric against scikit-learn, which draws the curves.
+positives or without negatives. One sweep serves all bootstrap resamples, whereas scikit-learn's functions
+take one set of weights per call; the tests check every metric against scikit-learn, which draws the curves.
 """
 
 from dataclasses import dataclass

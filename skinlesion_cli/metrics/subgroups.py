@@ -1,8 +1,8 @@
 """Metrics within parts of a set of images: one data set, one camera; women, or people of 70 and over.
 
-If classes differ in their source, a model can distinguish them by the source. A metric over all sources is then
-too optimistic; the metrics within each source are not. And a metric over all people hides for whom a model fails;
-the metrics within each subgroup, and the largest gap between them, show it.
+If classes differ in their source, a model can distinguish them by the source. A metric over all sources is
+then too optimistic; the metrics within each source are not. And a metric over all people hides for whom a
+model fails; the metrics within each subgroup, and the largest gap between them, show it.
 """
 
 import math
@@ -170,11 +170,11 @@ def _withheld(bootstrap: Bootstrap, positive: Booleans, has_malignant: bool) -> 
 def _gap(metric: str, subgroups: Mapping[str, Mapping[str, _Estimate]], seed: int) -> dict[str, Any]:
     """The largest gap between subgroups, with a simultaneous interval; None with fewer than two of them.
 
-    Let e_k be the error of the metric in subgroup k. The true gap, and the true difference of the two subgroups
-    that stand out in this sample, both differ from the measured gap by at most max e − min e. So the 95% quantile
-    of this range, from the resamples, is half the width of the interval: like Tukey's, it takes into account that
-    the two subgroups were chosen among several. A percentile interval of the gap would be wrong: chance widens the
-    gap in the sample, and again in each resample.
+    Let e_k be the error of the metric in subgroup k. The true gap, and the true difference of the two
+    subgroups that stand out in this sample, both differ from the measured gap by at most max e − min e. So
+    the 95% quantile of this range, from the resamples, is half the width of the interval: like Tukey's, it
+    takes into account that the two subgroups were chosen among several. A percentile interval of the gap
+    would be wrong: chance widens the gap in the sample, and again in each resample.
     """
     found = {name: of[metric] for name, of in subgroups.items() if metric in of}
     found = {name: one for name, one in found.items() if not math.isnan(one.value)}

@@ -40,7 +40,7 @@ def create_model(arch: str, classes: int, img_size: int, *, verify: bool = True)
 
 
 def pools_as(arch: str, pooling: Any) -> bool:
-    """Whether the backbone's own pooling of its last features is the `pooling` that timm would be asked for."""
+    """Whether the backbone's own pooling of its last features is what timm calls `pooling`."""
     try:
         with torch.device("meta"):
             made = [
@@ -65,7 +65,7 @@ def _present_name(arch: str) -> str:
 
 
 def config_of(arch: str) -> Any:
-    """timm's configuration of a backbone's pretrained weights; `arch` may be an older name of it.
+    """The configuration in timm of a backbone's pretrained weights; `arch` may be an older name of it.
 
     Raises:
         InputError: timm has no such backbone, or none with such weights (`name.weights`).
@@ -121,8 +121,9 @@ def features_of(model: nn.Module, inputs: torch.Tensor) -> tuple[torch.Tensor, t
 def statistics_of(model: nn.Module, inputs: torch.Tensor, levels: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Statistics (n, d) of the first `levels` feature maps, and the logits (n, classes).
 
-    For each channel the mean over the positions, and log(standard deviation + 0.01), by which a flat image is as
-    far away as a busy one. `inputs` are as in `features_of`. With 0 levels, the features are those of `features_of`.
+    For each channel the mean over the positions, and log(standard deviation + 0.01), by which a flat image is
+    as far away as a busy one. `inputs` are as in `features_of`. With 0 levels, the features are those of
+    `features_of`.
     """
     return pass_of(model, inputs, levels)[:2]
 

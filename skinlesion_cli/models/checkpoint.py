@@ -142,11 +142,12 @@ def plain_state(model: nn.Module) -> StateDict:
 def load_checkpoint(path: Path, *, ema: bool | None = None, **given: Any) -> Checkpoint:
     """Load a checkpoint in any supported format; `given` are `arch`, `classes` and others of `describe`.
 
-    Supported: this package's own; a `{"model", "classes", "model_name"}` dict; and, with `arch` and `classes`, a
-    bare state dict or a .safetensors file (whose metadata may contain both). What the file does not say is taken
-    from timm's config.json beside it. A file of timm's training script names its backbone and its preprocessing,
-    and a network inside another one is found (see `below_prefix`). If a file contains both averaged (EMA) and last
-    weights, `ema` chooses. A head with one output, for a sigmoid, gets two.
+    Supported: this package's own; a `{"model", "classes", "model_name"}` dict; and, with `arch` and
+        `classes`, a bare state dict or a .safetensors file (whose metadata may contain both). What the file
+        does not say is taken from timm's config.json beside it. A file of timm's training script names its
+        backbone and its preprocessing, and a network inside another one is found (see `below_prefix`). If a
+        file contains both averaged (EMA) and last weights, `ema` chooses. A head with one output, for a
+        sigmoid, gets two.
 
     Raises:
         InputError: the file is missing, refused or damaged, or an entry is missing, invalid or disagrees.

@@ -18,7 +18,7 @@ _INSTEAD = (
 
 
 def require_hub(arch: str) -> None:
-    """Raise a `SkinLesionError` if a backbone's pretrained weights are not cached and the hub does not respond."""
+    """SkinLesionError if a backbone's pretrained weights are not cached and the hub does not respond."""
     import huggingface_hub.constants
 
     cache = Path(huggingface_hub.constants.HF_HUB_CACHE)
@@ -43,7 +43,8 @@ def fetch_folder(name: str, *wanted: Sequence[str]) -> Path:
     try:
         for names in wanted:
             folder = fetch(repo, names, revision or None).parent
-            # All files come from one commit, whose ID is the folder's name: the model may change on the hub meanwhile.
+            # All files come from one commit, whose ID is the folder's name: the model may change on the hub
+            # meanwhile.
             revision = folder.name
         return folder
     # Offline mode, no route, a proxy's reply and a missing file raise many types from several libraries.

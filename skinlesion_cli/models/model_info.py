@@ -118,9 +118,9 @@ def describe(
 ) -> Description:
     """Read the metadata `known`, as `Description.plain` writes them, completed by what the caller knows.
 
-    Any key may be missing. If the file has an entry, the caller's must agree. `arch` may also name a timm folder
-    or a model on the hub with this backbone. `given` are the fields of `Given`. What neither says about the
-    preprocessing is taken from `backbone` (see `read_preprocessing`).
+    Any key may be missing. If the file has an entry, the caller's must agree. `arch` may also name a timm
+    folder or a model on the hub with this backbone. `given` are the fields of `Given`. What neither says
+    about the preprocessing is taken from `backbone` (see `read_preprocessing`).
 
     Raises:
         InputError: an entry is missing, invalid, or disagrees with the caller's.

@@ -1,13 +1,13 @@
 """The out-of-distribution detector: how far an image lies from the training images.
 
-It is a Gaussian fitted to simple statistics of the network's first feature maps: the mean, and the logarithm of
-the standard deviation, of each channel (`backbone.statistics_of`). As `tests/benchmarks/ood.py` measures, they
-distinguish noise, flat colours, documents and drawings from photographs of skin; the features before the head
-hardly do. The Gaussian is that of probabilistic principal component analysis
-(Tipping and Bishop, *Probabilistic Principal Component Analysis*, JRSS B 61, 1999, section 3): full
-covariance along the leading directions, one variance for all others. The distance is the Mahalanobis distance
-(Lee et al., *A Simple Unified Framework for Detecting Out-of-Distribution Samples and Adversarial Attacks*,
-NeurIPS 2018), with one Gaussian for all classes: a lesion of an unknown class may not be far away.
+It is a Gaussian fitted to simple statistics of the network's first feature maps: the mean, and the logarithm
+of the standard deviation, of each channel (`backbone.statistics_of`). As `tests/benchmarks/ood.py` measures,
+they distinguish noise, flat colours, documents and drawings from photographs of skin; the features before the
+head hardly do. The Gaussian is that of probabilistic principal component analysis (Tipping and Bishop,
+*Probabilistic Principal Component Analysis*, JRSS B 61, 1999, section 3): full covariance along the leading
+directions, one variance for all others. The distance is the Mahalanobis distance (Lee et al., *A Simple
+Unified Framework for Detecting Out-of-Distribution Samples and Adversarial Attacks*, NeurIPS 2018), with one
+Gaussian for all classes: a lesion of an unknown class may not be far away.
 """
 
 from dataclasses import dataclass, field
@@ -28,8 +28,8 @@ FALSE_ALARMS = 0.03
 PARTS = 5
 """Folds of the training images, each of which is scored by a Gaussian fitted to the others."""
 LEAST_SCALE = 0.1
-"""Smallest scale of a feature, as a share of the median scale: a channel that is nearly constant on the training
-images would otherwise raise an alarm at the slightest change."""
+"""Smallest scale of a feature, as a share of the median scale: a channel that is nearly constant on the
+training images would otherwise raise an alarm at the slightest change."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +71,11 @@ def fit_ood_detector(
 ) -> FittedOod | None:
     """Fit the Gaussian to training features (n, d), and the limit to them and to validation features (m, d).
 
-    The limit is the k-th largest distance of N images that the Gaussian was not fitted to: the validation images,
-    and the training images, each scored by a Gaussian fitted to the other four fifths. A further image of the same
-    distribution is beyond it with probability k / (N + 1) (split conformal prediction: Vovk et al., *Algorithmic
-    Learning in a Random World*, 2005). k is at least 2, so that a single outlier cannot determine the limit.
+    The limit is the k-th largest distance of N images that the Gaussian was not fitted to: the validation
+    images, and the training images, each scored by a Gaussian fitted to the other four fifths. A further
+    image of the same distribution is beyond it with probability k / (N + 1) (split conformal prediction: Vovk
+    et al., *Algorithmic Learning in a Random World*, 2005). k is at least 2, so that a single outlier cannot
+    determine the limit.
 
     The result is None with fewer than `MIN_IMAGES` training images or constant features.
     """

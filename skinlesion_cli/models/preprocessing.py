@@ -123,9 +123,9 @@ def read_preprocessing(
 ) -> tuple[Preprocessing, list[str]]:
     """The preprocessing, and the keys that neither the file nor the caller gives.
 
-    A file without `fit` is older than this setting, or from another tool: it means crop. Other missing keys are the
-    paper's in a file of this package (`own`), and otherwise those of `backbone`, which returns the mean, std,
-    interpolation and crop_pct that timm's weights were trained with.
+    A file without `fit` is older than this setting, or from another tool: it means crop. Other missing keys
+    are the paper's in a file of this package (`own`), and otherwise those of `backbone`, which returns the
+    mean, std, interpolation and crop_pct that timm's weights were trained with.
 
     Raises:
         InputError: an entry is invalid, or disagrees with the caller's.

@@ -1,4 +1,4 @@
-"""Which weights a run starts from, and whether they are available. No torch here: errors come before that import."""
+"""Which weights a run starts from, and whether they are available. No torch here, so errors come early."""
 
 from pathlib import Path
 

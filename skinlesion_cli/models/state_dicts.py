@@ -75,9 +75,9 @@ def _without_prefix(state: StateDict) -> StateDict:
 def below_prefix(state: StateDict, names: Sequence[str]) -> tuple[StateDict, str]:
     """The weights of a network inside another one, without its prefix, and a note for the user.
 
-    The network is at the prefix below which most of `names`, the names of its tensors, are found. Lightning, for
-    example, saves metrics or a teacher beside `model.`, and fastai's `vision_learner` has the timm network at
-    `0.model.`.
+    The network is at the prefix below which most of `names`, the names of its tensors, are found. Lightning,
+    for example, saves metrics or a teacher beside `model.`, and fastai's `vision_learner` has the timm
+    network at `0.model.`.
 
     Raises:
         InputError: there are several such networks.
@@ -128,7 +128,7 @@ def converted_by_timm(state: StateDict, model: nn.Module) -> StateDict:
 
 
 def renamed_by_timm(state: StateDict, model: nn.Module) -> StateDict:
-    """Like `converted_by_timm`, but unchanged if timm would resize tensors, for example for another image size."""
+    """Like `converted_by_timm`, but unchanged if timm would resize tensors, as for another image size."""
     try:
         found = converted_by_timm(state, model)
     # Each architecture has its own rules, which fail in their own ways on what they do not expect.

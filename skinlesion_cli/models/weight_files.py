@@ -1,8 +1,8 @@
 """Reading weights files, and the checks before anything in them is loaded.
 
-A loader allocates whatever memory a file claims to need. So the claims are checked first, against the file and
-against the limits: all entries stored uncompressed, none larger than the file, and undamaged; only plain data in
-the pickle; a header of reasonable length. None of these checks unpickles anything.
+A loader allocates whatever memory a file claims to need. So the claims are checked first, against the file
+and against the limits: all entries stored uncompressed, none larger than the file, and undamaged; only plain
+data in the pickle; a header of reasonable length. None of these checks unpickles anything.
 """
 
 import io

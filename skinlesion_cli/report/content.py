@@ -1,4 +1,4 @@
-"""The content of sections, as plain data. The page, the model card and the terminal each have a renderer for it."""
+"""The content of sections, as plain data. Page, model card and terminal each have a renderer for it."""
 
 import dataclasses
 import math
@@ -123,7 +123,8 @@ class Chart:
     name: str = ""
     caption: str = ""
     height: float = 0.0
-    """Height in inches of a figure with names inside, which needs no room for an axis; 0 for the usual size."""
+    """Height in inches of a figure with names inside, which needs no room for an axis; 0 for the usual
+    size."""
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,7 @@ class RunFacts:
 
 
 def read_run(root: Path, data: Path | None = None, images: Path | None = None) -> RunFacts:
-    """Read the folder that `train --out` wrote; without `data`, the location of the data set is in the settings.
+    """Read the folder that `train --out` wrote; without `data`, the settings give the data set.
 
     `images` is the folder of the images of a table, as in `read_split`.
 
@@ -146,7 +146,7 @@ def read_run(root: Path, data: Path | None = None, images: Path | None = None) -
 
 
 def _evaluated(path: Path, scored: Document) -> tuple[Document | None, str]:
-    """The document of `evaluate --by`, if it is for the predictions that were scored; otherwise the reason."""
+    """The document of `evaluate --by`, if it is for the scored predictions; otherwise the reason."""
     found = _read(path, json.loads)
     if not _is_document(found) or not found.get("subgroups"):
         return None, ""
@@ -221,6 +221,6 @@ def _matching(path: Path, document: Document) -> Predictions:
         predictions = read_predictions(path, document["classes"])
     if len(predictions) != document["n"] or set(predictions.classes) != set(document["classes"]):
         raise InputError(
-            f"{path} and metrics.json disagree: they are from different runs; restore the one that was changed"
+            f"{path} and metrics.json disagree: they are from different runs; restore the changed one"
         )
     return predictions

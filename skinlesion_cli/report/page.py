@@ -30,7 +30,7 @@ def write_page(
     pictures: Mapping[str, Pictures] | None = None,
     pictures_note: str = "",
 ) -> None:
-    """Write the page, completely or not at all; `pictures_note` tells the reader why there are no photographs."""
+    """Write the page, completely or not at all; `pictures_note` says why there are no photographs."""
     found = sections(facts, pictures or {}, pictures_note)
     page = render_html(
         "page.html",

@@ -24,7 +24,8 @@ WIDE, SMALL = (4.7, 3.3), (2.3, 2.2)
 HOLLOW: dict[str, Any] = {"color": ORANGE, "markerfacecolor": "white", "markersize": 7, "clip_on": False}
 MAX_MARKED_EPOCHS = 40
 MAX_NUMBERED_CLASSES = 60
-"""Maximum number of classes for which a confusion matrix shows numbers; with more, they would be illegible."""
+"""Maximum number of classes for which a confusion matrix shows numbers; with more, they would be
+illegible."""
 
 
 def single(plot: Plot, size: tuple[float, float] = WIDE) -> Figure:
@@ -38,7 +39,7 @@ def single(plot: Plot, size: tuple[float, float] = WIDE) -> Figure:
 
 
 def class_weights(table: Sequence[ClassBalance], *, beta: float, alpha: float) -> Figure:
-    """The count, loss weight and sampling probability of each class, the largest class on top; bars start at 0."""
+    """Count, loss weight and sampling probability of each class, the largest on top; bars start at 0."""
     rows = sorted(table, key=lambda one: one.count)
     figure = Figure(figsize=(12, 1.6 + 0.34 * len(rows)), layout="constrained")
     left, middle, right = figure.subplots(1, 3, sharey=True, gridspec_kw={"wspace": 0.06})

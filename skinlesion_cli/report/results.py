@@ -62,7 +62,7 @@ def write_evaluation(
     document: Mapping[str, Any],
     figures: str = "png",
 ) -> None:
-    """Write metrics.json and predictions.csv; draw confusion_matrix and any reliability with the given suffix."""
+    """Write metrics.json and predictions.csv; draw confusion_matrix and any reliability, of that suffix."""
     write_predictions(folder / "predictions.csv", predictions)
     title = split_title(str(document["split"] or "predictions"))
     figure = plots.confusion_matrix(scores.confusion, scores.classes, title.capitalize())
@@ -75,5 +75,6 @@ def write_evaluation(
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
     """Write a JSON document, completely or not at all."""
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-    # Bytes of a folder's name that are not UTF-8: JSON escapes can represent them, the file's encoding cannot.
+    # Bytes of a folder's name that are not UTF-8: JSON escapes can represent them, the file's encoding
+    # cannot.
     write_text(path, re.sub("[\ud800-\udfff]", lambda one: f"\\u{ord(one[0]):04x}", text) + "\n")

@@ -1,4 +1,4 @@
-"""The class-activation maps of one photograph. torch is not imported for an .onnx that computes its own maps."""
+"""The class-activation maps of one photograph. torch is not imported for an .onnx with its own maps."""
 
 import zlib
 from collections.abc import Callable, Sequence

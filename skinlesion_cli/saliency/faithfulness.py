@@ -69,9 +69,9 @@ def random_areas(
 def removal_order(heat: NDArray[np.float32], grid: tuple[int, ...], seed: int) -> NDArray[np.int64]:
     """Flat indices of all pixels of a map, in descending order of its values.
 
-    Pixels of equal value are in the order of a random map, so an empty map becomes a random one. Random maps have
-    the resolution of real ones, `grid` rows and columns: removing single scattered pixels would turn the view into
-    noise, which fools a network whatever the pixels show, and the comparison would be unfair.
+    Pixels of equal value are in the order of a random map, so an empty map becomes a random one. Random maps
+    have the resolution of real ones, `grid` rows and columns: removing single scattered pixels would turn the
+    view into noise, which fools a network whatever the pixels show, and the comparison would be unfair.
     """
     coarse = Image.fromarray(np.random.default_rng(seed).random(grid, dtype=np.float32))
     random = np.asarray(coarse.resize((heat.shape[1], heat.shape[0]), Image.Resampling.BILINEAR))
@@ -109,9 +109,9 @@ def blurred(view: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def summarise(measured: Sequence[Faithfulness], groups: Sequence[str], unit: str) -> dict[str, Any]:
     """Means over many maps with 95% bootstrap intervals, as a JSON document.
 
-    They are the means of the fields of `Faithfulness`, and the shares of maps that are better than random, where
-    ties count half. `groups` has the image, lesion or patient of each map; `unit` is "images" or "groups". Whole
-    groups are resampled; with only one, there are no intervals.
+    They are the means of the fields of `Faithfulness`, and the shares of maps that are better than random,
+    where ties count half. `groups` has the image, lesion or patient of each map; `unit` is "images" or
+    "groups". Whole groups are resampled; with only one, there are no intervals.
     """
     own = np.array([astuple(one) for one in measured])
     won = np.sign([own[:, 2] - own[:, 0], own[:, 1] - own[:, 3]]).T / 2 + 0.5

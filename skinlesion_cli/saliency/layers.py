@@ -22,9 +22,10 @@ _LAYER_NORM = re.compile("layernorm|rmsnorm|simplenorm")
 def default_layer(model: nn.Module, inputs: torch.Tensor) -> str:
     """Name of the last layer with a spatial output that the prediction depends on.
 
-    This is the last of the feature stages that timm lists, or a layer normalisation after it: before one, HiResCAM
-    is zero. If the output of the stage is not a grid, or only its class token is used, it is the last block or
-    normalisation before it, which is found by one forward pass of `inputs` (1, 3, height, width), once per model.
+    This is the last of the feature stages that timm lists, or a layer normalisation after it: before one,
+    HiResCAM is zero. If the output of the stage is not a grid, or only its class token is used, it is the
+    last block or normalisation before it, which is found by one forward pass of `inputs` (1, 3, height,
+    width), once per model.
     """
     if model not in _FOUND:
         _FOUND[model] = _search(model, inputs)
@@ -57,7 +58,7 @@ def _search(model: nn.Module, inputs: torch.Tensor) -> str:
 
 
 def _is_block(module: nn.Module) -> bool:
-    """Whether a module's output may be the whole state of the network: not a single convolution or activation."""
+    """Whether a module's output may be the network's whole state: not a single convolution or activation."""
     return next(module.children(), None) is not None or "norm" in type(module).__name__.lower()
 
 

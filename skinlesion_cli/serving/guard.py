@@ -52,8 +52,8 @@ class Guard:
 
     def _fault(self, method: str, path: str, headers: Headers) -> tuple[int, str]:
         host = headers.get("host", "")
-        # A page of another site can let its own name resolve to this machine (DNS rebinding). It cannot make the
-        # browser send any other name in the Host header.
+        # A page of another site can let its own name resolve to this machine (DNS rebinding). It cannot make
+        # the browser send any other name in the Host header.
         if not self._is_own(host):
             return 421, "this server responds only to its address and to the name of its machine"
         if method not in ("GET", "HEAD"):

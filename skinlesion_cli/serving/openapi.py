@@ -98,7 +98,7 @@ def _schemas() -> dict[str, Any]:
             _object({"width": _WHOLE, "height": _WHOLE, "png": _PNG}),
         ),
         "frame": _described(
-            "What the model saw, pixel by pixel, and its position in the photograph, in pixels of the photograph.",
+            "What the model saw, pixel by pixel, and its position in the photograph, in pixels.",
             _object({**edges, "png": _PNG}),
         ),
         "heat_map": _described(

@@ -1,1 +1,1 @@
-"""Experiment trackers: TensorBoard, MLflow, Weights & Biases and Trackio, and the interface for custom ones."""
+"""Experiment trackers: TensorBoard, MLflow, Weights & Biases, Trackio, and the interface for others."""

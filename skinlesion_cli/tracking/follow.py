@@ -35,8 +35,8 @@ class Follower:
         """Pass each event on to `on_event`.
 
         Args:
-            trackers: comma-separated names of built-in trackers; or custom ones, each with a name and a function
-                (usually the class) that takes a `Run` and returns a `Tracker`.
+            trackers: comma-separated names of built-in trackers; or custom ones, each with a name and a
+                function (usually the class) that takes a `Run` and returns a `Tracker`.
             on_event: receives the events, and a warning if a tracker fails, which is then no longer used.
         """
         if not isinstance(trackers, Mapping):

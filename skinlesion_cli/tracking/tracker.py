@@ -24,7 +24,7 @@ class Run:
 
 
 class Tracker(Protocol):
-    """The destination of the metrics and figures of one run. Its errors end the tracking, not the training."""
+    """Where the metrics and figures of one run go. Its errors end the tracking, not the training."""
 
     view: str
     """The command that shows the logs, for the user."""

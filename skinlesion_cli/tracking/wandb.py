@@ -33,7 +33,8 @@ class Tracker:
             id=run.id,
             dir=os.environ.get("WANDB_DIR", str(run.folder)),
             config=run.settings,
-            # Offline, this creates a second folder with the same ID, which `wandb sync` merges with the first.
+            # Offline, this creates a second folder with the same ID, which `wandb sync` merges with the
+            # first.
             resume="allow" if run.resumed else None,
             mode=mode,
             settings=quiet,

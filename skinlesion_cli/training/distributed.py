@@ -23,8 +23,8 @@ from torch.nn.parallel import DistributedDataParallel
 from skinlesion_cli.common.errors import InputError, PeerError, SkinLesionError, TrainingError, one_line
 from skinlesion_cli.common.world import Launch, World
 
-# When a process ends, its connections are closed, so that its peers notice immediately. These limits are for a
-# peer that hangs, for example because its machine has lost its power or its network.
+# When a process ends, its connections are closed, so that its peers notice immediately. These limits are for
+# a peer that hangs, for example because its machine has lost its power or its network.
 STEP_TIMEOUT = timedelta(minutes=10)
 """How long a process waits for another inside a step, and for all to join at the start."""
 WAIT_TIMEOUT = timedelta(days=7)
@@ -34,7 +34,7 @@ POLL_SECONDS = 0.05
 
 
 class Group(World):
-    """The processes of a run, as seen by one of them. Create it with `join`, and use it as a context manager."""
+    """The processes of a run, as seen by one of them. Create it with `join`; it is a context manager."""
 
     def __init__(self, launch: Launch, device: torch.device):
         super().__init__(launch)
@@ -137,7 +137,7 @@ class Group(World):
 
 
 def join(launch: Launch, device: str) -> Group:
-    """Join the process group; blocks until all processes have joined. Each takes the GPU of its local rank."""
+    """Join the process group; blocks until all processes have joined. Each takes its local rank's GPU."""
     own = _device(launch, device)
     if own.type == "cuda":
         torch.cuda.set_device(own)

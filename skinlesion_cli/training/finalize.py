@@ -40,8 +40,8 @@ def finalize(
 ) -> Predictor:
     """Fit the temperature and the out-of-distribution detector; returns the finished model.
 
-    The best checkpoint of a run, at `path`, is replaced atomically. Its weights are loaded into `model`, which has
-    its architecture and is on the runtime's device.
+    The best checkpoint of a run, at `path`, is replaced atomically. Its weights are loaded into `model`,
+    which has its architecture and is on the runtime's device.
     """
     checkpoint = load_checkpoint(path)
     model.load_state_dict(checkpoint.state)

@@ -141,7 +141,7 @@ class Pace:
     """Remaining time of a run, from the mean time of its steps so far, including validation and saving."""
 
     def __init__(self, steps: int, epochs: int, epoch: int = 1, step: int = 0):
-        """For a run with this many steps per epoch, which begins or continues after the given step and epoch."""
+        """For a run with this many steps per epoch, which begins or continues after the given step."""
         self._steps, self._all = steps, steps * epochs
         self._before, self._begun = self._done(epoch, step), time.monotonic()
 

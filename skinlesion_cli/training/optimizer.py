@@ -68,7 +68,7 @@ def make_scheduler(
 def make_average(model: nn.Module, decay: float) -> ModelEmaV3 | None:
     """The exponential moving average of the weights; None for a decay of 0.
 
-    The decay increases to its value over the first steps: otherwise the average of a short run would be dominated
-    by its initial weights.
+    The decay increases to its value over the first steps: otherwise the average of a short run would be
+    dominated by its initial weights.
     """
     return ModelEmaV3(model, decay=decay, use_warmup=True) if decay > 0 else None

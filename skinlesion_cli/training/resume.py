@@ -1,4 +1,4 @@
-"""The state of a run: what last.pth contains besides the model, so that a resumed run is reproduced bit for bit."""
+"""The state of a run: what last.pth contains besides the model, for resuming bit for bit."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,8 @@ from skinlesion_cli.models.weight_files import read_tensors
 from skinlesion_cli.training.run_folder import RunFolder
 
 LastState = tuple[dict[str, Any], str]
-"""The content of the checkpoint to resume from; a warning about the choice of the file, or an empty string."""
+"""The content of the checkpoint to resume from; a warning about the choice of the file, or an empty
+string."""
 
 
 @dataclass

@@ -96,8 +96,8 @@ def run_training(
         resume: continue from the folder's last checkpoint.
         overwrite: replace an earlier run in the folder.
         on_event: receives progress events; of several processes, only the first sends them.
-        result_files: returns the module that writes tables and figures, `report.results`, which training must not
-            import.
+        result_files: returns the module that writes tables and figures, `report.results`, which training must
+            not import.
 
     Raises:
         SkinLesionError: see `skinlesion_cli.train`.

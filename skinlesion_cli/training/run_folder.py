@@ -40,7 +40,7 @@ class RunFolder:
         return self.last.exists() or self.previous.exists()
 
     def claim(self, *, resume: bool, overwrite: bool) -> None:
-        """InputError if a run here would overwrite an earlier one, there is none to resume, or access is denied.
+        """InputError if a run here would overwrite an earlier one, none can be resumed, or access is denied.
 
         Creates no folder: the run may fail before its first step.
         """

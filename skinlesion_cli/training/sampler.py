@@ -67,9 +67,9 @@ class Division:
 class WeightedDraws(Sampler[list[Draw]]):
     """Batches of images drawn with replacement: a class by its probability, then one of its images uniformly.
 
-    The draws of an epoch depend only on the seed and the epoch, so a resumed run continues with the same draws,
-    with any number of workers. Several processes draw the same images, and each takes its part of every step.
-    Before the epoch `deferred`, classes are sampled by their frequency.
+    The draws of an epoch depend only on the seed and the epoch, so a resumed run continues with the same
+    draws, with any number of workers. Several processes draw the same images, and each takes its part of
+    every step. Before the epoch `deferred`, classes are sampled by their frequency.
     """
 
     def __init__(
@@ -99,8 +99,8 @@ class WeightedDraws(Sampler[list[Draw]]):
                 "start fewer processes, or lower --accumulate"
             )
         starts = list(range(0, self.epoch_size, self.step_size))
-        # Batch normalisation cannot train on one image: if the batches of the last step would have fewer than two,
-        # it is merged with the step before.
+        # Batch normalisation cannot train on one image: if the batches of the last step would have fewer than
+        # two, it is merged with the step before.
         if len(starts) > 1 and self.epoch_size - starts[-1] < 2 * division.parts:
             starts.pop()
         self._bounds = [*starts, self.epoch_size]
@@ -133,7 +133,7 @@ class WeightedDraws(Sampler[list[Draw]]):
             yield from (draws[part] for part in self.division.own_parts(len(draws)))
 
     def labels_by_step(self) -> Iterator[Ints]:
-        """For each step from `first_step` on, the labels of its images, including those of other processes."""
+        """For each step from `first_step` on, the labels of its images, those of all processes."""
         for begin, end in itertools.pairwise(self._bounds[self.first_step :]):
             yield self._labels[self.indices[begin:end]]
 

@@ -53,7 +53,7 @@ SECONDS_BETWEEN_EVENTS = 0.25
 
 
 class Trainer:
-    """One training run on two splits. The constructor creates everything, so errors come before the first step."""
+    """One training run on two splits. The constructor creates everything: errors come before any step."""
 
     def __init__(
         self,
@@ -68,8 +68,8 @@ class Trainer:
     ):
         """Make the model, the optimiser and the loaders; restore `last`, the state of the run to resume.
 
-        The screening covers the splits `train` and `val`, which have the same classes. Without facts, the images are
-        opened again, and may differ from those of the run that is resumed.
+        The screening covers the splits `train` and `val`, which have the same classes. Without facts, the
+        images are opened again, and may differ from those of the run that is resumed.
         """
         self.settings, self.screening, self.folder = settings, screening, folder
         self.train_split, self.val_split = screening.splits["train"], screening.splits["val"]
@@ -106,7 +106,8 @@ class Trainer:
         if settings.freeze_backbone:
             freeze_backbone(model)
         self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        # Not with dynamic shapes: after the smaller last batch of an epoch, all batches would run slower code.
+        # Not with dynamic shapes: after the smaller last batch of an epoch, all batches would run slower
+        # code.
         compiled: Any = torch.compile(self.model, dynamic=False) if settings.compile else self.model
         self.forward: nn.Module = compiled
 

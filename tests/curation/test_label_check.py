@@ -121,4 +121,4 @@ def test_what_cannot_be_ranked_is_refused(tmp_path: Path, drawn: Path) -> None:
     assert "the predictions match none of the 19 images: they name a" in refusal(table)
     name = json.dumps(f"train/{CLASSES[0]}/0.jpg")
     table.write_text(f"image,y_true,x,y\n{name},x,0.5,0.5\n", encoding="utf-8")
-    assert f"the predictions have no class {CLASSES[0]}; they know x, y" in refusal(table)
+    assert f"the predictions have no class {CLASSES[0]}; they have x, y" in refusal(table)

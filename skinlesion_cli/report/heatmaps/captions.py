@@ -17,8 +17,8 @@ MOST_LINES = 5
 def folded(text: str, width: int, *, most: int = MOST_LINES, keep_end: bool = False) -> list[str]:
     """Lines of at most `width` characters, broken after spaces, hyphens, dots, slashes and underscores.
 
-    A longer word is cut, and marked with "…". If there are more than `most` lines, the last are left out, or the
-    first if the end is to be kept, as for a file name.
+    A longer word is cut, and marked with "…". If there are more than `most` lines, the last are left out, or
+    the first if the end is to be kept, as for a file name.
     """
     text = printable(text)
     if any(unicodedata.east_asian_width(char) in "WF" for char in text):

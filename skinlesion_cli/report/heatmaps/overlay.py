@@ -46,8 +46,8 @@ def overlay(
 ) -> Figure:
     """One photograph, and beside it the photograph under each map, drawn as in `painted`.
 
-    All panels show the whole photograph at its own aspect ratio, with a frame around what the model saw. `name`
-    and `true`, the true class, are above the photograph.
+    All panels show the whole photograph at its own aspect ratio, with a frame around what the model saw.
+    `name` and `true`, the true class, are above the photograph.
     """
     first = explanations[0]
     panels = 1 + len(explanations)

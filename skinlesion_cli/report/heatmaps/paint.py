@@ -1,7 +1,7 @@
 """A map as an image on top of the photograph: outlines in the colours of the colour bar.
 
-Colours that are blended with the photograph match no colour bar, and they hide the colours of the lesion. So the
-map is drawn as opaque lines: each area of similar evidence is outlined, inside its edge.
+Colours that are blended with the photograph match no colour bar, and they hide the colours of the lesion. So
+the map is drawn as opaque lines: each area of similar evidence is outlined, inside its edge.
 """
 
 import itertools

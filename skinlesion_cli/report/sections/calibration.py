@@ -47,7 +47,7 @@ def selective(document: Document) -> content.Section:
     if not points:
         return content.Section("selective", title, missing=NO_PROBABILITIES)
     text = (
-        "Images are answered in descending order of confidence. At the right end, all images are answered, and "
+        "Images are answered in descending order of confidence. At the right end, all are answered, and "
         "the risk is one minus the accuracy."
     )
     plot = partial(plots.plot_risk_coverage, points=points, target=target)

@@ -41,8 +41,9 @@ def curves(facts: RunFacts) -> content.Section:
         plot = partial(plots.plot_roc, rate=rate, sensitivity=sensitivity)
         roc.append(content.Chart(f"ROC curve of {name}", plot, name, f"AUC {figure(scored['auc'], 3)}"))
         precision, recall, _ = precision_recall_curve(positive, scores)
-        # The precision at recall 0 is that without a hit: 0 if the highest score is wrong, else 1 by definition.
-        # Among the thresholds with the same recall, only the first is drawn: the others would be vertical lines.
+        # The precision at recall 0 is that without a hit: 0 if the highest score is wrong, else 1 by
+        # definition. Among the thresholds with the same recall, only the first is drawn: the others would be
+        # vertical lines.
         recall, first = np.unique(recall[::-1], return_index=True)
         precision, recall = precision[::-1][first][recall > 0], recall[recall > 0]
         plot = partial(

@@ -21,7 +21,8 @@ from skinlesion_cli.report.sections.limits import grouping, limits
 OPEN = "to be filled in by the authors"
 Fact = Callable[[RunFacts], str]
 Item = tuple[str, str, Fact | None]
-"""Its number, what it asks for, and what is known from the run: an empty string, or no fact, leaves it open."""
+"""Its number, what it asks for, and what is known from the run: an empty string, or no fact, leaves it
+open."""
 
 
 def _setting(facts: RunFacts, name: str) -> Any:
@@ -29,7 +30,8 @@ def _setting(facts: RunFacts, name: str) -> Any:
 
 
 def _title(facts: RunFacts) -> str:
-    return f"Development and evaluation of an image classifier for {len(facts.classes)} classes; {OPEN}: for whom"
+    classes = len(facts.classes)
+    return f"Development and evaluation of an image classifier of {classes} classes; {OPEN}: for whom"
 
 
 def _sources(facts: RunFacts) -> str:
@@ -139,7 +141,7 @@ def _foreign(facts: RunFacts) -> str:
     if not facts.false_alarm_rate:
         return ""
     share = percent(facts.false_alarm_rate)
-    return f"Warning for images unlike the training images; false alarms expected for {share} of images like them"
+    return f"Warning for images unlike the training images, expected for {share} of images like them"
 
 
 def _leaks(facts: RunFacts) -> str:
@@ -270,8 +272,8 @@ def _filled(facts: RunFacts, key: str, name: str, items: tuple[Item, ...]) -> Se
     unknown = sum(text.startswith(OPEN) for _, _, text in rows)
     partly = sum(OPEN in text for _, _, text in rows) - unknown
     text = (
-        f"{len(rows)} items: {len(rows) - unknown - partly} are filled in from the run, {partly} in part, and "
-        f"{unknown} are open. The wording is ours: compare with the published checklist before you submit."
+        f"{len(rows)} items: {len(rows) - unknown - partly} are filled in from the run, {partly} in part, "
+        f"and {unknown} are open. The wording is ours: compare with the published checklist before submission."
     )
     heads = ("Item", Column("Asks for", numeric=False), Column("This run", numeric=False))
     return section(key, name, Paragraph(text), table(name, heads, rows))

@@ -110,7 +110,8 @@ def _point(document: Document) -> str:
         return "Subgroups: no class is known to be malignant, so there is no sensitivity and specificity."
     point, names = _operating_point(document), ", ".join(document["malignant"]["classes"])
     if point["name"] == "validation":
-        rule = f"a probability of at least {figure(point['threshold'])}, which detected 90% of them on validation"
+        limit = figure(point["threshold"])
+        rule = f"a probability of at least {limit}, which detected 90% of them on validation"
     else:
         rule = "a malignant predicted class, since no threshold was chosen on validation"
     return f"In subgroups, sensitivity and specificity are of malignant ({names}): {rule}."
@@ -118,10 +119,11 @@ def _point(document: Document) -> str:
 
 def _notes() -> content.Paragraph:
     return content.Paragraph(
-        f"Subgroups with fewer than {number(MIN_SUBGROUP)} lesions or patients (images, where those are "
-        f"unknown) have no scores, and those with fewer than {MIN_KIND} malignant or benign ones have no sensitivity "
-        "or specificity. Averages over classes include only classes in the subgroup, so that a gap in them may come "
-        "from a different case mix. A gap whose interval contains 0 may be due to chance: the interval takes into "
-        f"account that the two subgroups were chosen among all. The subgroup {UNKNOWN} is excluded from the gaps.",
+        f"Subgroups with fewer than {number(MIN_SUBGROUP)} lesions or patients (images, if unknown) have no "
+        f"scores, and those with fewer than {MIN_KIND} malignant or benign ones have no sensitivity or "
+        "specificity. Averages over classes include only classes in the subgroup, so that a gap in them may "
+        "come from a different case mix. A gap whose interval contains 0 may be due to chance: the interval "
+        "takes into account that the two subgroups were chosen among all. The subgroup "
+        f"{UNKNOWN} is excluded from the gaps.",
         "note",
     )
