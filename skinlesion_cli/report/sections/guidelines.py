@@ -273,7 +273,7 @@ def _filled(facts: RunFacts, key: str, name: str, items: tuple[Item, ...]) -> Se
     partly = sum(OPEN in text for _, _, text in rows) - unknown
     text = (
         f"{len(rows)} items: {len(rows) - unknown - partly} are filled in from the run, {partly} in part, "
-        f"and {unknown} are open. The wording is ours: compare with the published checklist before submission."
+        f"and {unknown} are open. The wording is ours: compare with the published checklist first."
     )
     heads = ("Item", Column("Asks for", numeric=False), Column("This run", numeric=False))
     return section(key, name, Paragraph(text), table(name, heads, rows))
