@@ -223,7 +223,7 @@ def confusion_matrix(confusion: Ints, classes: Sequence[str], title: str) -> Fig
     if len(classes) <= MAX_NUMBERED_CLASSES:
         _totals(left, support[:, 0])
     image = _cells(right, shares, shares, whole_percent, classes)
-    right.set_title("Percentage of the true class")
+    right.set_title("Percent of the true class")
     bar = figure.colorbar(image, ax=[left, right], shrink=0.7, pad=0.01, format=PercentFormatter(1, 0))
     bar.set_label("Share of the true class")
     return figure

@@ -45,7 +45,7 @@ def faulty(clean: Path) -> Path:
     return clean
 
 
-def test_a_clean_data_set_is_exit_0(cli_run: Run, clean: Path) -> None:
+def test_a_clean_data_set_exits_with_0(cli_run: Run, clean: Path) -> None:
     done = cli_run("data", "check", clean)
     unknown = "by pixels; lesions and patients are unknown."
     assert f"0 of 4 test images (0.0 %) have a sibling in train {unknown}" in done.stdout
@@ -53,7 +53,7 @@ def test_a_clean_data_set_is_exit_0(cli_run: Run, clean: Path) -> None:
     assert "colour modes: RGB (14)" in done.stdout
 
 
-def test_json_is_the_contracts(cli_run: Run, faulty: Path) -> None:
+def test_json_has_the_documented_keys(cli_run: Run, faulty: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in faulty.rglob("*")}
     document = cli_run("data", "check", faulty, "--json", code=1).json()
     assert set(document) >= KEYS
@@ -98,7 +98,7 @@ def test_groups_that_span_splits_are_leaks(cli_run: Run, clean: Path, tmp_path: 
     )
 
 
-def test_the_page_stands_alone(cli_run: Run, faulty: Path, tmp_path: Path) -> None:
+def test_the_page_is_self_contained(cli_run: Run, faulty: Path, tmp_path: Path) -> None:
     hostile = faulty / "train" / CLASSES[0] / "<script>alert(1)<script>.jpg"
     shutil.copy(faulty / "train" / CLASSES[0] / "0.jpg", hostile)
     cli_run("data", "check", faulty, "--report", "page.html", code=1)
@@ -136,7 +136,7 @@ def test_a_check_is_remembered_until_a_file_changes(
     assert "has changed since it was checked" in last_check(clean)
 
 
-def test_one_class_is_exit_2(cli_run: Run, clean: Path) -> None:
+def test_one_class_exits_with_2(cli_run: Run, clean: Path) -> None:
     for split in ("train", "val", "test"):
         for name in CLASSES[1:]:
             shutil.rmtree(clean / split / name)
@@ -187,7 +187,7 @@ def another_user_can_run_python() -> bool:
 
 
 @pytest.mark.skipif(not another_user_can_run_python(), reason="needs root and a Python that all may read")
-def test_a_user_without_a_home_goes_on_without_a_cache(data: Path) -> None:
+def test_a_user_without_a_home_folder_needs_no_cache(data: Path) -> None:
     kept = {name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_CACHE_HOME")}
     check = [sys.executable, "-m", "skinlesion_cli", "data", "check", ".", "--num-workers", "0"]
     # Not in pytest's folder, which only its own user may enter.

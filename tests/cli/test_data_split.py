@@ -92,7 +92,7 @@ def test_a_table_without_splits_is_not_trained_on(refused: Callable[..., str], s
 
 
 @pytest.mark.usefixtures("source")
-def test_a_csv_of_files_and_labels_is_a_source(cli_run: Run, tmp_path: Path) -> None:
+def test_a_csv_of_files_and_labels_can_be_split(cli_run: Run, tmp_path: Path) -> None:
     lines = [f"source/{CLASSES[0]}/{i}.jpg,{'a' if i < 6 else 'b'}" for i in range(12)]
     (tmp_path / "labels.csv").write_text("\n".join(["file,label", *lines]), encoding="utf-8")
     cli_run("data", "split", "labels.csv", "--out", "d", "--link")
@@ -191,7 +191,7 @@ def grouped(cli_run: Run, source: Path, tmp_path: Path) -> Path:
     return tmp_path / "d"
 
 
-def test_a_manifest_that_does_not_list_the_files_is_told_before_scoring(
+def test_a_manifest_that_does_not_list_the_files_is_reported_before_scoring(
     cli_run: Run, checkpoint: Path, grouped: Path
 ) -> None:
     evaluate = ("evaluate", "--data", "d", "--checkpoint", checkpoint, "--json", "--out", "scores")

@@ -69,7 +69,7 @@ def test_a_checkpoint_is_scored_like_its_own_predictions(
         assert image.width > image.height
 
 
-def test_the_published_scores_come_out_of_the_published_matrix(cli_run: Run, tmp_path: Path) -> None:
+def test_the_published_scores_follow_from_the_published_matrix(cli_run: Run, tmp_path: Path) -> None:
     true, predicted = published.expanded()
     images = tuple(f"{i}.jpg" for i in range(len(true)))
     write_predictions(tmp_path / "p.csv", Predictions(images, published.CLASSES, predicted, true))
@@ -150,7 +150,7 @@ def test_scores_by_age_and_sex_with_the_largest_gaps(cli_run: Run, tmp_path: Pat
     assert max(map(len, done.stdout.splitlines())) <= 160
 
 
-def test_none_of_four_is_told_with_its_interval_and_n(cli_run: Run, tmp_path: Path) -> None:
+def test_none_of_four_is_reported_with_its_interval_and_n(cli_run: Run, tmp_path: Path) -> None:
     """Terminal and JSON; a format of the figures; a class that no font here can name is no box."""
     true, predicted = ["MEL"] * 4 + ["NV"] * 20 + ["\U00020001"] * 4, ["NV"] * 24 + ["\U00020001"] * 4
     rows = [

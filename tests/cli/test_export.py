@@ -15,7 +15,9 @@ HEAVY = {"torch", "torchvision", "timm"}
 HEAVY_FOR_PREDICT = HEAVY | {"sklearn", "scipy", "matplotlib", "cv2"}
 
 
-def test_the_difference_from_torch_is_told(run_in: Run, trained: Path, data: Path, tmp_path: Path) -> None:
+def test_the_difference_from_torch_is_reported(
+    run_in: Run, trained: Path, data: Path, tmp_path: Path
+) -> None:
     to = tmp_path / "m.pt2"
     done = run_in(trained, "export", "--to", to, "--data", data / "test")
     assert done.stderr == ""
@@ -25,7 +27,7 @@ def test_the_difference_from_torch_is_told(run_in: Run, trained: Path, data: Pat
     assert 0 <= float(second.split("PyTorch's: ")[1].split(",")[0]) < 1e-4
 
 
-def test_int8_tells_what_it_costs(run_in: Run, trained: Path, data: Path, tmp_path: Path) -> None:
+def test_int8_reports_the_loss_of_accuracy(run_in: Run, trained: Path, data: Path, tmp_path: Path) -> None:
     done = run_in(trained, "export", "--to", tmp_path / "m.onnx", "--data", data, "--int8", "--json")
     # Nothing of what the exporters have to say.
     assert done.stderr == ""

@@ -66,7 +66,7 @@ def test_a_model_replaces_only_an_export(
     run_in(folder, *options, "m.onnx")
 
 
-def test_heat_maps_beside_their_photographs_are_no_photographs(
+def test_heat_maps_beside_their_photographs_are_not_photographs(
     photos: Path, checkpoint: Path, run_in: Run, refused: Callable[..., str]
 ) -> None:
     options = ["gradcam", "photos", "--checkpoint", checkpoint, "--out", "photos/"]
@@ -95,7 +95,7 @@ def test_heat_maps_beside_their_photographs_are_no_photographs(
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".pdf", ".svg"])
-def test_every_format_of_a_figure_is_known_again(suffix: str, tmp_path: Path) -> None:
+def test_figures_of_every_format_are_recognised(suffix: str, tmp_path: Path) -> None:
     from matplotlib.figure import Figure
 
     from skinlesion_cli.report.drawing import save_figure

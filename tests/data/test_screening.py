@@ -105,7 +105,7 @@ def test_each_file_is_opened_once(data: Path) -> None:
         assert found.contents["val"].keys() == {file.as_posix() for file in splits["val"].files}
 
 
-def test_a_file_that_is_gone_or_is_no_file_is_named(tmp_path: Path) -> None:
+def test_a_missing_or_irregular_file_is_named(tmp_path: Path) -> None:
     assert str(examine(tmp_path / "gone.jpg", img_size=64)).endswith("gone.jpg: no such file")
     os.mkfifo(tmp_path / "pipe.jpg")
     assert str(examine(tmp_path / "pipe.jpg", img_size=64)).endswith("pipe.jpg: it is not a regular file")

@@ -127,7 +127,9 @@ def test_classes_that_differ_only_in_how_they_are_written_are_refused(
         (["a/1.jpg", "b/1.jpg"], "are these the classes\\? skinlesion data split .* --out"),
     ],
 )
-def test_a_wrapper_folder_is_no_data_set_of_one_class(tmp_path: Path, files: list[str], reason: str) -> None:
+def test_a_wrapper_folder_is_not_a_data_set_of_one_class(
+    tmp_path: Path, files: list[str], reason: str
+) -> None:
     touch(tmp_path, *files)
     with pytest.raises(InputError, match=reason):
         read_splits(tmp_path, ["train"])

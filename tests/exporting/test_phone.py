@@ -40,7 +40,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     return dataclasses.replace(bare, novelty=detector, distance_limit=1.0, temperature=2.0)
 
 
-def test_a_pte_answers_like_torch_and_explains_itself(loaded: Checkpoint, tmp_path: Path) -> None:
+def test_a_pte_agrees_with_torch_and_describes_itself(loaded: Checkpoint, tmp_path: Path) -> None:
     pytest.importorskip("executorch")
     target = tmp_path / "m.pte"
     exported = pte.export(loaded, target, PIXELS)

@@ -39,7 +39,7 @@ def test_the_task_of_2018_has_akiec() -> None:
         isic_columns(["akiec", "scc"])
 
 
-def test_what_has_no_column_is_said_or_refused() -> None:
+def test_classes_without_a_column_are_reported_or_refused() -> None:
     told: list[Event] = []
     isic_columns(["Melanoma", "Nevus"], told.append)
     assert told == [Warned("the model has no class for BCC, AK, BKL, DF, VASC, SCC: 0 in the file")]

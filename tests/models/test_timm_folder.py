@@ -123,7 +123,7 @@ def test_an_older_config_and_names_by_index_are_read(theirs: Path, tmp_path: Pat
     assert load_checkpoint(model_in(folder)).classes == tuple(NAMES)
 
 
-def test_another_librarys_folder_is_no_timm_model(theirs: Path, tmp_path: Path) -> None:
+def test_another_librarys_folder_is_not_a_timm_model(theirs: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(theirs, tmp_path / "model")
     (folder / "config.json").write_text('{"architectures": ["ViT"], "model_type": "vit"}', encoding="utf-8")
     with pytest.raises(InputError, match="give --arch"):

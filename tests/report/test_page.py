@@ -139,7 +139,7 @@ def test_figures_that_are_undefined_are_dashes(tmp_path: Path) -> None:
     assert "no class is known to be malignant" in outline.text
 
 
-def test_the_surest_mistakes_come_first(run: Path, tmp_path: Path) -> None:
+def test_the_most_confident_errors_come_first(run: Path, tmp_path: Path) -> None:
     _, outline = page_of(run, tmp_path / "page.html")
     predictions = read_predictions(run / "results" / "test_predictions.csv")
     wrong = [row for row in range(len(predictions)) if predictions.predicted[row] != predictions.true[row]]

@@ -157,7 +157,7 @@ def test_a_confusion_matrix_shows_counts_and_percentages() -> None:
     counts, shares, bar = figure.axes
     assert figure.get_suptitle() == "Test split"
     assert (counts.get_title(), counts.get_ylabel()) == ("Images", "True class")
-    assert (shares.get_title(), shares.get_xlabel()) == ("Percentage of the true class", "Predicted class")
+    assert (shares.get_title(), shares.get_xlabel()) == ("Percent of the true class", "Predicted class")
     shown = [text.get_text() for text in counts.texts]
     assert shown == ["3", "1", "", "", "0", "", "1", "399", "0", "n", "4", "0", "400"]
     assert [text.get_text() for text in shares.texts] == ["75", "25", "", "", "0", "", "<1", "100", "0"]
@@ -213,7 +213,7 @@ def test_very_many_classes_make_no_larger_picture_than_many(monkeypatch: pytest.
     assert len(many.axes[0].get_xticklabels()) <= 17
 
 
-def test_figures_do_not_pile_up() -> None:
+def test_figures_are_not_kept_in_memory() -> None:
     import matplotlib.pyplot as plt
 
     plots.confusion_matrix(np.array([[3, 1], [0, 0]]), ["a", "b"], "Test")
