@@ -161,7 +161,7 @@ def test_wrong_input_is_refused(refused: Callable[..., str], ham: Path, tmp_path
     assert "at least one download" in refused(*prepare)
     assert "there is no folder absent" in refused(*prepare, "--msld", "absent")
     assert "no ISIC_2019_Training_GroundTruth.csv below" in refused(*prepare, "--isic2019", ham)
-    assert "no image of MSLD v2.0" in refused(*prepare, "--msld", ham)
+    assert "no usable image of MSLD v2.0" in refused(*prepare, "--msld", ham)
     assert "--ratios" in refused(*prepare, "--ham10000", ham, "--ratios", "1/2")
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / ".precious.jpg").touch()

@@ -72,7 +72,7 @@ def test_the_figures_are_those_of_metrics_json(run: Path, tmp_path: Path) -> Non
         assert f"{name}{one['support']}" in outline.text
     counts = [value for row in test["confusion_matrix"] for value in row]
     matrix = outline.text[outline.text.index("True → predicted") :]
-    shown = re.findall(r"(\d+?)(?:\d{1,3}|<1) %", matrix[: matrix.index("Training split")])
+    shown = re.findall(r"(\d+?)(?:\d{1,3}|<1)%", matrix[: matrix.index("Training split")])
     assert len(shown) == sum(1 for value in counts if value)
     assert "0.9263" in outline.text
     assert "3\N{NARROW NO-BREAK SPACE}674 images" in outline.text
