@@ -87,7 +87,7 @@ def test_a_set_of_weights_that_is_not_there_is_refused(state: StateDict, tmp_pat
         load_checkpoint(tmp_path / "last.pth", ema=True, **NAMED)
     torch.save({"state_dict_ema": state}, tmp_path / "ema.pth")
     assert load_checkpoint(tmp_path / "ema.pth", **NAMED).state.keys() == state.keys()
-    with pytest.raises(InputError, match=r"averaged weights .* only"):
+    with pytest.raises(InputError, match=r"only averaged weights"):
         load_checkpoint(tmp_path / "ema.pth", ema=False, **NAMED)
 
 
@@ -206,7 +206,7 @@ def test_what_cannot_be_read_says_what_was_found(state: StateDict, tmp_path: Pat
         load_init_weights(timm.create_model(ARCH), ARCH, path)
     # What Lightning's save_hyperparameters may add, or fastai's save of an optimiser.
     torch.save({"state_dict": state, "hyper_parameters": {"at": datetime.timedelta(1)}}, path)
-    with pytest.raises(InputError, match=r"datetime\.timedelta[^\n]*save the weights alone[^\n]*state_dict"):
+    with pytest.raises(InputError, match=r"datetime\.timedelta[^\n]*save only the weights[^\n]*state_dict"):
         load_checkpoint(path, **NAMED)
     torch.save(timm.create_model(ARCH), path)
     with pytest.raises(InputError, match=r"timm\.models\.resnet\.ResNet[^\n]*found\.state_dict\(\)"):

@@ -168,7 +168,7 @@ def test_a_run_starts_from_a_folder_or_a_model_of_the_hub(
 
 def test_weights_of_another_backbone_say_which(theirs: Path) -> None:
     settings = with_located_weights(Settings(model_arch="resnet18", init_weights=theirs))
-    with pytest.raises(InputError, match=r"is of resnet10t: use --arch .*tensors are missing.* of \d+ fit"):
+    with pytest.raises(InputError, match=r"is for resnet10t: use --arch .*tensors are missing.* of \d+ fit"):
         load_start_weights(create_model("resnet18", 3, 64), settings)
 
 
