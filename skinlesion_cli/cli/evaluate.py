@@ -117,4 +117,4 @@ def _print(result: "Evaluation", name: str) -> None:
     for column in document["subgroups"] or {}:
         console.out.print()
         console.out.print(tables.subgroup_text(document, column))
-    console.paragraph(f"\n95 % intervals: {method(document)}")
+    console.paragraph(f"\n95% intervals: {method(document)}")
