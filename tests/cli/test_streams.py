@@ -108,7 +108,7 @@ def test_the_commands_that_run_a_model(
     assert len(re.findall(r"\d+\.\d%", done.stdout)) == 3
     assert "#" not in done.stdout
     done = run_in(folder, "gradcam", picture, "--checkpoint", checkpoint, "--out", "h.png", env=ascii_only)
-    assert re.search(r"\(\d+x\d+\), picture: h.png", done.stdout)
+    assert re.search(r"\(\d+x\d+\), figure: h.png", done.stdout)
 
 
 def test_train_needs_no_stream(in_shell: Shell, folder: Path) -> None:
