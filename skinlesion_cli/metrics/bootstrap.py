@@ -136,8 +136,9 @@ class Bootstrap:
 
 def _counted(drawn: Draws) -> Multiplicities:
     """How often each row draws each of as many images or groups as a row is long."""
-    counts = np.stack([np.bincount(row, minlength=len(row)) for row in drawn])
-    return counts.astype(np.min_scalar_type(counts.max()))
+    counts = [np.bincount(row, minlength=len(row)) for row in drawn]
+    smallest = np.min_scalar_type(max(row.max() for row in counts))
+    return np.stack(counts, dtype=smallest, casting="unsafe")
 
 
 def interval(values: Floats) -> tuple[float, float]:
