@@ -1,7 +1,7 @@
 """Percentile bootstrap intervals (Efron and Tibshirani, *An Introduction to the Bootstrap*, 1993, ch. 13).
 
 Images, or whole groups of them, are resampled with replacement. A resample is a row of multiplicities, so
-all figures of many resamples come from a few matrix products. scipy.stats.bootstrap calls the statistic on
+all figures of many resamples come from a few sums over arrays. scipy.stats.bootstrap calls the statistic on
 resampled copies of the data, which is many times slower, and it cannot resample groups.
 """
 
@@ -48,7 +48,7 @@ class Bootstrap:
                 two models can be paired.
         """
         self.n, self.groups, self.resamples, self.seed = n, groups, resamples, seed
-        self._members = None if groups is None else np.unique(groups, return_inverse=True)[1]
+        self._members = None if groups is None else _members(groups)
 
     @property
     def unit(self) -> str:
@@ -64,17 +64,13 @@ class Bootstrap:
         """How many images or groups each column of `inside`, (n, columns), has a part of: (columns,)."""
         if self._members is None:
             return np.asarray(inside.sum(axis=0), dtype=np.float64)
-        return np.array([len(np.unique(self._members[column])) for column in inside.T], dtype=np.float64)
+        counts = [np.count_nonzero(np.bincount(self._members[column])) for column in inside.T]
+        return np.array(counts, dtype=np.float64)
 
     def take(self, rows: Sequence[int]) -> "Bootstrap":
         """Resamples of some of the images only, with the same number and seed."""
         groups = None if self.groups is None else [self.groups[row] for row in rows]
         return Bootstrap(len(rows), groups, resamples=self.resamples, seed=self.seed)
-
-    def blocks(self) -> Iterator[Multiplicities]:
-        """Yield (some resamples, n): how often each of these resamples contains each image."""
-        for drawn in self._drawn():
-            yield self._of_images(_counted(drawn))
 
     def figures(self, figures_of: Callable[[Multiplicities], Mapping[str, Floats]]) -> dict[str, Floats]:
         """The figures (resamples, …) of all resamples; `figures_of` computes those of some of them."""
@@ -82,7 +78,7 @@ class Bootstrap:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def mapped(self, function: Callable[[Multiplicities], Result]) -> list[Result]:
-        """The results for all blocks, computed in threads."""
+        """The results for all blocks of (some resamples, n), in order, computed in threads."""
         if self._kept:
             return self._in_threads(lambda counts: function(self._of_images(counts)), self._kept)
         return self._in_threads(lambda drawn: function(self._of_images(_counted(drawn))), self._drawn())
@@ -132,6 +128,12 @@ class Bootstrap:
         most = max(_FEWEST, _CELLS // self.n)
         for start in range(0, self.resamples, most):
             yield generator.integers(units, size=(min(most, self.resamples - start), units))
+
+
+def _members(groups: Sequence[str]) -> Ints:
+    """The index of each image's group among the names in order, (n,)."""
+    index = {name: place for place, name in enumerate(sorted(set(groups)))}
+    return np.array([index[name] for name in groups])
 
 
 def _counted(drawn: Draws) -> Multiplicities:

@@ -122,7 +122,8 @@ def calibration_document(predictions: Predictions, bootstrap: Bootstrap) -> dict
 
 def _bins(confidence: Floats, hits: Floats, bootstrap: Bootstrap) -> list[dict[str, Any]]:
     bin_of = _bin_of(confidence, _edges(confidence, BINS, False))
-    wrong, right = np.moveaxis(bootstrap.tally(2 * bin_of + (hits > 0), 2 * BINS).reshape(-1, BINS, 2), 2, 0)
+    counted = bootstrap.tally(bin_of + BINS * (hits > 0), 2 * BINS)
+    wrong, right = np.split(counted, 2, axis=1)
     drawn, counts = divide(right, wrong + right), bootstrap.units(_one_hot(bin_of, BINS).astype(bool))
     rows = []
     for place, one in enumerate(reliability(confidence, hits)):
@@ -145,7 +146,7 @@ def _figures(predictions: Predictions, bootstrap: Bootstrap) -> dict[str, Any]:
     means = means_of(np.ones((1, len(predictions)), dtype=np.uint8))[0]
     drawn = np.concatenate(bootstrap.mapped(means_of))
     of_bins = slice(2, 2 + BINS), slice(2 + BINS, None)
-    values = [*means[:2], *(np.abs(means[bins]).sum() for bins in of_bins)]
+    measured = [*means[:2], *(np.abs(means[bins]).sum() for bins in of_bins)]
     intervals = [
         *(interval(values) for values in drawn.T[:2]),
         *(_error_interval(means[bins], drawn[:, bins]) for bins in of_bins),
@@ -154,9 +155,9 @@ def _figures(predictions: Predictions, bootstrap: Bootstrap) -> dict[str, Any]:
     # A likelihood has no bound, and so no interval if all resamples agree.
     made = {
         name: interval_or_exact(name, float(value), ends, None if name == "nll" else n)
-        for name, value, ends in zip(FIGURES, values, intervals, strict=True)
+        for name, value, ends in zip(FIGURES, measured, intervals, strict=True)
     }
-    return {name: number(value) for name, value in zip(FIGURES, values, strict=True)} | as_document(made)
+    return {name: number(value) for name, value in zip(FIGURES, measured, strict=True)} | as_document(made)
 
 
 def _error_interval(gaps: Floats, drawn: Floats) -> tuple[float, float]:

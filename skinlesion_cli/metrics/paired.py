@@ -112,11 +112,10 @@ def _per_class(
 ) -> dict[str, dict[str, Any]]:
     classes = pair.a.classes
     of_class = pair.a.true[:, None] == np.arange(len(classes))
-    # Images that a model alone gets wrong, both or none of them, and only b gets right.
-    outcomes = pair.a.true * 3 + 1 + right_b - right_a
-    lost, same, gained = np.moveaxis(
-        bootstrap.tally(outcomes, 3 * len(classes)).reshape(-1, len(classes), 3), 2, 0
-    )
+    # Only a is right, both or none is, only b is.
+    outcomes = 1 + right_b - right_a.astype(np.int64)
+    counted = bootstrap.tally(pair.a.true + len(classes) * outcomes, 3 * len(classes))
+    lost, same, gained = np.split(counted, 3, axis=1)
     drawn = divide(gained - lost, lost + same + gained)
     rows = {}
     for label, name in enumerate(classes):

@@ -62,8 +62,8 @@ class Sweep:
         Kaggle 2024), which flips both axes and takes the area up to a rate of 0.2.
         """
         wanted = min_sensitivity * self.positives[:, None]
-        # No resample has an area at the thresholds before.
-        first = int(np.count_nonzero(self.hits <= wanted, axis=1).min())
+        # At the thresholds before, no resample has an area.
+        first = int(np.count_nonzero(self.hits <= wanted, axis=1).min()) if min_sensitivity > 0 else 0
         hits, gained, above, up_to = (
             counts[:, first:] for counts in (self.hits, self.gained, self.above, self.up_to)
         )

@@ -165,7 +165,7 @@ def _resampled_area(confidence: Floats, hits: Floats, bootstrap: Bootstrap) -> F
     def areas(weights: Multiplicities) -> Floats:
         packed = Packed(weights)
         (answered,), (wrong,) = packed.running(order, last + 1), packed.running(order[errors], errors_up_to)
-        risk = wrong / np.maximum(answered, 1.0)
+        risk = np.divide(wrong, np.maximum(answered, 1.0), out=wrong)
         # A run that a resample lacks answers no new image, and so has no weight.
         area: Floats = np.vecdot(np.diff(answered, axis=1, prepend=0.0), risk) / packed.totals
         return area
