@@ -6,7 +6,7 @@ from pathlib import Path
 from skinlesion_cli.common.events import ImagesDone, OnEvent, ignore
 from skinlesion_cli.curation.split import assign_groups
 from skinlesion_cli.data.manifest import columns_of, origins_of
-from skinlesion_cli.data.splits import read_splits
+from skinlesion_cli.data.splits import is_table, read_splits
 from skinlesion_cli.data.table import TableRow, root_of, write_data_table
 
 POOLED = ("train", "val")
@@ -64,4 +64,4 @@ def make_folds(
             ]
             write_data_table(made[-1], placed)
         on_event(ImagesDone("making folds", fold, folds))
-    return made, root_of(data_root, images_root) if data_root.is_file() else data_root
+    return made, root_of(data_root, images_root) if is_table(data_root) else data_root

@@ -14,7 +14,7 @@ from skinlesion_cli.common.events import Note, OnEvent, Warned, ignore
 from skinlesion_cli.common.files import is_folder
 from skinlesion_cli.common.text import folded, printable
 from skinlesion_cli.data.file_hashes import name_of
-from skinlesion_cli.data.suffixes import IMAGE_SUFFIXES, UNREAD_SUFFIXES, has_image_suffix
+from skinlesion_cli.data.suffixes import IMAGE_SUFFIXES, UNREAD_SUFFIXES, has_image_suffix, is_table_name
 
 if TYPE_CHECKING:
     from skinlesion_cli.data.table import DataTable
@@ -120,7 +120,7 @@ def is_table(data_root: Path) -> bool:
 def require_folder(data_root: Path, images_root: Path | None) -> None:
     """InputError if there is no such data set, or `images_root` is given with a folder."""
     if not is_folder(data_root):
-        kind = "table" if data_root.suffix.lower() == ".csv" else "folder"
+        kind = "table" if is_table_name(data_root) else "folder"
         raise InputError(f"there is no {kind} {data_root}; name the data set, a folder or a table")
     if images_root is not None:
         raise InputError(f"--images {images_root} goes with a table, and {data_root} is a folder")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from skinlesion_cli.cli.progress import _epoch_line
+from skinlesion_cli.cli.epoch_line import epoch_line
 from skinlesion_cli.common.events import EpochDone, EpochRecord
 from skinlesion_cli.training.monitor import Pace
 from tests.cli.test_train import read_to_end
@@ -18,7 +18,7 @@ RECORD = EpochRecord(9, 1.2345, 0.5, 2.3456, 0.8123, 0.7654, 0.0003, True, 0.654
 
 @pytest.mark.parametrize("width", [40, 60, 79, 80, 100, 120])
 def test_the_line_of_an_epoch_fits_with_all_its_figures(width: int) -> None:
-    line = _epoch_line(EpochDone(RECORD, 60), width).plain
+    line = epoch_line(EpochDone(RECORD, 60), width).plain
     assert max(map(len, line.splitlines())) <= width
     assert (len(line.splitlines()) == 1) == (width >= 79)
     assert line.startswith("epoch  9/60  ")
@@ -38,9 +38,9 @@ def test_the_line_of_an_epoch_fits_with_all_its_figures(width: int) -> None:
     ],
 )
 def test_the_line_of_an_epoch_has_the_score_that_selects(select: str, shown: str) -> None:
-    assert shown in _epoch_line(EpochDone(RECORD, 60, select), 120).plain
+    assert shown in epoch_line(EpochDone(RECORD, 60, select), 120).plain
     for width in (40, 80):
-        narrow = _epoch_line(EpochDone(RECORD, 60, select), width).plain
+        narrow = epoch_line(EpochDone(RECORD, 60, select), width).plain
         assert shown.split()[-1] in narrow
         assert max(map(len, narrow.splitlines())) <= width
 
