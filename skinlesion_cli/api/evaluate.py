@@ -250,10 +250,10 @@ class _Columns:
         """The cells of each image, from the metadata or the data set's `own` table, and remarks on gaps."""
         if not self.names:
             return {}, []
-        from skinlesion_cli.curation.metadata import columns_of
+        from skinlesion_cli.curation.metadata import joined_columns
 
         tables = [path for path in (self.metadata, own) if path is not None]
-        return columns_of(self.names, images, self.split, tables)
+        return joined_columns(self.names, images, self.split, tables)
 
 
 def _loaded(checkpoint: "str | Path | Predictor | Callable[[], Predictor]") -> "Predictor":

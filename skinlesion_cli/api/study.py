@@ -10,7 +10,8 @@ from skinlesion_cli.api.train import train
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import Note, OnEvent, ignore
 from skinlesion_cli.common.files import ensure_writable_folder, read_text, write_text
-from skinlesion_cli.common.settings import Settings, to_toml
+from skinlesion_cli.common.settings import Settings
+from skinlesion_cli.common.settings_file import to_toml
 from skinlesion_cli.common.tables import Tabular, html_table
 from skinlesion_cli.curation.folds import make_folds
 from skinlesion_cli.data.manifest import origins_of

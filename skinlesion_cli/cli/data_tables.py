@@ -10,7 +10,8 @@ from skinlesion_cli.cli.layout import Table
 from skinlesion_cli.common.errors import first_few
 from skinlesion_cli.common.text import printable
 from skinlesion_cli.data.class_balance import imbalance_ratio
-from skinlesion_cli.data.splits import SPLITS, kinds_of
+from skinlesion_cli.data.folders import kinds_of
+from skinlesion_cli.data.splits import SPLITS
 from skinlesion_cli.report.figures import probability_text
 
 if TYPE_CHECKING:

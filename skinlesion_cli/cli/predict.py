@@ -84,6 +84,6 @@ def predict(
         console.note("when all parts are, the same command with --resume in place of --part writes the file")
         return 0
     if csv is not None:
-        console.note(f"{done} predictions: {csv}")
+        console.note(f"{done} prediction{'' if done == 1 else 's'}: {csv}")
     console.note(console.DISCLAIMER)
     return 1 if failures else 0

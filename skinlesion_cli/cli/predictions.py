@@ -45,10 +45,7 @@ class AsJson:
 
     def add(self, result: "Prediction | Failure") -> None:
         """Print one item."""
-        document = result.to_dict()
-        if self.min_confidence > 0 and "confidence" in document:
-            document["uncertain"] = document["confidence"] < self.min_confidence
-        self.items.add(document)
+        self.items.add(result.to_dict(self.min_confidence))
         warn_of(result)
 
     def end(self) -> None:
@@ -100,7 +97,7 @@ def _table(predictions: "list[Prediction]", top: int, min_confidence: float, *, 
     for prediction in predictions:
         for rank, (name, probability) in enumerate(prediction.top(top)):
             label = printable(name)
-            if rank == 0 and prediction.confidence < min_confidence:
+            if rank == 0 and prediction.is_uncertain(min_confidence):
                 label += " (uncertain)"
             image = printable(prediction.image) if rank == 0 else ""
             rows.append((image, Text(label, "dim" if rank else "bold"), probability_text(probability)))

@@ -29,7 +29,8 @@ from skinlesion_cli.data.images import check_images
 from skinlesion_cli.data.manifest import MANIFEST, ManifestRow, write_manifest
 from skinlesion_cli.data.splits import count_labels
 from skinlesion_cli.data.suffixes import is_table_name
-from skinlesion_cli.data.table import TableRow, write_data_table
+from skinlesion_cli.data.table import write_data_table
+from skinlesion_cli.data.table_rows import TableRow
 from skinlesion_cli.data.workers import worker_count
 
 
