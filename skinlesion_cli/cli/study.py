@@ -72,7 +72,7 @@ def _methods(options: dict[str, Any], recipes: list[str], configs: list[Path]) -
 
 
 def _print(document: dict[str, Any]) -> None:
-    from skinlesion_cli.cli.tables import section_text
+    from skinlesion_cli.cli.section_text import section_text
     from skinlesion_cli.report.study import describe, sections
 
     for one in sections(document):

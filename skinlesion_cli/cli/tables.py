@@ -1,15 +1,14 @@
-"""Sections of a report on the terminal."""
+"""The scores of a model on the terminal."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from rich.console import RenderableType, group
+from rich.console import RenderableType
 
-from skinlesion_cli.cli import console, layout
-from skinlesion_cli.common.text import printable
+from skinlesion_cli.cli import layout
+from skinlesion_cli.cli.section_text import drawn, section_text
 from skinlesion_cli.metrics.classification import Scores
-from skinlesion_cli.report.content import Cell, Items, Number, Pairs, Paragraph, Section, Table
 from skinlesion_cli.report.sections import calibration, curves, data, scores, subgroups
 
 _CLASS_COLUMNS = ("Precision", "Recall", "F1", "AUC", "Average precision", "Sensitivity at 95 % specificity")
@@ -19,53 +18,17 @@ _SOURCE_COLUMNS = ("Images", "Balanced accuracy", "Weighted F1", "Weighted AUC")
 def class_table(found: Scores) -> layout.Table:
     """A row per class: its scores against the rest, and its images."""
     per_class = {name: dataclasses.asdict(one) for name, one in found.per_class.items()}
-    return _table(scores.class_scores(per_class).only(*_CLASS_COLUMNS, "Images"))
+    return drawn(scores.class_scores(per_class).only(*_CLASS_COLUMNS, "Images"))
 
 
 def summary_table(documents: Mapping[str, Mapping[str, Any]]) -> layout.Table:
     """A row per score and a column per split, each score with its 95 % interval."""
-    return _table(scores.summary_table(documents))
+    return drawn(scores.summary_table(documents))
 
 
 def subgroup_text(document: Mapping[str, Any], column: str) -> RenderableType:
     """The scores by one column, and the largest gaps."""
     return section_text(subgroups.column_section(document, column))
-
-
-@group()
-def section_text(section: Section) -> Iterator[RenderableType]:
-    """What a section says, without its small print and its figures."""
-    for block in section.blocks:
-        match block:
-            case Paragraph(text, kind) if kind != "note":
-                yield layout.Paragraph(_plain(text))
-            case Items(items):
-                yield layout.Paragraph("\n".join(map(_plain, items)))
-            case Pairs(pairs):
-                yield layout.Paragraph("   ".join(f"{name} {_cell(value)}" for name, value in pairs))
-            case Table():
-                yield _table(block)
-
-
-def _table(table: Table) -> layout.Table:
-    names = [_plain(column.short or column.name) for column in table.columns]
-    rows = [
-        [_cell(cell, intervals=column.intervals) for cell, column in zip(row, table.columns, strict=True)]
-        for row in table.rows
-    ]
-    left = [place for place, column in enumerate(table.columns) if not column.numeric]
-    return console.table(names, rows, left)
-
-
-def _cell(cell: Cell, *, intervals: bool = True) -> str:
-    if isinstance(cell, Number):
-        return f"{cell.written(4)}  {cell.bounds if intervals else ''}".rstrip()
-    return _plain(str(cell))
-
-
-def _plain(text: str) -> str:
-    """Text with ordinary spaces, and control characters shown instead of obeyed."""
-    return printable(text.replace("\N{NO-BREAK SPACE}", " ").replace("\N{NARROW NO-BREAK SPACE}", ","))
 
 
 SECTIONS: dict[str, Callable[[Any], RenderableType]] = {

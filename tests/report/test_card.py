@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,13 @@ def test_its_figures_are_those_of_metrics_json(run: Path) -> None:
     assert rows(card, "Malignant against benign")["predicted class"][0].startswith(
         f"{decided['sensitivity']:.4f}"
     )
+
+
+def test_it_names_the_score_that_selected_the_epoch(run: Path) -> None:
+    facts = read_run(run)
+    assert "Weighted F1 on validation selected the epoch." in model_card(facts, "mine")
+    other = replace(facts, settings=facts.settings | {"select": "macro-f1"})
+    assert "Macro F1 on validation selected the epoch." in model_card(other, "mine")
 
 
 def test_it_has_the_sections_of_a_model_card_and_no_path(run: Path) -> None:
