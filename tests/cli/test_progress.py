@@ -83,3 +83,18 @@ def test_a_terminal_of_80_columns_says_what_is_done_all_the_time(
     tables = [line for line in lines if "[" in line or "val loss" in line]
     assert tables
     assert max(map(len, tables)) <= 80
+
+
+def test_a_terminal_says_that_a_model_is_loaded(
+    checkpoint: Path, picture: Path, tmp_path: Path, command_environment: dict[str, str]
+) -> None:
+    terminal, its_end = pty.openpty()
+    arguments = ["predict", picture, "--checkpoint", checkpoint, "--csv", "one.csv", "--num-workers", "0"]
+    command = [sys.executable, "-m", "skinlesion_cli", *arguments]
+    options = {"cwd": tmp_path, "env": command_environment | {"TERM": "xterm-256color"}}
+    with started(command, **options, stdout=its_end, stderr=its_end) as process:
+        os.close(its_end)
+        text = read_to_end(terminal, seconds=120).decode()
+        assert process.wait(timeout=60) == 0, text
+    assert text.index("loading the model") < text.index("Probability")
+    assert "1 prediction: one.csv" in text
