@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import JsonOption, option, with_settings
+from skinlesion_cli.cli.terminal import console
 from skinlesion_cli.common.settings import Settings
 
 _GROUPS = "The data set's manifest.csv: resample whole lesions or patients instead of images."

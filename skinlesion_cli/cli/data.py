@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from skinlesion_cli.cli import console
 from skinlesion_cli.cli.data_build import GroupsOption, NearOption, prepare, split
 from skinlesion_cli.cli.help import Command, Group
 from skinlesion_cli.cli.options import JsonOption, option, with_settings
-from skinlesion_cli.cli.progress import Display
+from skinlesion_cli.cli.terminal import console
+from skinlesion_cli.cli.terminal.progress import Display
 from skinlesion_cli.common.files import ensure_writable_file
 from skinlesion_cli.common.settings import Settings
 
@@ -44,7 +44,7 @@ def check(
     Exit code 1 if there are leaks between splits or unreadable files, 2 if there is only one class.
     """
     from skinlesion_cli.api.audit import audit
-    from skinlesion_cli.cli.data_tables import print_audit
+    from skinlesion_cli.cli.terminal.data_tables import print_audit
 
     if report is not None:
         ensure_writable_file(report, ".html", ".htm", option="--report")

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import option, with_settings
-from skinlesion_cli.cli.progress import Display
+from skinlesion_cli.cli.terminal import console
+from skinlesion_cli.cli.terminal.progress import Display
 from skinlesion_cli.common.paper import DEFAULT_RATIOS
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.data.suffixes import is_table_name
@@ -42,7 +42,7 @@ def split(
 
     No lesion or patient (--groups) spans two splits, and neither do copies of one photograph.
     """
-    from skinlesion_cli.cli.data_tables import counts_table
+    from skinlesion_cli.cli.terminal.data_tables import counts_table
     from skinlesion_cli.curation.build import split_data_set
 
     with Display() as display:
@@ -82,7 +82,7 @@ def prepare(
 
     Only originals, each image once, and no lesion or patient spans two splits.
     """
-    from skinlesion_cli.cli.data_tables import counts_table
+    from skinlesion_cli.cli.terminal.data_tables import counts_table
     from skinlesion_cli.curation.build import prepare_data_set
 
     folders = {"ham10000": ham10000, "isic2019": isic2019, "msld": msld}

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast
 
-from skinlesion_cli.cli import console
-from skinlesion_cli.cli.layout import Table
 from skinlesion_cli.cli.model_choice import ModelChoice
 from skinlesion_cli.cli.options import JsonOption, option, with_settings
-from skinlesion_cli.cli.progress import Display
+from skinlesion_cli.cli.terminal import console
+from skinlesion_cli.cli.terminal.layout import Table
+from skinlesion_cli.cli.terminal.progress import Display
 from skinlesion_cli.common.events import Busy
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.exporting.formats import FORMATS

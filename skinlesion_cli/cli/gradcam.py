@@ -4,10 +4,10 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
-from skinlesion_cli.cli import console
 from skinlesion_cli.cli.model_choice import ModelChoice
 from skinlesion_cli.cli.options import IMAGES, JsonOption, option, with_settings
-from skinlesion_cli.cli.progress import Display, busy
+from skinlesion_cli.cli.terminal import console
+from skinlesion_cli.cli.terminal.progress import Display, busy
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.report.figures import probability_text

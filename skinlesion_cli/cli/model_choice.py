@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from skinlesion_cli.cli import console
 from skinlesion_cli.cli.model_options import (
     ARCH,
     CHECKPOINT,
@@ -21,6 +20,7 @@ from skinlesion_cli.cli.model_options import (
     RUN,
     STD,
 )
+from skinlesion_cli.cli.terminal import console
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.files import NO_FILE, fault_of, refuse_faulty
 from skinlesion_cli.common.limits import MAX_MODEL_BYTES

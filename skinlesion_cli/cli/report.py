@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import option, with_settings
-from skinlesion_cli.cli.progress import Display
+from skinlesion_cli.cli.terminal import console
+from skinlesion_cli.cli.terminal.progress import Display
 from skinlesion_cli.common.settings import Settings
 
 CARD = "MODEL_CARD.md"

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import JsonOption, option, part_of, with_settings
-from skinlesion_cli.cli.progress import Display
+from skinlesion_cli.cli.terminal import console
+from skinlesion_cli.cli.terminal.progress import Display
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.resolve import resolve
 from skinlesion_cli.common.settings import FIELDS, Settings
@@ -72,7 +72,7 @@ def _methods(options: dict[str, Any], recipes: list[str], configs: list[Path]) -
 
 
 def _print(document: dict[str, Any]) -> None:
-    from skinlesion_cli.cli.section_text import section_text
+    from skinlesion_cli.cli.terminal.section_text import section_text
     from skinlesion_cli.report.study import describe, sections
 
     for one in sections(document):

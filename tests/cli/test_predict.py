@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from skinlesion_cli.cli.predictions import AsJson
+from skinlesion_cli.cli.terminal.predictions import AsJson
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.paper import IMAGENET_MEAN, IMAGENET_STD
 from skinlesion_cli.inference.prediction import Prediction

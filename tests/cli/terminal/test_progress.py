@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from skinlesion_cli.cli.epoch_line import epoch_line
+from skinlesion_cli.cli.terminal.epoch_line import epoch_line
 from skinlesion_cli.common.events import EpochDone, EpochRecord
 from skinlesion_cli.training.monitor import Pace
 from tests.cli.test_train import read_to_end

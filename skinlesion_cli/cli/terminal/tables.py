@@ -6,8 +6,8 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from skinlesion_cli.cli import layout
-from skinlesion_cli.cli.section_text import drawn, section_text
+from skinlesion_cli.cli.terminal import layout
+from skinlesion_cli.cli.terminal.section_text import drawn, section_text
 from skinlesion_cli.metrics.classification import Scores
 from skinlesion_cli.report.sections import calibration, curves, data, scores, subgroups
 

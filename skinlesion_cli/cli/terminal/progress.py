@@ -15,8 +15,8 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from skinlesion_cli.cli import console
-from skinlesion_cli.cli.epoch_line import epoch_line
+from skinlesion_cli.cli.terminal import console
+from skinlesion_cli.cli.terminal.epoch_line import epoch_line
 from skinlesion_cli.common.events import Busy, EpochDone, Event, ImagesDone, Note, StepsDone, Warned
 
 WIDE, MEDIUM, NARROW = 90, 75, 60

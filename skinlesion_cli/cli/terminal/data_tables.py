@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from skinlesion_cli.cli import console
-from skinlesion_cli.cli.layout import Table
-from skinlesion_cli.cli.section_text import drawn
+from skinlesion_cli.cli.terminal import console
+from skinlesion_cli.cli.terminal.layout import Table
+from skinlesion_cli.cli.terminal.section_text import drawn
 from skinlesion_cli.common.errors import first_few
 from skinlesion_cli.common.text import printable
 from skinlesion_cli.data.class_balance import imbalance_ratio

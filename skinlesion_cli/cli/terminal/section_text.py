@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from rich.console import RenderableType, group
 
-from skinlesion_cli.cli import console, layout
+from skinlesion_cli.cli.terminal import console, layout
 from skinlesion_cli.common.text import printable
 from skinlesion_cli.report.content import Cell, Items, Number, Pairs, Paragraph, Section, Table
 

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from rich.text import Text
 
-from skinlesion_cli.cli import console
-from skinlesion_cli.cli.layout import Table
-from skinlesion_cli.cli.progress import Display
+from skinlesion_cli.cli.terminal import console
+from skinlesion_cli.cli.terminal.layout import Table
+from skinlesion_cli.cli.terminal.progress import Display
 from skinlesion_cli.common.text import printable
 from skinlesion_cli.report.figures import probability_text
 
