@@ -1,17 +1,19 @@
 """`explain_files`: the maps of many photographs, written to files, and measured as a whole."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from skinlesion_cli.common.errors import UnreadableImageError
 from skinlesion_cli.common.events import OnEvent, Warned, ignore
+from skinlesion_cli.common.files import written_whole
 from skinlesion_cli.data.manifest import check_manifest, origins_of
 from skinlesion_cli.data.splits import evenly, read_split
 from skinlesion_cli.report.heatmaps.files import Files
 
 if TYPE_CHECKING:
+    from skinlesion_cli.api.explain import Explanation
     from skinlesion_cli.inference.predictor import Predictor
 
 
@@ -88,7 +90,7 @@ def explain_files(
         InputError: the class or the layer is invalid.
         SkinLesionError: the class does not depend on the layer's output, or a file cannot be written.
     """
-    from skinlesion_cli.api.explain import MapWriter, explain_each
+    from skinlesion_cli.api.explain import explain_each
     from skinlesion_cli.inference.prediction import Failure
     from skinlesion_cli.report.fonts import undrawable
     from skinlesion_cli.saliency.faithfulness import summarise
@@ -96,7 +98,7 @@ def explain_files(
     paths, true, groups = photographs.paths, photographs.true, photographs.groups
     if text := undrawable([*predictor.classes, *(path.name for path in paths)]):
         on_event(Warned(text))
-    writer = MapWriter(files, alpha=alpha, smooth=smooth)
+    writer = _MapWriter(files, alpha=alpha, smooth=smooth)
     areas, units, failures = [], [], 0
     for index, result in enumerate(explain_each(predictor, paths, **options)):
         if isinstance(result, Failure):
@@ -118,3 +120,37 @@ def explain_files(
                 units.append(groups[index] if groups else one.source)
     summary = summarise(areas, units, "groups" if groups else "images") if areas else None
     return Explained(failures, writer.end(), summary)
+
+
+class _MapWriter:
+    """Writes the pictures, contact sheets and raw maps of many photographs. Call `end` after the last one."""
+
+    def __init__(self, files: Files, **options: Any):
+        """`options` are the `alpha` and `smooth` of `Explanation.overlay`."""
+        from skinlesion_cli.report.heatmaps.sheet import Sheets
+
+        self._files, self._options, self._sheets = files, options, Sheets(files.sheets, **options)
+
+    def add(self, index: int, found: Sequence["Explanation"], true: str | None = None) -> dict[str, str]:
+        """Write the files of one photograph; returns their names under the keys of `gradcam --json`."""
+        from skinlesion_cli.report.heatmaps.overlay import draw_overlay
+
+        written, name = {}, Path(found[0].source).name
+        if self._files.sheets:
+            written["out"] = str(self._sheets.add(name, found, true))
+        if self._files.pictures:
+            draw_overlay(found, self._files.pictures[index], name=name, true=true, **self._options)
+            written["out"] = str(self._files.pictures[index])
+        if self._files.maps:
+            import numpy as np
+
+            maps = np.stack([one.raw for one in found])
+            with written_whole(self._files.maps[index]) as part:
+                np.save(part, maps if len(maps) > 1 else maps[0])
+            written["npy"] = str(self._files.maps[index])
+        return written
+
+    def end(self) -> list[Path]:
+        """Write the last sheet, which may be incomplete; returns all sheets."""
+        self._sheets.end()
+        return self._sheets.written

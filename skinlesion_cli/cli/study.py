@@ -33,7 +33,7 @@ def study(
     json: JsonOption = False,
 ) -> int:
     """Train several recipes on the same folds or seeds, and compare them."""
-    from skinlesion_cli.api.study import collect_study, plan_study, run_study
+    from skinlesion_cli.api.study import collect_study, in_part, plan_study, run_study
 
     share = part_of(part)
     with Display() as display:
@@ -45,7 +45,7 @@ def study(
             on_event=display.show,
         )
         if dry_run:
-            for run in runs[share[0] - 1 :: share[1]]:
+            for run in in_part(runs, share):
                 console.say(run.command)
             return 0
         run_study(runs, part=share, on_event=display.show)
