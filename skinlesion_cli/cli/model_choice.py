@@ -21,6 +21,7 @@ from skinlesion_cli.cli.model_options import (
     RUN,
     STD,
 )
+from skinlesion_cli.cli.startup import importing
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.files import fault_of, read_text, refuse_faulty
 from skinlesion_cli.common.limits import MAX_MODEL_BYTES, MAX_TEXT_BYTES
@@ -97,7 +98,8 @@ class ModelChoice:
 
     def load_checkpoint(self) -> "Checkpoint":
         """Load the weights and their description."""
-        from skinlesion_cli.models.checkpoint import load_checkpoint
+        with importing():
+            from skinlesion_cli.models.checkpoint import load_checkpoint
 
         checkpoint = load_checkpoint(self.file, **self._description())
         _tell(checkpoint.notes)
@@ -111,20 +113,21 @@ class ModelChoice:
         For `needs_weights`, see `require_weights`; for `prior`, see `Predictor.with_prior`.
         """
         self.require_weights(needs_weights) if needs_weights else self._require_files()
-        from skinlesion_cli.inference.ensemble import Ensemble
-        from skinlesion_cli.inference.predictor import load_predictor
+        with importing():
+            from skinlesion_cli.inference.ensemble import Ensemble
+            from skinlesion_cli.inference.predictor import load_predictor
 
-        members = [
-            load_predictor(
-                file,
-                **self._description(),
-                device=settings.device,
-                precision=settings.precision,
-                batch_size=settings.batch_size,
-                num_workers=settings.num_workers,
-            )
-            for file in self.models
-        ]
+            members = [
+                load_predictor(
+                    file,
+                    **self._description(),
+                    device=settings.device,
+                    precision=settings.precision,
+                    batch_size=settings.batch_size,
+                    num_workers=settings.num_workers,
+                )
+                for file in self.models
+            ]
         _tell(dict.fromkeys(note for one in members for note in one.checkpoint.notes))
         predictor = members[0] if len(members) == 1 else Ensemble(members)
         return predictor if prior is None else predictor.with_prior(prior)
