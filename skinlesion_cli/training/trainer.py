@@ -32,6 +32,7 @@ from skinlesion_cli.inference.backend import predict_split
 from skinlesion_cli.inference.torch_backend import TorchBackend
 from skinlesion_cli.models.backbone import create_model, normalization, with_synchronized_batchnorm
 from skinlesion_cli.models.checkpoint import Checkpoint, plain_settings, plain_state, save_checkpoint
+from skinlesion_cli.models.copies import without_copies
 from skinlesion_cli.models.device import choose_runtime, seed_everything
 from skinlesion_cli.models.model_info import Preprocessing
 from skinlesion_cli.models.pretrained import load_start_weights
@@ -105,6 +106,7 @@ class Trainer:
             model = with_synchronized_batchnorm(model, device)
         if settings.freeze_backbone:
             freeze_backbone(model)
+        model = without_copies(model, device)
         self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         # Not for any number of images: after an epoch's smaller last batch, all would run the slower code.
         compiled: Any = torch.compile(self.model, dynamic=False) if settings.compile else self.model
