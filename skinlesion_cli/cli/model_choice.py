@@ -20,6 +20,7 @@ from skinlesion_cli.cli.model_options import (
     RUN,
     STD,
 )
+from skinlesion_cli.cli.startup import importing
 from skinlesion_cli.cli.terminal import console
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.files import NO_FILE, fault_of, refuse_faulty
@@ -96,7 +97,8 @@ class ModelChoice:
 
     def load_checkpoint(self) -> "Checkpoint":
         """Load the weights and their description."""
-        from skinlesion_cli.models.checkpoint import load_checkpoint
+        with importing():
+            from skinlesion_cli.models.checkpoint import load_checkpoint
 
         checkpoint = load_checkpoint(self.file, **self._description())
         _tell(checkpoint.notes)
@@ -108,11 +110,12 @@ class ModelChoice:
         For `prior`, see `Predictor.with_prior`.
         """
         self.require()
-        from skinlesion_cli.inference.ensemble import load_models
-
         names = ("device", "precision", "batch_size", "num_workers")
         runs_with = {name: getattr(settings, name) for name in names}
-        predictor = load_models(self.models, **self._description(), **runs_with)
+        with importing():
+            from skinlesion_cli.inference.ensemble import load_models
+
+            predictor = load_models(self.models, **self._description(), **runs_with)
         _tell(dict.fromkeys(note for one in predictor.members for note in one.checkpoint.notes))
         return predictor if prior is None else predictor.with_prior(prior)
 

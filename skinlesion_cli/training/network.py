@@ -9,6 +9,7 @@ from torch import nn
 from skinlesion_cli.common.events import Busy, Note, OnEvent
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.models.backbone import create_model, with_synchronized_batchnorm
+from skinlesion_cli.models.copies import without_copies
 from skinlesion_cli.models.device import Runtime, seed_everything
 from skinlesion_cli.models.pretrained import load_start_weights
 
@@ -33,6 +34,7 @@ def make_network(
         model = with_synchronized_batchnorm(model, runtime.device)
     if settings.freeze_backbone:
         freeze_backbone(model)
+    model = without_copies(model, runtime.device)
     placed: nn.Module = model.to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return placed
 
