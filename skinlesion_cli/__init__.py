@@ -23,9 +23,9 @@ _limit_threads(_os.environ)
 
 if _typing.TYPE_CHECKING:
     from skinlesion_cli.api.audit import audit as audit
-    from skinlesion_cli.api.evaluate import Comparison as Comparison
+    from skinlesion_cli.api.compare import Comparison as Comparison
+    from skinlesion_cli.api.compare import compare as compare
     from skinlesion_cli.api.evaluate import Evaluation as Evaluation
-    from skinlesion_cli.api.evaluate import compare as compare
     from skinlesion_cli.api.evaluate import evaluate as evaluate
     from skinlesion_cli.api.explain import Explanation as Explanation
     from skinlesion_cli.api.explain import explain as explain
@@ -44,7 +44,8 @@ if _typing.TYPE_CHECKING:
 
 _PUBLIC = {
     "api.audit": "audit",
-    "api.evaluate": "Comparison Evaluation compare evaluate",
+    "api.compare": "Comparison compare",
+    "api.evaluate": "Evaluation evaluate",
     "api.explain": "Explanation explain",
     "api.study": "StudyResult study",
     "api.train": "train",

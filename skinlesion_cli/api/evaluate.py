@@ -1,26 +1,25 @@
-"""`evaluate` scores a model or a file of predictions; `compare` compares two such files."""
+"""`evaluate`: the scores of a model, or of a file of predictions."""
 
 import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from skinlesion_cli.api.given_predictions import predictions_of
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import Busy, OnEvent, Warned, ignore
-from skinlesion_cli.common.files import ensure_writable_folder, is_folder, read_text, require_replaceable
+from skinlesion_cli.common.files import ensure_writable_folder, read_text, require_replaceable
 from skinlesion_cli.common.limits import MAX_PLAIN_BYTES
 from skinlesion_cli.common.tables import Tabular, html_table
 from skinlesion_cli.common.world import ALONE, World
-from skinlesion_cli.data.manifest import check_manifest, groups_in, manifest_of, origins_in, origins_of
-from skinlesion_cli.metrics import evaluation, paired
-from skinlesion_cli.metrics.bootstrap import Bootstrap
-from skinlesion_cli.metrics.class_map import ClassMap, left_out_text, read_class_map
+from skinlesion_cli.data.manifest import check_manifest, manifest_of, origins_in
+from skinlesion_cli.metrics import evaluation
+from skinlesion_cli.metrics.class_map import left_out_text, read_class_map
 from skinlesion_cli.metrics.classification import Scores
-from skinlesion_cli.metrics.predictions import Predictions, read_predictions
+from skinlesion_cli.metrics.predictions import Predictions
 from skinlesion_cli.training.processes import require_same_work
-from skinlesion_cli.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
     from skinlesion_cli.inference.predictor import Predictor
@@ -67,37 +66,6 @@ class Evaluation(Tabular):
         ensure_writable_folder(Path(folder))
         results.write_evaluation(Path(folder), self.predictions, self.scores, self.document, figures)
         return fonts.undrawable(self.scores.classes)
-
-
-@dataclass(frozen=True)
-class Comparison(Tabular):
-    """How the predictions of a model B differ from those of a model A on the same images."""
-
-    pair: paired.Pair
-    document: dict[str, Any]
-
-    def to_dict(self) -> dict[str, Any]:
-        """The document that `compare --json` prints; a metric that cannot be computed is None."""
-        return self.document
-
-    def rows(self) -> list[dict[str, Any]]:
-        """One flat dict per summary metric: `metric`, `a`, `b`, `difference` (b − a), `low`, `high`."""
-        rows = []
-        for name, one in self.document["differences"].items():
-            low, high = one["ci95"] or (None, None)
-            figures = {key: one[key] for key in ("a", "b", "difference")}
-            rows.append({"metric": name, **figures, "low": low, "high": high})
-        return rows
-
-    def _repr_html_(self) -> str:
-        from skinlesion_cli.report.figures import LABELS, figure, interval
-
-        rows = [
-            {"score": LABELS.get(name, name), "a": figure(one["a"]), "b": figure(one["b"])}
-            | {"b − a": figure(one["difference"]), "95% interval": interval(one["ci95"])}
-            for name, one in self.document["differences"].items()
-        ]
-        return html_table(rows, f"{self.document['n']} images")
 
 
 def evaluate(
@@ -176,8 +144,8 @@ def evaluate(
             raise InputError("with --predictions, --target-accuracy needs --validation too")
         if tta:
             raise InputError("--tta needs a model: use it with --checkpoint, not with --predictions")
-        scored = _predictions(predictions, classes, split, truth, names)
-        chosen_on = None if validation is None else _predictions(validation, classes, "val", None, names)
+        scored = predictions_of(predictions, classes, split, truth, names)
+        chosen_on = None if validation is None else predictions_of(validation, classes, "val", None, names)
         table = None if manifest is None else Path(manifest)
         origins = {} if table is None else vars(origins_in(table, split, scored.images, on_event))
         cells, remarks = columns.of(scored.images, table)
@@ -251,10 +219,10 @@ class _Columns:
         """The cells of each image, from the metadata or the data set's `own` table, and remarks on gaps."""
         if not self.names:
             return {}, []
-        from skinlesion_cli.curation.metadata import columns_of
+        from skinlesion_cli.curation.metadata import joined_columns
 
         tables = [path for path in (self.metadata, own) if path is not None]
-        return columns_of(self.names, images, self.split, tables)
+        return joined_columns(self.names, images, self.split, tables)
 
 
 def _loaded(checkpoint: "str | Path | Predictor | Callable[[], Predictor]") -> "Predictor":
@@ -287,67 +255,3 @@ def _require_own(folder: Path, model: Path | None) -> None:
         raise InputError(
             f"{folder} contains the scores of {whose}: remove it, or choose another folder with --out"
         )
-
-
-def compare(
-    a: str | Path | Predictions,
-    b: str | Path | Predictions,
-    *,
-    manifest: str | Path | None = None,
-    split: str = "test",
-    seed: int = 0,
-) -> Comparison:
-    """Compare the predictions of two models on the same images, image by image.
-
-    Args:
-        a: predictions of one model, their CSV file, or the folder of a run, which has those of each split.
-        b: predictions of another on the same images.
-        manifest: the data set's manifest.csv: whole lesions or patients are resampled instead of images. None
-            takes that of the data of run `a`, if it has one.
-        split: split of the images, of a run and in the manifest.
-        seed: of the bootstrap resamples.
-
-    Raises:
-        InputError: invalid input, or the images, classes or true classes of the two differ.
-    """
-    names = [letter if isinstance(one, Predictions) else str(one) for letter, one in (("A", a), ("B", b))]
-    pair = paired.pair(_predictions(a, split=split), _predictions(b, split=split), (names[0], names[1]))
-    groups = None
-    if manifest is not None:
-        groups = groups_in(Path(manifest), split, pair.a.images)
-    elif not isinstance(a, Predictions) and (root := RunFolder(Path(a)).data[0]) is not None:
-        groups = origins_of(root, split, [Path(image) for image in pair.a.images]).groups
-    return Comparison(pair, paired.compare(pair, Bootstrap(len(pair.a), groups, seed=seed)))
-
-
-def _predictions(
-    source: str | Path | Predictions,
-    classes: Sequence[str] | None = None,
-    split: str = "test",
-    truth: str | Path | None = None,
-    class_map: ClassMap | None = None,
-) -> Predictions:
-    if isinstance(source, Predictions):
-        if truth is not None:
-            raise InputError(
-                "a truth table needs a file of predictions; these predictions contain the true classes"
-            )
-        return source if class_map is None else class_map.merged(source)
-    path = Path(source)
-    if is_folder(path):
-        places = [path / "results" / f"{split}_predictions.csv", path / "predictions.csv"]
-        found = next(filter(Path.is_file, places), None)
-        if found is None:
-            raise InputError(f"there is no {places[0]}: name the folder of a finished run, or a CSV file")
-        path = found
-    remarks: list[str] = []
-
-    def true_classes(images: Sequence[str]) -> list[str | None]:
-        from skinlesion_cli.curation.metadata import truth_of
-
-        labels, told = truth_of(Path(str(truth)), images)
-        remarks.extend(told)
-        return labels
-
-    made = read_predictions(path, classes, truth=true_classes if truth else None, class_map=class_map)
-    return replace(made, remarks=(*remarks, *made.remarks))

@@ -5,12 +5,10 @@ from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from skinlesion_cli.common.errors import UnreadableImageError
 from skinlesion_cli.common.events import ImagesDone, OnEvent, ignore
-from skinlesion_cli.common.files import written_whole
 from skinlesion_cli.common.tables import html_picture, html_text
 from skinlesion_cli.common.text import probability_text
 from skinlesion_cli.data.thumbnail import data_uri
@@ -19,7 +17,6 @@ from skinlesion_cli.inference.prediction import Failure
 from skinlesion_cli.inference.predictor import Predictor, load_predictor
 from skinlesion_cli.metrics.arrays import number
 from skinlesion_cli.report.heatmaps import ALPHA
-from skinlesion_cli.report.heatmaps.files import Files
 from skinlesion_cli.saliency import explanation
 from skinlesion_cli.saliency.cam_methods import DEFAULT_METHOD
 from skinlesion_cli.saliency.ensemble import explain_ensemble
@@ -139,35 +136,3 @@ def explain_each(
             yield Failure(name, str(error))
         else:
             yield [Explanation(**vars(one), source=name) for one in found]
-
-
-class MapWriter:
-    """Writes the figures, contact sheets and raw maps of many photographs. Call `end` after the last one."""
-
-    def __init__(self, files: Files, **options: Any):
-        """`options` are the `alpha` and `smooth` of `Explanation.overlay`."""
-        from skinlesion_cli.report.heatmaps.sheet import Sheets
-
-        self._files, self._options, self._sheets = files, options, Sheets(files.sheets, **options)
-
-    def add(self, index: int, found: Sequence[Explanation], true: str | None = None) -> dict[str, str]:
-        """Write the files of one photograph; returns their names under the keys of `gradcam --json`."""
-        from skinlesion_cli.report.heatmaps.overlay import draw_overlay
-
-        written, name = {}, Path(found[0].source).name
-        if self._files.sheets:
-            written["out"] = str(self._sheets.add(name, found, true))
-        if self._files.pictures:
-            draw_overlay(found, self._files.pictures[index], name=name, true=true, **self._options)
-            written["out"] = str(self._files.pictures[index])
-        if self._files.maps:
-            maps = np.stack([one.raw for one in found])
-            with written_whole(self._files.maps[index]) as part:
-                np.save(part, maps if len(maps) > 1 else maps[0])
-            written["npy"] = str(self._files.maps[index])
-        return written
-
-    def end(self) -> list[Path]:
-        """Write the last sheet, which may be incomplete; returns all sheets."""
-        self._sheets.end()
-        return self._sheets.written

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.events import OnEvent, ignore
+from skinlesion_cli.common.events import Busy, OnEvent, ignore
 from skinlesion_cli.common.world import read_launch
 from skinlesion_cli.training.processes import joined, require_same_work
 
@@ -62,6 +62,7 @@ def predict_files(
             from skinlesion_cli.inference.prediction import Failure
             from skinlesion_cli.metrics.predictions import DISTANCE, FOREIGN, write_rows
 
+            tell(Busy("loading the model"))
             predictor = load()
             if world.size > 1:
                 require_same_work(world, (path.name for path in paths), predictor.made_with(flips=flips))

@@ -4,13 +4,14 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from skinlesion_cli.api.train import train
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import Note, OnEvent, ignore
 from skinlesion_cli.common.files import ensure_writable_folder, read_text, write_text
-from skinlesion_cli.common.settings import Settings, to_toml
+from skinlesion_cli.common.settings import Settings
+from skinlesion_cli.common.settings_file import to_toml
 from skinlesion_cli.common.tables import Tabular, html_table
 from skinlesion_cli.curation.folds import make_folds
 from skinlesion_cli.data.manifest import origins_of
@@ -21,6 +22,7 @@ from skinlesion_cli.metrics.study import compare_methods
 from skinlesion_cli.training.run_folder import RunFolder
 
 FOLDS, SEEDS = "folds", "seeds"
+Item = TypeVar("Item")
 
 
 @dataclass(frozen=True)
@@ -205,15 +207,19 @@ def plan_study(
     ]
 
 
+def in_part(runs: Sequence[Item], part: tuple[int, int]) -> Sequence[Item]:
+    """Of part (i, n), every n-th run from the i-th on, so that n machines can share a study."""
+    return runs[part[0] - 1 :: part[1]]
+
+
 def run_study(
     runs: Sequence[StudyRun], *, part: tuple[int, int] = (1, 1), on_event: OnEvent = ignore
 ) -> None:
     """Train all unfinished runs in this process; an interrupted run is resumed.
 
-    With `part` (i, n), only every n-th run from the i-th on, so that n machines can share a study.
+    Only those of a `part` (see `in_part`).
     """
-    mine = list(enumerate(runs, start=1))[part[0] - 1 :: part[1]]
-    for number, run in mine:
+    for number, run in in_part(list(enumerate(runs, start=1)), part):
         label = f"run {number} of {len(runs)}: {run.method}, {run.name}"
         if run.done:
             on_event(Note(f"{label}: done"))

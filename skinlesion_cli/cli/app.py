@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import typer
 from typer.main import get_command
 
-from skinlesion_cli.cli import console
 from skinlesion_cli.cli.help import Command, Group
+from skinlesion_cli.cli.terminal import console
 from skinlesion_cli.common.errors import PeerError, SkinLesionError, one_line
 from skinlesion_cli.common.files import user_cache_folder
 from skinlesion_cli.common.signals import INTERRUPTED

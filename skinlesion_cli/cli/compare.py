@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 import typer
 
-from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import JsonOption, option, with_settings
+from skinlesion_cli.cli.terminal import console
 from skinlesion_cli.common.settings import Settings
 
 _GROUPS = "The data set's manifest.csv: resample whole lesions or patients instead of images."
@@ -29,9 +29,9 @@ def compare(
     json: JsonOption = False,
 ) -> int:
     """Compare two models image by image: how much better is B than A, and is it more than chance?"""
-    from skinlesion_cli.api import evaluate as api
+    from skinlesion_cli.api.compare import compare as compare_models
 
-    document = api.compare(a, b, manifest=manifest, split=split, seed=settings.seed).to_dict()
+    document = compare_models(a, b, manifest=manifest, split=split, seed=settings.seed).to_dict()
     for text in document["warnings"]:
         console.warn(text)
     if json:

@@ -8,8 +8,8 @@ from typing import Annotated
 
 from rich.text import Text
 
-from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import option, with_settings
+from skinlesion_cli.cli.terminal import console
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.files import ensure_writable_folder
 from skinlesion_cli.common.settings import Settings

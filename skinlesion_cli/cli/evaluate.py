@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from skinlesion_cli.cli import console
 from skinlesion_cli.cli.model_choice import ModelChoice
 from skinlesion_cli.cli.options import JsonOption, PriorOption, ResumeOption, TtaOption, option, with_settings
-from skinlesion_cli.cli.progress import Display
+from skinlesion_cli.cli.terminal import console
+from skinlesion_cli.cli.terminal.progress import Display
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import ignore
 from skinlesion_cli.common.settings import Settings
@@ -103,7 +103,7 @@ def evaluate(
 
 
 def _print(result: "Evaluation", name: str) -> None:
-    from skinlesion_cli.cli import tables
+    from skinlesion_cli.cli.terminal import tables
     from skinlesion_cli.report.figures import method
 
     document = result.document

@@ -2,19 +2,21 @@
 
 from collections import deque
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from skinlesion_cli.cli import console
 from skinlesion_cli.cli.model_choice import ModelChoice
 from skinlesion_cli.cli.options import IMAGES, JsonOption, option, with_settings
-from skinlesion_cli.cli.progress import Display
-from skinlesion_cli.common.errors import InputError, UnreadableImageError
+from skinlesion_cli.cli.terminal import console
+from skinlesion_cli.cli.terminal.progress import Display, busy
+from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.report.figures import probability_text
 from skinlesion_cli.report.heatmaps import ALPHA
 from skinlesion_cli.report.heatmaps.files import Files, plan
 from skinlesion_cli.saliency.cam_methods import DEFAULT_METHOD, METHODS, require_method
+
+if TYPE_CHECKING:
+    from skinlesion_cli.api.explain_files import Photographs
 
 _SPLIT = option("--split", "Explain this split of --data instead of IMAGE.", "NAME")
 _LIMIT = option("--limit", "Only N images of the split, evenly spaced.", "N", min=1)
@@ -58,85 +60,60 @@ def gradcam(
         raise InputError("--class and --top exclude each other: use only one of them")
     if split is not None and out is None and (npy or not faithfulness):
         raise InputError("--split needs --out folder/, or --faithfulness without --npy")
-    # A folder of several runs has no data set of its own, and named photographs need none.
-    place = (settings.data_root, None) if split is None else model.data(settings)
-    paths, true, groups = _photographs(*place, images or [], split, limit)
-    many, tiles = len(paths) > 1, max(top, len(wanted))
+    photographs = _photographs(settings, model, images or [], split, limit)
+    paths, many, tiles = photographs.paths, len(photographs.paths) > 1, max(top, len(wanted))
     files = plan(paths, out, tiles=tiles, npy=npy) if split is None or out is not None else Files([], [], [])
-    predictor = model.load(settings)
+    with busy("loading the model"):
+        predictor = model.load(settings)
 
-    from skinlesion_cli.api.explain import MapWriter, explain_each
-    from skinlesion_cli.inference.prediction import Failure
-    from skinlesion_cli.report.fonts import undrawable
+    from skinlesion_cli.api.explain_files import explain_files
     from skinlesion_cli.report.heatmaps.captions import summary_lines
-    from skinlesion_cli.saliency.faithfulness import summarise
 
-    if text := undrawable([*predictor.classes, *(path.name for path in paths)]):
-        console.warn(text)
-    writer = MapWriter(files, alpha=alpha, smooth=smooth)
     listed = console.JsonList() if json and split is None and (many or tiles > 1) else None
     documents: deque[dict[str, Any]] = deque(maxlen=None if json and listed is None else 1)
     keep = documents.append if listed is None else listed.add
-    areas, units, failures = [], [], 0
-    options = {"labels": wanted, "top": top, "layer": layer, "method": method, "measured": faithfulness}
-    for index, result in enumerate(explain_each(predictor, paths, **options)):
-        if isinstance(result, Failure):
-            if not many:
-                raise UnreadableImageError(result.error)
-            console.warn(result.error)
-            keep({"image": result.image, "error": result.error})
-            failures += 1
-            continue
-        written = writer.add(index, result, true[index] if true else None)
-        for one in result:
-            if not one.heat.any():
-                fault = f"no positive evidence for {one.label} in the layer {one.layer}"
-                console.warn(f"{one.source}: {fault}; the map is empty")
-            known = {"true": true[index], "predicted": one.predicted} if true else {}
-            keep(document := one.to_dict() | known | written)
-            if not json:
-                _say(document, many=many)
-            if one.faithfulness is not None:
-                areas.append(one.faithfulness)
-                units.append(groups[index] if groups else one.source)
-    for sheet in writer.end():
+
+    def show(document: dict[str, Any]) -> None:
+        keep(document)
+        if not json and "error" not in document:
+            _say(document, many=many)
+
+    options: dict[str, Any] = {"layer": layer, "method": method, "measured": faithfulness}
+    options |= {"labels": wanted, "top": top, "alpha": alpha, "smooth": smooth}
+    done = explain_files(predictor, photographs, files, on_event=Display().show, on_result=show, **options)
+    for sheet in done.sheets:
         console.note(f"contact sheet: {sheet}")
-    summary = summarise(areas, units, "groups" if groups else "images") if areas else None
     if listed is not None:
         listed.end()
     elif json:
-        found = {"split": split, "method": method, "faithfulness": summary, "images": list(documents)}
+        found = {"split": split, "method": method, "faithfulness": done.summary, "images": list(documents)}
         console.print_json(documents[0] if split is None else found)
     elif not many:
-        picture = f", figure: {written['out']}" if "out" in written else ""
+        (document,) = documents
+        picture = f", figure: {document['out']}" if "out" in document else ""
         console.say(f"layer {document['layer']} ({'×'.join(map(str, document['grid']))}){picture}")
-    elif summary is not None:
+    elif done.summary is not None:
         console.out.print()
-        for line in summary_lines(summary):
+        for line in summary_lines(done.summary):
             console.paragraph(line)
     console.note(console.DISCLAIMER)
-    return 1 if failures else 0
+    return 1 if done.failures else 0
 
 
 def _photographs(
-    data_root: Path, images_root: Path | None, images: Sequence[str], split: str | None, limit: int | None
-) -> tuple[list[Path], list[str] | None, list[str] | None]:
-    """The photographs, and if known, the true class and the lesion or patient of each."""
+    settings: Settings, model: ModelChoice, images: Sequence[str], split: str | None, limit: int | None
+) -> "Photographs":
+    from skinlesion_cli.api.explain_files import Photographs, photographs_of
     from skinlesion_cli.data.find_images import find_images
-    from skinlesion_cli.data.manifest import check_manifest, origins_of
-    from skinlesion_cli.data.splits import evenly, read_split
 
     if bool(images) == (split is not None):
         raise InputError("give either images, or a split of the data set with --split")
-    if split is None:
-        if limit is not None:
-            raise InputError("--limit needs --split: leave it out, or give fewer images")
-        return find_images(images, Display().show), None, None
-    found = read_split(data_root, split, Display().show, images_root=images_root)
-    check_manifest(data_root, [found], Display().show)
-    chosen = evenly(range(len(found.files)), len(found.files) if limit is None else limit)
-    files, true = [found.files[index] for index in chosen], [found.classes[found.labels[n]] for n in chosen]
-    return [found.root / file for file in files], true, origins_of(data_root, split, files).groups
+    if split is not None:
+        data, root = model.data(settings)
+        return photographs_of(data, split, images_root=root, limit=limit, on_event=Display().show)
+    if limit is not None:
+        raise InputError("--limit needs --split: leave it out, or give fewer images")
+    return Photographs(find_images(images, Display().show))
 
 
 def _say(document: dict[str, Any], *, many: bool) -> None:

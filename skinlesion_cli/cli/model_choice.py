@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from skinlesion_cli.cli import console
 from skinlesion_cli.cli.model_options import (
     ARCH,
     CHECKPOINT,
@@ -21,11 +20,14 @@ from skinlesion_cli.cli.model_options import (
     RUN,
     STD,
 )
+from skinlesion_cli.cli.startup import importing
+from skinlesion_cli.cli.terminal import console
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.common.files import fault_of, read_text, refuse_faulty
-from skinlesion_cli.common.limits import MAX_MODEL_BYTES, MAX_TEXT_BYTES
+from skinlesion_cli.common.files import NO_FILE, fault_of, refuse_faulty
+from skinlesion_cli.common.limits import MAX_MODEL_BYTES
 from skinlesion_cli.common.settings import Settings, checked
-from skinlesion_cli.models.model_info import BEST_MODEL, EXPORTED, distinct_names, models_in
+from skinlesion_cli.models.class_names import list_of_classes, read_class_names
+from skinlesion_cli.models.model_info import BEST_MODEL, EXPORTED, models_in, refuse_unloadable
 from skinlesion_cli.models.preprocessing import numbers
 from skinlesion_cli.training.run_folder import RunFolder, run_of
 
@@ -82,51 +84,39 @@ class ModelChoice:
         data_root, images_root = RunFolder(run_of(self.file) or folder).data
         return data_root or settings.data_root, settings.images_root or images_root
 
-    def _require_files(self) -> None:
+    def require(self, without: str | None = None) -> None:
+        """Refuse a missing file; with `without`, which says why it cannot be used, also an exported model."""
         # Before the seconds that importing torch takes.
         for file in self.models:
             fault = fault_of(file, MAX_MODEL_BYTES)
+            if fault != NO_FILE:
+                if without and file.suffix.lower() in EXPORTED:
+                    raise InputError(f"{file}: {without}")
+                refuse_unloadable(file)
             refuse_faulty(file, fault, ": train a model first, or choose one with --checkpoint or --run")
-
-    def require_weights(self, reason: str) -> None:
-        """Refuse a missing file, and an exported model; `reason` says why the command cannot use one."""
-        self._require_files()
-        for file in self.models:
-            if file.suffix.lower() in EXPORTED:
-                raise InputError(f"{file}: {reason}")
 
     def load_checkpoint(self) -> "Checkpoint":
         """Load the weights and their description."""
-        from skinlesion_cli.models.checkpoint import load_checkpoint
+        with importing():
+            from skinlesion_cli.models.checkpoint import load_checkpoint
 
         checkpoint = load_checkpoint(self.file, **self._description())
         _tell(checkpoint.notes)
         return checkpoint
 
-    def load(
-        self, settings: Settings, *, needs_weights: str | None = None, prior: str | None = None
-    ) -> "Predictor":
+    def load(self, settings: Settings, *, prior: str | None = None) -> "Predictor":
         """Load the model, or the ensemble, for predictions, as the settings say.
 
-        For `needs_weights`, see `require_weights`; for `prior`, see `Predictor.with_prior`.
+        For `prior`, see `Predictor.with_prior`.
         """
-        self.require_weights(needs_weights) if needs_weights else self._require_files()
-        from skinlesion_cli.inference.ensemble import Ensemble
-        from skinlesion_cli.inference.predictor import load_predictor
+        self.require()
+        names = ("device", "precision", "batch_size", "num_workers")
+        runs_with = {name: getattr(settings, name) for name in names}
+        with importing():
+            from skinlesion_cli.inference.ensemble import load_models
 
-        members = [
-            load_predictor(
-                file,
-                **self._description(),
-                device=settings.device,
-                precision=settings.precision,
-                batch_size=settings.batch_size,
-                num_workers=settings.num_workers,
-            )
-            for file in self.models
-        ]
-        _tell(dict.fromkeys(note for one in members for note in one.checkpoint.notes))
-        predictor = members[0] if len(members) == 1 else Ensemble(members)
+            predictor = load_models(self.models, **self._description(), **runs_with)
+        _tell(dict.fromkeys(note for one in predictor.members for note in one.checkpoint.notes))
         return predictor if prior is None else predictor.with_prior(prior)
 
     def _description(self) -> dict[str, Any]:
@@ -146,21 +136,11 @@ class ModelChoice:
 
     def files(self) -> list[Path]:
         """The files that these options name; no output may replace them."""
-        return [*self.models, *filter(None, [self._list_of_classes()])]
-
-    def _list_of_classes(self) -> Path | None:
-        # A list of many classes is too long for the name of a file.
-        return (
-            Path(self.classes) if self.classes and not fault_of(Path(self.classes), MAX_TEXT_BYTES) else None
-        )
+        return [*self.models, *filter(None, [list_of_classes(self.classes)])]
 
     def class_names(self) -> list[str] | None:
         """The names given with --classes."""
-        if self.classes is None:
-            return None
-        path = self._list_of_classes()
-        lines = read_text(path, "the classes in ").splitlines() if path else self.classes.split(",")
-        return list(distinct_names([line.strip() for line in lines if line.strip()]))
+        return None if self.classes is None else read_class_names(self.classes)
 
 
 def _tell(notes: Iterable[str]) -> None:

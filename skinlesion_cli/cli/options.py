@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from skinlesion_cli.cli import console
+from skinlesion_cli.cli.terminal import console
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.resolve import resolve, unknown_variables
 from skinlesion_cli.common.settings import FIELDS, choices, default_text, spec, value_type

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Annotated
 
-from skinlesion_cli.cli import console
 from skinlesion_cli.cli.model_choice import ModelChoice
 from skinlesion_cli.cli.options import (
     IMAGES,
@@ -16,7 +15,8 @@ from skinlesion_cli.cli.options import (
     part_of,
     with_settings,
 )
-from skinlesion_cli.cli.progress import Display
+from skinlesion_cli.cli.terminal import console
+from skinlesion_cli.cli.terminal.progress import Display
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import ignore
 from skinlesion_cli.common.files import ensure_writable_file
@@ -46,7 +46,7 @@ def predict(
 ) -> int:
     """Predict the class of images."""
     from skinlesion_cli.api.predict import WHOLE, predict_files
-    from skinlesion_cli.cli.predictions import AsJson, AsTables, NotAtAll, Shown
+    from skinlesion_cli.cli.terminal.predictions import AsJson, AsTables, NotAtAll, Shown
     from skinlesion_cli.data.find_images import find_images
     from skinlesion_cli.inference.isic import require_distinct_images
 
@@ -86,6 +86,6 @@ def predict(
         )
         return 0
     if csv is not None:
-        console.note(f"{done} predictions: {csv}")
+        console.note(f"{done} prediction{'' if done == 1 else 's'}: {csv}")
     console.note(console.DISCLAIMER)
     return 1 if failures else 0

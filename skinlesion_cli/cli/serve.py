@@ -2,10 +2,10 @@
 
 from typing import Annotated
 
-from skinlesion_cli.cli import console
 from skinlesion_cli.cli.model_choice import ModelChoice
 from skinlesion_cli.cli.options import MIN_CONFIDENCE, PriorOption, TtaOption, option, with_settings
-from skinlesion_cli.cli.progress import Display
+from skinlesion_cli.cli.terminal import console
+from skinlesion_cli.cli.terminal.progress import Display, busy
 from skinlesion_cli.common.extras import require_modules
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.serving.limits import HOST, PORT, RATE
@@ -33,7 +33,8 @@ def serve(
 
     # Before the seconds that loading a model takes.
     address = bind(host, port)
-    predictor = model.load(settings, prior=prior)
+    with busy("loading the model"):
+        predictor = model.load(settings, prior=prior)
 
     from skinlesion_cli.serving.answers import Answers
     from skinlesion_cli.serving.app import make_app

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Annotated, Any
 
-from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import JsonOption, option, part_of, with_settings
-from skinlesion_cli.cli.progress import Display
+from skinlesion_cli.cli.terminal import console
+from skinlesion_cli.cli.terminal.progress import Display
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.resolve import resolve
 from skinlesion_cli.common.settings import FIELDS, Settings
@@ -35,7 +35,7 @@ def study(
     json: JsonOption = False,
 ) -> int:
     """Train several recipes on the same folds or seeds, and compare them."""
-    from skinlesion_cli.api.study import collect_study, plan_study, run_study
+    from skinlesion_cli.api.study import collect_study, in_part, plan_study, run_study
 
     share = part_of(part)
     with Display() as display:
@@ -47,7 +47,7 @@ def study(
             on_event=display.show,
         )
         if dry_run:
-            for run in runs[share[0] - 1 :: share[1]]:
+            for run in in_part(runs, share):
                 console.say(run.command)
             return 0
         run_study(runs, part=share, on_event=display.show)
@@ -76,7 +76,7 @@ def _methods(options: dict[str, Any], recipes: list[str], configs: list[Path]) -
 
 
 def _print(document: dict[str, Any]) -> None:
-    from skinlesion_cli.cli.tables import section_text
+    from skinlesion_cli.cli.terminal.section_text import section_text
     from skinlesion_cli.report.study import describe, sections
 
     for one in sections(document):

@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Annotated
 
-from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import option, with_settings
-from skinlesion_cli.cli.progress import Display
+from skinlesion_cli.cli.terminal import console
+from skinlesion_cli.cli.terminal.progress import Display
 from skinlesion_cli.common.settings import FIELDS, Settings
 from skinlesion_cli.common.world import has_joined
 
@@ -27,7 +27,7 @@ def train(
 ) -> int:
     """Train a classifier on DATA/train, select the epoch on DATA/val, score it on all splits."""
     from skinlesion_cli.api.train import train as train_model
-    from skinlesion_cli.cli.tables import summary_table
+    from skinlesion_cli.cli.terminal.tables import summary_table
     from skinlesion_cli.report.figures import method
     from skinlesion_cli.training.run_folder import RunFolder
 

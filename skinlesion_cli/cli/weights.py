@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Annotated
 
-from skinlesion_cli.cli import console
 from skinlesion_cli.cli.options import JsonOption, option, with_settings
-from skinlesion_cli.cli.progress import Display
+from skinlesion_cli.cli.terminal import console
+from skinlesion_cli.cli.terminal.progress import Display
 from skinlesion_cli.common.csv_files import write_csv
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.files import FIGURES, ensure_writable_file

@@ -1,6 +1,7 @@
 """Metadata of a setting besides its type and default: help, flags, bounds, and when it may change."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import Field
@@ -38,3 +39,33 @@ def setting(group: str, default: Any, help: str, flags: str = "", **known: Any) 
     bounds = {name: known.pop(name, None) for name in ("gt", "ge", "lt", "le")}
     found: Any = Spec(group, help, tuple(flags.split()), **known)
     return Field(default, json_schema_extra={"spec": found}, **bounds)
+
+
+def converted(value: Any, kind: type, names: tuple[str, ...] = ()) -> Any:
+    """A value of a setting as its type `kind`, or, with `names`, as a list of some of them.
+
+    Raises:
+        ValueError: it is of another type, or not one of the names.
+    """
+    # pydantic would accept true, 1.0 and "1.0" as the integer 1; in a config file, each is a mistake.
+    if names and isinstance(value, list | tuple):
+        value = ",".join(map(str, value)) or None
+    if (isinstance(value, bool) and kind is not bool) or (isinstance(value, float) and kind is not float):
+        raise ValueError
+    if kind is bool and isinstance(value, str):
+        return value.strip()
+    if kind in (int, float) and isinstance(value, str | float):
+        value = kind(value)
+        if value != value:
+            raise ValueError
+    if kind in (str, Path) and value is not None:
+        if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
+            raise ValueError
+        # UnicodeEncodeError is a ValueError: the run's settings.toml could not hold such a name.
+        str(value).encode()
+    if names and value is not None:
+        listed = dict.fromkeys(one.strip() for one in str(value).split(","))
+        if not set(listed) <= set(names):
+            raise ValueError
+        value = ",".join(listed)
+    return value

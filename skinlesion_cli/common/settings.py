@@ -26,9 +26,9 @@ from skinlesion_cli.common.setting_spec import (
     RESUMABLE,
     RUN,
     Spec,
+    converted,
     setting,
 )
-from skinlesion_cli.common.text import nearest, quoted, shortened
 
 ENV_PREFIX = "SKINLESION_"
 OTHER_VARIABLES = ("SKINLESION_CHECKPOINT", "SKINLESION_OUT")
@@ -270,29 +270,8 @@ class Settings(BaseModel):
     @field_validator("*", mode="before")
     @classmethod
     def _keep_types(cls, value: Any, info: ValidationInfo) -> Any:
-        # pydantic would accept true, 1.0 and "1.0" as the integer 1; in a config file, each is a mistake.
-        kind, names = value_type(info.field_name or ""), spec(info.field_name or "").names
-        if names and isinstance(value, list | tuple):
-            value = ",".join(map(str, value)) or None
-        if (isinstance(value, bool) and kind is not bool) or (isinstance(value, float) and kind is not float):
-            raise ValueError
-        if kind is bool and isinstance(value, str):
-            return value.strip()
-        if kind in (int, float) and isinstance(value, str | float):
-            value = kind(value)
-            if value != value:
-                raise ValueError
-        if kind in (str, Path) and value is not None:
-            if not isinstance(value, str | Path) or not str(value) or "\0" in str(value):
-                raise ValueError
-            # UnicodeEncodeError is a ValueError: the run's settings.toml could not hold such a name.
-            str(value).encode()
-        if names and value is not None:
-            listed = dict.fromkeys(one.strip() for one in str(value).split(","))
-            if not set(listed) <= set(names):
-                raise ValueError
-            value = ",".join(listed)
-        return value
+        name = info.field_name or ""
+        return converted(value, value_type(name), spec(name).names)
 
     @model_validator(mode="wrap")
     @classmethod
@@ -304,7 +283,10 @@ class Settings(BaseModel):
             return validate(data)
         except ValidationError as error:
             fault = error.errors(include_url=False)[0]
-            raise InputError(_fault_text(cast(dict[str, Any], fault), info.context)) from None
+            # Not at the top: that module needs the fields.
+            from skinlesion_cli.common.setting_faults import fault_text
+
+            raise InputError(fault_text(cast(dict[str, Any], fault), info.context)) from None
 
 
 FIELDS = Settings.model_fields
@@ -341,55 +323,3 @@ def default_text(name: str) -> str:
 def checked(name: str, value: Any, origin: str = OPTION) -> Any:
     """One value, converted to the type of the setting `name`; an `InputError` names it and its `origin`."""
     return getattr(Settings.model_validate({name: value}, context=origin), name)
-
-
-def to_toml(settings: Settings, processes: int = 1) -> str:
-    """The settings as a config file that works from any folder, headed by the command to use it with."""
-    import tomli_w
-
-    values = {
-        name: str(value.absolute()) if isinstance(value, Path) else value
-        for name, value in settings
-        if value is not None
-    }
-    command = "skinlesion" if processes == 1 else f"torchrun --nproc-per-node {processes} -m skinlesion_cli"
-    heading = f"# Reproduce this run: {command} train --config settings.toml --out ANOTHER_FOLDER\n"
-    return heading + tomli_w.dumps(values)
-
-
-_KINDS = {
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    str: "a string",
-    Path: "a path in UTF-8",
-}
-_BOUNDS = {
-    "greater_than": "above",
-    "greater_than_equal": "at least",
-    "less_than": "below",
-    "less_than_equal": "at most",
-}
-
-
-def _fault_text(fault: Mapping[str, Any], origin: str | None) -> str:
-    """One line about a fault that pydantic found: which setting, where it was set, and what is allowed."""
-    name, kind = str(fault["loc"][0]), fault["type"]
-    if kind == "extra_forbidden":
-        return f"{origin or 'Settings'}: unknown setting {quoted(name)}{nearest(name, FIELDS)}"
-    label = spec(name).flags[0] if origin == OPTION else f"{name} in {origin}" if origin else name
-    value = _shown(fault["input"])
-    if kind in _BOUNDS:
-        (bound,) = fault["ctx"].values()
-        return f"{label}: {value} is out of range; it must be {_BOUNDS[kind]} {bound:g}"
-    if kind == "literal_error" or spec(name).names:
-        return f"{label}: {value} is not one of {', '.join(choices(name))}"
-    return f"{label}: {value} is not {_KINDS[value_type(name)]}"
-
-
-def _shown(value: Any) -> str:
-    try:
-        return quoted(value) if isinstance(value, str) else shortened(repr(value))
-    # A number with thousands of digits cannot be printed in decimal, and a deeply nested list not at all.
-    except (ValueError, RecursionError):
-        return f"this {type(value).__name__}"

@@ -28,7 +28,9 @@ from skinlesion_cli.curation.split import Ratios, parse_ratios, split_groups
 from skinlesion_cli.data.images import check_images
 from skinlesion_cli.data.manifest import MANIFEST, ManifestRow, write_manifest
 from skinlesion_cli.data.splits import count_labels
-from skinlesion_cli.data.table import TableRow, write_data_table
+from skinlesion_cli.data.suffixes import is_table_name
+from skinlesion_cli.data.table import write_data_table
+from skinlesion_cli.data.table_rows import TableRow
 from skinlesion_cli.data.workers import worker_count
 
 
@@ -90,7 +92,7 @@ def split_data_set(
     shares = parse_ratios(ratios)
     labelled = read_labels(source, on_event, images_root=images_root)
     known = read_groups(groups) if groups is not None else labelled.groups
-    as_table = out.suffix.lower() == ".csv"
+    as_table = is_table_name(out)
     if as_table:
         _require_new_table(out, link)
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):

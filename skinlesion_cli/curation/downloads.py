@@ -15,8 +15,8 @@ from skinlesion_cli.common.csv_files import read_table
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import OnEvent, ignore
 from skinlesion_cli.common.text import quoted
-from skinlesion_cli.data.splits import list_files, tell_left_out, tell_skipped
-from skinlesion_cli.data.table import MISSING
+from skinlesion_cli.data.folders import list_files, tell_left_out, tell_skipped
+from skinlesion_cli.data.table_rows import MISSING
 
 ISIC_CLASSES = {
     "MEL": "Melanoma",

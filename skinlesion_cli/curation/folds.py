@@ -5,9 +5,10 @@ from pathlib import Path
 
 from skinlesion_cli.common.events import ImagesDone, OnEvent, ignore
 from skinlesion_cli.curation.split import assign_groups
-from skinlesion_cli.data.manifest import columns_of, origins_of
-from skinlesion_cli.data.splits import read_splits
-from skinlesion_cli.data.table import TableRow, root_of, write_data_table
+from skinlesion_cli.data.manifest import origins_of, other_columns
+from skinlesion_cli.data.splits import is_table, read_splits
+from skinlesion_cli.data.table import root_of, write_data_table
+from skinlesion_cli.data.table_rows import TableRow
 
 POOLED = ("train", "val")
 """The splits that folds are made of. The test split is not used for any decision."""
@@ -36,7 +37,7 @@ def make_folds(
     rows: list[TableRow] = []
     for name, split in read_splits(data_root, POOLED, on_event=on_event, images_root=images_root).items():
         origins = origins_of(data_root, name, split.files)
-        others = columns_of(data_root, name, split.files)
+        others = other_columns(data_root, name, split.files)
         # The files of a table are relative to one folder for all splits, those of a folder to that of the
         # split.
         files = [(file if split.table else name / file).as_posix() for file in split.files]
@@ -65,4 +66,4 @@ def make_folds(
             ]
             write_data_table(made[-1], placed)
         on_event(ImagesDone("making folds", fold, folds))
-    return made, root_of(data_root, images_root) if data_root.is_file() else data_root
+    return made, root_of(data_root, images_root) if is_table(data_root) else data_root

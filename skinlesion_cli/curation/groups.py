@@ -14,10 +14,10 @@ from skinlesion_cli.common.text import folded, quoted
 from skinlesion_cli.curation.families import merge_names
 from skinlesion_cli.data.splits import SPLITS
 from skinlesion_cli.data.suffixes import has_image_suffix
-from skinlesion_cli.data.table import LESION_COLUMNS, MISSING, PATIENT_COLUMNS
+from skinlesion_cli.data.table_rows import IMAGE_COLUMNS, LESION_COLUMNS, MISSING, PATIENT_COLUMNS
 
-# A path is more specific than a name; then published tables and our manifest, then other common names.
-FILE_COLUMNS = ("path", "image_id", "image", "file", "filename", "image_name", "isic_id", "img_id")
+# A path is more specific than a name.
+NAME_COLUMNS = ("path", *IMAGE_COLUMNS)
 # The ID that names a group comes first: a patient has several lesions.
 GROUP_COLUMNS = (*PATIENT_COLUMNS, *LESION_COLUMNS, "group", "group_id")
 
@@ -26,18 +26,18 @@ def read_groups(path: Path) -> dict[str, str]:
     """Read the group of each image from a CSV file.
 
     The file may be the published metadata of HAM10000 or ISIC 2019, a `manifest.csv`, or any table with one
-    of `FILE_COLUMNS` and one or more of `GROUP_COLUMNS`. Images that share any ID are one group; rows without
+    of `NAME_COLUMNS` and one or more of `GROUP_COLUMNS`. Images that share any ID are one group; rows without
     an ID (see `MISSING`), or with an image's name as the ID, as `data split` writes it, are skipped. The keys
     are the names in the table, or `split/class/file` for a manifest. InputError if the file cannot be read,
     lacks the columns, or gives one image two groups.
     """
     names, rows = read_table(path, "the groups in ")
     columns = {name.strip().lower(): name for name in names} if rows else {}
-    file_column = next((columns[name] for name in FILE_COLUMNS if name in columns), None)
+    file_column = next((columns[name] for name in NAME_COLUMNS if name in columns), None)
     id_columns = [columns[name] for name in GROUP_COLUMNS if name in columns]
     if file_column is None or not id_columns:
         raise InputError(
-            f"{path} needs a column for the file ({', '.join(FILE_COLUMNS[1:5])}) and one for the group "
+            f"{path} needs a column for the file ({', '.join(IMAGE_COLUMNS[:5])}) and one for the group "
             "(patient_id, lesion_id, group)"
         )
     folder = [columns["split"], columns["class"]] if {"split", "class"} <= columns.keys() else []

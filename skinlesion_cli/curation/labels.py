@@ -6,15 +6,10 @@ from pathlib import Path
 
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import OnEvent, ignore
-from skinlesion_cli.data.splits import (
-    SPLITS,
-    class_folders,
-    is_table,
-    list_classes,
-    one_class_fault,
-    require_folder,
-)
-from skinlesion_cli.data.table import TableRow, read_data_table
+from skinlesion_cli.data.folders import class_folders, list_classes
+from skinlesion_cli.data.splits import SPLITS, is_table, one_class_fault, require_folder
+from skinlesion_cli.data.table import read_data_table
+from skinlesion_cli.data.table_rows import TableRow
 
 
 @dataclass(frozen=True)

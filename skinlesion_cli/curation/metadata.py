@@ -7,8 +7,8 @@ from pathlib import Path
 from skinlesion_cli.common.csv_files import read_table
 from skinlesion_cli.common.errors import InputError, first_few
 from skinlesion_cli.common.text import nearest, quoted
-from skinlesion_cli.curation.groups import FILE_COLUMNS, groups_of
-from skinlesion_cli.data.table import MISSING, read_rows
+from skinlesion_cli.curation.groups import NAME_COLUMNS, groups_of
+from skinlesion_cli.data.table_rows import IMAGE_COLUMNS, MISSING, read_rows
 
 ALIASES: Mapping[str, Sequence[str]] = {
     "age": ("age_approx",),
@@ -51,7 +51,7 @@ class _Table:
         return found
 
 
-def columns_of(
+def joined_columns(
     names: Sequence[str], files: Sequence[str], split: str, tables: Sequence[Path]
 ) -> tuple[dict[str, list[str]], list[str]]:
     """Columns of tables for the images of a split: a text for each file, empty if unknown.
@@ -61,7 +61,7 @@ def columns_of(
         files: `class/file`, or their names in the tables. Names are compared as by `groups_of`, with or
             without a suffix.
         split: of the files; rows of other splits in a manifest.csv are for other images.
-        tables: CSV files with a column for the file (`FILE_COLUMNS`). The first that has a column is used.
+        tables: CSV files with a column for the file (`NAME_COLUMNS`). The first that has a column is used.
 
     Returns:
         The columns, by the names that were asked for, and remarks on what could not be joined.
@@ -112,9 +112,9 @@ def truth_of(path: Path, images: Sequence[str]) -> tuple[list[str | None], list[
 def _read(path: Path, split: str | None) -> _Table:
     names, rows = read_table(path, "the metadata in ")
     columns = {name.strip().lower(): name for name in names if name} if rows else {}
-    file = next((columns[name] for name in FILE_COLUMNS if name in columns), None)
+    file = next((columns[name] for name in NAME_COLUMNS if name in columns), None)
     if file is None:
-        raise InputError(f"{path} needs a column for the file: one of {', '.join(FILE_COLUMNS[1:])}")
+        raise InputError(f"{path} needs a column for the file: one of {', '.join(IMAGE_COLUMNS)}")
     folder: list[str] = []
     if {"split", "class"} <= columns.keys() and split is not None:
         rows = [row for row in rows if row[columns["split"]] == split]

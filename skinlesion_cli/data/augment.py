@@ -178,7 +178,10 @@ def augment(
 
 
 def jitter(images: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
-    """Change brightness, contrast, saturation and hue of images in [0, 1], in place, in its own order."""
+    """Change brightness, contrast, saturation and hue of images in [0, 1], each in its own order.
+
+    It may change `images`.
+    """
     orders = _ORDERS[parameters[:, ORDER].long()]
     # For each of the four steps, the images sorted by the operation that they get. Contiguous: MPS has
     # written to wrong places with a strided index (pytorch#161333).
@@ -187,8 +190,10 @@ def jitter(images: torch.Tensor, parameters: torch.Tensor) -> torch.Tensor:
     for step in range(len(_OPERATIONS)):
         counts = orders[:, step].bincount(minlength=len(_OPERATIONS)).tolist()
         for number, chosen in enumerate(torch.split(sorted_images[step], counts)):
-            if len(chosen):
-                strength = strengths[chosen, number].view(-1, 1, 1, 1)
+            strength = strengths[chosen, number].view(-1, 1, 1, 1)
+            if len(chosen) == len(images):
+                images = _OPERATIONS[number](images, strength)
+            elif len(chosen):
                 images[chosen] = _OPERATIONS[number](images[chosen], strength)
     return images
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import Note, OnEvent, ignore
 from skinlesion_cli.common.files import is_own_figure
-from skinlesion_cli.data.splits import SYSTEM_NAMES, list_files, only_others, tell_left_out, tell_skipped
+from skinlesion_cli.data.folders import SYSTEM_NAMES, list_files, only_others, tell_left_out, tell_skipped
 from skinlesion_cli.data.suffixes import has_image_suffix
 
 

@@ -25,8 +25,12 @@ from skinlesion_cli.common.paper import PAPER, Resize
 from skinlesion_cli.data.images import read_image, upright_size
 from skinlesion_cli.data.screening import ImageFacts, shorter_side
 
-RULE = "4"
+RULE = "5"
 """Part of a cache file's name; to be raised when the layout or the pixels change."""
+
+KEPT = 1.25
+"""An image whose shorter side is at most this many times too long stays as it is: downscaling it would take
+longer than decoding it. At most 1.6 times as many pixels are cached and cropped."""
 
 # Maximum share of the free memory and disk space that `auto` takes.
 SHARE_OF_MEMORY = 0.25
@@ -62,9 +66,9 @@ class ShrunkPictures:
 
 
 def shrunk_size(width: int, height: int, shorter: int) -> tuple[int, int]:
-    """Width and height after downscaling the shorter side to `shorter`; smaller images stay as they are."""
+    """Width and height after downscaling a shorter side of more than `KEPT` times `shorter` to `shorter`."""
     scale = shorter / min(width, height)
-    if scale >= 1:
+    if scale * KEPT >= 1:
         return width, height
     return (shorter, round(height * scale)) if width <= height else (round(width * scale), shorter)
 

@@ -15,7 +15,7 @@ from skinlesion_cli.common.errors import InputError, first_few
 from skinlesion_cli.common.events import OnEvent, Warned, ignore
 from skinlesion_cli.common.text import folded
 from skinlesion_cli.data.splits import is_table
-from skinlesion_cli.data.table import TableRow, read_rows
+from skinlesion_cli.data.table_rows import TableRow, read_rows
 
 if TYPE_CHECKING:
     from skinlesion_cli.data.splits import Split
@@ -64,7 +64,7 @@ def origins_of(data_root: Path, split: str, files: Sequence[Path]) -> Origins:
     return _origins([rows.find(file.as_posix()) for file in files], rows.names)
 
 
-def columns_of(data_root: Path, split: str, files: Sequence[Path]) -> dict[str, list[str]]:
+def other_columns(data_root: Path, split: str, files: Sequence[Path]) -> dict[str, list[str]]:
     """The other columns of the table or manifest by name, such as `sex`: the cell of each image of a split.
 
     A cell is empty where the table has none; no columns if the data set has no table and no manifest.

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from skinlesion_cli.common.limits import MAX_IMAGE_BYTES
-from skinlesion_cli.data.splits import list_files
+from skinlesion_cli.data.folders import list_files
 from skinlesion_cli.data.suffixes import has_image_suffix
 
 

@@ -21,3 +21,8 @@ UNREAD_SUFFIXES = frozenset(
 def has_image_suffix(path: Path) -> bool:
     """Whether the file has the suffix of an image."""
     return path.suffix.lower() in IMAGE_SUFFIXES
+
+
+def is_table_name(path: Path) -> bool:
+    """Whether a name is that of a table; `is_table` tells whether a data set is one."""
+    return path.suffix.lower() == ".csv"

@@ -43,6 +43,13 @@ class Quantized:
     scores: dict[str, dict[str, float]]
     """`SCORES` on validation, of `fp32` and of `int8`."""
 
+    def rows(self) -> list[dict[str, Any]]:
+        """A row per score: `score`, `fp32`, `int8` and their `difference`."""
+        pairs = [(name, self.scores["fp32"][name], self.scores["int8"][name]) for name in SCORES]
+        return [
+            {"score": name, "fp32": full, "int8": own, "difference": own - full} for name, full, own in pairs
+        ]
+
     def to_dict(self) -> dict[str, Any]:
         """The result as `export --int8 --json` prints it."""
         sizes = {"fp32": self.full.size, "int8": self.size}

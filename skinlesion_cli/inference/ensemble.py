@@ -12,7 +12,7 @@ from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import OnEvent, ignore
 from skinlesion_cli.inference.inputs import ImageInput, listed
 from skinlesion_cli.inference.prediction import Failure, Prediction
-from skinlesion_cli.inference.predictor import Predictor
+from skinlesion_cli.inference.predictor import Predictor, load_predictor
 from skinlesion_cli.metrics.calibration import softmax
 from skinlesion_cli.metrics.predictions import Predictions
 
@@ -68,6 +68,16 @@ class Ensemble(Predictor):
         originals = [list(one.original.values()) for one in found if one.original is not None]
         original = np.mean(originals, axis=0) if originals else None
         return self._prediction(found[0].image, mean, distance, original)
+
+
+def load_models(files: Sequence[Path], **options: Any) -> Predictor:
+    """Load a model, or several as an ensemble; `options` of `load_predictor`.
+
+    Raises:
+        InputError: a file is missing, refused or damaged, or the classes of two models differ.
+    """
+    members = [load_predictor(file, **options) for file in files]
+    return members[0] if len(members) == 1 else Ensemble(members)
 
 
 def mean_of(parts: Sequence[Predictions], temperatures: Sequence[float | None]) -> Predictions:

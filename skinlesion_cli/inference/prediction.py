@@ -40,6 +40,10 @@ class Prediction(Tabular):
         """The `k` most probable classes with their probabilities, best first."""
         return sorted(self.probabilities.items(), key=lambda item: -item[1])[:k]
 
+    def is_uncertain(self, min_confidence: float) -> bool:
+        """Whether the confidence is below a limit in [0, 1]."""
+        return self.confidence < min_confidence
+
     def values(self) -> list[float | str]:
         """The prediction's columns in the CSV file of `predict`: probabilities, warning, distance."""
         known = self.distance is not None
@@ -59,8 +63,11 @@ class Prediction(Tabular):
         unlike = "; unlike the training images" if self.out_of_distribution else ""
         return _picture_of(self.image) + html_table(rows, self.image + unlike)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The prediction as one item of the list that `predict --json` prints."""
+    def to_dict(self, min_confidence: float = 0.0) -> dict[str, Any]:
+        """The prediction as one item of the list that `predict --json` prints.
+
+        With a `min_confidence` above 0, `uncertain` says whether the confidence is lower.
+        """
         return {
             "image": self.image,
             "class": self.label,
@@ -69,6 +76,7 @@ class Prediction(Tabular):
             "out_of_distribution": self.out_of_distribution,
             "distance": self.distance,
             **({} if self.original is None else {"original_probabilities": self.original}),
+            **({"uncertain": self.is_uncertain(min_confidence)} if min_confidence > 0 else {}),
         }
 
 
@@ -90,6 +98,6 @@ class Failure:
     image: str
     error: str
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self, min_confidence: float = 0.0) -> dict[str, Any]:  # noqa: ARG002 - like that of a `Prediction`
         """The failure as one item of the list that `predict --json` prints."""
         return {"image": self.image, "error": self.error}

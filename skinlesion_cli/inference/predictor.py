@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from skinlesion_cli.common.errors import InputError, UnreadableImageError
+from skinlesion_cli.common.errors import UnreadableImageError
 from skinlesion_cli.common.events import OnEvent, ignore
 from skinlesion_cli.common.settings import checked
 from skinlesion_cli.common.version import __version__
@@ -23,7 +23,7 @@ from skinlesion_cli.inference.prediction import Failure, Prediction
 from skinlesion_cli.metrics.arrays import Floats
 from skinlesion_cli.metrics.calibration import softmax
 from skinlesion_cli.metrics.prior import read_prior, retarget
-from skinlesion_cli.models.model_info import EXPORTED, Description, model_in
+from skinlesion_cli.models.model_info import Description, model_in, refuse_unloadable
 
 if TYPE_CHECKING:
     import torch
@@ -242,15 +242,8 @@ def load_predictor(
     known: dict[str, Any] = {"arch": arch, "classes": classes, "img_size": img_size, "ema": ema}
     known |= {"normalization": normalization, "mean": mean, "std": std}
     known |= {"interpolation": interpolation, "crop_pct": crop_pct, "fit": fit}
-    suffix = path.suffix.lower()
-    if suffix == ".pt2":
-        raise InputError(
-            f"{path}: PyTorch's loader of .pt2 files can run code from the file, so no command loads one; "
-            "use the .pth, or an .onnx"
-        )
-    if suffix in EXPORTED and suffix != ".onnx":
-        raise InputError(f"{path}: of the exported formats, only .onnx runs here; use that, or the .pth")
-    if suffix == ".onnx":
+    refuse_unloadable(path)
+    if path.suffix.lower() == ".onnx":
         # No torch here: its import takes longer than the prediction.
         from skinlesion_cli.inference.onnx_backend import load_onnx
 

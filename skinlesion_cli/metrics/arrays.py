@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 Booleans = NDArray[np.bool_]
-Multiplicities = NDArray[np.float32]
+Multiplicities = NDArray[np.integer[Any]]
 """(resamples, n): how often each resample contains each of n images; whole numbers."""
 
 

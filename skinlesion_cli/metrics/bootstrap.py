@@ -1,12 +1,12 @@
 """Percentile bootstrap intervals (Efron and Tibshirani, *An Introduction to the Bootstrap*, 1993, ch. 13).
 
 Images, or whole groups of them, are resampled with replacement. A resample is a row of multiplicities, so
-all metrics of many resamples come from a few matrix products. scipy.stats.bootstrap calls the statistic on
+all metrics of many resamples come from a few sums over arrays. scipy.stats.bootstrap calls the statistic on
 resampled copies of the data, which is many times slower, and it cannot resample groups.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 from typing import Any, TypeVar
@@ -15,15 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from skinlesion_cli.common.cores import usable_cores
-from skinlesion_cli.metrics.arrays import Booleans, Floats, Multiplicities
+from skinlesion_cli.metrics.arrays import Booleans, Floats, Ints, Multiplicities
+from skinlesion_cli.metrics.packed import Labelled, Packed
 
 Result = TypeVar("Result")
 
 RESAMPLES = 2000
 LEVEL = 0.95
-# Multiplicities per block. The figures computed from a block take about thirty times as many bytes, in each
-# thread.
-_CELLS = 4_000_000
+# Multiplicities per block: few, so that everything computed from them stays in the cache; but at least
+# as many resamples as fit into a number of `Packed`.
+_CELLS, _FEWEST = 1_200_000, 3
 _MOST_THREADS = 4
 # Resamples with at most this many multiplicities (a byte each) are kept; larger ones are redrawn for each
 # section of a document, from the same seed, so that memory stays bounded at any number of images.
@@ -47,7 +48,7 @@ class Bootstrap:
                 metrics of two models can be paired.
         """
         self.n, self.groups, self.resamples, self.seed = n, groups, resamples, seed
-        self._members = None if groups is None else np.unique(groups, return_inverse=True)[1]
+        self._members = None if groups is None else _members(groups)
 
     @property
     def unit(self) -> str:
@@ -63,18 +64,13 @@ class Bootstrap:
         """Images, or groups with an image, in each column of `inside` (n, columns): (columns,) numbers."""
         if self._members is None:
             return np.asarray(inside.sum(axis=0), dtype=np.float64)
-        return np.array([len(np.unique(self._members[column])) for column in inside.T], dtype=np.float64)
+        counts = [np.count_nonzero(np.bincount(self._members[column])) for column in inside.T]
+        return np.array(counts, dtype=np.float64)
 
     def take(self, rows: Sequence[int]) -> "Bootstrap":
         """Resamples of some of the images only, with the same number and seed."""
         groups = None if self.groups is None else [self.groups[row] for row in rows]
         return Bootstrap(len(rows), groups, resamples=self.resamples, seed=self.seed)
-
-    def blocks(self) -> Iterator[Multiplicities]:
-        """Yield (some resamples, n): how often each of these resamples contains each image."""
-        for drawn in self._kept or self._draws():
-            per_image = drawn if self._members is None else np.take(drawn, self._members, axis=1)
-            yield per_image.astype(np.float32)
 
     def figures(self, figures_of: Callable[[Multiplicities], Mapping[str, Floats]]) -> dict[str, Floats]:
         """The figures (resamples, …) of all resamples; `figures_of` computes those of some of them."""
@@ -82,47 +78,69 @@ class Bootstrap:
         return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
     def mapped(self, function: Callable[[Multiplicities], Result]) -> list[Result]:
-        """The results for all blocks, computed in threads, which numpy allows in long operations."""
-        threads = min(usable_cores(), _MOST_THREADS)
-        if threads == 1 or self.resamples * self.n <= _CELLS:
-            return [function(weights) for weights in self.blocks()]
-        waiting: deque[Future[Result]] = deque()
-        results = []
-        with ThreadPoolExecutor(threads) as pool:
-            for weights in self.blocks():
-                waiting.append(pool.submit(function, weights))
-                # At most one block per thread is drawn ahead.
-                if len(waiting) > threads:
-                    results.append(waiting.popleft().result())
-            return [*results, *(one.result() for one in waiting)]
+        """The results for all blocks of (some resamples, n), in order, computed in threads."""
+        if self._kept:
+            return self._in_threads(lambda counts: function(self._of_images(counts)), self._kept)
+        return self._in_threads(lambda drawn: function(self._of_images(_counted(drawn))), self._drawn())
 
     def means(self, columns: Floats) -> Floats:
-        """The mean of each of the `columns` (n, columns) over each resample: (resamples, columns).
-
-        Accuracy, recall, likelihood, the gap of a confidence bin: each is a mean over the images, or a
-        quotient of two means, and all of them come from one matrix product.
-        """
+        """The mean of each of the few `columns` (n, columns) over each resample: (resamples, columns)."""
         return np.concatenate(
-            self.mapped(lambda weights: weights @ columns / weights.sum(axis=1, keepdims=True))
+            self.mapped(
+                lambda weights: weights.astype(np.float64) @ columns / weights.sum(axis=1, keepdims=True)
+            )
         )
+
+    def tally(self, labels: Ints, count: int) -> Floats:
+        """How often each resample has each of the labels (n,), from 0 to `count` - 1: (resamples, count)."""
+        labelled = Labelled(labels, count)
+        return np.concatenate(self.mapped(lambda weights: Packed(weights).tally(labelled)))
 
     @cached_property
     def _kept(self) -> list[Draws]:
-        return list(self._draws()) if self.resamples * self._units <= _KEPT else []
+        return self._in_threads(_counted, self._drawn()) if self.resamples * self._units <= _KEPT else []
 
     @property
     def _units(self) -> int:
         return self.n if self._members is None else int(self._members.max()) + 1
 
-    def _draws(self) -> Iterator[Draws]:
-        """Yield (some resamples, units): how often each of these resamples drew each image or group."""
-        generator, units, most = np.random.default_rng(self.seed), self._units, max(1, _CELLS // self.n)
+    def _in_threads(self, function: Callable[[Draws], Result], blocks: Iterable[Draws]) -> list[Result]:
+        """The function of each block, in order; numpy lets threads run in long operations."""
+        threads = min(usable_cores(), _MOST_THREADS)
+        if threads == 1 or self.resamples * self.n <= _CELLS:
+            return [function(block) for block in blocks]
+        waiting: deque[Future[Result]] = deque()
+        results = []
+        with ThreadPoolExecutor(threads) as pool:
+            for block in blocks:
+                waiting.append(pool.submit(function, block))
+                # At most one block per thread is drawn ahead.
+                if len(waiting) > threads:
+                    results.append(waiting.popleft().result())
+            return [*results, *(one.result() for one in waiting)]
+
+    def _of_images(self, counts: Draws) -> Multiplicities:
+        return counts if self._members is None else np.take(counts, self._members, axis=1)
+
+    def _drawn(self) -> Iterator[Draws]:
+        """Yield (some resamples, units): the images or groups that are drawn for each of these resamples."""
+        generator, units = np.random.default_rng(self.seed), self._units
+        most = max(_FEWEST, _CELLS // self.n)
         for start in range(0, self.resamples, most):
-            rows = min(most, self.resamples - start)
-            drawn = generator.integers(units, size=(rows, units))
-            drawn += np.arange(rows)[:, None] * units
-            counts = np.bincount(drawn.ravel(), minlength=rows * units).reshape(rows, units)
-            yield counts.astype(np.min_scalar_type(counts.max()))
+            yield generator.integers(units, size=(min(most, self.resamples - start), units))
+
+
+def _members(groups: Sequence[str]) -> Ints:
+    """The index of each image's group among the names in order, (n,)."""
+    index = {name: place for place, name in enumerate(sorted(set(groups)))}
+    return np.array([index[name] for name in groups])
+
+
+def _counted(drawn: Draws) -> Multiplicities:
+    """How often each row draws each of as many images or groups as a row is long."""
+    counts = [np.bincount(row, minlength=len(row)) for row in drawn]
+    smallest = np.min_scalar_type(max(row.max() for row in counts))
+    return np.stack(counts, dtype=smallest, casting="unsafe")
 
 
 def interval(values: Floats) -> tuple[float, float]:

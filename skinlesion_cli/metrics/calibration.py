@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from skinlesion_cli.metrics.arrays import Floats, Ints, bounds, divide, number
+from skinlesion_cli.metrics.arrays import Floats, Ints, Multiplicities, bounds, divide, number
 from skinlesion_cli.metrics.bootstrap import Bootstrap, interval
 from skinlesion_cli.metrics.classification import negative_log_likelihood
 from skinlesion_cli.metrics.exact import as_document, counts_of, interval_or_exact
+from skinlesion_cli.metrics.packed import Labelled
 from skinlesion_cli.metrics.predictions import Predictions
 
 BINS = 15
@@ -121,9 +122,10 @@ def calibration_document(predictions: Predictions, bootstrap: Bootstrap) -> dict
 
 
 def _bins(confidence: Floats, hits: Floats, bootstrap: Bootstrap) -> list[dict[str, Any]]:
-    held = _one_hot(_bin_of(confidence, _edges(confidence, BINS, False)), BINS)
-    shares, right = np.split(bootstrap.means(np.column_stack([held, held * hits[:, None]])), 2, axis=1)
-    drawn, counts = divide(right, shares), bootstrap.units(held.astype(bool))
+    bin_of = _bin_of(confidence, _edges(confidence, BINS, False))
+    counted = bootstrap.tally(bin_of + BINS * (hits > 0), 2 * BINS)
+    wrong, right = np.split(counted, 2, axis=1)
+    drawn, counts = divide(right, wrong + right), bootstrap.units(_one_hot(bin_of, BINS).astype(bool))
     rows = []
     for place, one in enumerate(reliability(confidence, hits)):
         ends, exact = interval_or_exact(
@@ -135,23 +137,28 @@ def _bins(confidence: Floats, hits: Floats, bootstrap: Bootstrap) -> list[dict[s
 
 
 def _figures(predictions: Predictions, bootstrap: Bootstrap) -> dict[str, Any]:
-    columns = _columns(predictions)
-    if columns is None:
+    found = confidence_and_hits(predictions)
+    if found is None or predictions.probabilities is None:
         return {**dict.fromkeys(FIGURES), "ci95": dict.fromkeys(FIGURES), "exact_n": {}}
-    means, drawn = columns.mean(axis=0), bootstrap.means(columns)
+    # Brier 1950: squared errors summed over all classes, from 0 to 2.
+    errors = predictions.probabilities - _one_hot(predictions.true, len(predictions.classes))
+    losses = np.column_stack([negative_log_likelihood(predictions), (errors**2).sum(axis=1)])
+    means_of = _Means(losses, *found)
+    means = means_of(np.ones((1, len(predictions)), dtype=np.uint8))[0]
+    drawn = np.concatenate(bootstrap.mapped(means_of))
     of_bins = slice(2, 2 + BINS), slice(2 + BINS, None)
-    found = [*means[:2], *(np.abs(means[bins]).sum() for bins in of_bins)]
+    measured = [*means[:2], *(np.abs(means[bins]).sum() for bins in of_bins)]
     intervals = [
         *(interval(values) for values in drawn.T[:2]),
         *(_error_interval(means[bins], drawn[:, bins]) for bins in of_bins),
     ]
-    n = counts_of(bootstrap, {"n": np.ones(len(columns), dtype=bool)})["n"]
+    n = counts_of(bootstrap, {"n": np.ones(len(predictions), dtype=bool)})["n"]
     # A likelihood has no bound, and so no interval if all resamples agree.
     made = {
         name: interval_or_exact(name, float(value), ends, None if name == "nll" else n)
-        for name, value, ends in zip(FIGURES, found, intervals, strict=True)
+        for name, value, ends in zip(FIGURES, measured, intervals, strict=True)
     }
-    return {name: number(value) for name, value in zip(FIGURES, found, strict=True)} | as_document(made)
+    return {name: number(value) for name, value in zip(FIGURES, measured, strict=True)} | as_document(made)
 
 
 def _error_interval(gaps: Floats, drawn: Floats) -> tuple[float, float]:
@@ -169,20 +176,22 @@ def _error_interval(gaps: Floats, drawn: Floats) -> tuple[float, float]:
     return max(0.0, float(np.abs(gaps).sum()) - max(0.0, interval(added)[1])), high
 
 
-def _columns(predictions: Predictions) -> Floats | None:
-    """(n, 2 + 2 BINS): likelihood, Brier score, and hit − confidence in the image's bins of either kind."""
-    found = confidence_and_hits(predictions)
-    if found is None or predictions.probabilities is None:
-        return None
-    confidence, hits = found
-    gaps = [
-        _one_hot(_bin_of(confidence, _edges(confidence, BINS, equal_mass)), BINS)
-        * (hits - confidence)[:, None]
-        for equal_mass in (False, True)
-    ]
-    # Brier 1950: squared errors summed over all classes, from 0 to 2.
-    errors = predictions.probabilities - _one_hot(predictions.true, len(predictions.classes))
-    return np.column_stack([negative_log_likelihood(predictions), (errors**2).sum(axis=1), *gaps])
+class _Means:
+    """Means over resamples of the losses (n, columns), and of hit − confidence in the bins of either kind."""
+
+    def __init__(self, losses: Floats, confidence: Floats, hits: Floats):
+        bins, of_mass = (_bin_of(confidence, _edges(confidence, BINS, kind)) for kind in (False, True))
+        # The images that share both bins are summed up once for the two.
+        self._cells = Labelled(bins * BINS + of_mass, BINS**2)
+        self._held = np.hstack([_one_hot(kind, BINS) for kind in np.divmod(self._cells.found, BINS)])
+        self._losses, self._gaps = losses[self._cells.order], (hits - confidence)[self._cells.order]
+
+    def __call__(self, weights: Multiplicities) -> Floats:
+        """The means: (resamples, columns + 2 BINS)."""
+        taken = np.take(weights, self._cells.order, axis=1).astype(np.float64)
+        of_cells = np.add.reduceat(taken * self._gaps, self._cells.starts, axis=1)
+        sums = np.hstack([taken @ self._losses, of_cells @ self._held])
+        return np.asarray(sums / taken.sum(axis=1, keepdims=True))
 
 
 def _edges(confidence: Floats, bins: int, equal_mass: bool) -> Floats:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from skinlesion_cli.metrics.arrays import Floats, Ints, Multiplicities, divide
+from skinlesion_cli.metrics.packed import Labelled, Packed
 from skinlesion_cli.metrics.predictions import SUM_TOLERANCE, Predictions
 from skinlesion_cli.metrics.roc import RANKING, Ranking
 
@@ -52,11 +53,12 @@ class Scores:
         return int(self.confusion.sum())
 
 
-def score(predictions: Predictions) -> Scores:
-    """Score predictions."""
-    once = np.ones((1, len(predictions)), dtype=np.float32)
-    found = figures(predictions, once)
-    confusion = _confusions(predictions, once)[0].astype(np.int64)
+def score(predictions: Predictions, figures_of: "Figures | None" = None) -> Scores:
+    """Score predictions; `figures_of` computes their metrics, if it has been prepared."""
+    once = np.ones((1, len(predictions)), dtype=np.uint8)
+    found = (figures_of or Figures(predictions))(once)
+    k = len(predictions.classes)
+    confusion = np.bincount(_cells(predictions), minlength=k * k).reshape(k, k)
     return Scores(
         classes=predictions.classes,
         summary={name: float(found[name][0]) for name in SUMMARY},
@@ -75,7 +77,7 @@ class Figures:
     """The figures of a set of predictions in resamples: what does not depend on these is computed once."""
 
     def __init__(self, predictions: Predictions):
-        self._predictions, self._losses = predictions, negative_log_likelihood(predictions)
+        self._decisions, self._losses = Decisions(predictions), negative_log_likelihood(predictions)
         columns = () if predictions.probabilities is None else predictions.probabilities.T
         self._rankings = [Ranking(predictions.true == label, scores) for label, scores in enumerate(columns)]
 
@@ -84,16 +86,15 @@ class Figures:
 
         A class without images in a resample has no figure there; means over the classes are over the others.
         """
-        confusions = _confusions(self._predictions, weights)
+        packed = Packed(weights)
+        confusions = self._decisions.confusions(packed)
         found = _figures_of_confusion(confusions)
         found |= {name: np.full(confusions.shape[:2], np.nan) for name in RANKING}
-        # Small integers are gathered twice as fast.
-        counts = weights.astype(np.min_scalar_type(int(weights.max(initial=0))))
         for label, ranking in enumerate(self._rankings):
-            for name, values in ranking.figures(counts).items():
+            for name, values in ranking.figures(packed).items():
                 found[name][:, label] = values
         found["weighted_auc"] = _weighted_mean(found["auc"], confusions.sum(axis=-1))
-        found["loss"] = weights @ self._losses / weights.sum(axis=1)
+        found["loss"] = weights.astype(np.float64) @ self._losses / packed.totals
         return found
 
 
@@ -102,9 +103,20 @@ def figures(predictions: Predictions, weights: Multiplicities) -> dict[str, Floa
     return Figures(predictions)(weights)
 
 
-def figures_of_decisions(predictions: Predictions, weights: Multiplicities) -> dict[str, Any]:
-    """Those of `figures` that need no probabilities, in much less time."""
-    return _figures_of_confusion(_confusions(predictions, weights))
+class Decisions:
+    """The metrics of `Figures` that need no probabilities, in much less time."""
+
+    def __init__(self, predictions: Predictions):
+        self._k = len(predictions.classes)
+        self._cells = Labelled(_cells(predictions), self._k**2)
+
+    def confusions(self, packed: Packed) -> Floats:
+        """The matrix of each resample, rows true, columns predicted: (resamples, classes, classes)."""
+        return packed.tally(self._cells).reshape(-1, self._k, self._k)
+
+    def __call__(self, packed: Packed) -> dict[str, Any]:
+        """The metrics, each (resamples,) or (resamples, classes)."""
+        return _figures_of_confusion(self.confusions(packed))
 
 
 def negative_log_likelihood(predictions: Predictions) -> Floats:
@@ -130,15 +142,9 @@ def weighted_loss(predictions: Predictions, class_weights: Floats) -> float:
     return float((weights * negative_log_likelihood(predictions)).sum() / weights.sum())
 
 
-def _confusions(predictions: Predictions, weights: Multiplicities) -> Floats:
-    """The confusion matrix of each resample, rows true, columns predicted: (resamples, classes, classes)."""
-    k = len(predictions.classes)
-    pair = predictions.true * k + predictions.predicted
-    order = np.argsort(pair, kind="stable")
-    pairs, starts = np.unique(pair[order], return_index=True)
-    counts = np.zeros((len(weights), k * k))
-    counts[:, pairs] = np.add.reduceat(np.take(weights, order, axis=1), starts, axis=1)
-    return counts.reshape(-1, k, k)
+def _cells(predictions: Predictions) -> Ints:
+    """The cell of the confusion matrix that each image is in, counted along the rows: (n,)."""
+    return predictions.true * len(predictions.classes) + predictions.predicted
 
 
 def _figures_of_confusion(confusions: Floats) -> dict[str, Any]:

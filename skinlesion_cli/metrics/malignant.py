@@ -16,6 +16,7 @@ from skinlesion_cli.common.text import nearest
 from skinlesion_cli.metrics.arrays import Booleans, Floats, Multiplicities, divide, number
 from skinlesion_cli.metrics.bootstrap import Bootstrap
 from skinlesion_cli.metrics.exact import counts_of, intervals
+from skinlesion_cli.metrics.packed import Labelled, Packed
 from skinlesion_cli.metrics.predictions import Predictions
 from skinlesion_cli.metrics.roc import RANKING, Ranking, sweep
 
@@ -92,13 +93,14 @@ def malignant_section(
         points.append(chosen)
     called = np.stack([one.called for one in points])
 
-    ranking = None if scores is None else Ranking(positive, scores)
+    ranking, rates = None if scores is None else Ranking(positive, scores), Rates(positive, called)
 
     def figures(weights: Multiplicities) -> dict[str, Floats]:
+        packed = Packed(weights)
         undefined = dict.fromkeys(RANKING, np.full(len(weights), np.nan))
-        return (undefined if ranking is None else ranking.figures(weights)) | rates(positive, called, weights)
+        return (undefined if ranking is None else ranking.figures(packed)) | rates(packed)
 
-    found = figures(np.ones((1, len(positive)), dtype=np.float32))
+    found = figures(np.ones((1, len(positive)), dtype=np.uint8))
     drawn = bootstrap.figures(figures)
     fewest = min(counts_of(bootstrap, {"malignant": positive, "benign": ~positive}).values())
     return {
@@ -205,17 +207,24 @@ def counted_by(positive: Booleans, called: Booleans) -> dict[str, Booleans]:
     return dict(zip(RATES, (positive, ~positive, called, ~called), strict=True))
 
 
-def rates(positive: Booleans, called: Booleans, weights: Multiplicities) -> dict[str, Floats]:
-    """Rates of each operating point in each resample, (resamples, points); `called` is (points, n)."""
+class Rates:
+    """The rates of some operating points in resamples; `called` is (points, n)."""
 
-    def count(images: Booleans) -> Floats:
-        return (weights @ images.T.astype(np.float32)).astype(np.float64)
+    def __init__(self, positive: Booleans, called: Booleans):
+        # Images for which all of this is the same are counted together.
+        places = np.arange(1 + len(called))
+        kinds = (np.arange(2 ** len(places)) >> places[:, None] & 1).astype(bool)
+        self._images = Labelled((1 << places) @ np.vstack([positive, called]), kinds.shape[1])
+        self._positive, self._called = kinds[0], kinds[1:]
 
-    hits, misses = count(called & positive), count(~called & positive)
-    false_alarms, cleared = count(called & ~positive), count(~called & ~positive)
-    return {
-        "sensitivity": divide(hits, hits + misses),
-        "specificity": divide(cleared, cleared + false_alarms),
-        "ppv": divide(hits, hits + false_alarms),
-        "npv": divide(cleared, cleared + misses),
-    }
+    def __call__(self, packed: Packed) -> dict[str, Floats]:
+        """The metrics named in `RATES`, each (resamples, points)."""
+        counts, positive, called = packed.tally(self._images), self._positive, self._called
+        hits, misses = counts @ (called & positive).T, counts @ (~called & positive).T
+        false_alarms, cleared = counts @ (called & ~positive).T, counts @ (~called & ~positive).T
+        return {
+            "sensitivity": divide(hits, hits + misses),
+            "specificity": divide(cleared, cleared + false_alarms),
+            "ppv": divide(hits, hits + false_alarms),
+            "npv": divide(cleared, cleared + misses),
+        }

@@ -58,8 +58,9 @@ def compare(pair: Pair, bootstrap: Bootstrap) -> dict[str, Any]:
     are b − a; what cannot be computed is None.
     """
     a, b = pair.a, pair.b
-    of_a, of_b = score(a), score(b)
-    drawn_a, drawn_b = (bootstrap.figures(Figures(one)) for one in (a, b))
+    figures_a, figures_b = Figures(a), Figures(b)
+    of_a, of_b = score(a, figures_a), score(b, figures_b)
+    drawn_a, drawn_b = bootstrap.figures(figures_a), bootstrap.figures(figures_b)
     right_a, right_b = (one.predicted == one.true for one in (a, b))
     only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
     whose = dict.fromkeys(of_a.warnings, "A")
@@ -112,10 +113,11 @@ def _per_class(
 ) -> dict[str, dict[str, Any]]:
     classes = pair.a.classes
     of_class = pair.a.true[:, None] == np.arange(len(classes))
-    gains = right_b.astype(np.float64) - right_a
-    means = bootstrap.means(np.column_stack([of_class, of_class * gains[:, None]]))
-    shares, balances = np.split(means, 2, axis=1)
-    drawn = divide(balances, shares)
+    # Only a is right, both or none is, only b is.
+    outcomes = 1 + right_b - right_a.astype(np.int64)
+    counted = bootstrap.tally(pair.a.true + len(classes) * outcomes, 3 * len(classes))
+    lost, same, gained = np.split(counted, 3, axis=1)
+    drawn = divide(gained - lost, lost + same + gained)
     rows = {}
     for label, name in enumerate(classes):
         inside = of_class[:, label]

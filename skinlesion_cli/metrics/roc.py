@@ -7,12 +7,12 @@ take one set of weights per call; the tests check every metric against scikit-le
 """
 
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
 import numpy as np
-from numpy.typing import NDArray
 
 from skinlesion_cli.metrics.arrays import Booleans, Floats, Multiplicities, divide
+from skinlesion_cli.metrics.packed import Packed
 
 MIN_SENSITIVITY = 0.8
 """The partial area of the ISIC 2024 challenge is the one above this sensitivity."""
@@ -42,6 +42,11 @@ class Sweep:
     positives: Floats
     negatives: Floats
 
+    @cached_property
+    def gained(self) -> Floats:
+        """(resamples, thresholds): positives at the threshold."""
+        return np.diff(self.hits, axis=1, prepend=0.0)
+
     def specific(self, specificity: float) -> Booleans:
         """(resamples, thresholds): whether the specificity is at least the given one."""
         return self.up_to <= ((1 - specificity) * self.negatives + _ROUNDING)[:, None]
@@ -56,28 +61,31 @@ class Sweep:
         A pair of equal scores counts half. With 0.8 it is the score of the ISIC 2024 challenge (*SLICE-3D*,
         Kaggle 2024), which flips both axes and takes the area up to a rate of 0.2.
         """
-        gained = np.diff(self.hits, axis=1, prepend=0.0)
+        wanted = min_sensitivity * self.positives[:, None]
+        # At the thresholds before, no resample has an area.
+        first = int(np.count_nonzero(self.hits <= wanted, axis=1).min()) if min_sensitivity > 0 else 0
+        hits, gained, above, up_to = (
+            counts[:, first:] for counts in (self.hits, self.gained, self.above, self.up_to)
+        )
         # A step between tied scores is a slope: negatives are passed evenly while the positives are.
-        passed = (self.above + self.up_to) / 2
+        passed = (above + up_to) / 2
         if min_sensitivity > 0:
-            unwanted = min_sensitivity * self.positives[:, None] - (self.hits - gained)
-            lost = np.clip(unwanted, 0.0, gained)
+            lost = np.clip(wanted - (hits - gained), 0.0, gained)
             share = np.divide(lost, gained, out=np.zeros_like(lost), where=gained > 0)
-            passed += (self.up_to - self.above) / 2 * share
-            gained -= lost
-        kept = (gained * (self.negatives[:, None] - passed)).sum(axis=1)
+            passed += (up_to - above) / 2 * share
+            gained = gained - lost
+        kept = np.vecdot(gained, self.negatives[:, None] - passed)
         return self._where_defined(divide(kept, self.positives * self.negatives))
 
     def average_precision(self) -> Floats:
         """(resamples,): Σ (R_k − R_(k−1)) P_k, in [0, 1], R recall and P precision; not interpolated."""
-        gained = np.diff(self.hits, axis=1, prepend=0.0)
-        called = self.hits + self.up_to
-        precision = np.divide(self.hits, called, out=np.zeros_like(called), where=called > 0)
-        return self._where_defined(divide((gained * precision).sum(axis=1), self.positives))
+        precision = self.hits / np.maximum(self.hits + self.up_to, 1.0)
+        return self._where_defined(divide(np.vecdot(self.gained, precision), self.positives))
 
     def sensitivity(self, specificity: float) -> Floats:
         """(resamples,): the largest sensitivity among the thresholds with at least the given specificity."""
-        reached = np.where(self.specific(specificity), self.hits, 0.0).max(axis=1, initial=0.0)
+        # Specificity only falls, so these thresholds are the first ones.
+        reached = np.vecdot(self.gained, self.specific(specificity))
         return self._where_defined(divide(reached, self.positives))
 
     def _where_defined(self, figures: Floats) -> Floats:
@@ -88,34 +96,29 @@ class Ranking:
     """Images in the order of their scores, for arrays (n,); sorted once for any number of resamples."""
 
     def __init__(self, positive: Booleans, scores: Floats):
-        falling = np.argsort(-scores, kind="stable")
+        falling = np.argsort(-scores)
         self._positives, self._negatives = falling[positive[falling]], falling[~positive[falling]]
         self._last = np.flatnonzero(np.diff(scores[self._positives], append=-np.inf))
         self._thresholds, negatives = scores[self._positives[self._last]], -scores[self._negatives]
         self._above = np.searchsorted(negatives, -self._thresholds, side="left")
         self._up_to = np.searchsorted(negatives, -self._thresholds, side="right")
 
-    def sweep(self, weights: NDArray[Any]) -> Sweep:
-        """Count along the falling threshold; the multiplicities may be of any type of numbers."""
-        hits, passed = _running_counts(weights, self._positives), _running_counts(weights, self._negatives)
-        return Sweep(
-            thresholds=self._thresholds,
-            hits=_columns(hits, self._last + 1),
-            above=_columns(passed, self._above),
-            up_to=_columns(passed, self._up_to),
-            positives=hits[:, -1].astype(np.float64),
-            negatives=passed[:, -1].astype(np.float64),
-        )
+    def sweep(self, packed: Packed) -> Sweep:
+        """Count along the falling threshold."""
+        (hits,) = packed.running(self._positives, self._last + 1)
+        above, up_to = packed.running(self._negatives, self._above, self._up_to)
+        positives = hits[:, -1] if len(self._last) else np.zeros(packed.resamples)
+        return Sweep(self._thresholds, hits, above, up_to, positives, packed.totals - positives)
 
-    def figures(self, weights: NDArray[Any]) -> dict[str, Floats]:
+    def figures(self, packed: Packed) -> dict[str, Floats]:
         """The figures named in `RANKING`, each (resamples,)."""
-        return _figures_of(self.sweep(weights))
+        return _figures_of(self.sweep(packed))
 
 
 def sweep(positive: Booleans, scores: Floats, weights: Multiplicities | None = None) -> Sweep:
     """Count along the falling threshold, for arrays (n,); None for `weights` takes each image once."""
-    once = np.ones((1, len(scores)), dtype=np.float32)
-    return Ranking(positive, scores).sweep(once if weights is None else weights)
+    once = np.ones((1, len(scores)), dtype=np.uint8)
+    return Ranking(positive, scores).sweep(Packed(once if weights is None else weights))
 
 
 def ranking_figures(
@@ -133,17 +136,3 @@ def _figures_of(counts: Sweep) -> dict[str, Floats]:
         "sensitivity_at_90_specificity": counts.sensitivity(0.90),
         "sensitivity_at_95_specificity": counts.sensitivity(0.95),
     }
-
-
-def _running_counts(weights: NDArray[Any], order: NDArray[np.intp]) -> NDArray[np.int32]:
-    """(resamples, len(order) + 1): images among the first 0, 1, 2, … of the order."""
-    counts = np.zeros((len(weights), len(order) + 1), dtype=np.int32)
-    taken = np.take(weights, order, axis=1)
-    # Cumulative sums of integers are five times as fast as those of floats.
-    taken = taken.astype(np.int32) if taken.dtype.kind == "f" else taken
-    np.cumsum(taken, axis=1, dtype=np.int32, out=counts[:, 1:])
-    return counts
-
-
-def _columns(counts: NDArray[np.int32], columns: NDArray[np.intp]) -> Floats:
-    return np.take(counts, columns, axis=1).astype(np.float64)

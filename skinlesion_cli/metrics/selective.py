@@ -17,6 +17,7 @@ from skinlesion_cli.metrics.arrays import Floats, Ints, Multiplicities, divide, 
 from skinlesion_cli.metrics.bootstrap import Bootstrap
 from skinlesion_cli.metrics.calibration import confidence_and_hits
 from skinlesion_cli.metrics.exact import counts_of, intervals
+from skinlesion_cli.metrics.packed import Packed
 from skinlesion_cli.metrics.predictions import Predictions
 
 # Of the curve in a document: one for each percent of coverage.
@@ -158,17 +159,16 @@ def _order(confidence: Floats) -> tuple[Ints, Ints]:
 def _resampled_area(confidence: Floats, hits: Floats, bootstrap: Bootstrap) -> Floats:
     """The area of each resample: (resamples,)."""
     order, last = _order(confidence)
-    # Single precision halves the memory and counts exactly up to 16 million.
-    errors = (1.0 - hits[order]).astype(np.float32)
+    errors = hits[order] == 0
+    errors_up_to = np.cumsum(errors)[last]
 
     def areas(weights: Multiplicities) -> Floats:
-        ordered = weights[:, order]
-        answered = np.cumsum(ordered, axis=1)[:, last]
-        wrong = np.cumsum(ordered * errors, axis=1)[:, last]
-        risk = np.divide(wrong, answered, out=np.zeros_like(wrong), where=answered > 0)
+        packed = Packed(weights)
+        (answered,), (wrong,) = packed.running(order, last + 1), packed.running(order[errors], errors_up_to)
+        risk = np.divide(wrong, np.maximum(answered, 1.0), out=wrong)
         # A run that a resample lacks answers no new image, and so has no weight.
-        area = (np.diff(answered, axis=1, prepend=np.float32(0)) * risk).sum(axis=1) / answered[:, -1]
-        return np.asarray(area, dtype=np.float64)
+        area: Floats = np.vecdot(np.diff(answered, axis=1, prepend=0.0), risk) / packed.totals
+        return area
 
     return np.concatenate(bootstrap.mapped(areas))
 

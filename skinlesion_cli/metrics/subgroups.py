@@ -15,9 +15,10 @@ import numpy as np
 from skinlesion_cli.metrics.arrays import Booleans, Floats, Multiplicities, number
 from skinlesion_cli.metrics.bins import UNKNOWN, Partition
 from skinlesion_cli.metrics.bootstrap import LEVEL, Bootstrap
-from skinlesion_cli.metrics.classification import SUMMARY, Figures, figures_of_decisions, score
+from skinlesion_cli.metrics.classification import SUMMARY, Decisions, Figures, score
 from skinlesion_cli.metrics.exact import counts_of, intervals, summary_counts
-from skinlesion_cli.metrics.malignant import counted_by, rates
+from skinlesion_cli.metrics.malignant import Rates, counted_by
+from skinlesion_cli.metrics.packed import Packed
 from skinlesion_cli.metrics.predictions import Predictions
 
 OF_CLASSES = ("weighted_f1", "macro_f1", "balanced_accuracy")
@@ -59,8 +60,8 @@ def block_warnings(blocks: Mapping[str, Any] | None, summary: Mapping[str, float
 
 def _block(predictions: Predictions, bootstrap: Bootstrap) -> dict[str, Any]:
     present = np.unique(predictions.true).tolist()
-    summary = score(predictions).summary
-    drawn = bootstrap.figures(Figures(predictions))
+    figures_of = Figures(predictions)
+    summary, drawn = score(predictions, figures_of).summary, bootstrap.figures(figures_of)
     return {
         "n": len(predictions),
         "classes": [predictions.classes[label] for label in present],
@@ -120,11 +121,13 @@ def _subgroup(
         else (calls.positive[rows], calls.called[rows])
     )
 
-    def figures_of(weights: Multiplicities) -> dict[str, Floats]:
-        found = {name: values[:, 0] for name, values in rates(positive, called[None], weights).items()}
-        return figures_of_decisions(part, weights) | found
+    decisions, rates = Decisions(part), Rates(positive, called[None])
 
-    found = figures_of(np.ones((1, len(part)), dtype=np.float32))
+    def figures_of(weights: Multiplicities) -> dict[str, Floats]:
+        packed = Packed(weights)
+        return decisions(packed) | {name: values[:, 0] for name, values in rates(packed).items()}
+
+    found = figures_of(np.ones((1, len(part)), dtype=np.uint8))
     drawn = bootstrap.figures(lambda weights: figures_of(weights[:, rows]))
     counted = summary_counts(part, own) | counts_of(own, counted_by(positive, called))
     reasons = _withheld(own, positive, calls is not None)

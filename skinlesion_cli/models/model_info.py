@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from skinlesion_cli.common.errors import InputError, first_few
-from skinlesion_cli.common.files import is_folder
+from skinlesion_cli.common.files import CORE_ML, is_folder
 from skinlesion_cli.common.limits import MAX_CLASSES, MAX_NAME
 from skinlesion_cli.common.text import shortened
 from skinlesion_cli.data.class_balance import effective_prior
+from skinlesion_cli.models.class_names import distinct_names
 from skinlesion_cli.models.preprocessing import (
     LARGEST,
     Given,
@@ -27,7 +27,7 @@ from skinlesion_cli.models.timm_folder import backbone_named, located, weights_i
 
 BEST_MODEL = Path("checkpoints/best_model.pth")
 """The model of a run, relative to the run's folder."""
-EXPORTED = (".onnx", ".pt2", ".pte", ".mlpackage")
+EXPORTED = (".onnx", ".pt2", ".pte", CORE_ML)
 """Suffixes of exported models."""
 
 
@@ -37,7 +37,8 @@ def model_in(path: Path) -> Path:
     `local-dir:PATH` and `hf-hub:ORG/NAME` are names of timm folders (see `located`).
     """
     path = located(path)
-    if not is_folder(path):
+    # A Core ML model is a folder too.
+    if not is_folder(path) or path.suffix.lower() == CORE_ML:
         return path
     inside = path / BEST_MODEL.name
     if inside.is_file() or (path / BEST_MODEL).is_file():
@@ -51,6 +52,22 @@ def models_in(path: Path) -> list[Path]:
     if not is_folder(path) or one.is_file():
         return [one]
     return sorted(path.glob(f"*/{BEST_MODEL}")) or [one]
+
+
+def refuse_unloadable(path: Path) -> None:
+    """InputError for an exported model that no command runs, by its suffix."""
+    suffix = path.suffix.lower()
+    if suffix == ".pt2":
+        raise InputError(
+            f"{path}: PyTorch's loader of .pt2 files can run code from the file, so no command loads one; "
+            "use the .pth, or an .onnx"
+        )
+    if suffix == CORE_ML:
+        raise InputError(
+            f"{path} is a Core ML model, a folder that only Apple devices run; use the .pth, or an .onnx"
+        )
+    if suffix in EXPORTED and suffix != ".onnx":
+        raise InputError(f"{path}: of the exported formats, only .onnx runs here; use that, or the .pth")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,16 +189,6 @@ def from_json(metadata: Mapping[str, str]) -> dict[str, Any]:
         with suppress(ValueError, RecursionError):
             known[key] = json.loads(text)
     return known
-
-
-def distinct_names(classes: Sequence[str] | None) -> tuple[str, ...]:
-    """The names given with --classes; InputError if one is given twice."""
-    for name, number in Counter(classes or ()).items():
-        if number > 1:
-            raise InputError(
-                f"--classes names {shortened(name)} {number} times; each class needs its own name"
-            )
-    return tuple(classes or ())
 
 
 def _classes(path: Path, known: Mapping[str, Any]) -> tuple[str, ...] | None:

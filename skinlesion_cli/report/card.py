@@ -18,6 +18,7 @@ from skinlesion_cli.common.paper import RESIZE_RATIO
 from skinlesion_cli.common.settings import FIELDS
 from skinlesion_cli.models.model_info import BEST_MODEL
 from skinlesion_cli.report.facts import RunFacts
+from skinlesion_cli.report.figures import LABELS
 from skinlesion_cli.report.page import DISCLAIMER
 from skinlesion_cli.report.sections import calibration, curves, data, guidelines, scores, training
 from skinlesion_cli.report.sections.limits import limits
@@ -91,6 +92,7 @@ def model_card(facts: RunFacts, title: str, model: str = str(BEST_MODEL)) -> str
         disclaimer=DISCLAIMER,
         facts=facts,
         setting=setting,
+        selected=LABELS.get(str(setting("select")).replace("-", "_"), str(setting("select"))),
         start=start,
         framed=_FRAMED.get(setting("fit"), _FRAMED["crop"]).format(
             side=setting("img_size"), resized=round(RESIZE_RATIO * int(setting("img_size")))

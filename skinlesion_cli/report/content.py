@@ -4,11 +4,13 @@ import dataclasses
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from skinlesion_cli.report.figures import count_of, figure, interval, interval_of
 from skinlesion_cli.report.mistakes import Mistake, Pictures
-from skinlesion_cli.report.plots import Plot
+
+if TYPE_CHECKING:
+    from skinlesion_cli.report.plots import Plot
 
 
 @dataclass(frozen=True)
@@ -119,7 +121,7 @@ class Chart:
     """A figure, which is drawn only where it is shown. Titles are unique on a page."""
 
     title: str
-    plot: Plot
+    plot: "Plot"
     name: str = ""
     caption: str = ""
     height: float = 0.0

@@ -1,4 +1,4 @@
-"""A forest plot of subgroups: a row for each, and a panel for each score, on one scale from 0 to 1."""
+"""Forest plots: the scores of subgroups on one scale from 0 to 1, and the differences between methods."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from skinlesion_cli.common.text import shortened
 from skinlesion_cli.report.drawing import BLUE, GREY, PALE, plain
-from skinlesion_cli.report.figures import UNDEFINED, number
+from skinlesion_cli.report.figures import LABELS, UNDEFINED, number
 from skinlesion_cli.report.plots import WIDE, Plot
 
 ROW, AROUND = 0.24, 0.75
@@ -18,6 +18,8 @@ _NAMES, _BETWEEN = 0.4, 0.05
 _MAX_NAME = 24
 _SIZE = 8
 _CLEAR = {"facecolor": "#FFFFFF", "edgecolor": "none", "pad": 1.0}
+OF_STUDY = ("weighted_f1", "macro_f1", "balanced_accuracy", "weighted_auc")
+"""The scores of the forest plot: shares, on one axis, and higher is better."""
 
 
 def named(plot: Plot, height: float) -> Figure:
@@ -64,3 +66,35 @@ def plot_subgroups(
             low, high = one["ci95"][metric] or (one[metric],) * 2
             axes.plot([left + low * width, left + high * width], [place] * 2, color=BLUE, linewidth=1.6)
             axes.plot(left + one[metric] * width, place, "o", color=BLUE, markersize=4.5)
+
+
+def of_study(document: Mapping[str, Any]) -> Figure:
+    """The difference of each method from the first, with its interval: one row per method and score."""
+    methods = len(document["differences"])
+    made = Figure(figsize=(7.5, 1.3 + 0.34 * (methods + 0.6) * len(OF_STUDY)), layout="constrained")
+    plot_study(made.subplots(), document)
+    return made
+
+
+def plot_study(axes: Axes, document: Mapping[str, Any]) -> None:
+    """Draw `of_study` on axes."""
+    place = 0.0
+    # Names are above their lines, because there is no room beside them on a page.
+    above: dict[str, Any] = {"xytext": (0, 4), "textcoords": "offset points", "fontsize": 8}
+    for metric in OF_STUDY:
+        for name, scores in document["differences"].items():
+            one = scores[metric]
+            if one["difference"] is not None:
+                low, high = one["ci95"] or (one["difference"],) * 2
+                axes.plot([low, high], [place, place], color=BLUE, linewidth=1.6)
+                axes.plot(one["runs"], [place] * len(one["runs"]), "|", color=GREY, markersize=7)
+                axes.plot(one["difference"], place, "o", color=BLUE, markersize=6)
+            label = f"{LABELS[metric]}, {plain(name)}"
+            axes.annotate(label, (0, place), xycoords=axes.get_yaxis_transform(), **above)
+            place += 1
+        place += 0.6
+    axes.axvline(0, color="black", linewidth=0.8)
+    axes.set_yticks([])
+    axes.set_ylim(place - 1, -1)
+    axes.set_xlabel(f"Difference from {plain(document['baseline'])}; line: 95% interval, ticks: single runs")
+    axes.spines[["top", "right", "left"]].set_visible(False)

@@ -6,7 +6,7 @@ from skinlesion_cli.common.files import write_text
 from skinlesion_cli.curation.audit import Audit, PairFound
 from skinlesion_cli.data.images import read_image
 from skinlesion_cli.data.thumbnail import data_uri
-from skinlesion_cli.report.content import Table, table
+from skinlesion_cli.report.sections.audit import class_counts
 from skinlesion_cli.report.templates import render_html
 
 MAX_PAIRS, MAX_LABELS = 200, 100
@@ -30,7 +30,7 @@ def write_page(audit: Audit, path: Path) -> None:
         "audit.html",
         "Audit of a data set",
         audit=audit,
-        counts=_counts(audit),
+        counts=class_counts(inventory.counts()),
         lists=lists,
         pairs=sorted(audit.pairs, key=lambda pair: (not pair.across_splits, pair.same_class))[:MAX_PAIRS],
         kinds=KINDS,
@@ -39,13 +39,6 @@ def write_page(audit: Audit, path: Path) -> None:
         thumbnail=lambda file: data_uri(read_image(inventory.root / file)),
     )
     write_text(path, page)
-
-
-def _counts(audit: Audit) -> Table:
-    counts = audit.inventory.counts()
-    labels = sorted({label for of_split in counts.values() for label in of_split})
-    rows = ((label, *(of_split.get(label, 0) for of_split in counts.values())) for label in labels)
-    return table("Images of each class in each split", ("Class", *counts), rows, sortable=True)
 
 
 def _faults(pair: PairFound) -> str:

@@ -4,9 +4,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-
 from skinlesion_cli.common.csv_files import write_csv
 from skinlesion_cli.common.files import write_text
 from skinlesion_cli.report.content import (
@@ -20,14 +17,11 @@ from skinlesion_cli.report.content import (
     section,
     table,
 )
-from skinlesion_cli.report.drawing import BLUE, GREY, plain, save_figure
 from skinlesion_cli.report.figures import LABELS, figure
 from skinlesion_cli.report.results import write_json
 from skinlesion_cli.report.templates import render_html
 
 Document = Mapping[str, Any]
-FOREST = ("weighted_f1", "macro_f1", "balanced_accuracy", "weighted_auc")
-"""The scores of the forest plot: shares, on one axis, and higher is better."""
 
 
 def write_study(folder: Path, document: Document, rows: list[dict[str, Any]]) -> list[Path]:
@@ -37,41 +31,12 @@ def write_study(folder: Path, document: Document, rows: list[dict[str, Any]]) ->
     write_csv(paths[1], list(rows[0]), [list(row.values()) for row in rows])
     write_text(paths[2], _page(document))
     if document["differences"]:
+        from skinlesion_cli.report.drawing import save_figure
+        from skinlesion_cli.report.forest import of_study
+
         paths.append(folder / "forest.png")
-        save_figure(forest(document), paths[-1])
+        save_figure(of_study(document), paths[-1])
     return paths
-
-
-def forest(document: Document) -> Figure:
-    """The difference of each method from the first, with its interval: one row per method and score."""
-    methods = len(document["differences"])
-    made = Figure(figsize=(7.5, 1.3 + 0.34 * (methods + 0.6) * len(FOREST)), layout="constrained")
-    plot_forest(made.subplots(), document)
-    return made
-
-
-def plot_forest(axes: Axes, document: Document) -> None:
-    """Draw `forest` on axes."""
-    place = 0.0
-    # Names are above their lines, because there is no room beside them on a page.
-    above: dict[str, Any] = {"xytext": (0, 4), "textcoords": "offset points", "fontsize": 8}
-    for metric in FOREST:
-        for name, scores in document["differences"].items():
-            one = scores[metric]
-            if one["difference"] is not None:
-                low, high = one["ci95"] or (one["difference"],) * 2
-                axes.plot([low, high], [place, place], color=BLUE, linewidth=1.6)
-                axes.plot(one["runs"], [place] * len(one["runs"]), "|", color=GREY, markersize=7)
-                axes.plot(one["difference"], place, "o", color=BLUE, markersize=6)
-            label = f"{LABELS[metric]}, {plain(name)}"
-            axes.annotate(label, (0, place), xycoords=axes.get_yaxis_transform(), **above)
-            place += 1
-        place += 0.6
-    axes.axvline(0, color="black", linewidth=0.8)
-    axes.set_yticks([])
-    axes.set_ylim(place - 1, -1)
-    axes.set_xlabel(f"Difference from {plain(document['baseline'])}; line: 95% interval, ticks: single runs")
-    axes.spines[["top", "right", "left"]].set_visible(False)
 
 
 def sections(document: Document) -> list[Section]:
@@ -86,12 +51,15 @@ def sections(document: Document) -> list[Section]:
     )
     if not differences:
         return [scores]
+    # Late: the terminal shows no figures.
+    from skinlesion_cli.report.forest import plot_study
+
     return [
         scores,
         section(
             "differences",
             f"Differences from {document['baseline']}",
-            Charts([Chart("Forest plot of the differences", lambda axes: plot_forest(axes, document))]),
+            Charts([Chart("Forest plot of the differences", lambda axes: plot_study(axes, document))]),
             _table(
                 "Difference", differences, lambda one: Number(one["difference"], one["ci95"], _signed(one))
             ),

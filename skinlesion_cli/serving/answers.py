@@ -67,9 +67,7 @@ class Answers:
         (result,) = self.predictor.predict_many([image], flips=self.flips)
         if isinstance(result, Failure):
             raise UnreadableImageError(result.error)
-        document = replace(result, image=name).to_dict()
-        if self.min_confidence > 0:
-            document["uncertain"] = result.confidence < self.min_confidence
+        document = replace(result, image=name).to_dict(self.min_confidence)
         return document | self._pictures(image, result.label, include)
 
     def _pictures(self, image: Image.Image, label: str, include: Collection[str]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,22 @@ class Tracker(Protocol):
 
     def end(self, *, finished: bool) -> None:
         """Write what is still buffered, and close; not `finished` if an error or a signal ended the run."""
+
+
+class StepLog:
+    """The methods of trackers whose library logs values and figures with one call, each with its step."""
+
+    _run: Any
+    _image: Callable[[str], Any]
+    """Creates the library's image from a file."""
+
+    def log(self, figures: Mapping[str, float], epoch: int) -> None:
+        """Log values."""
+        self._run.log(dict(figures), step=epoch)
+
+    def picture(self, name: str, file: Path, epoch: int) -> None:
+        """Log a figure."""
+        self._run.log({name: self._image(str(file))}, step=epoch)
 
 
 Open = Callable[[Run], Tracker]

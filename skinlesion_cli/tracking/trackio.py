@@ -3,13 +3,11 @@
 import contextlib
 import io
 import os
-from collections.abc import Mapping
-from pathlib import Path
 
-from skinlesion_cli.tracking.tracker import Run
+from skinlesion_cli.tracking.tracker import Run, StepLog
 
 
-class Tracker:
+class Tracker(StepLog):
     """One Trackio run, with the settings as its config."""
 
     def __init__(self, run: Run):
@@ -30,14 +28,6 @@ class Tracker:
                 auto_log_cpu=False,
             )
         self.view = f'trackio show --project "{project}"'
-
-    def log(self, figures: Mapping[str, float], epoch: int) -> None:
-        """Log values."""
-        self._run.log(dict(figures), step=epoch)
-
-    def picture(self, name: str, file: Path, epoch: int) -> None:
-        """Log a figure."""
-        self._run.log({name: self._image(str(file))}, step=epoch)
 
     def end(self, *, finished: bool) -> None:  # noqa: ARG002
         """Write what is buffered; Trackio does not record how a run ended."""

@@ -1,14 +1,13 @@
 """Weights & Biases: a folder for `wandb sync`, or, with the user's WANDB_MODE=online, the service itself."""
 
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from skinlesion_cli.tracking.tracker import Run
+from skinlesion_cli.tracking.tracker import Run, StepLog
 
 
-class Tracker:
+class Tracker(StepLog):
     """One W&B run, with the settings as its config."""
 
     def __init__(self, run: Run):
@@ -42,14 +41,6 @@ class Tracker:
         folder = Path(self._run.dir).parent.parent
         sync = f'wandb sync "{folder}"/offline-run-*-{run.id}'
         self.view = str(self._run.url) if mode == "online" else f"offline; to upload it: {sync}"
-
-    def log(self, figures: Mapping[str, float], epoch: int) -> None:
-        """Log values."""
-        self._run.log(dict(figures), step=epoch)
-
-    def picture(self, name: str, file: Path, epoch: int) -> None:
-        """Log a figure."""
-        self._run.log({name: self._image(str(file))}, step=epoch)
 
     def end(self, *, finished: bool) -> None:
         """Say how the run ended."""

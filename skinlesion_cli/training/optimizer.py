@@ -11,24 +11,6 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, S
 from skinlesion_cli.common.settings import Settings
 
 
-def freeze_backbone(model: nn.Module) -> None:
-    """Leave only the classification head to train."""
-    model.requires_grad_(False)
-    _head(model).requires_grad_(True)
-
-
-def set_training_mode(model: nn.Module, *, frozen: bool) -> None:
-    """Put the model into training mode; the running statistics of a frozen backbone do not change."""
-    model.train(not frozen)
-    if frozen:
-        _head(model).train()
-
-
-def _head(model: Any) -> nn.Module:
-    head: nn.Module = model.get_classifier()
-    return head
-
-
 def make_optimizer(model: nn.Module, settings: Settings) -> torch.optim.AdamW:
     """AdamW over the parameters that train, in groups if layers or kinds of parameters differ.
 
@@ -63,6 +45,13 @@ def make_scheduler(
     rise = LinearLR(optimizer, start_factor=1 / (warmup + 1), total_iters=warmup)
     fall = CosineAnnealingLR(optimizer, epochs - warmup)
     return SequentialLR(optimizer, [rise, fall], milestones=[warmup])
+
+
+def restarted_schedule(optimizer: torch.optim.Optimizer, settings: Settings, epochs: int) -> LRScheduler:
+    """A new schedule from the initial learning rates, for the last `epochs` of a run that was made longer."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["initial_lr"]
+    return make_scheduler(optimizer, settings, epochs)
 
 
 def make_average(model: nn.Module, decay: float) -> ModelEmaV3 | None:

@@ -9,7 +9,8 @@ from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import EpochRecord
 from skinlesion_cli.common.files import ensure_writable_folder, partial_of, write_text
 from skinlesion_cli.common.resolve import resolve
-from skinlesion_cli.common.settings import Settings, to_toml
+from skinlesion_cli.common.settings import Settings
+from skinlesion_cli.common.settings_file import to_toml
 from skinlesion_cli.models.model_info import BEST_MODEL
 
 

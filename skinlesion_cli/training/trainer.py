@@ -30,20 +30,14 @@ from skinlesion_cli.data.screening import Screening
 from skinlesion_cli.data.workers import worker_count
 from skinlesion_cli.inference.backend import predict_split
 from skinlesion_cli.inference.torch_backend import TorchBackend
-from skinlesion_cli.models.backbone import create_model, normalization, with_synchronized_batchnorm
+from skinlesion_cli.models.backbone import normalization
 from skinlesion_cli.models.checkpoint import Checkpoint, plain_settings, plain_state, save_checkpoint
-from skinlesion_cli.models.device import choose_runtime, seed_everything
+from skinlesion_cli.models.device import choose_runtime
 from skinlesion_cli.models.model_info import Preprocessing
-from skinlesion_cli.models.pretrained import load_start_weights
 from skinlesion_cli.training.losses import losses_of
 from skinlesion_cli.training.monitor import Monitor, Pace
-from skinlesion_cli.training.optimizer import (
-    freeze_backbone,
-    make_average,
-    make_optimizer,
-    make_scheduler,
-    set_training_mode,
-)
+from skinlesion_cli.training.network import make_network, set_training_mode
+from skinlesion_cli.training.optimizer import make_average, make_optimizer, make_scheduler, restarted_schedule
 from skinlesion_cli.training.resume import LastState, Learner, Progress, require_best, require_same_run
 from skinlesion_cli.training.run_folder import RunFolder
 from skinlesion_cli.training.sampler import Division, WeightedDraws, loading_workers, training_loader
@@ -93,19 +87,10 @@ class Trainer:
             folder.make()
 
     def _make_model(self, *, pretrained: bool) -> None:
-        settings, device = self.settings, self.runtime.device
-        self.on_event(Busy(f"creating {settings.model_arch}"))
-        # Seeded first: the head, or the whole model, starts from random weights.
-        seed_everything(settings.seed)
-        model = create_model(settings.model_arch, len(self.train_split.classes), settings.img_size)
-        self.on_event(Note(f"computing on {self.runtime.describe()}"))
-        if pretrained:
-            self.on_event(Note(f"starting from {load_start_weights(model, settings)}"))
-        if settings.sync_batchnorm:
-            model = with_synchronized_batchnorm(model, device)
-        if settings.freeze_backbone:
-            freeze_backbone(model)
-        self.model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        settings, classes = self.settings, self.train_split.classes
+        self.model = make_network(
+            settings, classes, self.runtime, pretrained=pretrained, on_event=self.on_event
+        )
         # Not with dynamic shapes: after the smaller last batch of an epoch, all batches would run slower
         # code.
         compiled: Any = torch.compile(self.model, dynamic=False) if settings.compile else self.model
@@ -338,9 +323,7 @@ class Trainer:
     def _restart_schedule(self, before: int) -> None:
         """Begin a new learning-rate schedule for the remaining epochs of a run that was made longer."""
         settings, current = self.settings, self.progress.epoch
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["initial_lr"]
-        self.scheduler = make_scheduler(self.optimizer, settings, settings.epochs - current + 1)
+        self.scheduler = restarted_schedule(self.optimizer, settings, settings.epochs - current + 1)
         self.learner = dataclasses.replace(self.learner, scheduler=self.scheduler)
         self.on_event(
             Warned(

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from skinlesion_cli import audit, evaluate, train, weights
-from skinlesion_cli.cli.gradcam import _photographs
+from skinlesion_cli.api.explain_files import photographs_of
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import Event, Note
 from skinlesion_cli.data.splits import SPLITS, read_split, split_root
@@ -93,7 +93,8 @@ def test_it_is_audited_scored_and_counted(trained_twice: Trained, data: Path, tm
     scored, of_folders = evaluate(model, data=table, images=data), evaluate(model, data=data)
     assert scored.to_dict()["confusion_matrix"] == of_folders.to_dict()["confusion_matrix"]
     assert scored.to_dict()["loss"] == of_folders.to_dict()["loss"]
-    assert _photographs(table, data, [], "test", 5) == _photographs(data, None, [], "test", 5)
+    explained = photographs_of(table, "test", images_root=data, limit=5)
+    assert explained == photographs_of(data, "test", limit=5)
     assert weights(data=table, images=data).to_dict() == weights(data=data).to_dict()
     with pytest.raises(InputError, match=f"--images {data} needs a table"):
         evaluate(model, data=data, images=data)

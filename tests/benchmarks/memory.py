@@ -6,11 +6,12 @@ All images are synthetic. Linux only: it reads /proc.
 """
 
 import argparse
-import os
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
 from pipelines import draw_images
 
 from skinlesion_cli.common.events import EpochDone, Event
@@ -26,12 +27,7 @@ from skinlesion_cli.report.heatmaps.sheet import Sheets
 from skinlesion_cli.saliency.explanation import explain_classes
 from skinlesion_cli.training.run_folder import RunFolder
 from skinlesion_cli.training.trainer import Trainer
-
-
-def resident_mb() -> float:
-    """Resident memory of this process."""
-    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+from tests.support.processes import resident_mb
 
 
 def open_files() -> int:

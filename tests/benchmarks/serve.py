@@ -28,7 +28,7 @@ from skinlesion_cli.curation.synthetic import draw_lesion
 from tests.fuzz.image_files import TOKENS
 from tests.fuzz.mutation import damaged
 from tests.fuzz.readers import READERS
-from tests.support.processes import started
+from tests.support.processes import resident_mb, started
 
 PICTURES = "photograph,frame,heat_map"
 SAMPLES = 10
@@ -154,12 +154,6 @@ def answered(
         if response.status not in (429, 503):
             return response.status, body
         time.sleep(float(response.headers["Retry-After"]))
-
-
-def resident_mb(process: int) -> float:
-    """Resident memory of a process."""
-    pages = int(Path(f"/proc/{process}/statm").read_text(encoding="ascii").split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
 if __name__ == "__main__":

@@ -44,6 +44,7 @@ from skinlesion_cli.data.image_cache import open_cache
 from skinlesion_cli.data.splits import read_split
 from skinlesion_cli.models.backbone import create_model
 from skinlesion_cli.models.checkpoint import Checkpoint, plain_state, save_checkpoint
+from skinlesion_cli.models.copies import without_copies
 from skinlesion_cli.models.device import choose_runtime
 from skinlesion_cli.models.model_info import Preprocessing
 from skinlesion_cli.training.sampler import WeightedDraws, training_loader
@@ -160,7 +161,7 @@ def package_training(folder: Path, arch: str, precision: str, steps: int, compil
     """Images per second of this package's training step, cached in memory; prints the compile time."""
     split, runtime = read_split(folder, "train"), choose_runtime("cpu", precision, training=True)
     runtime.activate()
-    model = create_model(arch, 2, SIDE).to(memory_format=torch.channels_last)
+    model = without_copies(create_model(arch, 2, SIDE), runtime.device).to(memory_format=torch.channels_last)
     forward = torch.compile(model) if compiled else model
     adamw = torch.optim.AdamW(model.parameters(), fused=True)
     draws = WeightedDraws(split.labels, alpha=0.5, epoch_size_mult=1.5, batch_size=BATCH, seed=0)
@@ -216,31 +217,46 @@ def process_seconds(*command: object, repeat: int) -> tuple[float, float]:
     return min(seconds for seconds, _ in taken), max(memory for _, memory in taken)
 
 
-def process_figures(folder: Path, arch: str, repeat: int) -> dict[str, tuple[float, float]]:
-    """Seconds and peak MB of whole commands."""
-    checkpoint, onnx = folder / "model.pth", folder / "model.onnx"
-    program = [sys.executable, "-m", "skinlesion_cli"]
-    # Random weights: the time does not depend on them.
-    model = create_model(arch, 2, SIDE)
-    classes = read_split(folder, "test").classes
-    preprocessing = Preprocessing(SIDE, MEAN, STD)
-    save_checkpoint(
-        checkpoint,
-        Checkpoint(arch=arch, classes=classes, preprocessing=preprocessing, state=plain_state(model)),
+def made_checkpoint(folder: Path, arch: str) -> Path:
+    """A checkpoint with random weights, on which the time does not depend."""
+    state, classes = plain_state(create_model(arch, 2, SIDE)), read_split(folder, "test").classes
+    checkpoint = Checkpoint(
+        arch=arch, classes=classes, preprocessing=Preprocessing(SIDE, MEAN, STD), state=state
     )
+    save_checkpoint(folder / "model.pth", checkpoint)
+    return folder / "model.pth"
+
+
+PROGRAM = [sys.executable, "-m", "skinlesion_cli"]
+
+
+def start_figures(folder: Path, arch: str, repeat: int) -> dict[str, tuple[float, float]]:
+    """Seconds and peak MB of predicting one image, and of the imports alone, in turn."""
+    image, checkpoint = next((folder / "test").rglob("*.jpg")), made_checkpoint(folder, arch)
+    commands: dict[str, list[object]] = {
+        "import torch, timm": [sys.executable, "-c", "import torch, timm"],
+        "predict, .pth": [*PROGRAM, "predict", image, "--checkpoint", checkpoint],
+    }
+    # The first turn compiles the modules, and reads them from the disk.
+    turns = [
+        {name: process_seconds(*command, repeat=1) for name, command in commands.items()}
+        for _ in range(1 + repeat)
+    ]
+    return {name: min(turn[name] for turn in turns[1:]) for name in commands}
+
+
+def process_figures(folder: Path, arch: str, repeat: int) -> dict[str, tuple[float, float]]:
+    """Seconds and peak MB of other whole commands."""
+    checkpoint, onnx = made_checkpoint(folder, arch), folder / "model.onnx"
     subprocess.run(
-        [*program, "export", "--checkpoint", checkpoint, "--to", onnx], check=True, capture_output=True
+        [*PROGRAM, "export", "--checkpoint", checkpoint, "--to", onnx], check=True, capture_output=True
     )
     image = next((folder / "test").rglob("*.jpg"))
-    evaluate = [*program, "evaluate", "--data", folder, "--out", folder / "scores", "--checkpoint"]
+    evaluate = [*PROGRAM, "evaluate", "--data", folder, "--out", folder / "scores", "--checkpoint"]
     return {
-        "import torch, timm": process_seconds(sys.executable, "-c", "import torch, timm", repeat=repeat),
-        "--help": process_seconds(*program, "--help", repeat=repeat),
-        "weights": process_seconds(*program, "weights", repeat=repeat),
-        "predict, .pth": process_seconds(
-            *program, "predict", image, "--checkpoint", checkpoint, repeat=repeat
-        ),
-        "predict, .onnx": process_seconds(*program, "predict", image, "--checkpoint", onnx, repeat=repeat),
+        "--help": process_seconds(*PROGRAM, "--help", repeat=repeat),
+        "weights": process_seconds(*PROGRAM, "weights", repeat=repeat),
+        "predict, .onnx": process_seconds(*PROGRAM, "predict", image, "--checkpoint", onnx, repeat=repeat),
         "evaluate, reference loop": process_seconds(
             sys.executable, "-c", REFERENCE_EVALUATION, checkpoint, folder / "test", repeat=1
         ),
@@ -258,6 +274,14 @@ def table(title: str, figures: dict[str, float], first: str, *, more_is_better: 
         print(f"  {name:32} {value:8.2f}  {ratio:6.2f} x")
 
 
+def show_processes(title: str, figures: dict[str, tuple[float, float]], first: str) -> None:
+    """Print seconds as `table` does, and the peak memory."""
+    table(
+        f"{title}, s", {name: seconds for name, (seconds, _) in figures.items()}, first, more_is_better=False
+    )
+    print("peak memory, MB:", json.dumps({name: round(memory) for name, (_, memory) in figures.items()}))
+
+
 def main() -> None:
     """Run everything and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -267,12 +291,15 @@ def main() -> None:
     parser.add_argument("--repeat", type=int, default=3)
     parser.add_argument("--test-images", type=int, default=1000, help="images that `evaluate` scores")
     parser.add_argument("--compile", action="store_true", help="also measure the compiled model")
-    parts = ["loader", "training", "processes"]
+    parts = ["predict", "loader", "training", "processes"]
     parser.add_argument("--only", nargs="+", choices=parts, default=parts)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
         draw_images(folder, options.images, options.test_images)
+        if "predict" in options.only:
+            starts = start_figures(folder, options.arch, options.repeat)
+            show_processes("predicting one image", starts, "import torch, timm")
         if "loader" in options.only:
             loaders = loader_speeds(folder, options.repeat)
             table("data loading only, images/s", loaders, "reference", more_is_better=True)
@@ -281,10 +308,7 @@ def main() -> None:
             table(f"training {options.arch}, images/s", training, "reference, fp32", more_is_better=True)
         if "processes" in options.only:
             processes = process_figures(folder, options.arch, options.repeat)
-            seconds = {name: value for name, (value, _) in processes.items()}
-            table("whole processes, s", seconds, "evaluate, reference loop", more_is_better=False)
-            print("\npeak memory, MB")
-            print(json.dumps({name: round(memory) for name, (_, memory) in processes.items()}, indent=1))
+            show_processes("whole processes", processes, "evaluate, reference loop")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from skinlesion_cli.cli import app, console
+from skinlesion_cli.cli import app
+from skinlesion_cli.cli.terminal import console
 from tests.conftest import Run
 from tests.support.processes import run_to_end
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from skinlesion_cli.cli.predictions import AsJson
+from skinlesion_cli.cli.terminal.predictions import AsJson
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.paper import IMAGENET_MEAN, IMAGENET_STD
 from skinlesion_cli.inference.prediction import Prediction
@@ -136,6 +136,10 @@ def test_wrong_input_is_refused(refused: Callable[..., str], picture: Path, tmp_
     (tmp_path / "empty").mkdir()
     assert "there is no image in empty" in refused("predict", "empty")
     assert "best_model.pth" in refused("predict", picture)
+    (tmp_path / "m.mlpackage").mkdir()
+    core_ml = ["--checkpoint", "m.mlpackage"]
+    assert "m.mlpackage is a Core ML model, a folder that" in refused("predict", picture, *core_ml)
+    assert "there is no file n.mlpackage" in refused("predict", picture, "--checkpoint", "n.mlpackage")
     assert "it is a folder" in refused("predict", picture, "--csv", "empty")
     assert "isic needs --csv FILE" in refused("predict", picture, "--format", "isic")
 

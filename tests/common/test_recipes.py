@@ -2,7 +2,8 @@ from pathlib import Path
 
 from skinlesion_cli.common.recipes import RECIPES
 from skinlesion_cli.common.resolve import resolve
-from skinlesion_cli.common.settings import FIELDS, Settings, choices, to_toml
+from skinlesion_cli.common.settings import FIELDS, Settings, choices
+from skinlesion_cli.common.settings_file import to_toml
 
 
 def test_every_recipe_is_a_choice_and_has_valid_settings() -> None:

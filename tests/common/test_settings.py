@@ -5,7 +5,8 @@ import pytest
 
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.resolve import resolve, unknown_variables
-from skinlesion_cli.common.settings import FIELDS, Settings, to_toml
+from skinlesion_cli.common.settings import FIELDS, Settings
+from skinlesion_cli.common.settings_file import to_toml
 
 
 def settle(tmp_path: Path, options: dict[str, Any] | None = None, **sources: Any) -> Settings:

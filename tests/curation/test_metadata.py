@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from skinlesion_cli.common.errors import InputError
-from skinlesion_cli.curation.metadata import columns_of, truth_of
+from skinlesion_cli.curation.metadata import joined_columns, truth_of
 
 HAM = (
     "lesion_id,image_id,dx,age,sex,localization\nL1,ISIC_1,nv,80.0,male,scalp\nL2,ISIC_2,mel,,unknown,face\n"
@@ -18,7 +18,7 @@ def write(path: Path, text: str) -> Path:
 def test_columns_are_joined_by_the_images_name_with_or_without_a_suffix(tmp_path: Path) -> None:
     ham = write(tmp_path / "ham.csv", HAM)
     files = ["nv/ISIC_1.jpg", "mel/isic_2.JPG", "mel/other.jpg"]
-    cells, remarks = columns_of(["sex", "site", "age"], files, "test", [ham])
+    cells, remarks = joined_columns(["sex", "site", "age"], files, "test", [ham])
     assert cells == {"sex": ["male", "", ""], "site": ["scalp", "face", ""], "age": ["80.0", "", ""]}
     without, unknown = "1 of 3 images have no row in ham.csv", "they are the subgroup unknown"
     assert remarks == [
@@ -27,7 +27,7 @@ def test_columns_are_joined_by_the_images_name_with_or_without_a_suffix(tmp_path
         f"--by age: {without}, 1 have no value there; {unknown}",
     ]
     isic = write(tmp_path / "isic.csv", "isic_id,age_approx,fitzpatrick_skin_type\nISIC_1.jpg,35,II\n")
-    cells, _ = columns_of(["age", "tone", "site"], files, "test", [isic, ham])
+    cells, _ = joined_columns(["age", "tone", "site"], files, "test", [isic, ham])
     # Each column is of the first table that has it.
     assert (cells["age"], cells["tone"], cells["site"][0]) == (["35", "", ""], ["II", "", ""], "scalp")
 
@@ -38,7 +38,7 @@ def test_a_manifest_gives_its_columns_for_the_images_of_the_split(tmp_path: Path
         "split,class,file,group,source,sex\ntrain,a,1.jpg,L1,s,male\ntest,a,1.jpg,L2,s,female\n"
         "test,b,1.jpg,L3,s,male\n",
     )
-    cells, remarks = columns_of(["sex"], ["a/1.jpg", "b/1.jpg"], "test", [manifest])
+    cells, remarks = joined_columns(["sex"], ["a/1.jpg", "b/1.jpg"], "test", [manifest])
     assert (cells, remarks) == ({"sex": ["female", "male"]}, [])
 
 
@@ -58,9 +58,9 @@ def test_a_manifest_gives_its_columns_for_the_images_of_the_split(tmp_path: Path
 )
 def test_a_table_that_gives_nothing_is_refused(tmp_path: Path, text: str, column: str, reason: str) -> None:
     with pytest.raises(InputError, match=reason):
-        columns_of([column], ["a/1.jpg"], "test", [write(tmp_path / "m.csv", text)])
+        joined_columns([column], ["a/1.jpg"], "test", [write(tmp_path / "m.csv", text)])
     with pytest.raises(InputError, match=r"no manifest\.csv; give a table of the images with --metadata"):
-        columns_of(["sex"], ["a/1.jpg"], "test", [])
+        joined_columns(["sex"], ["a/1.jpg"], "test", [])
 
 
 def test_true_classes_are_read_as_people_and_isic_write_them(tmp_path: Path) -> None:

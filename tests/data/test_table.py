@@ -4,7 +4,7 @@ import pytest
 
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import Event, Note, Warned
-from skinlesion_cli.data.manifest import Origins, columns_of, origins_in, origins_of
+from skinlesion_cli.data.manifest import Origins, origins_in, origins_of, other_columns
 from skinlesion_cli.data.splits import read_split, read_splits
 from skinlesion_cli.data.table import DataTable, read_data_table, write_data_table
 
@@ -80,7 +80,7 @@ def test_isics_one_hot_truth_is_read_as_published(tmp_path: Path) -> None:
         f"{tmp_path / 't.csv'}: 1 of 3 rows are left out, without an image (line 3: 'ISIC_0')"
     )
     split = read_split(tmp_path / "t.csv", "test", images_root=tmp_path / "i")
-    assert columns_of(tmp_path / "t.csv", "test", split.files) == {"score_weight": ["1", "1.0"]}
+    assert other_columns(tmp_path / "t.csv", "test", split.files) == {"score_weight": ["1", "1.0"]}
 
 
 def test_published_metadata_are_read_and_its_images_found_in_several_folders(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_published_metadata_are_read_and_its_images_found_in_several_folders(tmp
     ]
     path, files = tmp_path / "t.csv", read_split(tmp_path / "t.csv", "test").files
     assert origins_of(path, "test", files) == Origins(["L1", "L1"], None)
-    assert columns_of(path, "test", files)["age"] == ["80.0", "80.0"]
+    assert other_columns(path, "test", files)["age"] == ["80.0", "80.0"]
     touch(tmp_path, "masks/H_1.png")
     with pytest.raises(InputError, match=r"line 2: 'H_1' may be masks/H_1.png, part_1/H_1.jpg"):
         table(tmp_path, text)

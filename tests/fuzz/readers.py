@@ -157,7 +157,7 @@ def small_onnx(raw: dict[str, str] | None = None, **entries: object) -> bytes:
 
 def _read_toml(path: Path) -> None:
     from skinlesion_cli.common.resolve import resolve
-    from skinlesion_cli.common.settings import to_toml
+    from skinlesion_cli.common.settings_file import to_toml
 
     to_toml(resolve({}, config=path, environ={}, dotenv=Path("absent")))
 

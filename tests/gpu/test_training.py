@@ -16,7 +16,7 @@ from skinlesion_cli.inference.predictor import load_predictor
 from skinlesion_cli.models.device import Runtime
 from skinlesion_cli.training import trainer as training
 from skinlesion_cli.training.faults import named_faults
-from tests.support.runs import WITH_DROPOUT, steps_of, stop_after, trainer, weights_of
+from tests.support.runs import WITH_DROPOUT, run_with_overflow, steps_of, stop_after, trainer, weights_of
 
 pytestmark = pytest.mark.gpu
 
@@ -105,17 +105,7 @@ def test_augmentation_is_that_of_the_cpu_with_and_without_tf32(device: str, name
 def test_a_forward_overflow_in_fp16_ends_no_run(data: Path, tmp_path: Path) -> None:
     options = {"precision": "fp16", "ema_decay": 0.9, "epoch_size_mult": 2.0, "epochs": 1}
     run, _ = trainer(data, tmp_path, device="cuda", **options)
-    calls = []
-
-    def overflow(_: torch.nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
-        calls.append(1)
-        return (inputs[0] * (torch.inf if len(calls) == 3 else 1),)
-
-    run.model.register_forward_pre_hook(overflow)
-    (record,) = run.run()
-    assert math.isfinite(record.train_loss)
-    for model in (run.model, run.scored_model):
-        assert all(bool(torch.isfinite(one).all()) for one in model.state_dict().values())
+    run_with_overflow(run)
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])

@@ -141,4 +141,4 @@ def test_the_areas_interval_equals_a_plain_loop_over_resamples() -> None:
     for _ in range(300):
         rows = random.integers(80, size=80)
         drawn.append(area_under_risk_coverage(*risk_coverage(confidence[rows], hits[rows])))
-    assert found == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=1e-5)
+    assert found == pytest.approx(np.quantile(drawn, [0.025, 0.975]), abs=1e-12)

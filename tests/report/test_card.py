@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -49,6 +50,17 @@ def test_its_figures_are_those_of_metrics_json(run: Path) -> None:
     assert rows(card, "Malignant versus benign")["predicted class"][0].startswith(
         f"{decided['sensitivity']:.4f}"
     )
+
+
+def test_it_names_the_score_that_selected_the_epoch_and_the_loss(run: Path) -> None:
+    facts = read_run(run)
+    assert "Weighted F1 on validation selected the epoch." in model_card(facts, "mine")
+    assert "log prior" not in model_card(facts, "mine")
+    other = replace(facts, settings=facts.settings | {"select": "macro-f1", "logit_adjustment": 1.0})
+    card = model_card(other, "mine")
+    assert "Macro F1 on validation selected the epoch." in card
+    assert card.count("1 times the log prior added to the logits in the loss") == 2
+    assert "in the loss\n* Training: AdamW" in card
 
 
 def test_it_has_the_sections_of_a_model_card_and_no_path(run: Path) -> None:

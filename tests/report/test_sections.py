@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from skinlesion_cli.cli import tables
+from skinlesion_cli.cli.terminal import tables
 from skinlesion_cli.metrics.evaluation import evaluate
 from skinlesion_cli.report.card import model_card
 from skinlesion_cli.report.content import Number, table

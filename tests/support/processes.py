@@ -92,6 +92,12 @@ def marked(mark: str) -> list[int]:
     return found
 
 
+def resident_mb(process: int | str = "self") -> float:
+    """Resident memory of a process."""
+    pages = int(Path(f"/proc/{process}/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
 def workers_of(agent: int) -> list[int]:
     """Process numbers of torchrun's workers, by rank."""
     if not Path("/proc").is_dir():

@@ -1,5 +1,6 @@
 """Small training runs in the test's own process."""
 
+import math
 import os
 import signal
 from pathlib import Path
@@ -134,3 +135,19 @@ def assert_same_outcome(first: Path, second: Path) -> None:
         assert one
         assert one.keys() == other.keys()
         assert all(torch.equal(one[key], other[key]) for key in one)
+
+
+def run_with_overflow(run: Trainer) -> int:
+    """Run an epoch whose third input overflows: all stays finite. Returns the number of inputs."""
+    calls = []
+
+    def overflow(_: torch.nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
+        calls.append(1)
+        return (inputs[0] * (torch.inf if len(calls) == 3 else 1),)
+
+    run.model.register_forward_pre_hook(overflow)
+    (record,) = run.run()
+    assert math.isfinite(record.train_loss)
+    for model in (run.model, run.scored_model):
+        assert all(bool(torch.isfinite(one).all()) for one in model.state_dict().values())
+    return len(calls)

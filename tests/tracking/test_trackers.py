@@ -19,7 +19,8 @@ from skinlesion_cli import TrainingResult, train
 from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.events import EpochDone, EpochRecord, Event, Note, RunScored, RunStarted, Warned
 from skinlesion_cli.common.extras import TRACKERS
-from skinlesion_cli.common.settings import Settings, to_toml
+from skinlesion_cli.common.settings import Settings
+from skinlesion_cli.common.settings_file import to_toml
 from skinlesion_cli.data.images import read_image
 from skinlesion_cli.tracking.follow import Follower
 from skinlesion_cli.tracking.tracker import Run

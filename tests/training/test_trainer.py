@@ -1,4 +1,3 @@
-import math
 from pathlib import Path
 
 import pytest
@@ -12,7 +11,7 @@ from skinlesion_cli.data.splits import read_split
 from skinlesion_cli.metrics.classification import score
 from skinlesion_cli.models.device import Runtime, choose_runtime
 from skinlesion_cli.training.trainer import Trainer
-from tests.support.runs import assert_same_outcome, steps_of, trainer, weights_of
+from tests.support.runs import assert_same_outcome, run_with_overflow, steps_of, trainer, weights_of
 
 
 def test_a_resumed_run_equals_one_that_never_stopped_to_the_bit(data: Path, tmp_path: Path) -> None:
@@ -222,15 +221,4 @@ def test_an_overflow_of_the_forward_pass_under_a_scaler_ends_no_run(
 ) -> None:
     monkeypatch.setattr(Runtime, "grad_scaler", lambda _: torch.amp.GradScaler("cpu"))
     run, _ = trainer(data, tmp_path, epochs=1, epoch_size_mult=2.0, ema_decay=ema_decay)
-    calls = []
-
-    def overflow(_: torch.nn.Module, inputs: tuple[torch.Tensor]) -> tuple[torch.Tensor]:
-        calls.append(1)
-        return (inputs[0] * (torch.inf if len(calls) == 3 else 1),)
-
-    run.model.register_forward_pre_hook(overflow)
-    (record,) = run.run()
-    assert len(calls) > 4
-    assert math.isfinite(record.train_loss)
-    for model in (run.model, run.scored_model):
-        assert all(bool(torch.isfinite(one).all()) for one in model.state_dict().values())
+    assert run_with_overflow(run) > 4

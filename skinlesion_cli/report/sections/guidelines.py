@@ -92,10 +92,12 @@ def _measures(facts: RunFacts) -> str:
 
 
 def _imbalance(facts: RunFacts) -> str:
-    alpha, beta = _setting(facts, "sampler_alpha"), _setting(facts, "loss_beta")
+    names = ("sampler_alpha", "loss_beta", "logit_adjustment")
+    alpha, beta, tau = (_setting(facts, name) for name in names)
+    adjusted = f"{tau:g} times the log prior added to the logits in the loss; " if tau else ""
     return (
         f"Sampling by count to the power {alpha:g}; loss weighted by the Effective Number of Samples, "
-        f"β = {beta:g}; probabilities rescaled by a temperature only"
+        f"β = {beta:g}; {adjusted}probabilities rescaled by a temperature only"
     )
 
 

@@ -5,13 +5,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from skinlesion_cli.cli import console
-from skinlesion_cli.cli.layout import Table
+from skinlesion_cli.cli.terminal import console
+from skinlesion_cli.cli.terminal.layout import Table
+from skinlesion_cli.cli.terminal.section_text import drawn
 from skinlesion_cli.common.errors import first_few
 from skinlesion_cli.common.text import printable
 from skinlesion_cli.data.class_balance import imbalance_ratio
-from skinlesion_cli.data.splits import SPLITS, kinds_of
+from skinlesion_cli.data.folders import kinds_of
 from skinlesion_cli.report.figures import probability_text
+from skinlesion_cli.report.sections.audit import class_counts
 
 if TYPE_CHECKING:
     from skinlesion_cli.curation.audit import Audit
@@ -22,10 +24,7 @@ PAIRS_PRINTED, LABELS_PRINTED = 20, 20
 
 def counts_table(counts: Mapping[str, Mapping[str, int]]) -> Table:
     """One row per class, one column per split, with the number of images."""
-    splits = [split for split in SPLITS if split in counts] or sorted(counts)
-    labels = sorted({label for of_split in counts.values() for label in of_split})
-    rows = [(label, *(str(counts[split].get(label, 0)) for split in splits)) for label in labels]
-    return console.table(("Class", *splits), rows)
+    return drawn(class_counts(counts))
 
 
 def print_audit(found: "Audit") -> None:

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from rich.text import Text
 
-from skinlesion_cli.cli import console
-from skinlesion_cli.cli.layout import Table
-from skinlesion_cli.cli.progress import Display
+from skinlesion_cli.cli.terminal import console
+from skinlesion_cli.cli.terminal.layout import Table
+from skinlesion_cli.cli.terminal.progress import Display
 from skinlesion_cli.common.text import printable
 from skinlesion_cli.report.figures import probability_text
 
@@ -45,10 +45,7 @@ class AsJson:
 
     def add(self, result: "Prediction | Failure") -> None:
         """Print one item."""
-        document = result.to_dict()
-        if self.min_confidence > 0 and "confidence" in document:
-            document["uncertain"] = document["confidence"] < self.min_confidence
-        self.items.add(document)
+        self.items.add(result.to_dict(self.min_confidence))
         warn_of(result)
 
     def end(self) -> None:
@@ -100,7 +97,7 @@ def _table(predictions: "list[Prediction]", top: int, min_confidence: float, *, 
     for prediction in predictions:
         for rank, (name, probability) in enumerate(prediction.top(top)):
             label = printable(name)
-            if rank == 0 and prediction.confidence < min_confidence:
+            if rank == 0 and prediction.is_uncertain(min_confidence):
                 label += " (uncertain)"
             image = printable(prediction.image) if rank == 0 else ""
             rows.append((image, Text(label, "dim" if rank else "bold"), probability_text(probability)))

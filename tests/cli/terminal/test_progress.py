@@ -6,43 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from skinlesion_cli.cli.progress import _epoch_line
-from skinlesion_cli.common.events import EpochDone, EpochRecord
 from skinlesion_cli.training.monitor import Pace
 from tests.cli.test_train import read_to_end
 from tests.conftest import TINY
 from tests.support.processes import started
-
-RECORD = EpochRecord(9, 1.2345, 0.5, 2.3456, 0.8123, 0.7654, 0.0003, True, 0.6543, 0.5432, 0.9321)
-
-
-@pytest.mark.parametrize("width", [40, 60, 79, 80, 100, 120])
-def test_the_line_of_an_epoch_fits_with_all_its_figures(width: int) -> None:
-    line = _epoch_line(EpochDone(RECORD, 60), width).plain
-    assert max(map(len, line.splitlines())) <= width
-    assert (len(line.splitlines()) == 1) == (width >= 79)
-    assert line.startswith("epoch  9/60  ")
-    assert line.endswith("  *")
-    for figure in ("loss 1.2345", "val loss 2.3456", "0.8123", "0.7654"):
-        assert figure in line
-    assert ("train loss" in line) == (width >= 110)
-
-
-@pytest.mark.parametrize(
-    ("select", "shown"),
-    [
-        ("loss", "val weighted F1 0.7654"),
-        ("macro-f1", "val macro F1 0.6543"),
-        ("balanced-accuracy", "val balanced accuracy 0.5432"),
-        ("weighted-auc", "val weighted AUC 0.9321"),
-    ],
-)
-def test_the_line_of_an_epoch_has_the_score_that_selects(select: str, shown: str) -> None:
-    assert shown in _epoch_line(EpochDone(RECORD, 60, select), 120).plain
-    for width in (40, 80):
-        narrow = _epoch_line(EpochDone(RECORD, 60, select), width).plain
-        assert shown.split()[-1] in narrow
-        assert max(map(len, narrow.splitlines())) <= width
 
 
 def test_the_time_left_is_that_of_the_whole_run(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,3 +50,18 @@ def test_a_terminal_of_80_columns_always_shows_the_current_task(
     tables = [line for line in lines if "[" in line or "val loss" in line]
     assert tables
     assert max(map(len, tables)) <= 80
+
+
+def test_a_terminal_says_that_a_model_is_loaded(
+    checkpoint: Path, picture: Path, tmp_path: Path, command_environment: dict[str, str]
+) -> None:
+    terminal, its_end = pty.openpty()
+    arguments = ["predict", picture, "--checkpoint", checkpoint, "--csv", "one.csv", "--num-workers", "0"]
+    command = [sys.executable, "-m", "skinlesion_cli", *arguments]
+    options = {"cwd": tmp_path, "env": command_environment | {"TERM": "xterm-256color"}}
+    with started(command, **options, stdout=its_end, stderr=its_end) as process:
+        os.close(its_end)
+        text = read_to_end(terminal, seconds=120).decode()
+        assert process.wait(timeout=60) == 0, text
+    assert text.index("loading the model") < text.index("Probability")
+    assert "1 prediction: one.csv" in text

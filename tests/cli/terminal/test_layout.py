@@ -5,7 +5,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from skinlesion_cli.cli.layout import Paragraph, Table
+from skinlesion_cli.cli.terminal.layout import Paragraph, Table
 from skinlesion_cli.common.text import in_encoding
 
 NAMES = ("Benign keratosis-like lesions", "Melanoma", "Squamous cell carcinoma")

@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from skinlesion_cli.cli.layout import Paragraph, Table
+from skinlesion_cli.cli.terminal.layout import Paragraph, Table
 from skinlesion_cli.common.text import REPLACE, printable, shortened
 
 DISCLAIMER = "a research tool, not a medical device: do not diagnose with it"
