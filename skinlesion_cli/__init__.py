@@ -10,12 +10,13 @@ from importlib import import_module as _import_module
 from skinlesion_cli.common.cores import limit_threads as _limit_threads
 from skinlesion_cli.common.version import __version__ as __version__
 
-# Read by onnxruntime when it is imported, by whatever library. It would write a device id and a database of
-# events into the user's cache folder, and send them to its makers.
+# Read by ONNX Runtime when any library imports it. It would write a device ID and a database of events into
+# the user's cache folder, and send them to its vendor.
 _os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-# Read by OpenMP when torch is imported. Its threads spin while they wait for each other; as soon as cores are
-# shared, that takes time from the thread that they wait for (docs/speed.md). A user's own values stay.
+# Read by OpenMP when torch is imported. Its threads spin while they wait for each other; if other processes
+# use the same cores, that takes time from the thread that they wait for (docs/speed.md). Values set by the
+# user are kept.
 if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"} & _os.environ.keys():
     _os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
 _limit_threads(_os.environ)

@@ -26,21 +26,21 @@ def audit(
 ) -> Audit:
     """Look for unreadable files, and for photographs and groups in more than one split.
 
-    Nothing is written to the data set's folder. The finding is noted in the user's cache folder, from where
-    `train` and `report` repeat it.
+    Nothing is written to the data set's folder. The result is recorded in the user's cache folder, where
+    `train` and `report` find it.
 
     Args:
-        data: folder with `SPLIT/CLASS/`, or with `CLASS/` where the data are not split; or a table.
+        data: folder with `SPLIT/CLASS/`, or with `CLASS/` if the data are not split; or a table.
         images: the folder that the files of a table are relative to; None for the table's own.
-        groups: CSV file with the lesion or patient of each image; None: `data/manifest.csv`, if it exists,
-            or what the table says.
+        groups: CSV file with the lesion or patient of each image; None for those of `data/manifest.csv`, if
+            it exists, or of the table.
         near: whether to look for changed copies too, not only for equal bytes and equal pixels.
         predictions: folder of a study with folds, or CSV file: out-of-fold predictions rank the labels.
-        num_workers: processes that read images; chosen for this machine where None.
+        num_workers: processes that read images; None to choose for this machine.
         on_event: receives progress events.
 
     Returns:
-        The audit. `leaking` is the finding, `verdict()` says it in a sentence, `rows()` lists the pairs.
+        The audit. `leaking` is the result, `verdict()` states it in a sentence, `rows()` lists the pairs.
 
     Raises:
         InputError: there is no such data set, it has no class folders, its table is invalid, or the groups
@@ -58,7 +58,7 @@ def audit(
     try:
         remember_check(folder, found.verdict(), leaking=found.leaking, images=images_root)
     except InputError as error:
-        on_event(Warned(f"this check is not remembered: {error}"))
+        on_event(Warned(f"this check is not recorded: {error}"))
     if out_of_fold is None:
         return found
     inventory = found.inventory

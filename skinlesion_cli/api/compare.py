@@ -21,11 +21,11 @@ class Comparison(Tabular):
     document: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
-        """The document that `compare --json` prints; a figure that cannot be computed is None."""
+        """The document that `compare --json` prints; a metric that cannot be computed is None."""
         return self.document
 
     def rows(self) -> list[dict[str, Any]]:
-        """One flat dict per summary figure: `metric`, `a`, `b`, `difference` (b − a), `low`, `high`."""
+        """One flat dict per summary metric: `metric`, `a`, `b`, `difference` (b − a), `low`, `high`."""
         rows = []
         for name, one in self.document["differences"].items():
             low, high = one["ci95"] or (None, None)
@@ -38,7 +38,7 @@ class Comparison(Tabular):
 
         rows = [
             {"score": LABELS.get(name, name), "a": figure(one["a"]), "b": figure(one["b"])}
-            | {"b − a": figure(one["difference"]), "95 % interval": interval(one["ci95"])}
+            | {"b − a": figure(one["difference"]), "95% interval": interval(one["ci95"])}
             for name, one in self.document["differences"].items()
         ]
         return html_table(rows, f"{self.document['n']} images")

@@ -34,7 +34,7 @@ class Evaluation(Tabular):
     document: dict[str, Any]
 
     def to_dict(self) -> dict[str, Any]:
-        """The document that `evaluate --json` prints; a figure that cannot be computed is None."""
+        """The document that `evaluate --json` prints; a metric that cannot be computed is None."""
         return self.document
 
     def rows(self) -> list[dict[str, Any]]:
@@ -46,7 +46,7 @@ class Evaluation(Tabular):
 
         one = self.document
         rows = [
-            {"score": label, "value": figure(one[name]), "95 % interval": interval(interval_of(one, name))}
+            {"score": label, "value": figure(one[name]), "95% interval": interval(interval_of(one, name))}
             for name, label in LABELS.items()
         ]
         split = f", {split_title(one['split'])} split" if one["split"] else ""
@@ -55,8 +55,8 @@ class Evaluation(Tabular):
     def save(self, folder: str | Path, figures: str = "png") -> str:
         """Write metrics.json, predictions.csv, confusion_matrix.png and, with probabilities, reliability.png.
 
-        `figures` is their format, png, pdf or svg. Returns a warning if no font has the characters of a
-        class's name, which the figures then escape; else an empty text.
+        `figures` is their format, png, pdf or svg. Returns a warning if no font has the characters of a class
+        name, which the figures then escape; otherwise an empty string.
 
         Raises:
             SkinLesionError: the folder cannot be written to.
@@ -91,7 +91,7 @@ def evaluate(
     world: World = ALONE,
     on_event: OnEvent = ignore,
 ) -> Evaluation:
-    """Score a model on a split of a data set, or score predictions made with any program.
+    """Score a model on a split of a data set, or score the predictions of any program.
 
     Args:
         checkpoint: the model: a file, a predictor (see `load_predictor`), or a function that loads one.
@@ -102,20 +102,21 @@ def evaluate(
         classes: with a file of predictions, its columns of probabilities; None finds them.
         manifest: with predictions, the manifest or table with lesion and source of each image of the split.
         validation: with predictions, the same model's predictions on validation, on which thresholds are
-            chosen: for a target accuracy, and for malignant against benign.
+            chosen: for a target accuracy, and for malignant versus benign.
         malignant: the malignant classes; None takes the usual ones.
         target_accuracy: in [0, 1]; choose the confidence threshold on validation at which predictions are
             this accurate, and apply it here.
         by: columns of `metadata` or the manifest, such as sex, age and site: scores within their subgroups.
         metadata: CSV file with these columns, and one for the image (image_id, file, …).
-        class_map: CSV file with the columns from,to: names under which the classes of the data and of the
-            model agree. An empty `to` leaves the images of a class out.
-        truth: with predictions, CSV file with the true classes: file,label, or a column of 0 and 1 per class.
+        class_map: CSV file with the columns from,to: common names for the classes of the data and of the
+            model. An empty `to` leaves out the images of a class.
+        truth: with predictions, CSV file with the true classes: file,label, or one column of zeros and ones
+            per class.
         tta: with a checkpoint, average over four flipped views (test-time augmentation).
         out: folder to save the results to (see `Evaluation.save`); with a checkpoint it is checked to be
             writable before the images are predicted.
         figures: format of the figures in it, png, pdf or svg.
-        resume: with a checkpoint, take over what an interrupted evaluation into `out` has predicted.
+        resume: with a checkpoint, reuse the predictions of an interrupted evaluation into `out`.
         world: the processes that share the images; only the first writes, and all return the scores.
         on_event: receives progress events.
 
@@ -131,9 +132,9 @@ def evaluate(
         if checkpoint is None:
             _require_own(Path(out), None)
     if resume and (out is None or checkpoint is None):
-        raise InputError("--resume goes with a --checkpoint, whose predictions are kept in --out")
+        raise InputError("--resume needs a --checkpoint, whose predictions are kept in --out")
     if metadata is not None and not by:
-        raise InputError("--metadata goes with --by, which names its columns")
+        raise InputError("--metadata needs --by, which names its columns")
     names = None if class_map is None else read_class_map(Path(class_map))
     columns = _Columns(tuple(by), split, None if metadata is None else Path(metadata))
     options: dict[str, Any] = {"malignant": malignant, "target_accuracy": target_accuracy}
@@ -159,7 +160,7 @@ def evaluate(
             ("truth", truth, "--data has the true classes"),
         ):
             if value is not None:
-                raise InputError(f"--{name} goes with --predictions; {instead}")
+                raise InputError(f"--{name} needs --predictions; {instead}")
         if names is not None and tta:
             raise InputError("--class-map and --tta exclude each other: use only one of them")
         images_root = None if images is None else Path(images)
@@ -238,7 +239,7 @@ def _name_of(model: Path | None, folder: Path) -> str | None:
 
 
 def _require_own(folder: Path, model: Path | None) -> None:
-    """InputError if `folder` holds the scores of another model, or those that `train` has written."""
+    """InputError if `folder` contains the scores of another model, or those that `train` has written."""
     metrics = folder / "metrics.json"
     if not metrics.is_file():
         return
@@ -251,4 +252,6 @@ def _require_own(folder: Path, model: Path | None) -> None:
     owner = earlier.get("checkpoint")
     if "best_epoch" in earlier or (owner is not None and owner != _name_of(model, folder)):
         whose = "a training run" if owner is None else os.path.normpath(folder / str(owner))
-        raise InputError(f"{folder} holds the scores of {whose}: remove it, or name another with --out")
+        raise InputError(
+            f"{folder} contains the scores of {whose}: remove it, or choose another folder with --out"
+        )

@@ -1,4 +1,4 @@
-"""`explain`: class-activation maps of photographs, as values and as pictures."""
+"""`explain`: class-activation maps of photographs, as arrays and as figures."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import astuple, dataclass
@@ -85,7 +85,7 @@ def explain(
     faithfulness: bool = False,
     on_event: OnEvent = ignore,
 ) -> list[Explanation]:
-    """Compute which parts of photographs are evidence for a class.
+    """Compute class-activation maps: which parts of photographs are evidence for a class.
 
     Args:
         checkpoint: a trained model's file, an .onnx of `export --cam`, or a predictor, such as an `Ensemble`.
@@ -95,7 +95,8 @@ def explain(
         method: how the map is computed: gradcam, gradcam++, hirescam or layercam; for an .onnx, gradcam or
             hirescam, which are the same there.
         layer: name of the module whose output is mapped; default: the last spatial layer.
-        faithfulness: whether to measure the faithfulness of each map, with about 260 more forward passes.
+        faithfulness: whether to measure the faithfulness of each map, with about 260 additional forward
+            passes.
         on_event: receives progress events.
 
     Returns:
@@ -104,7 +105,7 @@ def explain(
     Raises:
         InputError: an invalid argument, checkpoint or layer.
         UnreadableImageError: an image cannot be read.
-        SkinLesionError: the class does not depend on the layer's output, or the output is not a number.
+        SkinLesionError: the class does not depend on the layer's output, or the output is not finite.
     """
     predictor = checkpoint if isinstance(checkpoint, Predictor) else load_predictor(checkpoint)
     single = is_single(images)

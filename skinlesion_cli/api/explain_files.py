@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Photographs:
-    """The photographs to explain, and what the data set says of them."""
+    """The photographs to explain, and what the data set says about them."""
 
     paths: list[Path]
     true: list[str] | None = None
@@ -72,7 +72,7 @@ def explain_files(
     on_result: Callable[[dict[str, Any]], None],
     **options: Any,
 ) -> Explained:
-    """Explain photographs, and write their pictures, contact sheets and raw maps.
+    """Explain photographs, and write their figures, contact sheets and raw maps.
 
     Args:
         predictor: the model.
@@ -80,7 +80,7 @@ def explain_files(
         files: the files to write (see `plan`).
         alpha: opacity of the map between its lines, in [0, 1].
         smooth: whether to interpolate between the cells of the map.
-        on_event: receives a warning of each unreadable photograph, and of each empty map.
+        on_event: receives a warning about each unreadable photograph, and about each empty map.
         on_result: receives the document of each map, or with an `error` of each unreadable photograph, as
             `gradcam --json` prints them.
         **options: `labels`, `top`, `layer`, `method` and `measured` of `explain_classes`.
@@ -123,7 +123,7 @@ def explain_files(
 
 
 class _MapWriter:
-    """Writes the pictures, contact sheets and raw maps of many photographs. Call `end` after the last one."""
+    """Writes the figures, contact sheets and raw maps of many photographs. Call `end` after the last one."""
 
     def __init__(self, files: Files, **options: Any):
         """`options` are the `alpha` and `smooth` of `Explanation.overlay`."""

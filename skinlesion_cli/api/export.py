@@ -28,11 +28,11 @@ class ExportPlan:
 
     target: Path
     format: Format | None
-    """Of a file; None for timm's folder."""
+    """The format of a file; None for a timm folder."""
     paths: Sequence[Path]
-    """Images to verify it on; synthetic ones without any."""
+    """Images to verify it on; empty for synthetic ones."""
     splits: dict[str, Split]
-    """Of an int8 export, train and val; else empty."""
+    """Train and val for an int8 export; otherwise empty."""
     cam: bool
 
     def run(
@@ -43,7 +43,7 @@ class ExportPlan:
         num_workers: int | None = None,
         on_event: OnEvent = ignore,
     ) -> "Exported | Quantized":
-        """Export a checkpoint that was read from the file `model`; see the functions `export` for errors."""
+        """Export a checkpoint that was read from the file `model`; for errors, see the functions `export`."""
         from skinlesion_cli.exporting.verified import check_pixels
 
         if self.format is None:
@@ -72,11 +72,11 @@ def plan_export(
     """Check the arguments of an export, and list its images.
 
     Args:
-        target: the file or folder to write; its name tells the format.
+        target: the file or folder to write; its name determines the format.
         data: a folder or a table of images to verify it on; None for synthetic images.
         images_root: the folder that the files of a table are relative to.
         int8: whether to quantise to int8, calibrated on the split train of `data` and scored on val.
-        cam: whether the file also outputs the class activation maps.
+        cam: whether the file also outputs the class-activation maps.
         inputs: files that must not be overwritten.
         on_event: receives notes on the images.
 
@@ -98,7 +98,7 @@ def plan_export(
         paths = read_data_table(data, images_root, on_event).paths
     elif data is not None:
         if images_root is not None:
-            raise InputError(f"--images goes with a table, and {data} is none")
+            raise InputError(f"--images needs a table, and {data} is not one")
         paths = find_images([str(data)], on_event)
     if chosen is None:
         require_own_folder(target, inputs)

@@ -17,7 +17,7 @@ def predictions_of(
     truth: str | Path | None = None,
     class_map: ClassMap | None = None,
 ) -> Predictions:
-    """The predictions, of a run those of the split.
+    """The predictions; for a run, those of the split.
 
     Args:
         source: predictions, their CSV file, or the folder of a run.
@@ -31,7 +31,9 @@ def predictions_of(
     """
     if isinstance(source, Predictions):
         if truth is not None:
-            raise InputError("a truth table goes with a file of predictions; these name the true classes")
+            raise InputError(
+                "a truth table needs a file of predictions; these predictions contain the true classes"
+            )
         return source if class_map is None else class_map.merged(source)
     path = Path(source)
     if is_folder(path):

@@ -1,4 +1,4 @@
-"""`predict_files`: predictions of many files, by several processes or parts, continued after a stop."""
+"""`predict_files`: predictions for many files, by several processes or in parts, resumable."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -32,16 +32,16 @@ def predict_files(
 ) -> tuple[int, int]:
     """Predict files; returns how many were predicted, and how many could not be read.
 
-    The processes that torchrun has started share the files; only the first writes, and calls `on_event` and
-    `on_result`. What is finished is kept beside `csv` until that is complete.
+    Processes that torchrun started divide the files among them; only the first one writes, and calls
+    `on_event` and `on_result`. Finished batches are kept beside `csv` until it is complete.
 
     Args:
         load: loads the model.
         paths: the files.
         csv: the file to write, atomically.
-        isic: whether its columns are those that ISIC challenges score.
+        isic: whether its columns are those that the ISIC challenges score.
         flips: whether to average over flipped views (test-time augmentation).
-        resume: take over what earlier commands have finished, all parts included.
+        resume: reuse what earlier commands have finished, including all parts.
         part: (i, n): compute only every n-th batch, from the i-th on, and write no file.
         device: as in `load_predictor`.
         on_event: receives progress events.
@@ -52,9 +52,9 @@ def predict_files(
     """
     launch = read_launch()
     if csv is None and (resume or part != WHOLE):
-        raise InputError("--resume and --part go with --csv FILE: what is finished is kept beside it")
+        raise InputError("--resume and --part need --csv FILE: finished batches are kept beside it")
     if launch.size > 1 and part != WHOLE:
-        raise InputError("--part goes with one process: start the parts without torchrun")
+        raise InputError("--part needs a single process: start the parts without torchrun")
     with joined(launch, device) as world:
         tell = on_event if world.leads else ignore
         with world.together():

@@ -30,10 +30,10 @@ def report_run(
         run: the folder that `train` wrote.
         page: the .html file to write.
         card: the .md file to write.
-        data: the data set; None for that of the run's settings.
+        data: the data set; None for the one in the run's settings.
         images_root: the folder that the files of a table are relative to.
-        title: of the page and the card; None for the usual one.
-        images: whether the page shows photographs of the most confident mistakes.
+        title: of the page and the card; None for the default one.
+        images: whether the page shows photographs of the most confident errors.
         device: as in `load_predictor`.
         on_event: receives notes and progress events.
 
@@ -50,23 +50,25 @@ def report_run(
         ensure_writable_file(path, option=flag)
     require_replaceable(card)
     pictures, note = (
-        _pictures(facts, device, on_event) if images else ({}, "Pictures were switched off with --no-images.")
+        _pictures(facts, device, on_event)
+        if images
+        else ({}, "Photographs were turned off with --no-images.")
     )
     heading = title or default_title(facts)
     write_page(facts, page, title=heading, pictures=pictures, pictures_note=note)
     write_card(facts, card, title=heading)
     if note and images:
-        on_event(Note(f"no pictures of mistakes: {note}"))
+        on_event(Note(f"no photographs of errors: {note}"))
 
 
 def _pictures(facts: RunFacts, device: str, on_event: OnEvent) -> tuple[dict[str, Pictures], str]:
-    """Pictures of the most confident mistakes, or why there are none."""
+    """Photographs of the most confident errors, or why there are none."""
     predictions, checkpoint = facts.predictions, facts.folder.best
     mistakes = most_confident(predictions) if predictions is not None else []
     if not mistakes:
         return {}, ""
     if facts.data_root is None:
-        return {}, "The data set's folder was not found; name it with --data."
+        return {}, "The data set's folder was not found; give it with --data."
     if not checkpoint.is_file():
         return {}, f"{checkpoint} was not found."
     folder = split_root(facts.data_root, facts.split, facts.images_root)

@@ -153,17 +153,17 @@ def plan_study(
     seeds: int = 0,
     on_event: OnEvent = ignore,
 ) -> list[StudyRun]:
-    """Make the study's folder with its folds and configuration files; returns its runs, those done included.
+    """Create the study's folder with its folds and configuration files; returns all runs, finished or not.
 
     Args:
-        methods: the settings of each method, by name. The first is the one that others are compared with.
-        out: the study's folder. A study that was begun there continues; other methods may join it.
+        methods: the settings of each method, by name. The others are compared with the first.
+        out: the study's folder. A study that was begun there continues; methods may be added.
         folds: cross-validation over train and val together, at least 2. The test split is not touched.
         seeds: instead of folds, runs per method on the data set's own splits, at least 2.
         on_event: receives progress events.
 
     Raises:
-        InputError: not exactly one of folds and seeds, methods with different data sets, a class with too few
+        InputError: both or neither of folds and seeds, methods with different data sets, a class with too few
             groups, or a folder with another study.
     """
     out = Path(out)
@@ -201,7 +201,7 @@ def plan_study(
             out / f"{method}.toml",
             out / method / name,
         )
-        # All methods on one fold, then the next: an unfinished study compares like with like.
+        # All methods on one fold, then on the next: even an unfinished study is a fair comparison.
         for name, data, images, seed in parts
         for method, settings in methods.items()
     ]
@@ -215,7 +215,7 @@ def in_part(runs: Sequence[Item], part: tuple[int, int]) -> Sequence[Item]:
 def run_study(
     runs: Sequence[StudyRun], *, part: tuple[int, int] = (1, 1), on_event: OnEvent = ignore
 ) -> None:
-    """Train all runs that are not done, in this process; a run that was cut off is resumed.
+    """Train all unfinished runs in this process; an interrupted run is resumed.
 
     Only those of a `part` (see `in_part`).
     """
@@ -225,7 +225,7 @@ def run_study(
             on_event(Note(f"{label}: done"))
             continue
         on_event(Note(label))
-        # A run that was cut off before its first last.pth starts again.
+        # A run that was interrupted before its first last.pth starts again.
         resume = RunFolder(run.folder).is_resumable
         train(run.settings, out=run.folder, resume=resume, overwrite=not resume, on_event=on_event)
 
@@ -234,10 +234,10 @@ def collect_study(runs: Sequence[StudyRun]) -> StudyResult:
     """Compare the methods on the held-out images of all runs.
 
     Raises:
-        InputError: a run is not done, or its predictions are of other images.
+        InputError: a run is not finished, or its predictions are for other images.
     """
     if open_runs := [run for run in runs if not run.done]:
-        raise InputError(f"{len(open_runs)} of {len(runs)} runs are not done: {open_runs[0].folder}")
+        raise InputError(f"{len(open_runs)} of {len(runs)} runs are not finished: {open_runs[0].folder}")
     by_name: dict[str, list[StudyRun]] = {}
     for run in runs:
         by_name.setdefault(run.name, []).append(run)
@@ -260,7 +260,7 @@ def collect_study(runs: Sequence[StudyRun]) -> StudyResult:
 
 
 def _with_groups(groups: list[str] | None, root: Path, split: str, images: Sequence[str]) -> list[str] | None:
-    """The groups with those of more images; None as soon as some are unknown."""
+    """The groups, extended by those of more images; None as soon as any is unknown."""
     found = origins_of(root, split, [Path(image) for image in images]).groups
     return None if groups is None or found is None else groups + found
 
@@ -269,4 +269,4 @@ def _write_or_require(path: Path, text: str) -> None:
     if not path.exists():
         write_text(path, text)
     elif read_text(path) != text:
-        raise InputError(f"{path} belongs to a study with other settings; name another folder with --out")
+        raise InputError(f"{path} belongs to a study with other settings; choose another folder with --out")

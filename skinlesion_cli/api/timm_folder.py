@@ -1,4 +1,4 @@
-"""`export --to FOLDER`: a checkpoint as timm's folder, with the model card of its run."""
+"""`export --to FOLDER`: a checkpoint as a timm folder, with the model card of its run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +17,7 @@ FILES = {CONFIG, WEIGHTS[0], README, DETECTOR}
 
 
 def is_folder_name(target: Path) -> bool:
-    """Whether `--to` names a folder: one that is there, or a name without a suffix of letters, as in v1.0."""
+    """Whether `--to` is a folder: an existing one, or a name without a suffix of letters, such as v1.0."""
     return target.suffix != CORE_ML and (target.is_dir() or not target.suffix[1:2].isalpha())
 
 
@@ -30,14 +30,16 @@ def require_own_folder(target: Path, inputs: Sequence[Path]) -> None:
         ensure_writable_folder(target.parent)
         return
     if not target.is_dir():
-        raise InputError(f"--to {target}: it is a file; name a folder")
+        raise InputError(f"--to {target}: it is a file; choose a folder")
     if target.resolve() == Path.cwd():
-        raise InputError(f"--to {target}: it is the current folder, which cannot be replaced; name another")
+        raise InputError(f"--to {target}: it is the current folder, which cannot be replaced; choose another")
     there = sorted(path.name for path in target.iterdir())
     others = [name for name in there if name not in FILES]
     if others or (there and OWN not in read_config(target)):
         what = (others or there)[0]
-        raise InputError(f"--to {target}: it holds {what}, no earlier output; name a new folder")
+        raise InputError(
+            f"--to {target}: it contains {what}, which is not an earlier output; choose a new folder"
+        )
     if any(path.resolve().parent == target.resolve() for path in inputs):
         raise InputError(f"--to would overwrite {target}, an input; choose another name")
     ensure_writable_folder(target)
@@ -51,18 +53,18 @@ def export_folder(
     *,
     on_event: OnEvent,
 ) -> "Exported":
-    """Write a checkpoint, read from `model`, as a folder that timm and the hub read, and verify it in timm.
+    """Write a checkpoint, read from `model`, as a folder that timm and the hub can read; verify it in timm.
 
     Args:
         checkpoint: the model.
         model: the file that it was read from. If it is the best model of a run, README.md has its scores.
         target: the folder: new, empty, or an earlier export.
-        photographs: what it is verified on; synthetic images without any.
+        photographs: for the verification; if there are none, synthetic images are used.
         on_event: receives notes.
 
     Raises:
         InputError: the folder holds something else.
-        SkinLesionError: timm's answers differ, or the folder cannot be written; nothing is changed then.
+        SkinLesionError: timm's outputs differ, or the folder cannot be written; nothing is changed then.
     """
     from skinlesion_cli.exporting import timm_folder
     from skinlesion_cli.exporting.verified import check_pixels

@@ -30,11 +30,11 @@ def train(
 
     Args:
         settings: of the run; None for the defaults.
-        out: folder where `checkpoints/` and `results/` go.
+        out: folder for `checkpoints/` and `results/`.
         resume: continue from `checkpoints/last.pth`.
         overwrite: replace an earlier run in `out`.
         on_event: receives progress events (see `skinlesion_cli.common.events`): `RunStarted`, `EpochDone` and
-            `RunScored` carry all that a tracker of one's own needs (see docs/tracking.md).
+            `RunScored` contain all that a custom tracker needs (see docs/tracking.md).
         **settings_by_name: settings that differ from `settings`: `data_root`, `epochs`, `learning_rate`, …;
             `track="tensorboard"` or `track=["mlflow", "wandb"]` also logs the run with these trackers.
 
@@ -46,7 +46,7 @@ def train(
         UnreadableImageError: some images cannot be read.
         TrainingError: training cannot continue, for example because the loss is no longer finite.
         InterruptedRunError: a signal stopped the run.
-        SkinLesionError: the weights cannot be fetched, or a file cannot be written.
+        SkinLesionError: the weights cannot be downloaded, or a file cannot be written.
     """
     base = {} if settings is None else settings.model_dump(exclude_unset=True)
     resolved = resolve(base | settings_by_name, environ={}, dotenv=Path(os.devnull))
@@ -69,7 +69,7 @@ def train(
 
 
 def _result_files() -> ModuleType:
-    # Imported late, for matplotlib: errors in the input are reported before.
+    # Imported late, because of matplotlib: errors in the input are reported first.
     from skinlesion_cli.report import results
 
     return results

@@ -24,11 +24,11 @@ class ClassWeights(Tabular):
     classes: tuple[ClassBalance, ...]
 
     def rows(self) -> list[dict[str, Any]]:
-        """A flat dict per class, with the fields of `ClassBalance`."""
+        """One flat dict per class, with the fields of `ClassBalance`."""
         return [asdict(one) for one in self.classes]
 
     def to_dict(self) -> dict[str, Any]:
-        """All of it as plain data: what `skinlesion weights --json` prints."""
+        """The document that `skinlesion weights --json` prints."""
         return asdict(self) | {"classes": self.rows()}
 
 

@@ -1,1 +1,1 @@
-"""What the terminal sees: one thin file a subcommand."""
+"""The command line: one thin file per command."""

@@ -29,14 +29,14 @@ COMMANDS = {
     "compare": "Compare two models image by image: how much better is B than A, and is it more than chance?",
     "predict": "Predict the class of images.",
     "gradcam": "Show which parts of photographs are evidence for a class (Grad-CAM).",
-    "serve": "Serve a local page that answers photographs, and a JSON interface for other software.",
+    "serve": "Serve a local page for predictions, and a JSON API for other software.",
     "export": "Export a checkpoint for other programs, verified against PyTorch.",
     "report": "Make a self-contained HTML page and a model card from a finished run.",
     "weights": "Show each class's effective number, loss weight and sampling probability.",
     "demo": "Draw a small synthetic data set, and run the other commands on it, printing each command.",
     "data": "Audit a data set, split one, or build one from the published downloads.",
 }
-"""Each command, which is the object of that name in the module of that name, and its line of help."""
+"""Each command with its line of help; it is the object of that name in the module of that name."""
 
 _PLAIN: dict[str, Any] = {"rich_markup_mode": None, "add_completion": False}
 
@@ -97,7 +97,8 @@ def _root(version: Annotated[bool, _VERSION] = False) -> None:
 
 def main() -> None:
     """Run the command line; exit with 0, 1 (faults), 2 (wrong usage or input), 130 or 143 (signals)."""
-    # Figures are files here. A notebook's backend would stop the import of matplotlib where it is missing.
+    # Figures are files here. The backend that a notebook sets would break the import of matplotlib if it is
+    # missing.
     os.environ.pop("MPLBACKEND", None)
     with suppress(SkinLesionError):  # matplotlib's list of fonts goes into our own cache folder.
         os.environ.setdefault("MPLCONFIGDIR", str(user_cache_folder() / "matplotlib"))
@@ -135,7 +136,7 @@ def _stop(error: Exception, text: str, code: int) -> None:
         os._exit(code)
     console.fail(_who() + text)
     if has_joined():
-        # A normal exit would let the threads of the process group find their peers gone, and abort.
+        # On a normal exit, the threads of the process group would find their peers gone, and abort.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
@@ -149,7 +150,7 @@ def _who() -> str:
     except SkinLesionError:
         return ""
     if rank > 0 and not console.err.quiet:
-        # The process group is not joined yet: most likely all processes fail alike. The first one reports the
-        # error, and torchrun then ends this process, which reports only if it is the only one to fail.
+        # The process group is not joined yet: most likely all processes fail in the same way. The first one
+        # reports the error, and torchrun then ends this process, which reports only if no other one fails.
         time.sleep(LEADER_FIRST)
     return f"process {rank}: " if rank > 0 else ""

@@ -20,7 +20,10 @@ def compare(
     *,
     settings: Settings,
     a: Annotated[Path, typer.Argument(metavar="A.csv", help=f"Predictions of one model{_OR_RUN}")],
-    b: Annotated[Path, typer.Argument(metavar="B.csv", help=f"Those of another on the same images{_OR_RUN}")],
+    b: Annotated[
+        Path,
+        typer.Argument(metavar="B.csv", help=f"Predictions of another model for the same images{_OR_RUN}"),
+    ],
     manifest: Annotated[Path | None, option("--manifest", _GROUPS, "FILE")] = None,
     split: Annotated[str, option("--split", "Split of the images.", "NAME")] = "test",
     json: JsonOption = False,
@@ -61,7 +64,7 @@ def _print(document: Mapping[str, Any], files: tuple[Path, Path]) -> None:
         f"McNemar's exact test: p = {document['mcnemar_p']:.3g}"
         + (" (treats images as independent; the intervals do not)" if grouped else "")
     )
-    console.paragraph(f"95 % intervals: {document['ci95_method']}")
+    console.paragraph(f"95% intervals: {document['ci95_method']}")
 
 
 def _difference(one: Mapping[str, Any]) -> str:

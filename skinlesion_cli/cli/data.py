@@ -22,7 +22,7 @@ data = typer.Typer(
 )
 
 _REPORT = option("--report", "Also write a page with the pairs.", "FILE.html")
-PREDICTIONS = """Out-of-fold predictions, which rank the labels to look at again: the folder of a study with
+PREDICTIONS = """Out-of-fold predictions, by which suspicious labels are ranked: the folder of a study with
     --folds, or a predictions file."""
 _PREDICTIONS = option("--predictions", PREDICTIONS, "STUDY|FILE.csv")
 

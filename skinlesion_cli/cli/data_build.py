@@ -15,7 +15,7 @@ from skinlesion_cli.data.suffixes import is_table_name
 NEAR = "Look for changed copies (rotated, cropped, recoloured, …), not only equal bytes and pixels."
 NearOption = Annotated[bool, option("--near/--no-near", NEAR)]
 GROUPS = """Lesion or patient of each image: the metadata of HAM10000 or ISIC 2019, or any CSV file with a
-    file column and one or more id columns (patient_id, lesion_id, …); missing ids are unknown."""
+    file column and one or more ID columns (patient_id, lesion_id, …); missing IDs count as unknown."""
 GroupsOption = Annotated[Path | None, option("--groups", GROUPS, "FILE.csv")]
 OutOption = Annotated[Path, option("--out", "A new folder for the data set.", "DIR")]
 SplitOutOption = Annotated[Path, option("--out", "A new folder; or a table, without copies.", "DIR|FILE.csv")]

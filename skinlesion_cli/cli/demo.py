@@ -25,7 +25,7 @@ def demo(*, settings: Settings, out: Annotated[Path, _OUT] = Path("skinlesion-de
     from skinlesion_cli.curation.synthetic import write_data_set
 
     if out.exists():
-        raise InputError(f"{out} exists already: remove it, or name another folder with --out")
+        raise InputError(f"{out} already exists: remove it, or choose another folder with --out")
     ensure_writable_folder(out)
     data = out / "data"
     console.out.print("Drawing a synthetic data set: 14 kinds of lesions, no photographs, no patients.")

@@ -26,12 +26,12 @@ _ACCURATE = "Apply the confidence threshold at which validation predictions are 
 _TARGET = option("--target-accuracy", _ACCURATE, "NUMBER", min=0.0, max=1.0)
 _TUNED_ON = "With --predictions: the same model's predictions on validation, for thresholds."
 _VALIDATION = option("--validation", _TUNED_ON, "FILE.csv")
-_COLUMN = "Scores by sex, age, site, tone, … (repeat it): a column of --metadata or the manifest."
+_COLUMN = "Scores by sex, age, site, tone, … (can be repeated): a column of --metadata or the manifest."
 _BY = option("--by", _COLUMN, "COLUMN")
 _METADATA = option(
     "--metadata", "For --by: a table of the images, such as HAM10000_metadata.csv.", "FILE.csv"
 )
-_RENAMED = "Names (from,to) for classes of the data and the model; an empty `to` leaves images out."
+_RENAMED = "Common names (from,to) for the classes of data and model; an empty `to` leaves images out."
 _CLASS_MAP = option("--class-map", _RENAMED, "FILE.csv")
 _TRUTH = option("--truth", "With --predictions: the true classes (file,label, or ISIC's).", "FILE.csv")
 _FOLDER = "Folder for scores, predictions and figures. Default: results/evaluation/SPLIT, in the model's run."
@@ -63,7 +63,7 @@ def evaluate(
     from skinlesion_cli.api import evaluate as api
 
     if prior is not None and (tta or predictions):
-        raise InputError("--prior goes with a --checkpoint, and not with --tta")
+        raise InputError("--prior needs a --checkpoint, and cannot be combined with --tta")
     home = run_of(model.file) if not predictions and len(model.models) == 1 else None
     folder = out or Path(home or "", "results/evaluation", "predictions" if predictions else split)
     data, images = (None, None) if predictions else model.data(settings)
@@ -117,4 +117,4 @@ def _print(result: "Evaluation", name: str) -> None:
     for column in document["subgroups"] or {}:
         console.out.print()
         console.out.print(tables.subgroup_text(document, column))
-    console.paragraph(f"\n95 % intervals: {method(document)}")
+    console.paragraph(f"\n95% intervals: {method(document)}")

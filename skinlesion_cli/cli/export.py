@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _DATA = option("--data", "Verify on images of this folder or table. Default: synthetic images.", "PATH")
 _FILES = f"The file to write: {', '.join(FORMATS)}; or a folder for timm and the Hugging Face hub."
 _TO = option("--to", _FILES, "FILE|FOLDER")
-_CAM = option("--cam", "Also output the class activation map of each class, for gradcam without PyTorch.")
+_CAM = option("--cam", "Also output the class-activation map of each class, for gradcam without PyTorch.")
 _INT8 = option("--int8", "Quantise to int8, calibrated on train and scored on val of --data. Needs --data.")
 
 
@@ -46,7 +46,7 @@ def export(
         inputs=model.files(),
         on_event=Display().show,
     )
-    model.require("it is an exported model: name the .pth that it was made from")
+    model.require("it is an exported model: use the .pth that it was made from")
     with Display() as display:
         display.show(Busy(f"exporting {to}"))
         done = plan.run(
@@ -67,7 +67,7 @@ def _tell(exported: "Exported", *, drawn: bool) -> None:
     console.say(f"{exported.path}: {exported.size / 1e6:.1f} MB")
     if exported.largest_difference is None:
         console.say(
-            "not verified: it runs on Apple's machines only; compare its answers there with predict's"
+            "not verified: it runs on Apple devices only; compare its probabilities there with predict"
         )
     else:
         console.say(
@@ -76,7 +76,7 @@ def _tell(exported: "Exported", *, drawn: bool) -> None:
         )
     if exported.cam is not None:
         grid = "×".join(map(str, exported.cam["grid"]))
-        console.say(f"class activation maps: layer {exported.cam['layer']} ({grid})")
+        console.say(f"class-activation maps: layer {exported.cam['layer']} ({grid})")
 
 
 def _int8_table(quantized: "Quantized") -> Table:

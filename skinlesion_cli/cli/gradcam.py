@@ -22,8 +22,8 @@ _SPLIT = option("--split", "Explain this split of --data instead of IMAGE.", "NA
 _LIMIT = option("--limit", "Only N images of the split, evenly spaced.", "N", min=1)
 _OUT = option(
     "--out",
-    "The picture: the map of one image, a contact sheet of several; or a folder/ for one picture per "
-    "image. Default: IMAGE_gradcam.png or sheet.png in this folder; none for a split.",
+    "The figure: the map of one image, a contact sheet of several; or a folder/ for one figure per "
+    "image. Default: IMAGE_gradcam.png or sheet.png in the current folder; none for a split.",
     "PATH",
 )
 _CLASS = option("--class", "Class to explain; repeat for several. Default: the predicted class.", "NAME")
@@ -50,7 +50,7 @@ def gradcam(
     alpha: Annotated[float, _ALPHA] = ALPHA,
     smooth: Annotated[bool, _SMOOTH] = False,
     faithfulness: Annotated[bool, option("--faithfulness", _DEPENDS)] = False,
-    npy: Annotated[bool, option("--npy", "Also write the raw maps as .npy, next to the picture.")] = False,
+    npy: Annotated[bool, option("--npy", "Also write the raw maps as .npy, next to the figure.")] = False,
     json: JsonOption = False,
 ) -> int:
     """Show which parts of photographs are evidence for a class (Grad-CAM)."""
@@ -90,7 +90,7 @@ def gradcam(
         console.print_json(documents[0] if split is None else found)
     elif not many:
         (document,) = documents
-        picture = f", picture: {document['out']}" if "out" in document else ""
+        picture = f", figure: {document['out']}" if "out" in document else ""
         console.say(f"layer {document['layer']} ({'×'.join(map(str, document['grid']))}){picture}")
     elif done.summary is not None:
         console.out.print()
@@ -107,12 +107,12 @@ def _photographs(
     from skinlesion_cli.data.find_images import find_images
 
     if bool(images) == (split is not None):
-        raise InputError("name either images, or a split of the data set with --split")
+        raise InputError("give either images, or a split of the data set with --split")
     if split is not None:
         data, root = model.data(settings)
         return photographs_of(data, split, images_root=root, limit=limit, on_event=Display().show)
     if limit is not None:
-        raise InputError("--limit is for --split: leave it out, or name fewer images")
+        raise InputError("--limit needs --split: leave it out, or give fewer images")
     return Photographs(find_images(images, Display().show))
 
 

@@ -74,18 +74,18 @@ class ModelChoice:
     def data(self, settings: Settings) -> tuple[Path, Path | None]:
         """The data set, a folder or a table, and of a table the folder that its files are relative to.
 
-        They are as the settings say, else those of the run which was named.
+        Those of the settings, or else those of the given run.
         """
         folder = self.run or (self.checkpoint[0] if self.checkpoint else None)
         if "data_root" in settings.model_fields_set or folder is None or not folder.is_dir():
             return settings.data_root, settings.images_root
         if len(self.models) > 1:
-            raise InputError(f"{folder} holds several runs: name the data set with --data")
+            raise InputError(f"{folder} contains several runs: give the data set with --data")
         data_root, images_root = RunFolder(run_of(self.file) or folder).data
         return data_root or settings.data_root, settings.images_root or images_root
 
     def require(self, without: str | None = None) -> None:
-        """Refuse a missing file; with `without`, also an exported model: it says why none is of use."""
+        """Refuse a missing file; with `without`, which says why it cannot be used, also an exported model."""
         # Before the seconds that importing torch takes.
         for file in self.models:
             fault = fault_of(file, MAX_MODEL_BYTES)
@@ -93,7 +93,7 @@ class ModelChoice:
                 if without and file.suffix.lower() in EXPORTED:
                     raise InputError(f"{file}: {without}")
                 refuse_unloadable(file)
-            refuse_faulty(file, fault, ": train a model first, or name one with --checkpoint or --run")
+            refuse_faulty(file, fault, ": train a model first, or choose one with --checkpoint or --run")
 
     def load_checkpoint(self) -> "Checkpoint":
         """Load the weights and their description."""
@@ -135,7 +135,7 @@ class ModelChoice:
         }
 
     def files(self) -> list[Path]:
-        """The files that these options name, which no output may replace."""
+        """The files that these options name; no output may replace them."""
         return [*self.models, *filter(None, [list_of_classes(self.classes)])]
 
     def class_names(self) -> list[str] | None:

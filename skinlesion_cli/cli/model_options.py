@@ -7,8 +7,8 @@ from skinlesion_cli.models.preprocessing import INTERPOLATIONS
 
 CHECKPOINT = option(
     "--checkpoint",
-    "The trained model, the folder of its run or of timm, or hf-hub:ORG/NAME. Of several, or of the runs in "
-    f"a folder, predict and evaluate take the mean. Default: {BEST_MODEL}.",
+    "The trained model: its file, the folder of its run, a timm folder, or hf-hub:ORG/NAME. Several, or "
+    f"the runs in a folder, form an ensemble. Default: {BEST_MODEL}.",
     "FILE",
     show_default=False,
 )
@@ -21,7 +21,7 @@ CLASSES = option(
     "A,B,…",
 )
 IMG_SIZE = option("--img-size", "Input side in pixels, for a checkpoint that does not give it.", "INTEGER")
-_UNSAID = "for a checkpoint that does not give it. Default: as timm's weights of the backbone"
+_UNSAID = "for a checkpoint that does not give it. Default: that of timm's weights for the backbone"
 NORMALIZATION = option(
     "--normalization",
     f"Mean and std, {_UNSAID}.",
@@ -32,10 +32,10 @@ STD = option("--std", f"Standard deviation of the three channels, {_UNSAID}.", "
 INTERPOLATION = option("--interpolation", f"How images are resized, {_UNSAID}.", "|".join(INTERPOLATIONS))
 CROP = option("--crop-pct", f"Side of the centre crop / shorter side of the image, {_UNSAID}.", "NUMBER")
 FIT = option(
-    "--fit", "How an image becomes square, for a checkpoint that does not say it.", "|".join(choices("fit"))
+    "--fit", "How an image becomes square, for a checkpoint that does not say so.", "|".join(choices("fit"))
 )
 EMA = option(
     "--ema/--no-ema",
-    "Take averaged weights (EMA), if the file also holds them. Default: no.",
+    "Take the averaged weights (EMA), if the file also contains them. Default: no.",
     show_default=False,
 )

@@ -26,13 +26,13 @@ def option(flags: str, help: str, metavar: str | None = None, **known: Any) -> A
 
 
 JsonOption = Annotated[bool, option("--json", "Print one JSON document instead.")]
-TTA = "Test-time augmentation: average over four flips, in four times the time."
+TTA = "Test-time augmentation: average over four flipped views; takes four times as long."
 TtaOption = Annotated[bool, option("--tta", TTA)]
-_PRIOR = "Answer for other shares of the classes: uniform, or a class,share CSV file."
+_PRIOR = "Adjust the probabilities to another class prior: uniform, or a class,share CSV file."
 PriorOption = Annotated[str | None, option("--prior", _PRIOR, "uniform|FILE.csv")]
-_UNCERTAIN = "Mark predictions of a lower probability as uncertain."
+_UNCERTAIN = "Mark predictions with a lower probability as uncertain."
 MIN_CONFIDENCE = option("--min-confidence", _UNCERTAIN, "NUMBER", min=0.0, max=1.0, show_default=False)
-RESUME = "Continue what an interrupted command has begun, and take over the results of all parts."
+RESUME = "Continue an interrupted command; reuse its results, and those of all parts."
 ResumeOption = Annotated[bool, option("--resume", RESUME)]
 IMAGES = typer.Argument(metavar="IMAGE…", help="Files, folders or globs.")
 

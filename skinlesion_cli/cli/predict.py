@@ -23,7 +23,7 @@ from skinlesion_cli.common.files import ensure_writable_file
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.common.world import read_launch
 
-_COLUMNS = "Columns of --csv: the model's classes, or those that ISIC challenges score."
+_COLUMNS = "Columns of --csv: the model's classes, or those that the ISIC challenges score."
 _FORMAT = option("--format", _COLUMNS, "classes|isic")
 _PART = option("--part", "For array jobs: compute every N-th batch, from the I-th on. See --resume.", "I/N")
 
@@ -52,7 +52,7 @@ def predict(
 
     share, leads = part_of(part), read_launch().rank == 0
     if csv_format not in ("classes", "isic") or (csv_format == "isic" and csv is None):
-        raise InputError("--format is classes or isic, and isic goes with --csv FILE")
+        raise InputError("--format is classes or isic, and isic needs --csv FILE")
     paths = find_images(images, Display().show if leads else ignore)
     if csv_format == "isic":
         require_distinct_images(paths)
@@ -81,7 +81,9 @@ def predict(
         return 1 if failures else 0
     if share != WHOLE:
         console.note(f"part {part}: {done + failures} of {len(paths)} images are finished")
-        console.note("when all parts are, the same command with --resume in place of --part writes the file")
+        console.note(
+            "when all parts are finished, the same command with --resume instead of --part writes the file"
+        )
         return 0
     if csv is not None:
         console.note(f"{done} prediction{'' if done == 1 else 's'}: {csv}")

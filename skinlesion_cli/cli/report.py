@@ -12,7 +12,7 @@ from skinlesion_cli.common.settings import Settings
 
 CARD = "MODEL_CARD.md"
 _CARD = option("--card", f"The model card. Default: {CARD} beside the page.", "FILE.md")
-_IMAGES = option("--images/--no-images", "Show photographs of the most confident mistakes.")
+_IMAGES = option("--images/--no-images", "Show photographs of the most confident errors.")
 _DATA = option("--data", "The data set, a folder or a table. Default: as in the run's settings.", "PATH")
 _ROOT = option("--images-root", "Folder that the files of a table are relative to.", "DIR")
 
@@ -22,7 +22,7 @@ def report(
     *,
     settings: Settings,
     run: Annotated[
-        Path, typer.Argument(metavar="RUN", help="The folder that train wrote. Default: this folder.")
+        Path, typer.Argument(metavar="RUN", help="The folder that train wrote. Default: the current folder.")
     ] = Path(),
     out: Annotated[Path, option("--out", "The page.", "FILE.html")] = Path("report.html"),
     card: Annotated[Path | None, _CARD] = None,

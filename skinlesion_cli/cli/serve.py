@@ -10,8 +10,8 @@ from skinlesion_cli.common.extras import require_modules
 from skinlesion_cli.common.settings import Settings
 from skinlesion_cli.serving.limits import HOST, PORT, RATE
 
-_HOST = "Address to serve at; 0.0.0.0 for everyone in this network, who then needs a token."
-_PORT = "Port; 0 takes any free one."
+_HOST = "Address to serve at; 0.0.0.0 for everyone on this network, with a token."
+_PORT = "Port; 0 for any free one."
 _RATE = "Photographs per minute from one address; 0 for no limit."
 
 
@@ -27,7 +27,7 @@ def serve(
     tta: TtaOption = False,
     prior: PriorOption = None,
 ) -> int:
-    """Serve a local page that answers photographs, and a JSON interface for other software."""
+    """Serve a local page for predictions, and a JSON API for other software."""
     require_modules("starlette uvicorn", "to serve a page")
     from skinlesion_cli.serving.server import bind, run
 
@@ -46,7 +46,7 @@ def serve(
     app = make_app(answers, token=address.token, names=[host], rate=rate, on_event=shown)
     console.say(address.url)
     if address.token:
-        console.warn("whoever has this address can use the page, and photographs reach it unencrypted")
-    console.note("photographs are answered in memory: none is stored or sent on; Ctrl-C stops the server")
+        console.warn("whoever has this address can use the page, and photographs are sent to it unencrypted")
+    console.note("photographs are processed in memory: none is stored or passed on; Ctrl-C stops the server")
     console.note(console.DISCLAIMER)
     return run(app, address)

@@ -7,11 +7,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """Inside, nothing is searched for garbage; what exists at the end is never searched again.
+    """A context in which nothing is searched for garbage; what exists at its end is never searched again.
 
-    torch and timm make 400,000 objects that stay until the process ends. By default, Python goes through them
-    dozens of times while they are imported, and again before it exits: 1.4 of the 3.8 seconds that a process
-    takes which imports both.
+    torch and timm create 400,000 objects that stay until the process ends. By default, Python searches them
+    dozens of times while they are imported, and again before it exits. That takes 1.4 of the 3.8 seconds of a
+    process that imports both.
     """
     enabled = gc.isenabled()
     gc.disable()

@@ -10,8 +10,10 @@ from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.common.resolve import resolve
 from skinlesion_cli.common.settings import FIELDS, Settings
 
-_RECIPES = option("--recipe", "A recipe to compare; repeat it. The first is the baseline.", "NAME")
-_CONFIGS = option("--config", "A TOML file of settings to compare, after the recipes; repeat it.", "FILE")
+_RECIPES = option("--recipe", "A recipe to compare; can be repeated. The first is the baseline.", "NAME")
+_CONFIGS = option(
+    "--config", "A TOML file of settings to compare, after the recipes; can be repeated.", "FILE"
+)
 _FOLDS = option("--folds", "Cross-validation over train and val: K folds. Never touches test.", "K")
 _SEEDS = option("--seeds", "Instead of folds, K runs per method on the data's own splits.", "K")
 _OUT = option("--out", "The study's folder; a study that was begun there continues.", "DIR")
@@ -50,7 +52,9 @@ def study(
             return 0
         run_study(runs, part=share, on_event=display.show)
     if open_runs := sum(not run.done for run in runs):
-        console.note(f"{open_runs} of {len(runs)} runs are left to the other parts; then run the study again")
+        console.note(
+            f"{open_runs} of {len(runs)} runs are left for the other parts; then run the study again"
+        )
         return 0
     result = collect_study(runs)
     for path in result.save(out):

@@ -10,7 +10,10 @@ from skinlesion_cli.common.settings import FIELDS, Settings
 from skinlesion_cli.common.world import has_joined
 
 _OUT = option(
-    "--out", "Folder for checkpoints/ and results/. Default: this folder.", "DIR", envvar="SKINLESION_OUT"
+    "--out",
+    "Folder for checkpoints/ and results/. Default: the current folder.",
+    "DIR",
+    envvar="SKINLESION_OUT",
 )
 
 
@@ -37,10 +40,10 @@ def train(
             console.hush()
     if result.documents:
         console.out.print(summary_table(result.documents))
-        console.paragraph(f"95 % intervals: {method(result.documents['val'])}")
+        console.paragraph(f"95% intervals: {method(result.documents['val'])}")
         best = f"best epoch {result.best_epoch} of {len(result.history)}: {result.checkpoint}"
         console.out.print(f"\n{best}", soft_wrap=True)
-        console.out.print(f"scores and pictures: {folder.results}", soft_wrap=True)
+        console.out.print(f"scores and figures: {folder.results}", soft_wrap=True)
         if result.unreadable:
             # Repeated, because it explains the exit code.
             number = len(result.unreadable)

@@ -69,7 +69,7 @@ def weights(
         save_figure(class_weights(found.classes, beta=beta, alpha=alpha), plot)
         if text := undrawable(one.name for one in found.classes):
             console.warn(text)
-        console.note(f"picture: {plot}")
+        console.note(f"figure: {plot}")
     if json:
         console.print_json(found.to_dict())
         return 0

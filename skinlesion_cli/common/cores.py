@@ -1,4 +1,4 @@
-"""How many CPU cores this process may use, and telling other libraries so."""
+"""The number of CPU cores that this process may use, passed on to other libraries."""
 
 import math
 import os
@@ -16,10 +16,10 @@ def _affinity() -> int:
 
 
 def limit_threads(environ: MutableMapping[str, str], limit: float | None = None) -> None:
-    """Let OpenMP (torch) and the BLAS of numpy start as many threads as there is CPU time for, before import.
+    """Let OpenMP (torch) and numpy's BLAS start no more threads than there is CPU time for, before import.
 
-    They count the cores of the affinity, but do not know a control group's `limit`, None for that of this
-    process. Where there is none nothing changes, and a user's own OMP_NUM_THREADS stays.
+    They respect the affinity, but not the `limit` of a control group; None means that of this process.
+    Without a limit nothing changes, and an OMP_NUM_THREADS set by the user is kept.
     """
     limit = cpu_limit() if limit is None else limit
     if limit < _affinity():
@@ -27,9 +27,9 @@ def limit_threads(environ: MutableMapping[str, str], limit: float | None = None)
 
 
 def cpu_limit(groups: Path = Path("/proc/self/cgroup"), mount: Path = Path("/sys/fs/cgroup")) -> float:
-    """CPU time per time that the process's control groups allow, in cores; infinite without a limit.
+    """The CPU quota of the process's control groups, in cores; infinite without a limit.
 
-    Containers and batch systems set it; the number of cores that the system names is then the machine's.
+    Containers and batch systems set it; the number of cores that the system reports is still the machine's.
     """
     try:
         lines = [line.split(":", 2) for line in groups.read_text(encoding="utf-8").splitlines()]
@@ -37,7 +37,7 @@ def cpu_limit(groups: Path = Path("/proc/self/cgroup"), mount: Path = Path("/sys
         return math.inf
     limit = math.inf
     for _, controllers, own in lines:
-        # Version 2 has one hierarchy, without a name; version 1 one per set of controllers.
+        # cgroup version 2 has one hierarchy, without a name; version 1 has one per set of controllers.
         if controllers and "cpu" not in controllers.split(","):
             continue
         # Inside a container, the root may be its own group, whatever the name.

@@ -43,8 +43,9 @@ def protected(text: str) -> str:
     r"""The text as a cell that no spreadsheet runs as a formula, and that can be written as UTF-8.
 
     Text that begins like a formula (= + - @, and their full-width forms), or begins or ends with white space,
-    is prefixed by an apostrophe, and so is text that already looks like that. A byte of a file name that is
-    not UTF-8, which Python keeps as a surrogate, becomes `\udcff`, as in JSON. `unprotected` undoes both.
+    gets a leading apostrophe, and so does text that already looks like that. A byte of a file name that is
+    not valid UTF-8, which Python keeps as a surrogate, becomes `\udcff`, as in JSON. `unprotected` undoes
+    both.
     """
     if "\\" in text or not text.isascii():
         text = _ESCAPED.sub(_escape, text)
@@ -63,7 +64,8 @@ def _is_risky(text: str) -> bool:
 
 
 def _escape(match: re.Match[str]) -> str:
-    # Backslashes before an escape are doubled, so that text that looks like an escape is not taken for one.
+    # Backslashes before an escape are doubled, so that text that looks like an escape is not mistaken for
+    # one.
     slashes, surrogate, digits = match.groups()
     return slashes * 2 + (f"\\u{ord(surrogate):04x}" if surrogate else f"u{digits}")
 

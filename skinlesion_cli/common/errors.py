@@ -11,7 +11,7 @@ from typing import Literal
 from skinlesion_cli.common.text import shortened
 
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-# cuBLAS and cuDNN find no memory for their own work, and say so in other words than torch.
+# cuBLAS and cuDNN use other messages than torch if they run out of memory.
 _NO_MEMORY = re.compile(
     r"out of memory|[Cc]an(?:no|')t allocate memory|not enough memory|STATUS_ALLOC_FAILED|"
     "unable to find an engine"
@@ -36,7 +36,7 @@ class UnreadableImageError(SkinLesionError):
     def __init__(self, text: str, fault: Literal["damaged", "unknown", "large"] = "damaged"):
         super().__init__(text)
         self.fault = fault
-        """unknown: not of a kind that can be read here; large: more pixels than the limit."""
+        """unknown: not a format that can be read here; large: more pixels than the limit."""
 
 
 class TrainingError(SkinLesionError):
@@ -72,7 +72,7 @@ def messages(error: BaseException) -> str:
 
 
 def lacks_memory(error: BaseException) -> bool:
-    """Whether an error, or a cause of it, says that the machine or the GPU has no memory left."""
+    """Whether an error, or one of its causes, says that the machine or the GPU is out of memory."""
     return isinstance(error, MemoryError) or bool(_NO_MEMORY.search(messages(error)))
 
 

@@ -15,9 +15,9 @@ TRACKERS = {
 
 
 def require_modules(names: str, purpose: str) -> None:
-    """Require modules for a `purpose` such as "to run an .onnx". Packages have their names, with - for _.
+    """Require modules for a `purpose` such as "to run an .onnx". Packages have the same names, with - for _.
 
-    The message names the packages, not our extra: that works wherever this tool was installed from.
+    The message names the packages, not our extra: that works however this tool was installed.
     """
     if missing := [name for name in names.split() if find_spec(name) is None]:
         packages = [name.replace("_", "-") for name in missing]
@@ -25,8 +25,8 @@ def require_modules(names: str, purpose: str) -> None:
 
 
 def require_trackers(names: str | None) -> None:
-    """Check, as `require_modules`, what the trackers need; `names` as the setting `track` has them."""
+    """Require the modules of the trackers; `names` is the value of the setting `track`."""
     for name in (names or "").split(",") if names else []:
-        # A server has a database of its own.
+        # A server has its own database.
         remote = name == "mlflow" and os.environ.get("MLFLOW_TRACKING_URI")
         require_modules("mlflow" if remote else TRACKERS[name], f"for --track {name}")

@@ -20,7 +20,7 @@ def written_whole(path: Path, *, earlier: Path | None = None) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it replaces `path`, on failure it is removed.
 
     The bytes are flushed to disk first: a crash or a power cut leaves either the earlier file or the new one.
-    With `earlier`, the file that is replaced is moved there; for a moment only that one exists.
+    With `earlier`, the replaced file is moved there; for a moment, only that one exists.
     """
     # The suffix is kept: writers such as matplotlib choose the format from it.
     part = path.with_name(f".{path.stem[:100]}.{secrets.token_hex(4)}{path.suffix}")
@@ -39,7 +39,7 @@ def written_whole(path: Path, *, earlier: Path | None = None) -> Iterator[Path]:
 
 @contextmanager
 def written_folder(path: Path) -> Iterator[Path]:
-    """As `written_whole`, for a folder and all its files; an earlier one at `path` is removed at the end.
+    """Like `written_whole`, for a folder and all its files; an earlier one at `path` is removed at the end.
 
     A crash between the last two steps leaves the earlier folder beside `path`, under a temporary name.
     """
@@ -77,7 +77,7 @@ NO_FILE = "no such file"
 
 
 def fault_of(path: Path, most: int) -> str:
-    """Why `path` is not a regular file of at most `most` bytes, or an empty string where it is one.
+    """Why `path` is not a regular file of at most `most` bytes, or an empty string if it is one.
 
     Called before a file is opened, because opening a pipe blocks.
     """
@@ -85,7 +85,7 @@ def fault_of(path: Path, most: int) -> str:
         status = path.stat()
     except FileNotFoundError:
         return NO_FILE
-    # A name too long, a loop of links, no permission; a NUL in the name is a ValueError.
+    # The name is too long, links form a loop, or there is no permission; a NUL in the name is a ValueError.
     except (OSError, ValueError) as error:
         return getattr(error, "strerror", None) or str(error)
     if stat.S_ISDIR(status.st_mode):
@@ -117,7 +117,7 @@ def leaves_folder(file: str) -> bool:
 
 @contextmanager
 def reading(path: Path, what: str) -> Iterator[None]:
-    """Inside, a failure to read a text file becomes an InputError; `what` is such as "the config file "."""
+    """Inside, a failure to read a text file becomes an InputError; `what` is, e.g., "the config file "."""
     try:
         yield
     except UnicodeDecodeError:
@@ -147,7 +147,7 @@ def user_cache_folder() -> Path:
 def ensure_writable_folder(folder: Path, *, make: bool = True) -> None:
     """Create `folder` if it is missing; InputError unless files can be written there.
 
-    Without `make`, nothing is created: it is tried in the nearest folder above that exists.
+    Without `make`, nothing is created; the nearest existing parent folder is tested instead.
     """
     try:
         if make:
@@ -162,7 +162,7 @@ def ensure_writable_folder(folder: Path, *, make: bool = True) -> None:
 
 
 FIGURE_MARK = "skinlesion-cli figure"
-"""In the metadata of each picture that this package draws: it is no photograph, and may be replaced."""
+"""In the metadata of each figure that this package draws: it is not a photograph, and may be replaced."""
 EXPORT_MARK = "skinlesion-export-1"
 """In each exported model."""
 FIGURES = (".png", ".jpg", ".jpeg", ".pdf", ".svg")
@@ -176,10 +176,10 @@ _HEAD = 4096
 
 
 def ensure_writable_file(path: Path, *suffixes: str, inputs: Iterable[Path] = (), option: str) -> None:
-    """InputError unless `path` can be written, and nothing is lost: the one check for all outputs.
+    """InputError unless `path` can be written without losing anything: the one check for all outputs.
 
-    Its name ends in one of `suffixes`, and its folder exists or can be created. A file that is already there
-    is none of the `inputs`, and of a kind that this package writes: its own figure or model, or text.
+    Its name must end in one of `suffixes`, and its folder exist or be creatable. An existing file must not be
+    one of the `inputs`, and must be of a kind that this package writes: its own figure or model, or text.
     """
     if suffixes and not path.is_dir() and path.suffix.lower() not in suffixes:
         raise InputError(f"{option} {path}: the file must be a {' or a '.join(suffixes)}")
@@ -200,7 +200,8 @@ def require_replaceable(paths: Iterable[Path], inputs: Iterable[Path], option: s
             raise InputError(f"{option} would overwrite the {what} {path}, an input; choose another name")
         if not _is_own_kind(path):
             raise InputError(
-                f"{option} would overwrite the {what} {path}, which is no earlier output; choose another name"
+                f"{option} would overwrite the {what} {path}, which is not an earlier output; "
+                "choose another name"
             )
 
 
@@ -221,12 +222,12 @@ def _is_own_kind(path: Path) -> bool:
             head = file.read(_HEAD)
     except OSError as error:
         raise InputError(f"cannot read {path}: {error.strerror or error}; choose another name") from None
-    # Photographs, models and archives hold zero bytes; text never does.
+    # Photographs, models and archives contain zero bytes; text never does.
     return head.startswith(b"\x93NUMPY") if path.suffix == ".npy" else b"\0" not in head
 
 
 def is_own_figure(path: Path) -> bool:
-    """Whether a picture was drawn by this package, from the metadata at its start."""
+    """Whether an image file is a figure of this package, judged by the metadata at its start."""
     try:
         # Opening a pipe would wait for its other end.
         if not path.is_file():

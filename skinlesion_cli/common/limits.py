@@ -1,20 +1,20 @@
 """Limits on untrusted input, other than the shape of an image (see `data.images`).
 
-A small file can claim terabytes, and a large one may be given by mistake. What exceeds a limit is refused
-before memory is allocated for it. docs/safety.md has the table.
+A small file can claim to hold terabytes, and a large one may be given by mistake. Whatever exceeds a limit is
+refused before memory is allocated for it. docs/safety.md has the table.
 """
 
 MAX_MODEL_BYTES = 8 << 30
 """A checkpoint or model file, and the tensors in it once decoded."""
 MAX_PLAIN_BYTES = 32 << 20
-"""The part of a model file other than tensors: names, settings, the directory, a header."""
+"""Everything in a model file except tensors: names, settings, the directory, a header."""
 MAX_INSTRUCTIONS = 2_000_000
 """Of the pickle in a .pth: enough for the names and shapes of fifty thousand tensors."""
 MAX_DEPTH = 32
 """Nested containers in a model file."""
 MAX_IMAGE_BYTES = 1 << 30
 MAX_UPLOAD_BYTES = 64 << 20
-"""Of a photograph that is sent to `serve`, which holds it in memory."""
+"""Of a photograph that is sent to `serve`, which keeps it in memory."""
 MAX_TABLE_BYTES = 256 << 20
 MAX_TABLE_CELLS = 10_000_000
 """Of a CSV file: enough for half a million images with the probabilities of fourteen classes."""

@@ -57,7 +57,7 @@ PUBLISHED_SCORES: dict[str, float] = {
 PUBLISHED_TEST_IMAGES = 3674
 
 PUBLISHED_CAVEAT = (
-    "The published class counts are those of a random split by image, in which most test images have a "
+    "The published class counts are those of a random image-level split, in which most test images have a "
     "sibling in training: another photograph of the same lesion, or another copy of the same photograph. "
     "Scores of a split by lesion and patient are lower, and cannot be compared with these."
 )

@@ -8,7 +8,7 @@ RECIPES: Mapping[str, Mapping[str, Any]] = {
     "paper": {},
     # Without the paper's weights: images are sampled by frequency, and every error counts the same.
     "plain": {"sampler_alpha": 1.0, "loss_beta": 0.0},
-    # As plain, with a higher learning rate and stronger augmentation. docs/recipes.md has the evidence.
+    # Like plain, with a higher learning rate and stronger augmentation. docs/recipes.md has the evidence.
     "long-tail": {
         "sampler_alpha": 1.0,
         "loss_beta": 0.0,

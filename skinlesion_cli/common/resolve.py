@@ -31,7 +31,8 @@ def resolve(
         sources = [*read_sources(config, environ, dotenv), *sources]
     values: dict[str, Any] = {}
     for origin, source in sources:
-        # Each source is checked by itself: a message can name it, and no mistake hides behind another.
+        # Each source is checked separately, so that a message can name it, and a value that is overridden is
+        # checked too.
         values |= Settings.model_validate(source, context=origin).model_dump(exclude_unset=True)
     return Settings(**values)
 
@@ -43,7 +44,7 @@ def _variables(environ: Mapping[str, str]) -> list[str]:
 def unknown_variables(environ: Mapping[str, str] | None = None) -> list[str]:
     """A warning for each unknown `SKINLESION_` variable, with the nearest name.
 
-    Unlike an unknown key in a config file it is not an error: another program may use the same prefix.
+    Unlike an unknown key in a config file, this is not an error: another program may use the same prefix.
     """
     known = [ENV_PREFIX + name.upper() for name in FIELDS] + list(OTHER_VARIABLES)
     names = _variables(os.environ if environ is None else environ)

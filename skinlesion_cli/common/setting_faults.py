@@ -40,6 +40,6 @@ def fault_text(fault: Mapping[str, Any], origin: str | None) -> str:
 def _shown(value: Any) -> str:
     try:
         return quoted(value) if isinstance(value, str) else shortened(repr(value))
-    # A number of thousands of digits has no decimal form, a deep list no form at all.
+    # A number with thousands of digits cannot be printed in decimal, and a deeply nested list not at all.
     except (ValueError, RecursionError):
         return f"this {type(value).__name__}"

@@ -1,6 +1,6 @@
 """The sources of settings: those of pydantic-settings, with this program's limits on files.
 
-Apart from `settings`, because pydantic-settings is slow to import and `--help` needs no values.
+Separate from `settings`, because pydantic-settings is slow to import and `--help` needs no values.
 """
 
 import io
@@ -29,7 +29,7 @@ class _Config(TomlConfigSettingsSource):
         text = read_text(files, "the config file ")
         try:
             return tomllib.loads(text)
-        # For invalid TOML, and for a number of thousands of digits.
+        # For invalid TOML, and for a number with thousands of digits.
         except (ValueError, RecursionError) as error:
             raise InputError(f"{files} is not a TOML file: {error}") from None
 
@@ -46,7 +46,7 @@ class _Dotenv(DotEnvSettingsSource):
         return values
 
     def __call__(self) -> dict[str, Any]:
-        # The library leaves the prefix of unknown names.
+        # The library does not remove the prefix of unknown names.
         return {name.removeprefix(ENV_PREFIX).lower(): value for name, value in self.env_vars.items()}
 
 

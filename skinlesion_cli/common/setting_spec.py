@@ -1,4 +1,4 @@
-"""What is known of a setting besides its type and default: help, flags, bounds, and who may change it."""
+"""Metadata of a setting besides its type and default: help, flags, bounds, and when it may change."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ class Spec:
     """Metadata of a setting besides its type, range and default."""
 
     group: str
-    """Where the help lists it: one of `GROUPS`."""
+    """The section of the help that lists it: one of `GROUPS`."""
     help: str
     flags: tuple[str, ...] = ()
     automatic: str = ""
@@ -25,7 +25,8 @@ class Spec:
     per_machine: bool = False
     """Whether the machines of one distributed run may set it differently."""
     names: tuple[str, ...] = ()
-    """What a setting may name that is a list: its value is a text with commas, its option can be repeated."""
+    """The allowed names, for a setting that is a list: its value is comma-separated, its option can be
+    repeated."""
 
 
 RESUMABLE: dict[str, Any] = {"resumable": True}
@@ -46,7 +47,7 @@ def converted(value: Any, kind: type, names: tuple[str, ...] = ()) -> Any:
     Raises:
         ValueError: it is of another type, or not one of the names.
     """
-    # pydantic would take true, 1.0 and "1.0" for the whole number 1: in a config file each is a mistake.
+    # pydantic would accept true, 1.0 and "1.0" as the integer 1; in a config file, each is a mistake.
     if names and isinstance(value, list | tuple):
         value = ",".join(map(str, value)) or None
     if (isinstance(value, bool) and kind is not bool) or (isinstance(value, float) and kind is not float):

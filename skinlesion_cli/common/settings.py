@@ -78,14 +78,14 @@ class Settings(BaseModel):
     init_weights: Path | None = setting(
         MODEL,
         None,
-        "Start from a file or folder of the same backbone, or hf-hub:ORG/NAME, with any number of classes.",
+        "Start from a weights file or folder of the same backbone, or hf-hub:ORG/NAME; with any classes.",
         automatic="not used",
         **LOCAL,
     )
     init_ema: bool = setting(
         MODEL,
         False,
-        "Start from the averaged weights (EMA), if --init-weights holds two sets of weights.",
+        "Start from the averaged weights (EMA), if --init-weights contains both sets of weights.",
         "--ema",
         **RESUMABLE,
     )
@@ -121,7 +121,7 @@ class Settings(BaseModel):
     layer_decay: float = setting(
         OPTIMISATION,
         1.0,
-        "Learning rate of a layer, relative to the layer above it: 1 is the same for all.",
+        "Learning rate of a layer, relative to the layer above it; 1 is the same for all.",
         gt=0,
         le=1,
     )
@@ -135,7 +135,7 @@ class Settings(BaseModel):
     ema_decay: float = setting(
         OPTIMISATION,
         0.0,
-        "Keep the exponential moving average of the weights, with this decay per step; 0 turns it off.",
+        "Keep an exponential moving average (EMA) of the weights, with this decay per step; 0 turns it off.",
         ge=0,
         lt=1,
     )
@@ -149,7 +149,7 @@ class Settings(BaseModel):
         **RESUMABLE,
     )
     select: Literal["weighted-f1", "macro-f1", "balanced-accuracy", "weighted-auc", "loss"] = setting(
-        OPTIMISATION, "weighted-f1", "Validation score that selects the epoch, and stops early."
+        OPTIMISATION, "weighted-f1", "Validation score that selects the epoch and controls early stopping."
     )
     sampler_alpha: float = setting(
         BALANCE,
@@ -168,7 +168,7 @@ class Settings(BaseModel):
     deferred_weighting: int = setting(
         BALANCE,
         0,
-        "Weight sampling and loss only from this epoch on; earlier epochs are plain.",
+        "Weight sampling and loss only from this epoch on; earlier epochs are unweighted.",
         ge=0,
         le=100_000,
     )
@@ -195,10 +195,10 @@ class Settings(BaseModel):
     fit: Literal["crop", "pad", "squash"] = setting(
         DATA,
         "crop",
-        "How an image becomes square: its centre (as in the paper), or all of it with a border, or squashed.",
+        "How an image becomes square: centre crop (as in the paper), padding with a border, or squashing.",
     )
     augment: Literal["paper", "strong"] = setting(
-        DATA, "paper", "Augmentation; strong: smaller crops, all rotations, more colour jitter."
+        DATA, "paper", "Augmentation; strong: smaller crops, rotations by any angle, more colour jitter."
     )
     epoch_size_mult: float = setting(
         BALANCE,
@@ -210,7 +210,7 @@ class Settings(BaseModel):
     save_every: int = setting(
         RUN,
         0,
-        "Also write last.pth every so many steps; 0: after each epoch only.",
+        "Also write last.pth every N steps; 0: only after each epoch.",
         ge=0,
         le=10**9,
         **RESUMABLE,
@@ -241,7 +241,7 @@ class Settings(BaseModel):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = setting(
         MACHINE,
         "auto",
-        "Precision. auto: mixed where it is fast in training, fp32 for scores and predictions.",
+        "Precision. auto: mixed precision in training where it is fast, fp32 for scores and predictions.",
     )
     sync_batchnorm: bool = setting(
         MACHINE, False, "Synchronise batch normalisation across processes; CUDA only."
@@ -257,7 +257,7 @@ class Settings(BaseModel):
     track: str | None = setting(
         RUN,
         None,
-        "Also log the run with this tracker; repeat it, or separate several by commas.",
+        "Also log the run to this experiment tracker; can be repeated, or a comma-separated list.",
         automatic="none",
         names=tuple(TRACKERS),
         **LOCAL,
@@ -313,7 +313,7 @@ def choices(name: str) -> tuple[str, ...]:
 
 
 def default_text(name: str) -> str:
-    """The default as people read it."""
+    """The default as the help and the docs show it."""
     default = FIELDS[name].default
     if default is None:
         return spec(name).automatic

@@ -14,12 +14,12 @@ INTERRUPTED = 130
 
 
 class Stopped(KeyboardInterrupt):
-    """Raised where work stops because of a signal. Not an `Exception`, so that no handler swallows it."""
+    """Raised when work stops because of a signal. Not an `Exception`, so that no handler swallows it."""
 
     def __init__(self, number: int):
         super().__init__(number)
         self.exit_code = 128 + number
-        """130 for SIGINT, 143 for SIGTERM, as a shell has it for a process killed by the signal."""
+        """130 for SIGINT, 143 for SIGTERM, as a shell reports a process killed by the signal."""
 
 
 class Stopping:

@@ -1,6 +1,6 @@
 """Results as tables: HTML for a notebook, and data frames for pandas users.
 
-The HTML has no script, asks for nothing from anywhere, and escapes every text.
+The HTML has no scripts, loads nothing, and escapes all text.
 """
 
 import html
@@ -39,7 +39,7 @@ class Tabular:
 
 
 def html_table(rows: Iterable[Mapping[str, Any]], caption: str = "") -> Html:
-    """An HTML table; the keys of the first row are the heads of the columns."""
+    """An HTML table; the keys of the first row are the column headers."""
     found = list(rows)
     heads = "".join(f"<th>{html_text(name)}</th>" for name in found[0]) if found else ""
     body = "".join(f"<tr>{''.join(map(_cell, row.values()))}</tr>" for row in found)
@@ -56,7 +56,7 @@ def html_bar(share: float) -> Html:
 
 
 def html_picture(uri: str, name: str) -> Html:
-    """A picture inside the page: its data URI, and its name for who cannot see it."""
+    """An embedded image: its data URI, and its name as alternative text."""
     return Html(f'<img src="{html_text(uri)}" alt="{html_text(name)}">')
 
 

@@ -24,11 +24,11 @@ _INVISIBLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\
 
 
 def visible(text: str) -> str:
-    """The text for a page of several lines: like `printable`, but newlines and all spaces stay."""
+    """The text for several lines of a page: like `printable`, but newlines and all spaces are kept."""
     return _INVISIBLE.sub(lambda found: printable(found[0]), text)
 
 
-# What this program writes beyond ASCII, for streams that lack it.
+# ASCII replacements of the non-ASCII characters that this program writes, for streams that lack them.
 _SIGNS = {
     "−": "-",
     "–": "-",
@@ -42,7 +42,7 @@ _SIGNS = {
     "→": "->",
 }
 REPLACE = "skinlesion.ascii"
-"""Name of the error handler that writes what an encoding lacks in ASCII."""
+"""Name of the error handler that replaces what an encoding lacks by ASCII."""
 
 
 def _in_ascii(error: UnicodeError) -> tuple[str, int]:
@@ -51,7 +51,7 @@ def _in_ascii(error: UnicodeError) -> tuple[str, int]:
 
 
 def _ascii_of(char: str) -> str:
-    # Without its accent, if it has one: the letter ć is c and a mark.
+    # Without its accent, if it has one: ć is decomposed into c and a mark.
     plain = _SIGNS.get(char) or unicodedata.normalize("NFKD", char).encode("ascii", "ignore").decode()
     return plain or char.encode("ascii", "backslashreplace").decode()
 
@@ -60,7 +60,7 @@ codecs.register_error(REPLACE, _in_ascii)
 
 
 def in_encoding(text: str, encoding: str) -> str:
-    """The text with what the encoding lacks replaced: a sign or a letter by one of ASCII, others escaped."""
+    """The text with what the encoding lacks replaced by an ASCII sign or letter if possible, else escaped."""
     return text.encode(encoding, REPLACE).decode(encoding)
 
 
@@ -75,7 +75,7 @@ def quoted(text: str) -> str:
 
 
 def folded(name: str) -> str:
-    """The name for comparisons that ignore its Unicode form and upper and lower case."""
+    """The name for comparisons that ignore its case and its Unicode form."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
 
 

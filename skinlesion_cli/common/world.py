@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Launch:
-    """How this process was started: one of `size`, by torchrun or by what sets the same variables."""
+    """How this process was started: one of `size`, by torchrun or a launcher that sets the same variables."""
 
     rank: int = 0
     size: int = 1
@@ -51,7 +51,7 @@ def read_launch(environ: Mapping[str, str] | None = None) -> Launch:
         )
     restarts, run_id = _whole(environ, "TORCHELASTIC_RESTART_COUNT", 0, 0), environ.get("TORCHELASTIC_RUN_ID")
     if run_id == "none":
-        # The static rendezvous names every run so. torchrun's agent, our parent, outlives restarts.
+        # The static rendezvous gives every run this name. torchrun's agent, our parent, outlives restarts.
         run_id = f"{socket.gethostname()}-{os.getppid()}"
     return Launch(rank, size, local_rank, local_size, run_id, restarts)
 
@@ -98,7 +98,7 @@ class World:
         return self.rank == 0
 
     def together(self) -> contextlib.AbstractContextManager[None]:
-        """All processes pass the block, or all stop with the `SkinLesionError` of the first to fail."""
+        """Either all processes pass the block, or all stop with the first one's `SkinLesionError`."""
         return contextlib.nullcontext()
 
     def machine_first(self) -> contextlib.AbstractContextManager[None]:
@@ -118,11 +118,11 @@ class World:
         return numbers
 
     def common(self, error: SkinLesionError) -> SkinLesionError:
-        """The error to raise where all processes found the same one, so that it is reported once."""
+        """The error to raise if all processes found the same one, so that it is reported once."""
         return error
 
     def sums_of_step(self, values: "torch.Tensor") -> "torch.Tensor":
-        """Loss, weight and hits (3,) of a step, summed over the processes."""
+        """Loss, weight and correct predictions (3,) of a step, summed over the processes."""
         return values
 
     def wrap(self, model: "nn.Module") -> "nn.Module":

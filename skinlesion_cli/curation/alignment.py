@@ -14,11 +14,11 @@ Matrix = npt.NDArray[np.float64]
 HYPOTHESES = 60
 """Matches tried as the start of an alignment."""
 TOLERANCES = (8.0, 5.0, 4.0)
-"""Greatest distance, in working pixels, of an inlier in each round of refinement."""
+"""Maximum distance, in working pixels, of an inlier in each round of refinement."""
 MIN_INLIERS = 6
 """Inliers that an alignment needs; round lesions and plain skin share a few features by chance."""
 MAX_SCALE = 3.3
-"""Of a copy, enlarged or reduced; beyond it, an alignment is a mistake."""
+"""Maximum scale of a copy, enlarged or reduced; beyond it, an alignment is wrong."""
 REFINEMENT = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 30, 1e-4)
 MIN_OVERLAP = 400
 """In thumbnail pixels."""
@@ -47,8 +47,8 @@ class Agreement:
 
 
 def align(one: Sketch, other: Sketch, candidate: Candidate) -> Agreement | None:
-    """Align `one` with `other`; None where no alignment has `MIN_INLIERS` inliers."""
-    # One pair is little work: OpenCV's threads would only slow down the other processes.
+    """Align `one` with `other`; None if no alignment has `MIN_INLIERS` inliers."""
+    # A single pair is little work: OpenCV's threads would only slow down the other processes.
     cv2.setNumThreads(1)
     found = _consensus(one.points, other.points, candidate)
     return _compare(one.thumb, other.thumb, *found) if found else None
@@ -130,7 +130,7 @@ def _shown(thumb: Bytes) -> Floats:
 
 
 def _shading(a: Floats, b: Floats, seen: npt.NDArray[np.bool_]) -> float:
-    """How much the lighting differs, which editing cannot change and a second photograph does."""
+    """How much the lighting differs: editing a copy does not change it, a second photograph does."""
     soft_a, soft_b = (cv2.GaussianBlur(one, (0, 0), WINDOW)[seen] for one in (a, b))
     tone = np.polynomial.Polynomial.fit(soft_a, soft_b, 2)
     return float(np.std(soft_b - tone(soft_a)))

@@ -39,7 +39,7 @@ class DataSet:
     """A data set that was built."""
 
     folder: Path
-    """Or its table."""
+    """The folder, or its table."""
     images: tuple[ManifestRow | TableRow, ...]
     downloads: tuple[Download, ...] = ()
     """The downloads it was built from, with what was left out."""
@@ -84,10 +84,10 @@ def split_data_set(
     """Split labelled photographs so that neither a group nor copies of one photograph span two splits.
 
     `source`, `images_root` and `groups` are those of `read_labels` and `read_groups`; an image without a
-    group is its own. Files are copied, or hard-linked if `link`, to `out`, a new or empty folder; if `out` is
-    a .csv, only a table is written. With `near`, changed copies are found too, not only equal bytes and equal
-    pixels. InputError if `source` or `groups` is invalid, `out` is not empty, or a class has too few groups;
-    SkinLesionError if a file cannot be read or written.
+    group is its own group. Files are copied, or hard-linked if `link`, to `out`, a new or empty folder; if
+    `out` is a .csv, only a table is written. With `near`, changed copies are found too, not only equal bytes
+    and equal pixels. InputError if `source` or `groups` is invalid, `out` is not empty, or a class has too
+    few groups; SkinLesionError if a file cannot be read or written.
     """
     shares = parse_ratios(ratios)
     labelled = read_labels(source, on_event, images_root=images_root)
@@ -96,7 +96,7 @@ def split_data_set(
     if as_table:
         _require_new_table(out, link)
     elif out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out} is not empty; name a new folder with --out")
+        raise InputError(f"{out} is not empty; choose a new folder with --out")
     paths, files = labelled.paths, labelled.files
     check_images(paths)
     given = groups_of(known, files, labelled.root, groups)
@@ -105,7 +105,7 @@ def split_data_set(
     own = inside if as_table else [f"{row.label}/{Path(row.file).name}" for row in labelled.rows]
     names = [group or name for group, name in zip(given, own, strict=True)]
     merged = merge_names(names, [(pair.a, pair.b) for pair in pairs])
-    # A known lesion or patient gives its name to the group, also if a copy without one comes first.
+    # A known lesion or patient gives the group its name, even if a copy without one comes first.
     known_names = {name: group for name, group in zip(merged, given, strict=True) if group}
     merged = [known_names.get(name, name) for name in merged]
     placed = [
@@ -131,14 +131,14 @@ def split_data_set(
 
 def _require_new_table(out: Path, link: bool) -> None:
     if link:
-        raise InputError(f"--link goes with a folder; the table {out} needs no copies")
+        raise InputError(f"--link needs a folder as --out; for the table {out}, nothing is copied")
     if out.exists():
-        raise InputError(f"{out} exists already; name a new table with --out")
+        raise InputError(f"{out} already exists; choose a new table with --out")
     ensure_writable_file(out, option="--out")
 
 
 def _files_of_table(labelled: Labelled, out: Path) -> tuple[list[str], Path | None]:
-    """The files as a table at `out` names them, and the folder for --images if they are not below its own."""
+    """The file names for a table at `out`, and the folder for --images if they are not below its own."""
     root, base = Path(os.path.abspath(labelled.root)), Path(os.path.abspath(out.parent))  # noqa: PTH100
     if not root.is_relative_to(base):
         return labelled.files, labelled.root
@@ -152,12 +152,12 @@ def _remember(
     groups: Sequence[str | None],
     on_event: OnEvent,
 ) -> None:
-    """Note the split's own search for copies and groups as a check of the new data set."""
+    """Record the split's search for copies and groups as a check of the new data set."""
     verdict = verdict_of(0, sum(row.split == "test" for row in rows), [group is not None for group in groups])
     try:
         remember_check(out, verdict, leaking=False, images=images_root)
     except InputError as error:
-        on_event(Warned(f"this check is not remembered: {error}"))
+        on_event(Warned(f"this check is not recorded: {error}"))
 
 
 def prepare_data_set(
@@ -186,7 +186,7 @@ def prepare_data_set(
     found += [downloads.read_isic2019(isic2019, truth, on_event)] if isic2019 and truth is not None else []
     found += [downloads.read_msld(msld, on_event)] if msld else []
     if not found:
-        raise InputError("name at least one download: --ham10000, --isic2019 or --msld")
+        raise InputError("give at least one download: --ham10000, --isic2019 or --msld")
     found = downloads.without_repeats(found)
     photos = [photo for download in found for photo in download.photos]
     return DataSet(out, _copy_photos(photos, out, shares, seed, link, on_event), tuple(found))
@@ -197,7 +197,7 @@ def _copy_photos(
 ) -> tuple[ManifestRow, ...]:
     """Split photographs, copy them to `out/SPLIT/CLASS/`, and write `out/manifest.csv` last.
 
-    If it was interrupted, the same call continues: files that exist are kept, and the manifest shows that the
+    After an interruption, the same call continues: existing files are kept, and the manifest shows that the
     data set is complete. The originals are only read.
     """
     splits = split_groups([photo.label for photo in photos], [photo.group for photo in photos], ratios, seed)
@@ -222,14 +222,16 @@ def _copy_photos(
 
 
 def _require_own(out: Path, targets: set[Path]) -> None:
-    """Refuse a folder that holds anything but a part of this data set; remove half-written files."""
+    """Refuse a folder that contains anything but a part of this data set; remove half-written files."""
     if (out / MANIFEST).exists():
-        raise InputError(f"{out} holds a finished data set already; name another folder with --out")
+        raise InputError(f"{out} already contains a finished data set; choose another folder with --out")
     foreign = {path for path in out.rglob("*") if not path.is_dir() and path not in targets}
     partial = {path for path in foreign if partial_of(path) in targets}
     if others := sorted(foreign - partial):
         foreigner = others[0].relative_to(out)
-        raise InputError(f"{out} holds {foreigner}, which is not of this data set; name a new folder")
+        raise InputError(
+            f"{out} contains {foreigner}, which does not belong to this data set; choose a new folder"
+        )
     ensure_writable_folder(out)
     for path in partial:
         path.unlink()

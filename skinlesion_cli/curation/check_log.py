@@ -1,4 +1,4 @@
-"""When a data set was last checked: noted in the user's cache folder, never in the data set's own folder."""
+"""When a data set was last checked: recorded in the user's cache folder, never in the data folder."""
 
 import datetime
 import hashlib
@@ -30,7 +30,7 @@ class LastCheck:
 
 
 def remember_check(folder: Path, verdict: str, *, leaking: bool, images: Path | None = None) -> None:
-    """Note that a data set was checked now, and the finding; a cache that cannot be written is ignored.
+    """Record that a data set was checked now, and the result; a cache that cannot be written is ignored.
 
     The data set is a folder, or a table of files in `images`, as in `read_data_table`.
     """
@@ -43,7 +43,7 @@ def remember_check(folder: Path, verdict: str, *, leaking: bool, images: Path | 
 
 
 def read_check(folder: Path, images: Path | None = None) -> LastCheck | None:
-    """The last check of a data set; None where it was never checked."""
+    """The last check of a data set; None if it was never checked."""
     try:
         entry = json.loads(_entry_file(folder).read_text(encoding="utf-8"))
         found = LastCheck(str(entry["when"]), str(entry["verdict"]), bool(entry["leaking"]), outdated=True)
@@ -53,18 +53,18 @@ def read_check(folder: Path, images: Path | None = None) -> LastCheck | None:
     try:
         return replace(found, outdated=before != _state(folder, images))
     except (OSError, InputError):
-        # A table whose images are not all there any more.
+        # A table whose images no longer all exist.
         return found
 
 
 def last_check(folder: Path, images: Path | None = None) -> str:
-    """One line that says whether and when a data set was checked, and the finding."""
+    """One line that says whether and when a data set was checked, and the result."""
     check = read_check(folder, images)
     command = f"skinlesion data check {folder}" + (f" --images {images}" if images else "")
     if check is None:
-        return f"{folder} was never checked for leaks: {command}"
+        return f"{folder} has not been checked for leaks; run: {command}"
     if check.outdated:
-        return f"{folder} has changed since it was checked on {check.when}: {command}"
+        return f"{folder} has changed since it was checked on {check.when}; run: {command}"
     return f"{folder} was checked on {check.when}: {check.verdict}"
 
 
@@ -79,7 +79,7 @@ def _state(folder: Path, images: Path | None) -> str:
     if is_table(folder):
         table = read_data_table(folder, images)
         root, paths = table.root, table.paths
-        # Of the table, what it says of the images: its other columns do not matter here.
+        # Only the columns of the table that matter here.
         rows = [(row.file, row.label, row.split, row.group) for row in table.rows]
         digest.update(json.dumps(rows).encode())
     else:

@@ -83,10 +83,10 @@ class Photo:
     path: Path
     label: str
     group: str
-    """Lesion or patient; the image's own name where neither is known."""
+    """Lesion or patient; the image's own name if neither is known."""
     source: str
     others: dict[str, str] = field(default_factory=dict)
-    """Age in years, sex and site, where they are known."""
+    """Age in years, sex and site, if known."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,7 @@ class Download:
     source: Source
     photos: tuple[Photo, ...]
     left_out: dict[str, int]
-    """Number of images or rows that were not taken, by reason."""
+    """Number of images or rows that were left out, by reason."""
 
 
 def read_ham10000(folder: Path, truth: dict[str, str] | None, on_event: OnEvent = ignore) -> Download:
@@ -168,7 +168,7 @@ def read_msld(folder: Path, on_event: OnEvent = ignore) -> Download:
 
 
 def _about(row: dict[str, str], **columns: str) -> dict[str, str]:
-    """What a published table knows of an image, from the column of each."""
+    """What a published table says about an image; `columns` are the names of its columns."""
     cells = {name: row.get(column, "").strip() for name, column in columns.items()}
     # HAM10000 writes 80.0, ISIC 2019 writes 80.
     return {name: cell.removesuffix(".0") for name, cell in cells.items() if cell.casefold() not in MISSING}
@@ -191,23 +191,23 @@ def _download(source: Source, folder: Path, found: Sequence[Photo | str]) -> Dow
     """`found` has a photograph or the reason why it was left out."""
     photos = tuple(one for one in found if isinstance(one, Photo))
     if not photos:
-        raise InputError(f"{folder} holds no image of {source.name} that could be taken")
+        raise InputError(f"{folder} contains no usable image of {source.name}")
     return Download(source, photos, dict(Counter(one for one in found if isinstance(one, str))))
 
 
 def _images_by_id(
     folder: Path, published: set[str], on_event: OnEvent
 ) -> tuple[dict[str, Path], list[Photo | str]]:
-    """The photograph of each id (its file's stem), and the reason for each file that is none of them.
+    """The photograph of each ID (its file's stem), and the reason for each file that was left out.
 
-    Where there are published folders, only their own files are taken: other folders hold resized copies and
-    segmentation masks of the same ids. InputError if two files of one id differ.
+    If the published folders exist, only their files are taken: other folders contain resized copies and
+    segmentation masks with the same IDs. InputError if two files with the same ID differ.
     """
     paths = _list_images(folder, on_event)
     originals = [path for path in paths if path.parent.name.lower() in published] or paths
     images: dict[str, Path] = {}
     for path in originals:
-        # Some downloads hold every image twice, in folders whose names differ in case; either will do.
+        # Some downloads contain every image twice, in folders whose names differ in case; either will do.
         _refuse_different(path.stem, images.setdefault(path.stem, path), path)
     return images, [OUTSIDE] * (len(paths) - len(originals))
 
@@ -229,7 +229,7 @@ def _list_images(folder: Path, on_event: OnEvent) -> list[Path]:
 
 
 def _table(folder: Path, columns: set[str], *names: str) -> list[dict[str, str]]:
-    """The rows of the table below `folder` that has the first possible of the names."""
+    """The rows of the first of the named tables that exists below `folder`."""
     found = [path for name in names for path in sorted(folder.rglob(name)) if path.is_file()]
     if not found:
         raise InputError(f"there is no {names[0]} below {folder}")

@@ -1,8 +1,9 @@
 """Families of files that show one photograph, built from pairs.
 
-A copy of a photograph matches most of its other copies; two photographs of one lesion match in few of theirs.
-Families are therefore merged by average linkage (Sokal and Michener, 1958), not by their best pair: one false
-pair does not merge two large families.
+A copy of a photograph matches most of its other copies; of the copies of two photographs of one lesion, only
+few pairs match. Families are therefore merged by average linkage (Sokal and Michener, 1958), not by their
+best
+pair: one false pair does not merge two large families.
 """
 
 from collections import Counter, defaultdict
@@ -25,7 +26,7 @@ MIN_SIZE_RATIO = 2
 
 
 def connected_components(n: int, edges: Iterable[Edge]) -> list[list[int]]:
-    """Sets of two or more indices below `n` that edges connect: each sorted, in the order of their first."""
+    """Sets of two or more indices below `n` that edges connect: each sorted, ordered by their first index."""
     sets = DisjointSet(range(n))
     for a, b in edges:
         sets.merge(a, b)

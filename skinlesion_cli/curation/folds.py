@@ -11,7 +11,7 @@ from skinlesion_cli.data.table import root_of, write_data_table
 from skinlesion_cli.data.table_rows import TableRow
 
 POOLED = ("train", "val")
-"""The splits that folds are made of. The test split stays out of every decision."""
+"""The splits that folds are made of. The test split is not used for any decision."""
 VAL_SHARE = 0.125
 """Of the images that are not held out; validation selects the epoch."""
 
@@ -27,9 +27,9 @@ def make_folds(
 ) -> tuple[list[Path], Path]:
     """Write one table per fold, `out/1.csv`, `out/2.csv`, …; returns them, and the folder of their images.
 
-    Each fold's `test` are the held-out images of train and val together, its `val` an eighth of the others.
-    No lesion or patient of the data set spans two of its splits, and classes are stratified. Folds that exist
-    are kept: the same data set, number and seed give the same folds.
+    The `test` of a fold is its held-out part of train and val together; its `val` is an eighth of the others.
+    The folds are stratified by class, and no lesion or patient spans two splits of a fold. Existing folds are
+    kept: the same data set, number and seed give the same folds.
 
     Raises:
         InputError: a class has too few groups for this many folds.
@@ -38,7 +38,8 @@ def make_folds(
     for name, split in read_splits(data_root, POOLED, on_event=on_event, images_root=images_root).items():
         origins = origins_of(data_root, name, split.files)
         others = other_columns(data_root, name, split.files)
-        # The files of a table are relative to one folder for all splits, those of folders to the split's.
+        # The files of a table are relative to one folder for all splits, those of a folder to that of the
+        # split.
         files = [(file if split.table else name / file).as_posix() for file in split.files]
         for index, (file, label) in enumerate(zip(files, split.labels, strict=True)):
             group = origins.groups[index] if origins.groups else file

@@ -16,9 +16,9 @@ from skinlesion_cli.data.splits import SPLITS
 from skinlesion_cli.data.suffixes import has_image_suffix
 from skinlesion_cli.data.table_rows import IMAGE_COLUMNS, LESION_COLUMNS, MISSING, PATIENT_COLUMNS
 
-# A path says more than a name.
+# A path is more specific than a name.
 NAME_COLUMNS = ("path", *IMAGE_COLUMNS)
-# The id that names a group comes first: a patient has several lesions.
+# The ID that names a group comes first: a patient has several lesions.
 GROUP_COLUMNS = (*PATIENT_COLUMNS, *LESION_COLUMNS, "group", "group_id")
 
 
@@ -26,10 +26,10 @@ def read_groups(path: Path) -> dict[str, str]:
     """Read the group of each image from a CSV file.
 
     The file may be the published metadata of HAM10000 or ISIC 2019, a `manifest.csv`, or any table with one
-    of `NAME_COLUMNS` and one or more of `GROUP_COLUMNS`. Images that share any id are one group; rows
-    without an id (see `MISSING`), or with an image's name for one, as `data split` writes it, are skipped.
-    The keys are the names as the table has them, `split/class/file` where it is a manifest. InputError if it
-    cannot be read, lacks the columns, or gives one image two groups.
+    of `NAME_COLUMNS` and one or more of `GROUP_COLUMNS`. Images that share any ID are one group; rows without
+    an ID (see `MISSING`), or with an image's name as the ID, as `data split` writes it, are skipped. The keys
+    are the names in the table, or `split/class/file` for a manifest. InputError if the file cannot be read,
+    lacks the columns, or gives one image two groups.
     """
     names, rows = read_table(path, "the groups in ")
     columns = {name.strip().lower(): name for name in names} if rows else {}
@@ -67,7 +67,7 @@ def read_groups(path: Path) -> dict[str, str]:
 
 
 def _joined(ids: Sequence[Sequence[tuple[str, str]]]) -> list[str]:
-    """The group of each row, from its ids as (column, value): rows that share an id are in one group."""
+    """The group of each row, from its IDs as (column, value): rows that share an ID are in one group."""
     columns_of = Counter(value for _, value in {one for row in ids for one in row})
     # Patient 7 and lesion 7 are not the same.
     names = [value if columns_of[value] == 1 else f"{column} {value}" for (column, value), *_ in ids]
@@ -83,20 +83,20 @@ def groups_of(
     table: Path | None = None,
     what: str = "groups",
 ) -> list[str | None]:
-    """The group of each image, from what `read_groups` returned; None where it has no group.
+    """The group of each image, from what `read_groups` returned; None if it has no group.
 
-    Or any other text of each image; `what` it is, for messages.
+    The values may also be any other text about each image; `what` names it in messages.
 
-    Names are compared with as many folders as possible, at last without; each time with the suffix first, and
-    all of this again without upper and lower case.
-    Once one matches with its folder, those with folders must: benign/1.jpg is not malignant/1.jpg.
-    Files are relative to `root`, with `/`. InputError if a name fits several files that are not copies, names
-    of different groups fit one file, or no name of the `table` fits any file.
+    Names are compared with as many folders as possible, and finally without folders; each time with the
+    suffix first, then without. What does not match is compared again, ignoring case. As soon as one name
+    matches with its folder, all names with folders must: benign/1.jpg is not malignant/1.jpg. Files are
+    relative to `root`, with `/`. InputError if a name matches several files that are not copies, names of
+    different groups match one file, or no name of the `table` matches any file.
     """
     found: dict[int, str] = {}
     waiting = list(groups)
     deepest = max((file.count("/") + 1 for file in files), default=0)
-    # Only what matches in no other way is compared without upper and lower case.
+    # Case is ignored only for names that match in no other way.
     for fold, depth, suffix in itertools.product((False, True), range(deepest, 0, -1), (True, False)):
         if depth == 1 and suffix and found:
             waiting = [name for name in waiting if not _ending(name, 2)]
@@ -106,7 +106,7 @@ def groups_of(
         claims: dict[int, str] = {}
         for name in waiting:
             hits = fitting.get(_ending(name, depth, suffix, fold) or "/", [])
-            # A file that has a better match shows that the name is not of the others either.
+            # If one of the files has a better match, the name does not belong to the others either.
             if found.keys().isdisjoint(hits):
                 _refuse_ambiguous(name, [files[number] for number in hits], root, what)
                 if clash := [hit for hit in hits if groups[claims.setdefault(hit, name)] != groups[name]]:
@@ -114,7 +114,7 @@ def groups_of(
                     raise InputError(f"the {what} of {both} differ, and both fit the image {files[clash[0]]}")
         found |= {number: groups[name] for number, name in claims.items()}
     if table and files and not found:
-        names = f"it names {quoted(next(iter(groups)))}, the files {files[0]}" if groups else "it has no ids"
+        names = f"it names {quoted(next(iter(groups)))}, the files {files[0]}" if groups else "it has no IDs"
         raise InputError(f"{table} gives none of {len(files)} images a group: {names}{_hint(groups, files)}")
     return [found.get(number) for number in range(len(files))]
 
@@ -151,11 +151,11 @@ def coverage_text(images: Sequence[tuple[str, str, str | None]], groups: Iterabl
 
 
 def _hint(names: Iterable[str], files: Sequence[str]) -> str:
-    """A hint where a table has 12, or 12.0, for the file 00012.jpg."""
+    """A hint if a table has 12, or 12.0, for the file 00012.jpg."""
     stems = [_ending(file, 1, suffix=False) for file in files]
     shortened = {stem.lstrip("0"): stem for stem in stems if stem.isdecimal()}
     for name in names:
         stem = shortened.get(_ending(name, 1, suffix=False).removesuffix(".0").lstrip("0"))
         if stem and stem != _ending(name, 1, suffix=False):
-            return f"; its ids look like the files' names without leading zeros ({quoted(name)} for {stem})"
+            return f"; its IDs look like the file names without leading zeros ({quoted(name)} for {stem})"
     return ""

@@ -1,4 +1,4 @@
-"""Which labels of a data set to look at again: those that models that never saw the image disagree with."""
+"""Suspicious labels of a data set: those that models that were not trained on the image disagree with."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -14,12 +14,12 @@ from skinlesion_cli.metrics.label_errors import find_label_errors
 from skinlesion_cli.metrics.predictions import Predictions, read_predictions
 
 OUT_OF_FOLD = "*/fold-*/results/test_predictions.csv"
-"""In the folder of a study: what each run says of the images that it was not trained on."""
+"""In the folder of a study: the predictions of each run for its held-out images."""
 
 
 @dataclass(frozen=True)
 class LabelDoubt:
-    """An image's label, and what the models say instead."""
+    """An image's label, and what the models predict instead."""
 
     file: str
     """Relative to the data set's folder, with `/`."""
@@ -30,7 +30,7 @@ class LabelDoubt:
     """The most probable other class."""
     suggested_probability: float
     likely: bool
-    """Whether it is counted as wrong: the image confidently is of another class."""
+    """Whether it counts as wrong: the image is confidently of another class."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class LabelCheck:
     """The labels of a data set, the most suspicious first."""
 
     doubts: tuple[LabelDoubt, ...]
-    """All images with a prediction; in front are those to look at."""
+    """All images with a prediction; those to review come first."""
     images: int
     """Number of readable images of the data set."""
     estimated: float
@@ -52,9 +52,9 @@ class LabelCheck:
     def summary(self) -> str:
         """The finding in one sentence."""
         return (
-            f"labels to look at again, the first ones first: confident learning doubts {self.likely} of "
+            f"suspicious labels, to be reviewed from the top: confident learning doubts {self.likely} of "
             f"{len(self.doubts)} with a prediction ({len(self.doubts)} of {self.images} images); if the "
-            "models are weak, most of these are right"
+            "models are weak, most of these are correct"
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def read_out_of_fold(path: Path) -> Predictions:
     files = sorted(path.glob(OUT_OF_FOLD)) if path.is_dir() else [path]
     if not files:
         raise InputError(
-            f"{path} holds no out-of-fold predictions: name the folder of a finished "
+            f"{path} contains no out-of-fold predictions: give the folder of a finished "
             "skinlesion study --folds K, or a predictions file"
         )
     tables = [read_predictions(file) for file in files]
@@ -84,7 +84,7 @@ def read_out_of_fold(path: Path) -> Predictions:
     true: dict[str, int] = {}
     for file, one in zip(files, tables, strict=True):
         if one.probabilities is None:
-            raise InputError(f"{file} has no probabilities, which rank the labels")
+            raise InputError(f"{file} has no probabilities, which are needed to rank the labels")
         if one.classes != tables[0].classes:
             raise InputError(f"{file} and {files[0]} have different classes")
         for image, label, probabilities in zip(one.images, one.true, one.probabilities, strict=True):
@@ -107,13 +107,13 @@ def check_labels(images: Sequence[tuple[str, str]], predictions: Predictions, ro
     matched = [(one, int(row)) for one, row in zip(images, found, strict=True) if row is not None]
     if not matched:
         raise InputError(
-            f"the predictions are of none of the {len(images)} images: "
+            f"the predictions match none of the {len(images)} images: "
             f"they name {first_few(predictions.images, 2)}"
         )
     classes = predictions.classes
     if unknown := sorted({label for (_, label), _ in matched} - set(classes)):
         raise InputError(
-            f"the predictions know no class {first_few(unknown)}; they know {first_few(classes, 20)}"
+            f"the predictions have no class {first_few(unknown)}; they have {first_few(classes, 20)}"
         )
     probabilities = predictions.probabilities[[row for _, row in matched]]
     errors = find_label_errors(np.array([classes.index(label) for (_, label), _ in matched]), probabilities)

@@ -20,7 +20,7 @@ class Labelled:
     """The folder that the files are relative to."""
     rows: tuple[TableRow, ...]
     groups: Mapping[str, str]
-    """Lesion or patient of each file where a table says it."""
+    """Lesion or patient of each file, if a table gives it."""
 
     @property
     def files(self) -> list[str]:
@@ -36,19 +36,19 @@ class Labelled:
 def read_labels(source: Path, on_event: OnEvent = ignore, *, images_root: Path | None = None) -> Labelled:
     """List the photographs of a folder with one folder per class, or of a table (see `read_data_table`).
 
-    InputError if `source` does not exist, has fewer than two classes, is split already, or a row is invalid.
+    InputError if `source` does not exist, has fewer than two classes, is already split, or a row is invalid.
     """
     if is_table(source):
         table = read_data_table(source, images_root, on_event)
         if table.has_splits:
-            raise InputError(f"{source} is split already: it has a column split")
+            raise InputError(f"{source} is already split: it has a column split")
         if fault := one_class_fault(source, sorted({row.label for row in table.rows})):
             raise InputError(fault)
         return Labelled(table.root, table.rows, table.groups)
     require_folder(source, images_root)
     classes = class_folders(source)
     if split := sorted(set(classes) & set(SPLITS)):
-        raise InputError(f"{source} is split already ({', '.join(split)})")
+        raise InputError(f"{source} is already split ({', '.join(split)})")
     if not classes:
         raise InputError(f"{source} has no class folders; each class is a folder of images")
     if fault := one_class_fault(source, classes):

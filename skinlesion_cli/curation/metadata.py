@@ -1,4 +1,4 @@
-"""Tables about images that were published or kept elsewhere: age, sex and site, or the true classes."""
+"""External tables about images: age, sex and site, or the true classes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ ALIASES: Mapping[str, Sequence[str]] = {
     "site": ("localization", "anatom_site_general", "region"),
     "tone": ("skin_tone", "fitzpatrick_skin_type", "fitzpatrick", "fitspatrick", "fitzpatrick_scale"),
 }
-"""What HAM10000, the ISIC archive, PAD-UFES-20, DDI and Fitzpatrick17k call these columns."""
+"""The names of these columns in HAM10000, the ISIC archive, PAD-UFES-20, DDI and Fitzpatrick17k."""
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class _Table:
     columns: dict[str, str]
     """By their name in lower case."""
     images: list[str]
-    """What each row calls its image; `class/file` in a manifest."""
+    """The name of the image in each row; `class/file` in a manifest."""
     rows: list[dict[str, str]]
 
     def column(self, name: str) -> str | None:
@@ -34,7 +34,7 @@ class _Table:
         return next((self.columns[one] for one in names if one in self.columns), None)
 
     def joined(self, cells: Sequence[str], files: Sequence[str], what: str) -> list[str | None]:
-        """The cell of each file; None where no row is of that file."""
+        """The cell of each file; None if no row is for that file."""
         by_image: dict[str, str] = {}
         for image, cell in zip(self.images, cells, strict=True):
             if by_image.setdefault(image, cell) != cell:
@@ -54,20 +54,20 @@ class _Table:
 def joined_columns(
     names: Sequence[str], files: Sequence[str], split: str, tables: Sequence[Path]
 ) -> tuple[dict[str, list[str]], list[str]]:
-    """Columns of tables for the images of a split: a text for each file, empty where it is unknown.
+    """Columns of tables for the images of a split: a text for each file, empty if unknown.
 
     Args:
-        names: of the columns; see `ALIASES` for those that published tables name otherwise.
-        files: `class/file`, or what the tables call them. Names are compared as `groups_of` does, with or
+        names: of the columns; see `ALIASES` for other names in published tables.
+        files: `class/file`, or their names in the tables. Names are compared as by `groups_of`, with or
             without a suffix.
-        split: of the files; rows of other splits in a manifest.csv are not of these images.
-        tables: the first that has a column gives it. CSV files with a column for the file (`NAME_COLUMNS`).
+        split: of the files; rows of other splits in a manifest.csv are for other images.
+        tables: CSV files with a column for the file (`NAME_COLUMNS`). The first that has a column is used.
 
     Returns:
         The columns, by the names that were asked for, and remarks on what could not be joined.
 
     Raises:
-        InputError: no table has a column, one cannot be read, or it has no row of any image.
+        InputError: no table has a column, one cannot be read, or it matches no image.
     """
     found = [_read(path, split) for path in tables]
     cells: dict[str, list[str]] = {}
@@ -130,7 +130,7 @@ def _known(cell: str) -> str:
 
 def _no_column(name: str, tables: Sequence[_Table]) -> str:
     if not tables:
-        return f"--by {name}: the data set has no manifest.csv; name a table of the images with --metadata"
+        return f"--by {name}: the data set has no manifest.csv; give a table of the images with --metadata"
     there = "; ".join(f"{one.path} has {', '.join(one.columns.values())}" for one in tables)
     near = nearest(name, [column for one in tables for column in one.columns])
     return f"--by {name}: there is no such column{near}; {there}"

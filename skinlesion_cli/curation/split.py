@@ -35,10 +35,10 @@ def assign_groups(
 
     Unlike scikit-learn's StratifiedGroupKFold, every split gets every class.
 
-    The rarest class is assigned first, because its groups leave the least choice. Each group goes to the
-    split where its class lacks most images, large groups before small ones, and every split gets every class.
-    A group may hold images of several classes. `seed` is for the order of groups of one size. InputError if a
-    class has fewer groups than there are splits.
+    The rarest class is assigned first, because it has the fewest groups to choose from. Each group goes to
+    the split in which its class lacks the most images, large groups before small ones. A group may contain
+    images of several classes. `seed` determines the order of groups of equal size. InputError if a class has
+    fewer groups than there are splits.
     """
     counts: dict[str, Counter[str]] = defaultdict(Counter)
     for label, group in zip(labels, groups, strict=True):

@@ -170,7 +170,7 @@ class Kind:
     test: int
 
 
-# Imbalanced, as skin data are: 10 to 1 in training.
+# Imbalanced, like real skin-lesion data: 10 to 1 in training.
 KINDS: dict[str, Kind] = {
     "synthetic blotch": Kind(_blotch, 60, 8, 10),
     "synthetic two-tone": Kind(_two_tone, 40, 6, 8),

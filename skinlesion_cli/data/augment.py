@@ -1,7 +1,7 @@
 """Training augmentation, in the paper's order: a crop on the CPU, then whole batches on the training device.
 
-Each image's parameters are drawn from its own generator. The paper flips before the colour jitter; here flips
-come with the rotation, to the same effect: colour operations do not depend on a pixel's position.
+The parameters of each image are drawn from its own generator. The paper flips before the colour jitter; here,
+flips are part of the rotation, with the same effect: colour operations do not depend on a pixel's position.
 """
 
 import functools
@@ -119,10 +119,10 @@ def draw_view(
     resize: Resize = paper.PAPER,
     ranges: Augmentation = PAPER,
 ) -> tuple[torch.Tensor, tuple[float, ...]]:
-    """Draw a crop of a picture (3, height, width), uint8; returns it as (3, side, side), and its `SHOWN`.
+    """Draw a crop of an image (3, height, width), uint8; returns it as (3, side, side), and its `SHOWN`.
 
-    For pad and squash it is the crop of the square that the picture would become: the picture itself is
-    resampled once, and neither square is made.
+    For pad and squash, the crop is one of the square that the image would become; the image is resampled only
+    once, without creating that square.
     """
     height, width = picture.shape[1:]
     if resize.fit == "crop":
@@ -130,7 +130,7 @@ def draw_view(
     longer = max(width, height)
     left, top, across, down = draw_crop(generator, longer, longer, ranges)
     if resize.fit == "squash":
-        # The edges of the crop on the picture, of one pixel at least.
+        # The edges of the crop on the image, at least one pixel apart.
         x, y = left * width // longer, top * height // longer
         right, bottom = -(-(left + across) * width // longer), -(-(top + down) * height // longer)
         return crop(picture, (x, y, right - x, bottom - y), side), WHOLE
@@ -146,9 +146,9 @@ def draw_view(
 
 
 def _overlap(start: int, length: int, offset: int, extent: int, side: int) -> tuple[int, int, int, int]:
-    """Along one axis, the part of a picture that a crop of its padded square shows, and where it shows it.
+    """Along one axis, the part of an image that a crop of its padded square shows, and where it shows it.
 
-    The crop and the picture have their start and their length on the square; `side` is that of the result.
+    Starts and lengths of the crop and of the image are those on the square; `side` is that of the result.
     """
     first, last = max(start, offset), min(start + length, offset + extent)
     begin = min(round((first - start) * side / length), side - 1)
@@ -165,10 +165,11 @@ def augment(
     """Jitter, flip and rotate images (n, 3, side, side), uint8; returns float32 in [0, 1] on their device.
 
     The parameters (n, `PARAMETERS`) are in host memory, where sorting them does not synchronise the device.
-    The corners of a rotation are as `Augmentation.corners` says. With a `border` (red, green, blue), all that
-    is not `SHOWN` gets this colour, so that it is the same in every image, before and after training.
+    `Augmentation.corners` determines the corners of a rotation. With a `border` (red, green, blue),
+    everything that is not `SHOWN` gets this colour, so that the border is the same in every image, in
+    training and after.
     """
-    # One image at a time stays in the CPU's cache, which takes half the time of a whole batch.
+    # One image at a time fits into the CPU's cache, which takes half the time of a whole batch.
     size = 1 if images.device.type == "cpu" else len(images)
     parts = zip(torch.split(images, size), torch.split(parameters, size), strict=True)
     return torch.cat(
@@ -205,8 +206,8 @@ def rotate(
 ) -> torch.Tensor:
     """Flip and rotate images about their centres in one resampling, nearest-neighbour as published.
 
-    Bilinear resampling removes a third of the fine detail of the training images, but none of the images that
-    are scored: in both of two short runs the AUC was higher without it, by 0.02 and 0.05.
+    Bilinear resampling would remove a third of the fine detail from the training images, but none from the
+    images that are scored: in two short runs, the AUC was higher without it, by 0.02 and 0.05.
     """
     angle = torch.deg2rad(parameters[:, ANGLE])
     cos, sin = angle.cos(), angle.sin()
@@ -230,7 +231,7 @@ def rotate(
 
 
 def _moved(values: torch.Tensor, device: torch.device) -> torch.Tensor:
-    # On MPS, a copy that does not wait has read memory which was freed already (pytorch#139550).
+    # On MPS, a non-blocking copy may read memory that was already freed (pytorch#139550).
     return values.to(device, non_blocking=device.type == "cuda")
 
 

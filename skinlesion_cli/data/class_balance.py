@@ -72,7 +72,7 @@ def sampling_probabilities(counts: Sequence[int], alpha: float) -> list[float]:
 
 
 def effective_prior(counts: Sequence[int], alpha: float, beta: float) -> list[float]:
-    """The class prior that training with these sampling and loss weights is optimal for; sums to 1.
+    """The class prior for which training with these sampling and loss weights is optimal; sums to 1.
 
     A step minimises Σ_i p_i w_i E[-log q(i|x)], with the sampling probability p and the loss weight w. Its
     optimum is Bayes' rule for the prior π_i ∝ p_i w_i ∝ n_i^alpha w_i.
@@ -142,7 +142,7 @@ def read_counts(path: Path) -> dict[str, int]:
             raise InputError(f"{where}: duplicate class {quoted(name)}")
         if len(counts) == MAX_CLASSES:
             raise InputError(f"{path} has more than {MAX_CLASSES:,} classes")
-        # The length keeps huge numbers from int(), and "1e9" is not a count; "١٢" is one.
+        # The length limit keeps huge numbers from int(). "1e9" is not a count; "١٢" is one.
         if not re.fullmatch(r"\d{1,15}", count) or int(count) < 1:
             fault = f"class {quoted(name)} has the count {quoted(count)}"
             raise InputError(f"{where}: {fault}; it must be a whole number above 0")

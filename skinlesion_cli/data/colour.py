@@ -25,9 +25,9 @@ _SPACES = {"RGB": "RGB", "GRAY": "L", "CMYK": "CMYK"}
 
 
 def depth_of(largest: int) -> int:
-    """The bit depth of 16-bit pixels: the smallest of `DEPTHS` that holds the picture's largest value.
+    """The bit depth of 16-bit pixels: the smallest of `DEPTHS` that holds the image's largest value.
 
-    Cameras and scanners store 10, 12 or 14 bits in 16; their upper 8 bits would be black.
+    Cameras and scanners store 10, 12 or 14 bits in 16; the upper 8 of the 16 bits would then be nearly black.
     """
     return next(depth for depth in DEPTHS if largest < 2**depth)
 
@@ -64,7 +64,7 @@ def is_dark(upper: Image.Image) -> bool:
 
 
 def add_lower_bytes(upper: Image.Image, lower: Image.Image) -> None:
-    """Make 8-bit colours of 16-bit ones, in place; each of the two has one byte of each channel."""
+    """Convert 16-bit colours to 8 bits, in place; each of the two images has one byte of each channel."""
     shift = depth_of(256 * _brightest(upper)) - 8
     high = [(value << (8 - shift)) & 255 for value in range(256)] * 3
     low = [value >> shift for value in range(256)] * 3
@@ -82,7 +82,7 @@ def _brightest(image: Image.Image) -> int:
 
 
 def as_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """An image of mode RGB, L or CMYK as RGB: in sRGB if it has a profile, or else as its numbers are."""
+    """An image of mode RGB, L or CMYK as RGB: converted to sRGB if it has a profile, otherwise unchanged."""
     transform = _transform_of(profile, image.mode)[0] if profile else None
     if transform is not None:
         source = image if image.mode == transform.input_mode else image.convert(transform.input_mode)
@@ -109,7 +109,7 @@ def _transform_of(profile: bytes, mode: str) -> tuple[ImageCms.ImageCmsTransform
             raise ValueError("too large")
         opened = ImageCms.getOpenProfile(io.BytesIO(profile))
         own = _SPACES[opened.profile.xcolor_space.strip()]
-        # Greys are often saved with a profile of colours.
+        # Greyscale images are often saved with a colour profile.
         if own != mode and (own, mode) != ("RGB", "L"):
             raise ValueError("for other pixels")
         flags = ImageCms.Flags.NOCACHE | ImageCms.Flags.BLACKPOINTCOMPENSATION

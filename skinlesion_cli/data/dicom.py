@@ -1,7 +1,7 @@
-"""DICOM files of one frame, as images like Pillow's. Imported only where pydicom is installed.
+"""Single-frame DICOM files, as Pillow images. Imported only if pydicom is installed.
 
-The grey values are displayed as the standard says: rescaled (PS3.3 C.11.1), through the first window or table
-of interest (C.11.2), and inverted for MONOCHROME1. Colours are converted to RGB.
+The grey values are displayed as the standard specifies: rescaled (PS3.3 C.11.1), mapped with the first VOI
+window or VOI table (C.11.2), and inverted for MONOCHROME1. Colours are converted to RGB.
 """
 
 from typing import Any, BinaryIO
@@ -77,22 +77,22 @@ class DicomImage(ImageFile.ImageFile):
 
 
 def _read(file: Any, *, pixels: bool) -> Dataset:
-    """The part of a file that the picture depends on; ValueError for what has no single picture."""
+    """The part of a file that the image depends on; ValueError if there is not exactly one image."""
     _refuse_deflated(file)
     file.seek(0)
     tags: list[Any] = [*_HEADER, "PixelData"] if pixels else list(_HEADER)
     dataset = dcmread(file, stop_before_pixels=not pixels, specific_tags=tags)
     frames = int(dataset.get("NumberOfFrames") or 1)
     if frames != 1:
-        raise ValueError(f"it holds {frames} frames; save the one to be read as a DICOM of its own")
+        raise ValueError(f"it has {frames} frames; save the one to be read as a separate DICOM file")
     if not dataset.get("Rows") or not dataset.get("Columns") or "PhotometricInterpretation" not in dataset:
-        raise ValueError("a DICOM without a picture")
+        raise ValueError("a DICOM without an image")
     bits = (
         int(dataset.Rows) * int(dataset.Columns) * int(dataset.SamplesPerPixel) * int(dataset.BitsAllocated)
     )
-    # Of larger ones than any image may be, the general limit tells.
+    # Larger ones than any image may be are reported by the general limit.
     if bits > 8 * MAX_PIXEL_BYTES and pixels:
-        raise ValueError(f"its pixels have more than {MAX_PIXEL_BYTES >> 20} MiB; save it with 8 bits")
+        raise ValueError(f"its pixels take more than {MAX_PIXEL_BYTES >> 20} MiB; save it with 8 bits")
     if pixels and "PixelData" not in dataset:
         raise ValueError("a DICOM without pixels, or truncated")
     syntax = dataset.file_meta.TransferSyntaxUID
@@ -155,7 +155,7 @@ def _range(stored: NDArray[Any], dataset: Dataset) -> tuple[int, int]:
     if dataset.PixelRepresentation == 1:
         return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
     if not _has_display(dataset):
-        # As in other files: 12 bits may be stored in 16, which is not said.
+        # As in other formats, 12 bits may be stored in 16 without saying so.
         bits = min(bits, depth_of(int(stored.max())))
     return 0, 2**bits - 1
 

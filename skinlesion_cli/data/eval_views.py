@@ -1,7 +1,7 @@
 """Evaluation views of image files, as batches of bytes that are prefetched while the model computes.
 
-In threads, with Pillow and numpy only: Pillow releases the interpreter lock while it decodes and resizes, so
-processes, which are slow to start, are not needed.
+Threads suffice, with Pillow and numpy only: Pillow releases the interpreter lock while it decodes and
+resizes, so processes, which are slow to start, are not needed.
 """
 
 import itertools
@@ -73,7 +73,7 @@ def viewed_batches(
     """
     places = range(len(paths)) if indices is None else indices
     pool = ThreadPoolExecutor(min(workers, len(paths))) if workers > 0 and len(paths) > 1 else None
-    # The pool begins to read at once; `map` reads when its results are asked for.
+    # The pool begins to read immediately; `map` reads only when its results are requested.
     read = map if pool is None else pool.map
 
     def begun(start: int) -> tuple[NDArray[np.uint8], Iterator[str]]:

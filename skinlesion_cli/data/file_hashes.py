@@ -31,7 +31,7 @@ def hash_of(file: BinaryIO) -> str:
 
 
 def name_of(file: Path) -> str:
-    """A file's name as `Contents` and files.csv have it; bytes that are not UTF-8 are escaped."""
+    """A file's name as in `Contents` and files.csv; bytes that are not UTF-8 are escaped."""
     return os.fsencode(file.as_posix()).decode("utf-8", "backslashreplace")
 
 

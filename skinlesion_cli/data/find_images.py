@@ -1,4 +1,4 @@
-"""The images that people name on a command line: files, folders and globs."""
+"""The images that a user names on the command line: files, folders and globs."""
 
 import glob
 import os
@@ -15,9 +15,9 @@ from skinlesion_cli.data.suffixes import has_image_suffix
 def find_images(arguments: Sequence[str], on_event: OnEvent = ignore) -> list[Path]:
     """The image files that files, folders and globs name, in the order of the arguments.
 
-    A named file is taken whatever its suffix; folders (searched recursively) and globs give images only, and
-    events say what they leave out.
-    InputError if an argument matches nothing, or a folder cannot be listed.
+    A file that is named explicitly is taken whatever its suffix; folders (searched recursively) and globs
+    yield only images, and events report what is left out. InputError if an argument matches nothing, or a
+    folder cannot be listed.
     """
     found: list[Path] = []
     for argument in arguments:

@@ -1,4 +1,4 @@
-"""Folders of images: which files in them are images, and what is said of the others."""
+"""Folders of images: which files in them are images, and what is reported about the others."""
 
 import os
 import unicodedata
@@ -29,7 +29,7 @@ def list_classes(
         images, others, hidden = list_files(root, name)
         if not images and complete:
             raise InputError(
-                f"{root / name} holds no images{only_others(others)}; add some, or remove the folder"
+                f"{root / name} contains no images{only_others(others)}; add some, or remove the folder"
             )
         found[name] = images, others
         skipped += hidden
@@ -81,7 +81,7 @@ def list_files(root: Path, folder: str = "") -> tuple[list[Path], list[Path], in
 
 
 def _refuse_unlisted(error: OSError) -> None:
-    # If it were skipped, its images would be missing from a score without a word.
+    # If it were skipped, its images would silently be missing from a score.
     raise InputError(f"cannot list {error.filename}: {error.strerror}")
 
 
@@ -92,12 +92,12 @@ def tell_skipped(where: Path, number: int, on_event: OnEvent) -> None:
 
 
 def tell_left_out(where: str, files: Sequence[Path], on_event: OnEvent) -> None:
-    """Say how many files are left out, and of which kinds; a warning if some are pictures."""
+    """Say how many files are left out, and of which types; a warning if some are images."""
     if files:
         text = f"{where}: {len(files)} files are left out: {kinds_of(files)}"
         suffixes = {file.suffix.lower() for file in files}
         if suffixes & UNREAD_SUFFIXES:
-            on_event(Warned(f"{text}; convert pictures to JPEG or PNG to use them"))
+            on_event(Warned(f"{text}; convert images to JPEG or PNG to use them"))
         else:
             on_event((Warned if suffixes & IMAGE_SUFFIXES else Note)(text))
 
@@ -114,12 +114,12 @@ def only_others(others: Sequence[Path]) -> str:
 
 
 def refuse_alike(names: Iterable[str], what: str) -> None:
-    """Refuse names of classes that differ only in upper and lower case, or in their Unicode form."""
+    """Refuse class names that differ only in case, or in their Unicode form."""
     seen: dict[str, str] = {}
     for name in sorted(names):
         other = seen.setdefault(folded(name), name)
         if other != name:
             # Their letters look the same.
             same = unicodedata.normalize("NFC", other) == unicodedata.normalize("NFC", name)
-            both = f"Unicode form ({other!a}, {name!a})" if same else "upper and lower case"
+            both = f"Unicode form ({other!a}, {name!a})" if same else "case"
             raise InputError(f"{what} {other!r} and {name!r} differ only in their {both}; give them one name")

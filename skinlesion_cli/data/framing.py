@@ -1,8 +1,8 @@
 """From a photograph to the model's square input, and back: which part of the photograph the model sees.
 
-The setting `fit` chooses among three ways. crop: the shorter side is resized, and the centre is cut out, as
-in the paper. pad: the longer side is resized, and a border makes it square. squash: both sides are resized to
-the same length, whatever the photograph's proportions.
+The setting `fit` selects one of three ways. crop: the shorter side is resized, and the centre is cropped, as
+in the paper. pad: the longer side is resized, and a border makes the image square. squash: both sides are
+resized to the same length, whatever the photograph's proportions.
 """
 
 from collections.abc import Sequence
@@ -63,16 +63,16 @@ def seen_frame(size: tuple[int, int], img_size: int, resize: Resize = PAPER) -> 
 
 
 def cut_share(size: tuple[int, int], img_size: int, resize: Resize = PAPER) -> float:
-    """The share of the area of an image of `size` that `fitted` leaves out, whichever way it is turned."""
+    """The share of the area of an image of `size` that `fitted` leaves out, in either orientation."""
     seen = seen_frame(size, img_size, resize).within(size)
     return 1 - (seen.right - seen.left) * (seen.bottom - seen.top) / (size[0] * size[1])
 
 
 def cut_by_crop(sizes: Sequence[tuple[int, int]], img_size: int) -> dict[str, float] | None:
-    """Of images of these sizes, how many the paper's crop cuts by more than `CUT_LIMIT`; None without images.
+    """How many images of these sizes lose more than `CUT_LIMIT` of their area to the paper's crop.
 
-    `images` is their number, `share` their share of all, in [0, 1], and `median` the median share of its area
-    that an image loses.
+    `images` is their number, `share` their share of all images, in [0, 1], and `median` the median share of
+    the area that an image loses. None without images.
     """
     shares = [cut_share(size, img_size) for size in sizes]
     cut = sum(share > CUT_LIMIT for share in shares)

@@ -1,4 +1,4 @@
-"""Caches of decoded images: the training pictures, shrunk once, and the evaluation views of validation.
+"""Caches of decoded images: downscaled training images, and the evaluation views of validation images.
 
 A cached image equals the one made from its file, so a cache changes the speed of a run and nothing else.
 """
@@ -29,8 +29,8 @@ RULE = "5"
 """Part of a cache file's name; to be raised when the layout or the pixels change."""
 
 KEPT = 1.25
-"""A picture whose shorter side is at most this many times too long stays as it is: to shrink it would take
-longer than to decode it. At most 1.6 times as many pixels are cached and cropped."""
+"""An image whose shorter side is at most this many times too long stays as it is: downscaling it would take
+longer than decoding it. At most 1.6 times as many pixels are cached and cropped."""
 
 # Maximum share of the free memory and disk space that `auto` takes.
 SHARE_OF_MEMORY = 0.25
@@ -38,7 +38,7 @@ SHARE_OF_DISK = 0.5
 
 
 class ShrunkPictures:
-    """The pictures that random crops are taken from: (3, height, width), uint8."""
+    """The images that random crops are taken from: (3, height, width), uint8."""
 
     def __init__(self, paths: Sequence[Path], img_size: int, cache: "ImageCache | None"):
         self._paths = paths
@@ -60,13 +60,13 @@ class ShrunkPictures:
         width, height = shrunk_size(pixels.shape[2], pixels.shape[1], self._shorter)
         if (height, width) == pixels.shape[1:]:
             return pixels
-        # Bilinear shrinking before the crop's own bilinear resizing would lose a fifth of the fine detail.
+        # Bilinear downscaling before the bilinear resizing of the crop would lose a fifth of the fine detail.
         small = functional.interpolate(pixels[None], (height, width), mode="bicubic", antialias=True)
         return small.contiguous(memory_format=torch.channels_last)[0]
 
 
 def shrunk_size(width: int, height: int, shorter: int) -> tuple[int, int]:
-    """Width and height after shrinking the shorter side to `shorter`, from more than `KEPT` times that."""
+    """Width and height after downscaling a shorter side of more than `KEPT` times `shorter` to `shorter`."""
     scale = shorter / min(width, height)
     if scale * KEPT >= 1:
         return width, height
@@ -74,13 +74,13 @@ def shrunk_size(width: int, height: int, shorter: int) -> tuple[int, int]:
 
 
 class ImageCache:
-    """A buffer for the pictures of one split, shared by all processes of a run; it is a `KeptViews`.
+    """A buffer for the images of one split, shared by all processes of a run; it is a `KeptViews`.
 
-    It begins with one byte per picture, which says whether the picture is cached; the pixels follow.
+    It begins with one byte per image, which says whether the image is cached; the pixels follow.
     """
 
     def __init__(self, sizes: Sequence[tuple[int, int]], path: Path | None):
-        """For pictures of these (width, height), in a file of the buffer's size, or in shared memory."""
+        """For images of these (width, height), in a file of the buffer's size, or in shared memory."""
         self.path = path
         self._sizes = sizes
         self._starts = len(sizes) + np.concatenate([[0], np.cumsum([3 * w * h for w, h in sizes])])
@@ -90,12 +90,12 @@ class ImageCache:
         size = int(self._starts[-1])
         if self.path is not None:
             return torch.from_file(str(self.path), shared=True, size=size, dtype=torch.uint8)
-        # Forked workers share the mapping, and its untouched pages take no memory. For workers that are
-        # spawned, torch moves it to shared memory of its own.
+        # Forked workers share the mapping, and its untouched pages take no memory. For spawned workers, torch
+        # moves it to its own shared memory.
         return torch.frombuffer(mmap.mmap(-1, size), dtype=torch.uint8)
 
     def __getstate__(self) -> dict[str, Any]:
-        # A worker that was not forked maps the file itself; torch would copy it into shared memory.
+        # A spawned worker maps the file itself; torch would copy it into shared memory.
         return {name: value for name, value in vars(self).items() if self.path is None or name != "_buffer"}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -104,11 +104,11 @@ class ImageCache:
             self._buffer = self._mapped()
 
     def get(self, index: int) -> NDArray[np.uint8] | None:
-        """A picture (3, height, width), or None if it is not cached yet. Do not change it."""
+        """An image (3, height, width), or None if it is not cached yet. Do not change it."""
         return self._place(index).numpy() if self._buffer[index] else None
 
     def put(self, index: int, picture: torch.Tensor | NDArray[np.uint8]) -> None:
-        """Cache a picture, unless its file has changed its size since the buffer was laid out."""
+        """Cache an image, unless its size has changed since the buffer was laid out."""
         place = self._place(index)
         if picture.shape == place.shape:
             place.copy_(torch.as_tensor(picture))
@@ -123,7 +123,7 @@ class ImageCache:
 def open_views(
     kind: str, paths: Sequence[Path], img_size: int, resize: Resize = PAPER
 ) -> tuple[ImageCache | None, str]:
-    """Open or make the cache of a split's evaluation views; see `open_cache`."""
+    """Open or create the cache of a split's evaluation views; see `open_cache`."""
     colour = bytes(resize.border).hex() if resize.fit == "pad" else ""
     what = "-".join(filter(None, ["views", str(img_size), resize.fit, colour]))
     return _open(kind, paths, [(img_size, img_size)] * len(paths), what)
@@ -137,13 +137,13 @@ def open_cache(
     facts: Mapping[Path, ImageFacts] | None = None,
     copies: int = 1,
 ) -> tuple[ImageCache | None, str]:
-    """Open or make the cache of a split's shrunk pictures; returns also a text on its place and size.
+    """Open or create the cache of a split's downscaled images; also returns a text on its location and size.
 
-    The pictures keep their proportions, so every `fit` takes its crops from the same ones.
+    The images keep their proportions, so the same cache serves every `fit`.
 
-    `kind` is off, disk, ram, or auto: memory if a quarter of the free memory is enough, else a file if half
-    of the free disk space is, else off. InputError if there is too little space for disk or ram. Without
-    `facts` the images are opened. `copies` processes of this machine each hold a cache in memory.
+    `kind` is off, disk, ram, or auto: memory if a quarter of the free memory is enough, otherwise a file if
+    half of the free disk space is, otherwise off. InputError if there is too little space for disk or ram.
+    Without `facts`, the images are opened. `copies` processes of this machine each hold a cache in memory.
     """
     if kind == "off":
         return None, "off"
@@ -197,8 +197,8 @@ def _free_disk(folder: Path) -> int:
 def _file_name(paths: Sequence[Path], what: str) -> str:
     """`FOLDER-WHAT-STATE.bin`: hashes of the images' common folder, and of their names and whole contents.
 
-    Sizes and times do not tell: a picture can be replaced by one of the same size and time. Reading all bytes
-    takes a tenth of the time of decoding (0.7 ms for a JPEG of 550 kB in memory).
+    Sizes and times are not enough: an image can be replaced by one of the same size and time. Reading all
+    bytes takes a tenth of the time of decoding (0.7 ms for a JPEG of 550 kB in memory).
     """
     resolved = [path.resolve() for path in paths]
     state = hashlib.sha256(f"{RULE} {what}\n".encode())
@@ -215,7 +215,7 @@ def _digest(path: Path) -> bytes:
 
 
 def _reserve(path: Path, needed: int, text: str) -> None:
-    """Make a cache file of its full size; remove those of earlier states of the same images."""
+    """Create a cache file of its full size; remove those of earlier states of the same images."""
     folder = path.parent
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -224,7 +224,7 @@ def _reserve(path: Path, needed: int, text: str) -> None:
         if needed > _free_disk(folder):
             raise OSError("the disk is full")
         with path.open("wb") as file:
-            # Reserved, not only declared: on a full disk, writing to a mapped page would kill the process.
+            # The space is really reserved: on a full disk, writing to a mapped page would kill the process.
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), 0, needed)
             else:

@@ -33,20 +33,20 @@ from skinlesion_cli.data.colour import (
 )
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
-"""The formats that Pillow decodes, whatever the file is called. It knows forty more, such as PostScript, for
-which it runs another program. AVIF, HEIF and DICOM are recognised here."""
+"""The formats that Pillow may decode, whatever the file is called. It knows forty more, such as PostScript,
+for which it runs another program. AVIF, HEIF and DICOM are recognised separately."""
 
-# Outside these limits an image is no photograph of skin, or would take unbounded memory: one of the largest
-# size takes at most 2 GB, in any format. Photographs of 100-megapixel cameras are accepted.
+# Outside these limits, an image is not a photograph of skin, or would take unbounded memory: an image of the
+# largest size takes at most 2 GB, in any format. Photographs of 100-megapixel cameras are accepted.
 MIN_SIDE = 8
 MAX_PIXELS = 120_000_000
 MAX_ASPECT = 20
 LARGE_PIXELS = 30_000_000
 """Larger images are decoded one at a time per process, however many threads read."""
 HEAD_BYTES = 256
-"""Of a file, in which its format is looked for."""
+"""The first bytes of a file, which determine its format."""
 MAX_PAGES = 16
-"""Pages of a TIFF that are looked at; each can take half a second in a file made for that."""
+"""Pages of a TIFF that are read; in a malicious file, each can take half a second."""
 FAULTS_NAMED = 20
 
 _TIFF_PHOTOMETRIC, _WHITE_IS_ZERO = 262, 0
@@ -65,10 +65,11 @@ def read_image(path: Path, *, shorter: int | None = None, file: BinaryIO | None 
     """Read a photograph as upright 8-bit RGB; `file` is the same file, if it is open already.
 
     EXIF orientation is applied; embedded colour profiles are converted to sRGB; CMYK and greyscale become
-    RGB; 16-bit pixels keep the upper 8 bits of their depth (`depth_of`); transparency is put on white; the
-    first frame of an animation and the largest page of a TIFF are taken. A JPEG may be decoded at a half, a
+    RGB; 16-bit pixels keep the upper 8 bits of their depth (`depth_of`); transparency becomes white; the
+    first frame of an animation and the largest page of a TIFF are used. A JPEG may be decoded at a half, a
     quarter or an eighth of its size, as long as its shorter side stays at least `shorter`: much faster for
-    large photographs. UnreadableImageError if it is no image, truncated, or not of a photograph's size.
+    large photographs. UnreadableImageError if the file is not an image, is truncated, or exceeds the size
+    limits.
     """
     with (
         _open(path, file, shorter) as image,
@@ -86,12 +87,12 @@ def read_image(path: Path, *, shorter: int | None = None, file: BinaryIO | None 
 
 
 def rgb_of(image: Image.Image, name: str) -> Image.Image:
-    """A copy of an image in memory as `read_image` would give it, called `name` in an error."""
+    """A copy of an image in memory, converted as by `read_image`; error messages call it `name`."""
     try:
         with _quiet:
             copy = image.copy()
             with _broken_exif:
-                # From the original: a copy loses an orientation that was set through `getexif()`.
+                # Taken from the original: a copy loses an orientation that was set through `getexif()`.
                 copy = ImageOps.exif_transpose(image)
             return _upright_rgb(copy)
     except Exception as error:
@@ -99,7 +100,7 @@ def rgb_of(image: Image.Image, name: str) -> Image.Image:
 
 
 def upright_size(path: Path, *, shorter: int | None = None, file: BinaryIO | None = None) -> tuple[int, int]:
-    """Width and height of a photograph as `read_image` returns it, from its header alone."""
+    """Width and height of a photograph as `read_image` returns it, from its header only."""
     with _open(path, file, shorter) as image:
         width, height = image.size
         if isinstance(image, TiffImageFile):
@@ -138,8 +139,8 @@ def refuse_unreadable(faults: Sequence[str]) -> None:
 class _Quiet:
     """Ignores Pillow's warnings while any thread reads.
 
-    They are about odd metadata, which no pixel depends on, and about sizes, which are checked here. Warning
-    filters belong to the whole process, so the first thread that enters sets one and the last removes it.
+    They concern odd metadata, which no pixel depends on, and sizes, which are checked here. Warning filters
+    apply to the whole process, so the first thread that enters sets one and the last removes it.
     """
 
     def __init__(self) -> None:
@@ -176,7 +177,7 @@ def _open(path: Path, file: BinaryIO | None = None, shorter: int | None = None) 
             if problem := _problem(image):
                 kind = _TooLargeError if image.width * image.height > MAX_PIXELS else ValueError
                 raise kind(f"{image.width}×{image.height} pixels, {problem}")
-            # A HEIF would give its thumbnail, which is compressed once more.
+            # For HEIF, Pillow would return the thumbnail, which was compressed once more.
             if shorter is not None and image.format != "HEIF":
                 image.draft(None, (shorter, shorter))
             yield image
@@ -210,7 +211,7 @@ def _opened(file: BinaryIO) -> Image.Image:
 def _largest_page(file: BinaryIO) -> int:
     """The page of a TIFF with the most pixels, the first of several; others are thumbnails or masks."""
     sizes: list[int] = []
-    # Opened for this alone, because a damaged page leaves an image in between two pages.
+    # Opened separately, because a damaged page leaves an image between two pages.
     with Image.open(file, formats=["TIFF"]) as image, suppress(Exception):
         for page in range(MAX_PAGES):
             image.seek(page)
@@ -226,7 +227,7 @@ def _problem(image: Image.Image) -> str:
     if width * height > MAX_PIXELS:
         return f"more than {MAX_PIXELS:,}"
     if max(width, height) > MAX_ASPECT * min(width, height):
-        return f"too narrow to be a photograph (1 : {MAX_ASPECT} at most)"
+        return f"too narrow to be a photograph (at most 1:{MAX_ASPECT})"
     # A tile is decoded completely, however little of it the image covers.
     tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
     if math.prod(tags.get(tag, 0) for tag in _TIFF_TILE_SIZE) > MAX_PIXELS:
@@ -236,9 +237,9 @@ def _problem(image: Image.Image) -> str:
 
 def _reason(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
-        return f"it is not an image of a known kind ({', '.join(FORMATS)}, AVIF, HEIF, DICOM)"
+        return f"it is not an image in a known format ({', '.join(FORMATS)}, AVIF, HEIF, DICOM)"
     if isinstance(error, Image.DecompressionBombError):
-        return f"it has more than {MAX_PIXELS:,} pixels, the limit in docs/safety.md; shrink it first"
+        return f"it has more than {MAX_PIXELS:,} pixels, the limit in docs/safety.md; downscale it first"
     # Some of pydicom's messages end with the text of a traceback.
     return str(getattr(error, "strerror", None) or one_line(error).partition(" Traceback ")[0])
 

@@ -105,7 +105,7 @@ def _mismatch(rows: "_Rows", split: "Split") -> str:
 
 
 def _copies(rows: "_Rows") -> str:
-    """How many images are copies of others, where lesions and patients are unknown."""
+    """How many images are copies of others, if lesions and patients are unknown."""
     groups = [row.group for row in rows if row.group]
     copies = len(groups) - len(set(groups))
     return f"{copies} of {len(rows)} images are copies of others" if copies else ""
@@ -138,7 +138,7 @@ def _listed(manifest: Path, split: str, images: Sequence[str]) -> tuple[list[Tab
         row = rows.find(image)
         if row is None:
             raise InputError(
-                f"{manifest} has no image {image} in the split {split}; name another split with --split, "
+                f"{manifest} has no image {image} in the split {split}; choose another split with --split, "
                 "or predictions whose images are called as there (class/file, of a manifest)"
             )
         found.append(row)
@@ -165,7 +165,7 @@ class _Rows:
         read = read_rows(path)
         if not own and not set(_COLUMNS) - {"class", "source"} <= read.columns.keys():
             raise InputError(f"{path} needs the columns {','.join(_COLUMNS[:4])}")
-        # The files of a manifest are those of SPLIT/CLASS/, and several classes may have one of that name.
+        # The files of a manifest are in SPLIT/CLASS/, and several classes may have a file of the same name.
         by_class = "class" in read.columns and "split" in read.columns
         ours = [row for row in read.rows if row.split == split or "split" not in read.columns]
         self._rows = {f"{row.label}/{row.file}": row for row in ours} if by_class else {}
@@ -192,7 +192,7 @@ class _Rows:
         path = Path(image)
         if found is None and path.suffix:
             found = self._rows.get(path.with_suffix("").as_posix())
-        # An id may have its image in a folder below.
+        # The image of an ID may be in a subfolder.
         return found or (self._rows.get(path.name) or self._rows.get(path.stem) if self._ids else None)
 
 
@@ -203,6 +203,6 @@ def _posix(file: str) -> str:
 def _origins(rows: Sequence[TableRow | None], names: set[str]) -> Origins:
     groups = ["" if row is None else row.group for row in rows]
     sources = ["" if row is None else row.source for row in rows]
-    # A group with the name of an image is no lesion or patient.
+    # A group with the name of an image is not a lesion or patient.
     known = all(groups) and not names.issuperset(groups)
     return Origins(groups if known else None, sources if any(sources) else None)

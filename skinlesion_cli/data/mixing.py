@@ -1,8 +1,8 @@
 """Mixup and CutMix of neighbouring images of a batch.
 
 Images 0 and 1, 2 and 3, … are mixed with each other. Draws are independent, so neighbours are as good as any
-other partners. As no pair is ever divided, several processes train exactly as one. The parameters come from
-draw's own generator, so that a resumed run repeats them.
+other partners. Because no pair is ever split, several processes train exactly as one. The parameters come
+from the generator of each drawn image, so that a resumed run repeats them.
 
 Sources: Zhang et al., *mixup: Beyond Empirical Risk Minimization*, ICLR 2018; Yun et al., *CutMix:
 Regularization Strategy to Train Strong Classifiers with Localizable Features*, ICCV 2019.
@@ -33,7 +33,7 @@ class MixedTargets:
 def draw_mixing(generator: np.random.Generator, mixup: float, cutmix: float) -> NDArray[np.float32]:
     """Draw the parameters of one image, (4,): the share is from Beta(a, a), a = `mixup` or `cutmix`.
 
-    With both above 0, each is taken half of the time.
+    With both above 0, each is used half of the time.
     """
     cut = cutmix > 0 and (mixup == 0 or generator.random() < 0.5)
     alpha = cutmix if cut else mixup
@@ -57,7 +57,7 @@ def mix(images: torch.Tensor, targets: torch.Tensor, parameters: torch.Tensor) -
             pair.lerp_(pair.flip(0), 1 - share)
         partners[first : first + 2] = targets[first : first + 2].flip(0)
         shares[first : first + 2] = share
-    # On MPS, a copy that does not wait has read memory which was freed already (pytorch#139550).
+    # On MPS, a non-blocking copy may read memory that was already freed (pytorch#139550).
     return MixedTargets(partners, shares.to(images.device, non_blocking=images.device.type == "cuda"))
 
 

@@ -14,17 +14,17 @@ from skinlesion_cli.data.suffixes import has_image_suffix
 
 
 class NamedFiles:
-    """The files of a folder, by the names that a table has for them."""
+    """The files of a folder, found by their names in a table."""
 
     def __init__(self, root: Path):
         self.root = root
         self._stems: dict[Path, dict[str, list[Path]]] = {}
 
     def find(self, name: str, *, below: bool) -> list[Path]:
-        """The files that a name fits, relative to the folder.
+        """The files that a name matches, relative to the folder.
 
-        As it is written, else in another Unicode form, else with the suffix of an image, else (`below`) in
-        any of the folders below.
+        It is tried as written, then in another Unicode form, then with the suffix of an image, then (`below`)
+        in any subfolder.
         """
         forms = [unicodedata.normalize(form, name) for form in ("NFC", "NFD")]
         forms = list(dict.fromkeys([name, *forms, name.replace("\\", "/")]))

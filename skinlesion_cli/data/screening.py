@@ -1,6 +1,6 @@
 """One pass over the images of a run before its first step: which can be read, their sizes and their hashes.
 
-Each file is opened once. No torch here: an unreadable image is reported before the seconds that torch takes.
+Each file is opened once. No torch here: an unreadable image is reported before the slow import of torch.
 """
 
 import dataclasses
@@ -26,7 +26,7 @@ class ImageFacts:
     """What one pass over an image file found."""
 
     size: tuple[int, int]
-    """Width and height of the upright picture, as `ShrunkPictures` decodes it."""
+    """Width and height of the upright image, as `ShrunkPictures` decodes it."""
     sha256: str
     """See `hash_of`."""
 
@@ -54,7 +54,7 @@ class Screening:
 
 
 def shorter_side(img_size: int) -> int:
-    """Length of the shorter side that large training pictures are shrunk to, in pixels."""
+    """Length that the shorter side of large training images is downscaled to, in pixels."""
     return round(SHRINK_RATIO * img_size)
 
 

@@ -98,7 +98,7 @@ def read_split(
     files = tuple(file for images, _ in found.values() for file in images)
     labels = tuple(label for label, (images, _) in enumerate(found.values()) for _ in images)
     if not files:
-        raise InputError(f"{root} holds no images")
+        raise InputError(f"{root} contains no images")
     return Split(name, root, tuple(classes), files, labels, sum(len(others) for _, others in found.values()))
 
 
@@ -121,9 +121,9 @@ def require_folder(data_root: Path, images_root: Path | None) -> None:
     """InputError if there is no such data set, or `images_root` is given with a folder."""
     if not is_folder(data_root):
         kind = "table" if is_table_name(data_root) else "folder"
-        raise InputError(f"there is no {kind} {data_root}; name the data set, a folder or a table")
+        raise InputError(f"there is no {kind} {data_root}; give the data set, a folder or a table")
     if images_root is not None:
-        raise InputError(f"--images {images_root} goes with a table, and {data_root} is a folder")
+        raise InputError(f"--images {images_root} needs a table, and {data_root} is a folder")
 
 
 def has_split(data_root: Path, name: str) -> bool:
@@ -164,18 +164,18 @@ def read_splits(
 
 
 def one_class_fault(root: Path, classes: Sequence[str]) -> str:
-    """What is wrong with a single class, which every model predicts; empty if there are more."""
+    """The fault of a data set with a single class; empty if there are more."""
     if len(classes) != 1:
         return ""
     inner = class_folders(root / classes[0]) if is_folder(root / classes[0]) else []
     hint = f"; move the folders in {root / classes[0]} ({first_few(inner)}) up one level" if inner else ""
-    return f"{root} has one class only, {classes[0]!r}; at least two are needed{hint}"
+    return f"{root} has only one class, {classes[0]!r}; at least two are needed{hint}"
 
 
 def _where_splits_are(data_root: Path, name: str) -> str:
     folders = class_folders(data_root)
     if inner := [data_root / one for one in folders if (data_root / one / name).is_dir()]:
-        return f"; {inner[0]} has one: name that folder"
+        return f"; {inner[0]} has one: use that folder"
     if len(folders) > 1 and not set(folders) & set(SPLITS):
         return f"; are these the classes? skinlesion data split {data_root} --out NEW_FOLDER"
     return ""

@@ -15,7 +15,7 @@ UNREAD_SUFFIXES = frozenset(
     {".jxl", ".jp2", ".j2k", ".jpf", ".jpx"}
     | {".dng", ".raw", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf", ".svs", ".ndpi", ".psd"}
 )
-"""Of pictures that this tool does not read."""
+"""Suffixes of images that this tool does not read."""
 
 
 def has_image_suffix(path: Path) -> bool:

@@ -52,7 +52,7 @@ class DataTable:
     def split(self, name: str, on_event: OnEvent = ignore) -> Split:
         """The images of a split, in the order of the same data set as folders.
 
-        A table without splits is a test set from elsewhere. InputError if there is no such split.
+        A table without splits is an external test set. InputError if there is no such split.
         """
         if not self.has_splits:
             if name != "test":
@@ -96,7 +96,7 @@ def read_data_table(path: Path, images_root: Path | None = None, on_event: OnEve
     """
     read, root = read_rows(path), root_of(path, images_root)
     if not root.is_dir():
-        raise InputError(f"there is no folder {root}; name the folder of the images with --images")
+        raise InputError(f"there is no folder {root}; give the folder of the images with --images")
     if read.taken:
         on_event(Note(f"{path}: {read.taken}"))
     has_splits = "split" in read.columns
@@ -120,7 +120,7 @@ def read_data_table(path: Path, images_root: Path | None = None, on_event: OnEve
     for reason, lines in left_out.items():
         text = f"{path}: {len(lines)} of {len(read.rows)} rows are left out, without {reason}"
         if reason == "an image" and not rows:
-            hint = "name the folder of the images with --images"
+            hint = "give the folder of the images with --images"
             raise InputError(f"{path}: none of its images is in {root} ({lines[0]}); {hint}")
         on_event(Warned(f"{text} ({first_few(lines, 1)})"))
     if not rows:
@@ -150,8 +150,8 @@ def _require_valid(row: TableRow, path: Path, where: str) -> None:
 
 
 def _file_of(row: TableRow, images: NamedFiles, where: str, *, ids: bool) -> Path | None:
-    """The file of a row; None if a table of `ids` names one that is not there."""
-    # A table from elsewhere must not reach files outside its folder.
+    """The file of a row; None if a table of `ids` names one that does not exist."""
+    # An untrusted table must not reach files outside its folder.
     if leaves_folder(row.file):
         raise InputError(f"{where} is outside {images.root}, the table's folder or that of --images")
     found = images.find(row.file, below=ids)
@@ -164,7 +164,7 @@ def _file_of(row: TableRow, images: NamedFiles, where: str, *, ids: bool) -> Pat
         return found[0] if found else None
     fault = fault_of(images.root / row.file, MAX_IMAGE_BYTES)
     if fault == NO_FILE:
-        raise InputError(f"{where} is no file in {images.root}; --images names another folder")
+        raise InputError(f"{where} is not a file in {images.root}; choose another folder with --images")
     raise InputError(f"{where} cannot be read: {fault}")
 
 
@@ -176,7 +176,7 @@ def _refuse_again(
     same = seen[status.st_dev, status.st_ino]
     # Hard links are two files.
     if again := [before for other, before in same if other.resolve() == path.resolve()]:
-        raise InputError(f"{where} is the file of line {again[0]} too; keep one of the rows")
+        raise InputError(f"{where} is also the file of line {again[0]}; keep one of the rows")
     same.append((path, line))
 
 

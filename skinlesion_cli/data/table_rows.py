@@ -1,7 +1,7 @@
 """Tables of labelled images: one row per image, with its file, its label and what else is known of it.
 
-Read as they are: tables with `file,label` and where present `split,group,source` and any other columns, the
-manifest of a data set, and published tables, which name an image by its id (`isic_id,diagnosis`) or have one
+Read as they are: tables with `file,label` and, where present, `split,group,source` and any other columns; the
+manifest of a data set; and published tables, which name an image by its ID (`isic_id,diagnosis`) or have one
 column of zeros and ones per class (`image,MEL,NV,…`).
 """
 
@@ -15,13 +15,14 @@ from skinlesion_cli.common.text import quoted, shortened
 
 FILE_COLUMNS = ("file", "path", "filename")
 ID_COLUMNS = ("image", "image_id", "image_name", "isic_id", "img_id")
-"""Of published tables, which list more images than a person may have, and some without a diagnosis."""
+"""ID columns of published tables, which may list more images than the user has, and some without a
+diagnosis."""
 IMAGE_COLUMNS = (*FILE_COLUMNS, *ID_COLUMNS)
 LABEL_COLUMNS = ("label", "class", "diagnosis", "dx", "diagnostic", "y_true")
 PATIENT_COLUMNS, LESION_COLUMNS = ("patient_id", "patient"), ("lesion_id", "lesion")
 OWN_COLUMNS = ("file", "label", "split", "group", "source")
 MISSING = {"", "na", "n/a", "n.a.", "<na>", "nan", "none", "null", "nil", "unknown", "-", "--", "?"}
-"""Ids that mean that none is known, in lower case."""
+"""IDs that mean "unknown", in lower case."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +35,7 @@ class TableRow:
     label: str
     split: str
     group: str
-    """The group, else the patient, else the lesion."""
+    """The group, or else the patient, or else the lesion."""
     source: str
     others: Mapping[str, str]
     """The cells of the other columns, such as `sex`, by name."""
@@ -46,13 +47,13 @@ class TableRows:
 
     rows: list[TableRow]
     names: set[str]
-    """Of all images, with and without their class: a group of such a name is no lesion or patient."""
+    """Of all images, with and without their class: a group with such a name is not a lesion or patient."""
     columns: dict[str, str]
     """The table's own names of the columns, by name in lower case."""
     ids: bool
-    """Whether it names images by their ids."""
+    """Whether it names images by their IDs."""
     taken: str
-    """Which columns the files and labels are from, if they have other names than ours."""
+    """The columns of the files and labels, if their names differ from ours."""
 
 
 def read_rows(path: Path) -> TableRows:

@@ -1,4 +1,4 @@
-"""Small pictures inside a page, without the metadata of their files."""
+"""Small images embedded in a page, without the metadata of their files."""
 
 import base64
 import io
@@ -12,7 +12,7 @@ QUALITY = 80
 
 
 def data_uri(picture: Image.Image) -> str:
-    """An RGB picture as a small JPEG data URI, without its EXIF data, which may name a person or a place."""
+    """An RGB image as a small JPEG data URI, without its EXIF data, which may name a person or a place."""
     small = Image.fromarray(np.asarray(picture))
     small.thumbnail((SIDE, SIDE))
     buffer = io.BytesIO()

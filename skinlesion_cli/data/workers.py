@@ -23,7 +23,7 @@ def worker_count(num_workers: int | None, sharers: int = 1) -> int:
 
 
 def workers_that_fit(workers: int, batch_bytes: int, shared: Path = Path("/dev/shm")) -> int:
-    """As many of the worker processes as can hand over batches of this size in the system's shared memory.
+    """At most as many worker processes as can pass batches of this size through the system's shared memory.
 
     A container often has 64 MiB of it, and a process that finds none left is killed. Each worker prepares two
     batches ahead, and two more are on their way to the device.

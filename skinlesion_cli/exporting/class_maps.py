@@ -1,4 +1,4 @@
-"""Class activation maps inside an exported graph: exact for a head of average pooling and one linear layer.
+"""Class-activation maps inside an exported graph: exact for a head of average pooling and one linear layer.
 
 Source: Zhou et al., *Learning Deep Features for Discriminative Localization*, CVPR 2016, equations 1 and 2.
 There, the logit is a bias plus the sum of the class's map over the positions, so the map is HiResCAM at the
@@ -14,11 +14,12 @@ from skinlesion_cli.common.errors import InputError
 from skinlesion_cli.models.backbone import last_stage
 
 EXACT = 1e-4
-"""Largest part of the maps by which their sums may miss the logits: a hundred times the rounding errors."""
+"""Tolerance for the difference between sums of maps and logits, relative to the maps: 100 × the rounding
+error."""
 
 
 class ClassMapper(nn.Module):
-    """Computes what each position of the last feature maps adds to the logit of each class."""
+    """Computes the contribution of each position of the last feature maps to the logit of each class."""
 
     weight: torch.Tensor
     bias: torch.Tensor
@@ -97,5 +98,5 @@ def _layer_of(model: nn.Module, probe: torch.Tensor, final: torch.Tensor) -> str
 
 def _refusal(arch: str, reason: str) -> InputError:
     return InputError(
-        f"--cam: no exact class activation map for {arch}: {reason}; use gradcam with the .pth instead"
+        f"--cam: no exact class-activation map for {arch}: {reason}; use gradcam with the .pth instead"
     )

@@ -1,4 +1,4 @@
-"""What is exported: one graph from pixels to logits, and the metadata beside it."""
+"""The exported graph, from pixels to logits, and its metadata."""
 
 from typing import Any
 
@@ -60,11 +60,11 @@ class BytesToLogits(nn.Module):
 
 
 def metadata(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What the file says of itself, as plain data."""
+    """The metadata of the file, as plain data."""
     return {"format": EXPORT_MARK, **checkpoint.plain(), "versions": versions(), "precision": "fp32"}
 
 
 def example(checkpoint: Checkpoint, n: int = 2) -> torch.Tensor:
-    """Views (n, 3, side, side) to trace with; from one, torch would conclude that n is always 1."""
+    """Views (n, 3, side, side) for tracing; from a single one, torch would conclude that n is always 1."""
     side = checkpoint.preprocessing.img_size
     return torch.zeros(n, 3, side, side, dtype=torch.uint8)

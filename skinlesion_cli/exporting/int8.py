@@ -22,7 +22,7 @@ from skinlesion_cli.models.checkpoint import Checkpoint
 from skinlesion_cli.models.model_info import Preprocessing
 
 CALIBRATION_IMAGES = 200
-"""Enough for stable ranges of all activations; more only take longer."""
+"""Enough for stable ranges of all activations; more images only take longer."""
 BATCH = 8
 OPERATORS = ["Conv", "Gemm", "MatMul"]
 """Nearly all of the computation. The other operators, such as softmax, stay in fp32."""
@@ -119,7 +119,7 @@ def quantize(
             onnx.save(quantized, str(part))
         except (SkinLesionError, OSError):
             raise
-        # As for torch's exporter: many types, one meaning.
+        # As with torch's exporter: many exception types, one meaning.
         except Exception as error:
             raise SkinLesionError(
                 f"onnxruntime cannot quantise the model: {one_line(error)}; export without --int8"

@@ -1,4 +1,4 @@
-"""A checkpoint as .mlpackage, for Core ML. It runs on Apple's machines only, so it is not verified here."""
+"""A checkpoint as .mlpackage, for Core ML. It runs on Apple devices only, so it is not verified here."""
 
 import json
 from pathlib import Path
@@ -14,7 +14,7 @@ from skinlesion_cli.models.checkpoint import Checkpoint
 
 
 class ImageToLogits(nn.Module):
-    """As `BytesToLogits`, for the floats in [0, 255] that Core ML makes of an image."""
+    """Like `BytesToLogits`, for the floats in [0, 255] to which Core ML converts an image."""
 
     def __init__(self, inner: BytesToLogits):
         super().__init__()
@@ -47,14 +47,14 @@ def export(checkpoint: Checkpoint, target: Path, _pixels: Pixels) -> Exported:
             program,
             inputs=[coremltools.ImageType(INPUT, image.shape, color_layout=coremltools.colorlayout.RGB)],
             outputs=[coremltools.TensorType(OUTPUT)],
-            # The first that takes this format.
+            # The first target that supports this format.
             minimum_deployment_target=coremltools.target.iOS15,
             compute_precision=coremltools.precision.FLOAT32,
         )
         texts = {key: json.dumps(value) for key, value in metadata(checkpoint).items()}
         converted.user_defined_metadata.update(texts)
         converted.save(str(part))
-        # Of no use but to ExecuTorch's debugger.
+        # Used only by ExecuTorch's debugger.
         (part / "executorch_debug_handle_mapping.json").unlink(missing_ok=True)
     size = sum(file.stat().st_size for file in target.rglob("*") if file.is_file())
     return Exported(target, size, 0, None)

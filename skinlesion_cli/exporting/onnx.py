@@ -1,4 +1,4 @@
-"""A checkpoint as .onnx, with the distance from the training images and class activation maps as outputs."""
+"""A checkpoint as .onnx, with the distance from the training images and class-activation maps as outputs."""
 
 import dataclasses
 import json
@@ -16,14 +16,14 @@ from skinlesion_cli.metrics.calibration import softmax
 from skinlesion_cli.models.checkpoint import Checkpoint
 
 OPSET = 18
-"""torch writes it without conversion, and every onnxruntime since 1.14 (2023) reads it."""
+"""torch writes it without conversion, and every ONNX Runtime since 1.14 (2023) reads it."""
 
 
 def export(checkpoint: Checkpoint, target: Path, pixels: Pixels, *, cam: bool = False) -> Exported:
     """Write a checkpoint as .onnx, and verify it on the views `pixels` (n, 3, side, side).
 
     It also outputs the distance from the training images, if the checkpoint has a detector, and with `cam`
-    the class activation map of each class.
+    the class-activation map of each class.
 
     Raises:
         InputError: with `cam`, the maps would not be exact; see also `export_verified`.
@@ -81,5 +81,5 @@ def _require_exact(backend: OnnxBackend, pixels: Pixels, mapper: ClassMapper) ->
     assert found.maps is not None
     if not is_exact(found.maps, found.logits, mapper.bias.numpy()):
         raise SkinLesionError(
-            f"the class activation maps of {mapper.layer} do not add up to the logits: leave out --cam"
+            f"the class-activation maps of {mapper.layer} do not add up to the logits: leave out --cam"
         )

@@ -19,7 +19,7 @@ METADATA = "metadata"
 def export(checkpoint: Checkpoint, target: Path, pixels: Pixels) -> Exported:
     """Write a checkpoint as .pte, and verify it with ExecuTorch's own runtime; raises as `export_verified`.
 
-    The method `forward` takes one view (1, 3, side, side), uint8. As of an .onnx, its outputs are the logits,
+    The method `forward` takes one view (1, 3, side, side), uint8. As with .onnx, its outputs are the logits,
     and the distance from the training images if the checkpoint has a detector.
     """
 
@@ -29,7 +29,7 @@ def export(checkpoint: Checkpoint, target: Path, pixels: Pixels) -> Exported:
             from executorch.exir import to_edge_transform_and_lower
 
             graph = BytesToLogits(model, checkpoint, checkpoint.novelty).eval()
-            # Phones look at one photograph at a time, and a fixed size lets XNNPACK plan its memory.
+            # Phones process one photograph at a time, and a fixed size lets XNNPACK plan its memory.
             program = torch.export.export(graph, (example(checkpoint, 1),), strict=False)
             constants = {METADATA: json.dumps(metadata(checkpoint))}
             partitioner = [XnnpackPartitioner()]

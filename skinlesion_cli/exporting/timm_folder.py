@@ -1,4 +1,4 @@
-"""Exporting a checkpoint as a folder that timm and the hub read: weights, config.json and README.md."""
+"""Exporting a checkpoint as a folder that timm and the hub can read: weights, config.json and README.md."""
 
 import dataclasses
 import json
@@ -27,12 +27,12 @@ _CROP_MODES = {"crop": "center", "pad": "border", "squash": "squash"}
 
 
 def export_folder(checkpoint: Checkpoint, target: Path, pixels: Pixels, readme: str) -> Exported:
-    """Write a checkpoint as timm's folder, and verify the probabilities of timm's own model against ours.
+    """Write a checkpoint as a timm folder, and verify the probabilities of timm's own model against ours.
 
     The folder is verified on the views `pixels` (n, 3, side, side). `readme` is the text of its README.md.
 
     Raises:
-        SkinLesionError: the probabilities differ, or it cannot be written; the folder is as before then.
+        SkinLesionError: the probabilities differ, or it cannot be written; the folder is then unchanged.
     """
     model = checkpoint.build().eval()
     prepared = checkpoint.preprocessing
@@ -57,7 +57,7 @@ def export_folder(checkpoint: Checkpoint, target: Path, pixels: Pixels, readme: 
                 f"{target} was not written: timm cannot load it: {one_line(error)}"
             ) from error
         with torch.inference_mode():
-            # In one memory layout: another one is another order of summing.
+            # In the same memory layout: another layout means another order of summation.
             both = [one.to(memory_format=torch.channels_last) for one in (model, theirs)]
             expected, answers = (softmax(one(inputs).numpy(), checkpoint.temperature) for one in both)
         difference = checked_difference(answers, expected, target, "in timm its probabilities differ")
@@ -82,7 +82,7 @@ def _config(checkpoint: Checkpoint, features: int) -> dict[str, Any]:
 
 
 def timm_config(arch: str, classes: list[str], prepared: Preprocessing) -> dict[str, Any]:
-    """Timm's `pretrained_cfg`: the preprocessing, and what its own configuration of the backbone names.
+    """Timm's `pretrained_cfg`: the preprocessing, and the names in its own configuration of the backbone.
 
     timm's border rounds the length of the shorter side, and ours rounds it down; all else is the same.
     """
@@ -104,7 +104,7 @@ def timm_config(arch: str, classes: list[str], prepared: Preprocessing) -> dict[
 
 
 def _crop_pct(prepared: Preprocessing) -> float:
-    """The share of which timm, which rounds down, makes the same number of pixels."""
+    """The share from which timm, which rounds down, computes the same number of pixels."""
     if prepared.resize.fit != "crop":
         return 1.0
     side, resized = prepared.img_size, resize_side(prepared.img_size, prepared.resize)
@@ -115,7 +115,7 @@ def _crop_pct(prepared: Preprocessing) -> float:
 
 
 def _own(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What only this tool reads. Without paths of this machine: the folder is made to be published."""
+    """What only this tool reads, without paths of this machine: the folder is meant to be published."""
     plain = checkpoint.plain()
     paths = {name for name in FIELDS if value_type(name) is Path}
     settings = {name: value for name, value in plain["settings"].items() if name not in paths}

@@ -1,4 +1,4 @@
-"""Writing an exported model whole or not at all, verified against PyTorch before it replaces anything."""
+"""Writing an exported model completely or not at all, after verification against PyTorch."""
 
 import io
 import logging
@@ -33,7 +33,7 @@ TOLERANCE = 1e-3
 """Maximum difference of a probability from PyTorch's; rounding errors are a thousand times smaller."""
 BATCH = 8
 CHECKED_IMAGES, DRAWN_IMAGES = 32, 8
-"""Images that the file is verified on: of the user's, or synthetic ones."""
+"""Number of images that the file is verified on: of the user's, or synthetic ones."""
 
 Pixels = NDArray[np.uint8]
 Answers = Callable[[Pixels], Floats]
@@ -50,9 +50,9 @@ class Exported:
     images: int
     """Number of images that it was verified on."""
     largest_difference: float | None
-    """Of any class's probability from PyTorch's; None where the format cannot be run on this machine."""
+    """Of any class probability from PyTorch's; None if the format cannot be run on this machine."""
     cam: dict[str, Any] | None = None
-    """Layer and grid of the class activation maps in it; None without."""
+    """Layer and grid of the class-activation maps in it; None without."""
 
     def to_dict(self) -> dict[str, Any]:
         """The result as `export --json` prints it."""
@@ -79,7 +79,7 @@ def export_verified(
     write: Callable[[nn.Module, Path], None],
     load: Callable[[Path], Answers],
 ) -> Exported:
-    """Write a checkpoint with `write`, and verify what `load` makes of the file on `pixels`.
+    """Write a checkpoint with `write`, load the file with `load`, and verify it on `pixels`.
 
     Raises:
         InputError: the weights do not fit the architecture.
@@ -87,7 +87,7 @@ def export_verified(
     """
     model = checkpoint.build().eval()
     runtime = choose_runtime("cpu", "fp32", training=False)
-    # First: a size that the model does not take is named here.
+    # First, because it reports a size that the model does not take.
     backend = TorchBackend(model, checkpoint.preprocessing, runtime, frozen=True)
     expected = _answers(
         lambda images: softmax(backend.outputs(images).logits, checkpoint.temperature), pixels
@@ -112,14 +112,14 @@ def checked_difference(answers: Floats, expected: Floats, target: Path, text: st
 
 
 def _first_cause(error: BaseException) -> BaseException:
-    """The error at the bottom: those above it say in which of the exporter's steps it came up."""
+    """The innermost error: those around it only say in which step of the exporter it occurred."""
     while error.__cause__ is not None:
         error = error.__cause__
     return error
 
 
 def _answers(probabilities: Answers, pixels: Pixels) -> Floats:
-    # The first alone, then batches: the file must take any batch size.
+    # The first image alone, then batches: the file must accept any batch size.
     batches = [pixels[:1], *(pixels[start : start + BATCH] for start in range(1, len(pixels), BATCH))]
     return np.concatenate([probabilities(np.ascontiguousarray(batch)) for batch in batches])
 
@@ -144,7 +144,7 @@ def one_line_failure(checkpoint: Checkpoint, target: Path) -> Iterator[None]:
 
 @contextmanager
 def muted() -> Iterator[None]:
-    """Discard what is written to the process's output streams: libraries in C++ know no loggers."""
+    """Discard what is written to the process's output streams: C++ libraries do not use Python's loggers."""
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     kept = [os.dup(number) for number in (1, 2)]

@@ -31,7 +31,7 @@ class Outputs:
     distances: Floats | None = None
     """(n,): out-of-distribution distances; None if the model has no detector."""
     maps: NDArray[np.floating] | None = None
-    """(n, classes, rows, columns): what each position adds to each logit; None but for `export --cam`."""
+    """(n, classes, rows, columns): contribution of each position to each logit; only for `export --cam`."""
 
 
 class Backend(Protocol):
@@ -72,9 +72,10 @@ def outcomes_of(
 ) -> Iterator[tuple[int, Outcome]]:
     """Yield the index and the outcome of each image, in order; memory does not grow with their number.
 
-    The processes of `world` take turns, batch by batch, and each of them yields all outcomes: the batches are
-    those of a single process, so that the outcomes are the same to the last bit. Batches that a `section` of
-    a journal holds are not computed again; of an array job, only this part's are yielded.
+    The batches are distributed among the processes of `world` in turn, and each process yields all outcomes.
+    The batches are those of a single process, so that the outcomes are the same to the last bit. Batches that
+    are in a `section` of a journal are not computed again; in an array job, only those of this part are
+    yielded.
     """
     count = len(paths)
     batches = [range(start, min(start + batch_size, count)) for start in range(0, count, batch_size)]
@@ -190,10 +191,10 @@ def predict_split(
 
     The processes of `world` share the work, and each gets all predictions; for `section` see `outcomes_of`.
     None for `temperature` means no calibration. With `flips`, the probabilities are means over flipped views;
-    the `logits` are still those of the images as they are, and have no temperature, because a mean has none.
+    the `logits` are still those of the unflipped images, without a temperature, because a mean has none.
 
     Raises:
-        UnreadableImageError: some images cannot be read; scores without them would be those of another split.
+        UnreadableImageError: some images cannot be read; scores without them would be for another split.
     """
     views = len(FLIPS) if flips else 1
     logits = np.empty((len(split.files), views, len(classes)))

@@ -18,14 +18,16 @@ from skinlesion_cli.metrics.predictions import Predictions
 
 
 class Ensemble(Predictor):
-    """A predictor whose answer is the mean over its members, each calibrated by itself."""
+    """A predictor that averages the probabilities of its members, each calibrated separately."""
 
     def __init__(self, members: Sequence[Predictor]):
         """Join models with the same classes; InputError if they differ."""
         first = members[0]
         for one in members[1:]:
             if one.classes != first.classes:
-                raise InputError(f"{one.file} and {first.file} have different classes, or another order")
+                raise InputError(
+                    f"{one.file} and {first.file} have different classes, or the same in another order"
+                )
         description = dataclasses.replace(
             first.checkpoint, temperature=1.0, distance_limit=None, false_alarm_rate=None
         )
@@ -38,7 +40,7 @@ class Ensemble(Predictor):
         return self._members
 
     def with_prior(self, prior: str | Path | Mapping[str, float]) -> Self:
-        """The same ensemble of members that answer for another class prior."""
+        """The same ensemble, with members adapted to another class prior."""
         made = super().with_prior(prior)
         made._members = tuple(one.with_prior(prior) for one in self._members)
         return made
@@ -46,11 +48,11 @@ class Ensemble(Predictor):
     def predict_many(
         self, images: Iterable[ImageInput], *, on_event: OnEvent = ignore, **options: Any
     ) -> Iterator[Prediction | Failure]:
-        """As `Predictor.predict_many`; the distance is the mean of the members', if all have one."""
+        """Like `Predictor.predict_many`; the distance is the mean of the members', if all have one."""
         # An open file can be read once only.
         images = [_again(one) for one in listed(images, on_event)]
         streams = [
-            # One of them tells of the progress.
+            # Only one of them reports progress.
             one.predict_many(images, **options, on_event=ignore if member else on_event, member=member)
             for member, one in enumerate(self._members)
         ]
@@ -81,7 +83,7 @@ def load_models(files: Sequence[Path], **options: Any) -> Predictor:
 def mean_of(parts: Sequence[Predictions], temperatures: Sequence[float | None]) -> Predictions:
     """The predictions of an ensemble, from those of its members (with their temperatures) on the same images.
 
-    The logits are those of the mean without flips: their softmax are its probabilities.
+    The logits are those whose softmax is the mean of the probabilities without flips.
     """
     first = parts[0]
     if len(parts) == 1:

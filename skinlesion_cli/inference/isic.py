@@ -1,8 +1,8 @@
-"""Predictions as the ISIC challenges take them: a CSV file with `image` and one column per diagnosis.
+"""Predictions in the format of the ISIC challenges: a CSV file with `image` and one column per diagnosis.
 
 The columns are those of ISIC 2019 (`MEL,NV,BCC,AK,BKL,DF,VASC,SCC,UNK`), or of ISIC 2018, task 3
 (`MEL,NV,BCC,AKIEC,BKL,DF,VASC`) for a model whose actinic keratoses and squamous cell carcinomas in situ are
-one class. `isic-challenge-scoring` wants exactly these columns, names without `.jpg`, and decimal numbers.
+one class. `isic-challenge-scoring` requires exactly these columns, names without `.jpg`, and decimal numbers.
 """
 
 import re
@@ -34,7 +34,7 @@ _CODES = {name: code for code, names in _NAMES.items() for name in names}
 
 @dataclass(frozen=True)
 class IsicColumns:
-    """The columns of a challenge, and the one of each of a model's classes."""
+    """The columns of a challenge, and the column of each class of a model."""
 
     columns: tuple[str, ...]
     codes: tuple[str, ...]
@@ -51,9 +51,9 @@ class IsicColumns:
 
 
 def isic_columns(classes: Sequence[str], on_event: OnEvent = ignore) -> IsicColumns:
-    """The columns for a model's classes; for ISIC 2019, those that are none of its diagnoses are UNK.
+    """The columns for a model's classes; for ISIC 2019, all classes without a diagnosis there become UNK.
 
-    A warning names the columns that have no class, and stay 0.
+    A warning names the columns without a class, which stay 0.
 
     InputError if no class is a diagnosis of a challenge, or the task of 2018 has no column for one.
     """
@@ -61,7 +61,7 @@ def isic_columns(classes: Sequence[str], on_event: OnEvent = ignore) -> IsicColu
     if not set(codes) - {"", "UNK"}:
         known = "Melanoma or MEL, Melanocytic nevi or NV, …"
         raise InputError(
-            f"--format isic: no class of the model is a diagnosis of ISIC ({known}): {first_few(classes)}"
+            f"--format isic: no class of the model is an ISIC diagnosis ({known}): {first_few(classes)}"
         )
     if "AKIEC" not in codes:
         codes = [code or "UNK" for code in codes]
@@ -76,12 +76,12 @@ def isic_columns(classes: Sequence[str], on_event: OnEvent = ignore) -> IsicColu
 
 
 def require_distinct_images(paths: Iterable[Path]) -> None:
-    """InputError if two images have one name without folder and suffix, which no challenge takes."""
+    """InputError if two images have the same name without folder and suffix, which no challenge accepts."""
     seen: dict[str, Path] = {}
     for path in paths:
         if path.stem in seen:
             raise InputError(
-                f"--format isic: {seen[path.stem]} and {path} have one name; leave one of them out"
+                f"--format isic: {seen[path.stem]} and {path} have the same name; leave one of them out"
             )
         seen[path.stem] = path
 

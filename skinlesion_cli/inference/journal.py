@@ -1,8 +1,8 @@
-"""What a pass over many images has computed so far, on disk, so that an interrupted one can be continued.
+"""The results so far of a pass over many images, kept on disk so that an interrupted pass can be resumed.
 
-The journal lies beside the output, as `OUTPUT.unfinished`; each part of an array job has its own,
-`OUTPUT.unfinished-I-of-N`. It holds one line of JSON per batch. Numbers are read back to the last bit, so a
-continued pass gives the very output of an uninterrupted one.
+The journal is beside the output, as `OUTPUT.unfinished`; each part of an array job has its own,
+`OUTPUT.unfinished-I-of-N`. It has one line of JSON per batch. Numbers are restored to the last bit, so a
+resumed pass gives exactly the output of an uninterrupted one.
 """
 
 import contextlib
@@ -38,13 +38,13 @@ class Journal:
 
         Args:
             output: the file that the command writes in the end.
-            made_with: what the results depend on, beside the images; JSON-ready.
-            resume: take over what earlier, interrupted commands have computed, all parts included.
+            made_with: what the results depend on, apart from the images; JSON-ready.
+            resume: reuse what earlier, interrupted commands have computed, including all parts.
             part: (i, n): compute only every n-th batch, from the i-th on.
-            on_event: is told how many images were finished before.
+            on_event: receives the number of images that were finished before.
 
         Raises:
-            InputError: there are earlier results without `resume`, or they were made with something else.
+            InputError: there are earlier results without `resume`, or they were made with other settings.
         """
         self.part, self._output, self._on_event = part, output, on_event
         self._header = json.loads(json.dumps(dict(made_with)))
@@ -55,7 +55,7 @@ class Journal:
         for path in self._earlier():
             if not resume:
                 raise InputError(
-                    f"{path} holds the results of an interrupted command: continue it with --resume, or "
+                    f"{path} contains the results of an interrupted command: continue it with --resume, or "
                     "remove that file to start over"
                 )
             self._index(path)
@@ -69,7 +69,7 @@ class Journal:
         return sorted(path for path in files if known.fullmatch(path.name))
 
     def _index(self, path: Path) -> None:
-        """Note where the batches of a file are; cut off a last line that was not written whole."""
+        """Record where the batches of a file are; cut off an incomplete last line."""
         with path.open("rb+") as file:
             header, whole = _parsed(file.readline()), file.tell()
             if header is not None and header != self._header:
@@ -82,7 +82,7 @@ class Journal:
             file.truncate(0 if header is None else whole)
 
     def section(self, name: str, paths: Sequence[Path], batch_size: int) -> "Section":
-        """One pass over some images; the name and the state of the files tell it from any other."""
+        """One pass over some images, identified by the name and the state of the files."""
         digest = hashlib.sha256()
         for path in paths:
             state = ""
@@ -111,7 +111,7 @@ class Journal:
         return found
 
     def write(self, section: str, number: int, batch: Batch) -> None:
-        """Append a batch. It survives the end of this process, though not a power cut."""
+        """Append a batch. It survives the end of this process, but not a power failure."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("ab") as file:
@@ -122,7 +122,7 @@ class Journal:
             raise SkinLesionError(f"cannot write {self.path}: {error.strerror or error}") from error
 
     def remove(self) -> None:
-        """Remove it, and what a killed command left of the output: the output is complete."""
+        """Remove it, and what a killed command left of the output, because the output is complete."""
         folder = self._output.parent
         for path in [*self._earlier(), *(one for one in folder.iterdir() if partial_of(one) == self._output)]:
             path.unlink(missing_ok=True)
@@ -139,7 +139,7 @@ class Section:
         return self._journal.batches(self._name)
 
     def planned(self, batches: int) -> Iterator[int]:
-        """The batches that this command yields, of so many."""
+        """The batches that this command yields, out of this number."""
         first, step = self._journal.part
         return iter(range(first - 1, batches, step))
 
@@ -153,7 +153,7 @@ class Section:
 
 
 def _parsed(line: bytes) -> Batch | None:
-    """A line of a journal; None if it was not written whole."""
+    """A line of a journal; None if it is incomplete."""
     try:
         found = json.loads(line) if line.endswith(b"\n") else None
     except ValueError:

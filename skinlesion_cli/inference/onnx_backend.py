@@ -1,4 +1,4 @@
-"""Running an exported model with onnxruntime and numpy, without torch."""
+"""Running an exported model with ONNX Runtime and numpy, without torch."""
 
 import os
 import threading
@@ -32,16 +32,16 @@ _WRONG = "the .onnx does not match its own metadata; export it again"
 
 @dataclass(frozen=True)
 class ClassMaps:
-    """The class activation maps among the outputs of an .onnx."""
+    """The class-activation maps among the outputs of an .onnx."""
 
     layer: str
-    """The layer of the backbone that they are of."""
+    """The layer of the backbone that is mapped."""
     rows: int
     columns: int
 
 
 class OnnxBackend:
-    """A model that onnxruntime runs on the CPU. Make one with `load_onnx`."""
+    """A model that ONNX Runtime runs on the CPU. Create it with `load_onnx`."""
 
     def __init__(self, path: Path, session: Any, description: Description, cam: ClassMaps | None = None):
         self.path, self._path, self._description, self.cam = path, path.absolute(), description, cam
@@ -55,7 +55,7 @@ class OnnxBackend:
         self._threads = ThreadPoolExecutor(min(usable_cores(), IMAGES_AT_ONCE), thread_name_prefix="onnx")
 
     def _here(self) -> None:
-        """In another process than the one that loaded the model, load it again: threads are not forked."""
+        """Load the model again in any process other than the one that loaded it: threads are not forked."""
         if self._process != os.getpid():
             with _loading:
                 if self._process != os.getpid():
@@ -63,15 +63,15 @@ class OnnxBackend:
                     self._start(_session(self._path))
 
     def __getstate__(self) -> dict[str, Any]:
-        """What is pickled: not the session and its threads, which a process makes when it predicts."""
+        """What is pickled: not the session and its threads, which each process creates when it predicts."""
         mine = {"_session": None, "_threads": None, "_process": 0}
         return vars(self) | mine
 
     def outputs(self, images: NDArray[np.uint8]) -> Outputs:
         """Run the model on a batch of bytes (n, 3, img_size, img_size)."""
         self._here()
-        # One image per core: two cores sharing each image ran 30 to 41 images/s, one image per core 47. A
-        # whole batch of 32 does not fit into the caches, and took 1.8 GB instead of 0.2.
+        # One image per core: 47 images/s on two cores, compared with 30 to 41 if both cores share each image.
+        # A whole batch of 32 does not fit into the caches, and took 1.8 GB instead of 0.2.
         parts = np.split(images, len(images))
         try:
             runs = zip(*self._threads.map(self._run, parts), strict=True)
@@ -86,7 +86,7 @@ class OnnxBackend:
             shapes[CAM] = (n, classes, self.cam.rows, self.cam.columns)
         if any(values.shape != shapes[name] for name, values in found.items()):
             raise SkinLesionError(_WRONG)
-        # The file's own logits are calibrated, for programs that do not know of temperatures.
+        # The logits in the file are calibrated, for programs that do not apply a temperature.
         temperature = self._description.temperature
         return Outputs(
             found[OUTPUT].astype(np.float64) * temperature,
@@ -108,7 +108,7 @@ def load_onnx(
     ema: bool | None = None,
     **given: Any,
 ) -> tuple[Description, OnnxBackend]:
-    """Load a file that `skinlesion export` wrote, with which other arguments must agree.
+    """Load a file that `skinlesion export` wrote; the other arguments must agree with it.
 
     `given` are the fields of `Given`.
 
@@ -140,7 +140,7 @@ def load_onnx(
 
 
 def _class_maps(stored: Any) -> ClassMaps | None:
-    """The entry `cam` of the metadata; None where there is none, or another kind of value."""
+    """The entry `cam` of the metadata; None if it is missing or of another type."""
     match stored:
         case {"layer": str(layer), "grid": [int(rows), int(columns)]}:
             return ClassMaps(layer, rows, columns)
@@ -150,11 +150,11 @@ def _class_maps(stored: Any) -> ClassMaps | None:
 def _session(path: Path) -> Any:
     import onnxruntime
 
-    # For Windows, and where onnxruntime was imported before this package.
+    # For Windows, and if onnxruntime was imported before this package.
     onnxruntime.disable_telemetry_events()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = usable_cores() // min(usable_cores(), IMAGES_AT_ONCE)
-    # Threads that wait by spinning would take the cores from those that read the next images.
+    # Threads that spin while they wait would take the cores from those that read the next images.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # Fatal errors only: other errors become our one-line messages, and users cannot act on warnings.
     options.log_severity_level = 4

@@ -33,7 +33,7 @@ _REFUSED = {
 
 
 def fault_of_onnx(path: Path) -> str:
-    """Why an .onnx file must not be opened; an empty text if it may be.
+    """Why an .onnx file must not be opened; an empty string if it may be.
 
     Refused are tensors in other files, because the runtime would read any file named there, and graphs inside
     graphs (loops, branches), because they may never end.

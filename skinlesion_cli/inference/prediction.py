@@ -11,7 +11,7 @@ from skinlesion_cli.data.images import read_image
 from skinlesion_cli.data.thumbnail import data_uri
 
 SHOWN = 5
-"""Classes that a notebook shows of a prediction."""
+"""Number of classes that a notebook shows for a prediction."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Prediction(Tabular):
     distance: float | None = None
     """Distance from the training images, as a multiple of the detector's limit; None without a detector."""
     original: dict[str, float] | None = None
-    """The probabilities for the prior of training, if the others are for another one (see `with_prior`)."""
+    """The probabilities for the training prior, if the others are for another prior (see `with_prior`)."""
 
     @property
     def out_of_distribution(self) -> bool | None:
@@ -55,7 +55,7 @@ class Prediction(Tabular):
         return [{"class": name, "probability": one} for name, one in self.probabilities.items()]
 
     def _repr_html_(self) -> str:
-        """The most probable classes as bars, and the picture if its file can still be read."""
+        """The most probable classes as bars, and the photograph if its file can still be read."""
         rows = [
             {"class": name, "probability": probability_text(one), "": html_bar(one)}
             for name, one in self.top(SHOWN)
@@ -66,7 +66,7 @@ class Prediction(Tabular):
     def to_dict(self, min_confidence: float = 0.0) -> dict[str, Any]:
         """The prediction as one item of the list that `predict --json` prints.
 
-        With a `min_confidence` above 0, `uncertain` tells whether the confidence is lower.
+        With a `min_confidence` above 0, `uncertain` says whether the confidence is lower.
         """
         return {
             "image": self.image,
@@ -81,7 +81,7 @@ class Prediction(Tabular):
 
 
 def _picture_of(image: str) -> str:
-    """A small picture of a file, or nothing; an image in memory has a name without suffix."""
+    """A thumbnail of a file, or nothing; an image in memory has a name without suffix."""
     path = Path(image)
     try:
         if path.suffix and path.is_file():
@@ -98,6 +98,6 @@ class Failure:
     image: str
     error: str
 
-    def to_dict(self, min_confidence: float = 0.0) -> dict[str, Any]:  # noqa: ARG002 - as of a `Prediction`
+    def to_dict(self, min_confidence: float = 0.0) -> dict[str, Any]:  # noqa: ARG002 - like that of a `Prediction`
         """The failure as one item of the list that `predict --json` prints."""
         return {"image": self.image, "error": self.error}

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 class Predictor:
-    """A trained model, ready to predict. Make one with `load_predictor`."""
+    """A trained model, ready to predict. Create it with `load_predictor`."""
 
     def __init__(
         self,
@@ -45,9 +45,9 @@ class Predictor:
         """The model's metadata, and the file that it was loaded from."""
         self.backend, self.batch_size, self.workers = backend, batch_size, workers
         self.prior: Floats | None = None
-        """The class prior (classes,) that it answers for; None for that of training."""
+        """The class prior (classes,) that its probabilities assume; None for the training prior."""
         self.trained_prior: list[float] = []
-        """The class prior of training, (classes,); known where `prior` is another."""
+        """The class prior of training, (classes,); known if `prior` is another one."""
 
     @property
     def members(self) -> "tuple[Predictor, ...]":
@@ -55,7 +55,7 @@ class Predictor:
         return (self,)
 
     def with_prior(self, prior: str | Path | Mapping[str, float]) -> Self:
-        """The same predictor, answering for another class prior: p'(i) ∝ p(i) q(i) / π(i).
+        """The same predictor, adapted to another class prior: p'(i) ∝ p(i) q(i) / π(i).
 
         Args:
             prior: q: "uniform", the share of each class, or a CSV file with the columns class,share. π is the
@@ -93,7 +93,7 @@ class Predictor:
         return Journal(output, made_with, resume=resume, part=part, on_event=on_event)
 
     def made_with(self, *, flips: bool = False) -> dict[str, Any]:
-        """What its results depend on, beside the images and the device; JSON-ready."""
+        """What its results depend on, apart from the images and the device; JSON-ready."""
         return {
             "version": __version__,
             "models": [hash_of_file(one.file) for one in self.members if one.file],
@@ -131,7 +131,7 @@ class Predictor:
                 "photos/*.jpg".
             flips: whether to average over flipped views (test-time augmentation).
             on_event: receives progress events.
-            journal: keeps what is computed, so that an interrupted command can be continued.
+            journal: keeps the results, so that an interrupted command can be resumed.
             world: the processes that share the work; each yields everything.
             member: which model of an ensemble this is, for the journal.
 
@@ -212,26 +212,26 @@ def load_predictor(
     fit: str | None = None,
     ema: bool | None = None,
 ) -> Predictor:
-    """Load a checkpoint of any accepted kind, ready to predict.
+    """Load a checkpoint in any supported format, ready to predict.
 
     Args:
-        checkpoint: the file, which may be an .onnx of `skinlesion export`; it is never unpickled. Or the
-            folder of a run.
+        checkpoint: the file, which may be an .onnx of `skinlesion export`, or the folder of a run. It is
+            never unpickled.
         arch: the backbone, if the file does not name it.
         classes: the classes in the order of the outputs, if the file does not name them.
-        img_size: side of the input in pixels, if the file does not name it.
+        img_size: side of the input in pixels, if the file does not give it.
         device: auto, cpu, cuda, cuda:0, … or mps, or a torch.device; an .onnx runs on the CPU.
         precision: auto (fp32), fp32, bf16 or fp16; an .onnx has its own.
         batch_size: images per forward pass.
         num_workers: threads that read images.
         normalization: "imagenet", or "backbone" for timm's mean and std, if the file does not give them. The
-            default is what timm says of the backbone, here and for the next four.
+            default is what timm lists for the backbone, here and for the next four arguments.
         mean: of the three channels, for pixels in [0, 1].
         std: likewise.
         interpolation: bilinear, bicubic, lanczos or nearest.
         crop_pct: side of the centre crop, relative to the shorter side of the resized image.
-        fit: how an image becomes square: crop, pad or squash; crop, if neither the file nor this says it.
-        ema: whether to take averaged weights (EMA), where the file holds them beside the last ones.
+        fit: how an image becomes square: crop, pad or squash; by default what the file says, or else crop.
+        ema: whether to take the averaged weights (EMA), if the file contains both averaged and last ones.
 
     Raises:
         InputError: the file is missing, refused or damaged, or disagrees with the other arguments.

@@ -51,11 +51,11 @@ def predict_and_evaluate(
     """Predict every image of a split and score the predictions (see `predict_split` and `evaluate`).
 
     The confidence threshold for a `target_accuracy`, and that of the malignant class in subgroups (`by`), are
-    chosen on the data set's `val`. Of a `class_map`, see `without_left_out` for what it leaves out.
-    The processes of `world` share the predictions, and a `journal` keeps them (see `outcomes_of`).
+    chosen on the data set's `val`. For what a `class_map` leaves out, see `without_left_out`. The processes
+    of `world` share the work, and a `journal` keeps the predictions (see `outcomes_of`).
 
     Raises:
-        InputError: the split has other classes than the model, or the malignant ones are no classes of it.
+        InputError: the split has other classes than the model, or the model lacks the malignant ones.
     """
     split = _in_classes_of(predictor, split, class_map)
     classes = predictor.classes if class_map is None else tuple(map(class_map.of_model, predictor.classes))
@@ -129,7 +129,7 @@ def predict_and_evaluate(
 
 
 def without_left_out(split: Split, class_map: ClassMap | None) -> tuple[Split, list[str]]:
-    """The images of a split that a class map keeps, and the class of each of the others.
+    """The images of a split that a class map keeps, and the class of each image that it leaves out.
 
     Raises:
         InputError: there are none.
@@ -146,7 +146,7 @@ def without_left_out(split: Split, class_map: ClassMap | None) -> tuple[Split, l
 
 
 def _in_classes_of(predictor: Predictor, split: Split, class_map: ClassMap | None) -> Split:
-    """The split in the model's own names of classes, which a class map may then merge."""
+    """The split with the model's own class names, which a class map may then merge."""
     split = named_as(split, predictor.classes)
     if class_map is None:
         require_classes(split, predictor.classes, "the checkpoint", complete=False)
@@ -172,7 +172,7 @@ def _validation(
 
 
 def _with_prior(predictions: Predictions, member: Predictor) -> Predictions:
-    """The predictions for the member's other prior; its temperature was fitted for that of training."""
+    """The predictions for the member's other prior; its temperature was fitted for the training prior."""
     if member.prior is None or predictions.probabilities is None:
         return predictions
     moved = retarget(predictions.probabilities, member.trained_prior, member.prior)

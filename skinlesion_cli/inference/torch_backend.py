@@ -35,7 +35,7 @@ class TorchBackend:
         novelty: OodDetector | None = None,
         frozen: bool = False,
     ):
-        """Leave the model in evaluation mode; if its weights are `frozen`, a faster copy may be used."""
+        """Put the model into evaluation mode; if its weights are `frozen`, a faster copy may be used."""
         self.model, self.preprocessing, self.runtime = model.eval(), preprocessing, runtime
         self.img_size, self.resize = preprocessing.img_size, preprocessing.resize
         self.novelty, self._frozen = novelty, frozen
@@ -51,15 +51,15 @@ class TorchBackend:
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Inside, the model is run by this thread only, as the runtime says, and a failure names its size.
+        """Inside, only this thread runs the model, configured for the runtime; errors give its input size.
 
-        Whatever calls the model itself does so inside.
+        Any code that calls the model directly must do so inside.
         """
         with self.runtime.alone():
             try:
                 yield
             except (RuntimeError, TypeError, ValueError, AssertionError, LookupError, MemoryError) as error:
-                # Training knows its own faults, and has tried its size before.
+                # Training reports its own errors, and has already tried its size.
                 if not self._frozen:
                     raise
                 if lacks_memory(error):
@@ -67,7 +67,7 @@ class TorchBackend:
                     raise SkinLesionError(
                         f"{fault}: use a smaller --batch-size, or another --device"
                     ) from error
-                # A file may not name its size.
+                # A file may lack its input size.
                 size = f"images of {self.img_size} pixels, which may be the wrong --img-size"
                 raise SkinLesionError(f"the model fails on {size}: {one_line(error)}") from error
 
@@ -101,7 +101,7 @@ class TorchBackend:
         return tuple(torch.cat(parts).float() for parts in zip(*pieces, strict=True))
 
     def _fastest(self, images: int) -> nn.Module:
-        """The model, or its faster copy, which takes as long to make as predicting some images."""
+        """The model, or its faster copy, which takes as long to create as predicting some images."""
         if self._frozen and self._faster is None and images > 1:
             self._faster = folded(self.model, self.img_size)
         return self._faster or self.model

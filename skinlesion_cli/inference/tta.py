@@ -24,7 +24,7 @@ def flipped(images: NDArray[np.uint8], flips: bool) -> list[NDArray[np.uint8]]:
 def tta_section(
     averaged: Predictions, temperature: float | None, groups: Sequence[str] | None
 ) -> dict[str, Any]:
-    """The evaluation document's section on what averaging over flips changes: `a` without, `b` with."""
+    """The evaluation document's section on the effect of averaging over flips: `a` without, `b` with."""
     assert averaged.logits is not None
     logits = averaged.logits
     plain = replace(averaged, predicted=logits.argmax(axis=1), probabilities=softmax(logits, temperature))

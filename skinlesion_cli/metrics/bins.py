@@ -1,4 +1,4 @@
-"""Columns of a table as subgroups: texts as they are, numbers in named bins."""
+"""Columns of a table as subgroups: text values as they are, numbers in named bins."""
 
 import itertools
 import math
@@ -15,9 +15,9 @@ UNKNOWN = "unknown"
 """The subgroup of the images without a value."""
 AGES = (30, 50, 70)
 MAX_VALUES = 50
-"""Different values of a column; more are names or dates, not subgroups."""
+"""Maximum number of different values of a column; more are names or dates, not subgroups."""
 _FEW_NUMBERS = 7
-"""Up to as many different whole numbers are categories, such as the six Fitzpatrick skin types."""
+"""Up to this many different whole numbers are categories, such as the six Fitzpatrick skin types."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,9 @@ class Partition:
 def partition(column: str, cells: Sequence[str]) -> Partition:
     """The subgroups of a column with a text for each image, empty where it is unknown.
 
-    Numbers are cut into bins: ages (a column whose name has the word) at 30, 50 and 70 years, others at their
-    quartiles. Texts that differ only in case are one. InputError if all are empty, or too many differ.
+    Numbers are binned: ages (a column whose name has the word) at 30, 50 and 70 years, others at their
+    quartiles. Texts that differ only in case are the same value. InputError if all are empty, or too many
+    differ.
     """
     known = [cell for cell in cells if cell]
     if not known:
@@ -65,7 +66,7 @@ def partition(column: str, cells: Sequence[str]) -> Partition:
 
 
 def _numbers(cells: Sequence[str]) -> list[float] | None:
-    """The cells as numbers; None if one is none, or they are few whole ones."""
+    """The cells as numbers; None if one is not a number, or they are only a few whole numbers."""
     try:
         values = [float(cell) for cell in cells]
     except ValueError:
@@ -75,7 +76,7 @@ def _numbers(cells: Sequence[str]) -> list[float] | None:
 
 
 def _texts(column: str, cells: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The different texts in order, and that of each cell: of those that differ in case, the commonest."""
+    """The different texts in order, and that of each cell: of those that differ in case, the most common."""
     spelled: dict[str, str] = {}
     for cell, _ in Counter(cells).most_common():
         spelled.setdefault(cell.casefold(), cell)

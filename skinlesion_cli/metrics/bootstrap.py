@@ -1,7 +1,7 @@
 """Percentile bootstrap intervals (Efron and Tibshirani, *An Introduction to the Bootstrap*, 1993, ch. 13).
 
 Images, or whole groups of them, are resampled with replacement. A resample is a row of multiplicities, so
-all figures of many resamples come from a few sums over arrays. scipy.stats.bootstrap calls the statistic on
+all metrics of many resamples come from a few sums over arrays. scipy.stats.bootstrap calls the statistic on
 resampled copies of the data, which is many times slower, and it cannot resample groups.
 """
 
@@ -22,8 +22,8 @@ Result = TypeVar("Result")
 
 RESAMPLES = 2000
 LEVEL = 0.95
-# Multiplicities per block: few, so that all that is computed from them stays in the cache; but as many
-# resamples as fit into a number of `Packed`.
+# Multiplicities per block: few, so that everything computed from them stays in the cache; but at least
+# as many resamples as fit into a number of `Packed`.
 _CELLS, _FEWEST = 1_200_000, 3
 _MOST_THREADS = 4
 # Resamples with at most this many multiplicities (a byte each) are kept; larger ones are redrawn for each
@@ -34,7 +34,7 @@ Draws = NDArray[Any]
 
 
 class Bootstrap:
-    """The resamples of a set of images, the same for every figure that is computed from them."""
+    """The resamples of a set of images, the same for every metric that is computed from them."""
 
     def __init__(
         self, n: int, groups: Sequence[str] | None = None, *, resamples: int = RESAMPLES, seed: int = 0
@@ -44,8 +44,8 @@ class Bootstrap:
         Args:
             groups: lesion or patient of each image. Whole groups are then resampled, because errors within a
                 group are correlated; None treats the images as independent.
-            seed: the same seed draws the same resamples of as many images or groups, so that the figures of
-                two models can be paired.
+            seed: for the same number of images or groups, the same seed draws the same resamples, so that the
+                metrics of two models can be paired.
         """
         self.n, self.groups, self.resamples, self.seed = n, groups, resamples, seed
         self._members = None if groups is None else _members(groups)
@@ -61,7 +61,7 @@ class Bootstrap:
         return f"percentile bootstrap, {self.resamples} resamples of {self.unit}"
 
     def units(self, inside: Booleans) -> Floats:
-        """How many images or groups each column of `inside`, (n, columns), has a part of: (columns,)."""
+        """Images, or groups with an image, in each column of `inside` (n, columns): (columns,) numbers."""
         if self._members is None:
             return np.asarray(inside.sum(axis=0), dtype=np.float64)
         counts = [np.count_nonzero(np.bincount(self._members[column])) for column in inside.T]
@@ -114,7 +114,7 @@ class Bootstrap:
         with ThreadPoolExecutor(threads) as pool:
             for block in blocks:
                 waiting.append(pool.submit(function, block))
-                # No more blocks are drawn ahead than there are threads.
+                # At most one block per thread is drawn ahead.
                 if len(waiting) > threads:
                     results.append(waiting.popleft().result())
             return [*results, *(one.result() for one in waiting)]
@@ -144,7 +144,7 @@ def _counted(drawn: Draws) -> Multiplicities:
 
 
 def interval(values: Floats) -> tuple[float, float]:
-    """The middle 95 % of the values that are defined; (NaN, NaN) if none is."""
+    """The middle 95% of the values that are defined; (NaN, NaN) if none is."""
     defined = values[~np.isnan(values)]
     if not len(defined):
         return float("nan"), float("nan")

@@ -1,4 +1,4 @@
-"""Calibration: whether predictions made with confidence p are right in a share p of all cases.
+"""Calibration: whether predictions with confidence p are correct in a fraction p of all cases.
 
 The confidence of a prediction is the probability of the predicted class. Temperature, reliability diagram and
 expected calibration error (ECE) are those of Guo et al., *On Calibration of Modern Neural Networks*, ICML
@@ -51,10 +51,11 @@ def softmax(logits: NDArray[np.floating], temperature: float | None = None) -> F
 def fit_temperature(logits: Floats, true: Ints) -> float:
     """The temperature T with the least negative log-likelihood of softmax(logits / T).
 
-    The likelihood is convex in 1 / T, so its slope has one root (Guo et al. 2017, section 4.2). T is from
-    0.05 to 20, the nearer bound if the optimum is beyond. It is 1 if nothing can be learned: from fewer than
-    two images, or if every true class is the most probable, so that the likelihood only grows as T falls.
-    `logits` (n, classes) are those of the validation images, `true` (n,) indices of classes.
+    The negative log-likelihood is convex in 1 / T, so its slope has one root (Guo et al. 2017, section 4.2).
+    T is between 0.05 and 20; if the optimum is outside, it is the nearer bound. It is 1 if nothing can be
+    learned: with fewer than two images, or if every true class is the most probable one, so that the
+    likelihood only grows as T falls. `logits` (n, classes) are those of the validation images, `true` (n,)
+    indices of classes.
     """
     of_true = logits[np.arange(len(true)), true]
     if len(true) < 2 or (of_true >= logits.max(axis=1)).all():
@@ -93,8 +94,8 @@ def confidence_and_hits(predictions: Predictions) -> tuple[Floats, Floats] | Non
 def reliability(confidence: Floats, hits: Floats, bins: int = BINS, *, equal_mass: bool = False) -> list[Bin]:
     """The bins of the reliability diagram, from low to high, over [0, 1]; a confidence of 0 is in the first.
 
-    With `equal_mass`, the bins hold numbers of images as equal as ties allow, instead of having equal widths.
-    Equal confidences stay in one bin, so that the order of the images changes nothing.
+    With `equal_mass`, the numbers of images per bin are as equal as ties allow; otherwise the widths are
+    equal. Equal confidences stay in one bin, so that the order of the images does not matter.
     """
     edges = _edges(confidence, bins, equal_mass)
     held = _one_hot(_bin_of(confidence, edges), bins).astype(bool)
@@ -108,7 +109,7 @@ def calibration_document(predictions: Predictions, bootstrap: Bootstrap) -> dict
     """The evaluation document's section on calibration; predictions with a temperature also have logits.
 
     `before` and `after` the temperature have the same figures; `reliability` are the bins of the final
-    probabilities, each with the 95 % interval of its accuracy. What cannot be computed is None; without
+    probabilities, each with the 95% interval of its accuracy. What cannot be computed is None; without
     probabilities there are no bins.
     """
     temperature, final = predictions.temperature, confidence_and_hits(predictions)
@@ -161,7 +162,7 @@ def _figures(predictions: Predictions, bootstrap: Bootstrap) -> dict[str, Any]:
 
 
 def _error_interval(gaps: Floats, drawn: Floats) -> tuple[float, float]:
-    """95 % interval of an ECE, the sum of |gap| over the bins.
+    """95% interval of an ECE, the sum of |gap| over the bins.
 
     Chance alone increases the sum, in the sample and in each resample of it, so the percentile interval of a
     well calibrated model is entirely above its true error. The upper end is kept. For the lower end, what

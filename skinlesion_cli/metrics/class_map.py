@@ -1,8 +1,8 @@
-"""A class map: names for the classes of a data set and of a model, under which the two agree.
+"""A class map: common names for the classes of a data set and of a model.
 
 Both sides take their names from the same table. So a data set may have other or finer classes than the model
-(its images are then images of the class that it maps to), and the model may have finer ones than the data set
-(their probabilities are then summed).
+(its images then count as images of the class that they map to), and the model may have finer ones than the
+data set (their probabilities are then summed).
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,7 +29,7 @@ class ClassMap:
         return self.targets.get(name) == ""
 
     def of_model(self, name: str) -> str:
-        """The name for a class of the model, which is never left out: such an answer is a wrong one."""
+        """The name for a class of the model, which is never left out: such a prediction counts as wrong."""
         return self.targets.get(name) or name
 
     def models_class(self, names: Iterable[str], classes: Sequence[str]) -> dict[str, str]:
@@ -100,7 +100,7 @@ def read_class_map(path: Path) -> ClassMap:
 
 
 def left_out_text(path: Path, labels: Sequence[str]) -> str:
-    """A remark on the images that a map leaves out, from the class of each; empty if there are none."""
+    """A remark on the images that a map leaves out, given the class of each; empty if there are none."""
     if not labels:
         return ""
     return f"{path}: {len(labels)} images are left out ({first_few(sorted(set(labels)), 9)})"

@@ -1,8 +1,8 @@
 """Scores of a set of predictions.
 
-A figure that cannot be computed is NaN here and null in JSON: a class without images has no recall. The
-figures are computed for all bootstrap resamples at once, where scikit-learn scores one set of predictions per
-call (2,000 calls per figure and class); the tests check every figure against scikit-learn.
+A metric that cannot be computed is NaN here and null in JSON: a class without images has no recall. The
+metrics are computed for all bootstrap resamples at once, whereas scikit-learn scores one set of predictions
+per call (2,000 calls per metric and class); the tests check every metric against scikit-learn.
 """
 
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class ClassScores:
     auc: float
     average_precision: float
     partial_auc: float
-    """Area under the ROC curve above 80 % sensitivity, in [0, 0.2]."""
+    """Area under the ROC curve above 80% sensitivity, in [0, 0.2]."""
     sensitivity_at_90_specificity: float
     sensitivity_at_95_specificity: float
 
@@ -54,7 +54,7 @@ class Scores:
 
 
 def score(predictions: Predictions, figures_of: "Figures | None" = None) -> Scores:
-    """Score predictions; `figures_of` are their figures, where these have been prepared."""
+    """Score predictions; `figures_of` computes their metrics, if it has been prepared."""
     once = np.ones((1, len(predictions)), dtype=np.uint8)
     found = (figures_of or Figures(predictions))(once)
     k = len(predictions.classes)
@@ -104,7 +104,7 @@ def figures(predictions: Predictions, weights: Multiplicities) -> dict[str, Floa
 
 
 class Decisions:
-    """Those of `Figures` that need no probabilities, in much less time."""
+    """The metrics of `Figures` that need no probabilities, in much less time."""
 
     def __init__(self, predictions: Predictions):
         self._k = len(predictions.classes)
@@ -115,7 +115,7 @@ class Decisions:
         return packed.tally(self._cells).reshape(-1, self._k, self._k)
 
     def __call__(self, packed: Packed) -> dict[str, Any]:
-        """The figures, each (resamples,) or (resamples, classes)."""
+        """The metrics, each (resamples,) or (resamples, classes)."""
         return _figures_of_confusion(self.confusions(packed))
 
 
@@ -150,9 +150,9 @@ def _cells(predictions: Predictions) -> Ints:
 def _figures_of_confusion(confusions: Floats) -> dict[str, Any]:
     """The figures that follow from confusion matrices alone; precision, recall and F1 are per class.
 
-    All are NaN for a class without images: its precision and F1 would be 0 as soon as one image is taken for
-    it, which says nothing of images that are not there. Precision is NaN for a class that is never predicted,
-    too; F1 = 2 TP / (2 TP + FP + FN) is 0 there.
+    All are NaN for a class without images: its precision and F1 would be 0 as soon as one image is predicted
+    as it, although there are no images to judge by. For a class that is never predicted, precision is NaN,
+    too, and F1 = 2 TP / (2 TP + FP + FN) is 0.
     """
     hits = np.diagonal(confusions, axis1=-2, axis2=-1)
     predicted, support = confusions.sum(axis=-2), confusions.sum(axis=-1)
@@ -193,15 +193,15 @@ def _warnings(predictions: Predictions, confusion: Ints) -> tuple[str, ...]:
     support = confusion.sum(axis=1)
     if len(absent := classes[support == 0]):
         rest = f"means over the classes are over the other {len(classes) - len(absent)}"
-        undefined = "their recall, F1, AUC and similar figures are undefined"
+        undefined = "their recall, F1, AUC and similar metrics are undefined"
         found.append(f"no images of {', '.join(absent)}: {undefined}; {rest}")
     if support.max() == len(predictions):
-        found.append(f"all images are of {classes[support.argmax()]}: AUC and similar figures are undefined")
+        found.append(f"all images are of {classes[support.argmax()]}: AUC and similar metrics are undefined")
     if len(never := classes[confusion.sum(axis=0) == 0]):
         found.append(f"never predicted: {', '.join(never)}; their precision is undefined")
     probabilities = predictions.probabilities
     if probabilities is None:
-        return (*found, "no probabilities: loss, AUC and similar figures are undefined")
+        return (*found, "no probabilities: loss, AUC and similar metrics are undefined")
     if not _rows_sum_to_one(probabilities):
         found.append("the probabilities of some images do not sum to 1: the loss is undefined")
     elif zeros := int((_of_true_class(probabilities, predictions.true) <= 0).sum()):

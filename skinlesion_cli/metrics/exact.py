@@ -1,4 +1,4 @@
-"""Exact intervals of figures that are the same in every resample: 0 of 4 does not prove a rate of 0.
+"""Exact intervals of metrics that are the same in every resample: 0 of 4 does not prove a rate of 0.
 
 A proportion has the Clopper–Pearson interval (*Biometrika* 26, 1934). For an effective number of images that
 is not whole, and a share inside (0, 1), it is continued as Korn and Graubard do (*Survey Methodology* 24,
@@ -22,7 +22,7 @@ _SAME = 1e-9
 
 
 def clopper_pearson(share: float, n: float) -> tuple[float, float]:
-    """The exact 95 % interval of a proportion of n > 0; `share` and n · share need not be whole."""
+    """The exact 95% interval of a proportion of n > 0; `share` and n · share need not be whole."""
     from scipy.special import betaincinv
 
     tail, hits, misses = (1 - LEVEL) / 2, share * n, n - share * n
@@ -32,7 +32,7 @@ def clopper_pearson(share: float, n: float) -> tuple[float, float]:
 
 
 def exact_interval(name: str, value: float, n: float) -> tuple[float, float]:
-    """The exact 95 % interval of a figure of that name, from n images or groups.
+    """The exact 95% interval of a figure of that name, from n images or groups.
 
     F1 = 2 J / (1 + J), where J = TP / (TP + FP + FN) is a proportion: the hits among the n images that are of
     the class or predicted as it. The partial AUC, from 0 to 0.2, is a mean over the fifth of the positives
@@ -51,10 +51,10 @@ def exact_interval(name: str, value: float, n: float) -> tuple[float, float]:
 def interval_or_exact(
     name: str, value: float, ends: tuple[float, float], n: float | None
 ) -> tuple[tuple[float, float], int | None]:
-    """The bootstrap interval `ends`, or the exact one where they say nothing; and the n of an exact one.
+    """The bootstrap interval `ends`, or the exact one if they are not informative; and the n of an exact one.
 
-    They say nothing if they are equal, or if there is only one image or group to resample. A figure without
-    an n, such as a loss, then has no interval.
+    They are not informative if they are equal, or if there is only one image or group to resample. A metric
+    without an n, such as a loss, then has no interval.
     """
     if math.isnan(value) or math.isnan(ends[0]) or (ends[1] - ends[0] > _SAME and (n is None or n > 1)):
         return ends, None

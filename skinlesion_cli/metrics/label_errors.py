@@ -1,7 +1,7 @@
 """Labels that are probably wrong, by confident learning.
 
 Northcutt, Jiang and Chuang, *Confident Learning: Estimating Uncertainty in Dataset Labels*, JAIR 70, 2021.
-The probabilities must be out of fold: of models that were not trained on the image.
+The probabilities must be out-of-fold: from models that were not trained on the image.
 """
 
 from dataclasses import dataclass
@@ -36,9 +36,9 @@ def find_label_errors(labels: Ints, probabilities: Floats) -> LabelErrors:
     """Rank labels (n,) by their out-of-fold probabilities (n, classes), 2 classes or more.
 
     An image confidently is of class j if its p(j) reaches the threshold of j; of several such classes, it is
-    the most probable one (equations 1 and 2). Images are ranked by their self-confidence: with 5 % of the
-    labels of 7,021 photographs flipped, it put 86 % of these into the first tenth of the list, the margin to
-    the most probable other class 64 %.
+    the most probable one (equations 1 and 2). Images are ranked by their self-confidence: with 5% of the
+    labels of 7,021 photographs flipped, the first tenth of the list contained 86% of these, compared with 64%
+    for the margin to the most probable other class.
     """
     n, classes = probabilities.shape
     rows = np.arange(n)

@@ -1,4 +1,4 @@
-"""Malignant against benign, the clinical question behind the classes.
+"""Malignant versus benign, the clinical question behind the classes.
 
 The score of an image is the sum of the probabilities of the malignant classes, so melanoma predicted as basal
 cell carcinoma is not a miss.
@@ -31,11 +31,11 @@ CHOSEN = "validation"
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """Which images are called malignant."""
+    """Which images are classified as malignant."""
 
     name: str
     threshold: float
-    """The lowest score that is called malignant; NaN for a decision, or if there is none."""
+    """The lowest score that is classified as malignant; NaN for a decision, or if there is none."""
     called: Booleans
     """(n,)"""
 
@@ -81,7 +81,7 @@ def malignant_section(
     bootstrap: Bootstrap,
     validation: Predictions | None = None,
 ) -> dict[str, Any] | None:
-    """The evaluation document's section on malignant against benign; None without malignant classes.
+    """The evaluation document's section on malignant versus benign; None without malignant classes.
 
     `validation` adds the operating point of `chosen_point`.
     """
@@ -126,14 +126,14 @@ def malignant_section(
 
 
 def malignant_warnings(section: dict[str, Any] | None, classes: Sequence[str] = ()) -> list[str]:
-    """Why figures of the section are undefined, and which of the classes may have been forgotten."""
+    """Why metrics of the section are undefined, and which of the classes may have been forgotten."""
     counted = [] if section is None else section["classes"]
     told = []
     if forgotten := [name for name in classes if SUSPECT.search(name) and name not in counted]:
         told = [f"counted as benign: {', '.join(forgotten)} (--malignant A,B names the malignant classes)"]
     if section is not None and not (section["n_malignant"] and section["n_benign"]):
         missing = "benign" if section["n_malignant"] else "malignant"
-        told.append(f"no {missing} images: malignant against benign has no ROC curve")
+        told.append(f"no {missing} images: malignant versus benign has no ROC curve")
     return told
 
 
@@ -147,9 +147,9 @@ def chosen_point(
 ) -> OperatingPoint:
     """The operating point for images that had no part in choosing it.
 
-    The most specific threshold that finds at least 90 % of the malignant images of `validation`, the same
-    model's predictions; without them, or probabilities, or both kinds of images among them, the decision.
-    InputError if `validation` lacks a malignant class.
+    The threshold with the highest specificity at a sensitivity of at least 90% on `validation`, the same
+    model's predictions. Without these, without probabilities, or without both kinds of images, it is the
+    decision. InputError if `validation` lacks a malignant class.
     """
     scores = _scores(predictions, malignant)
     if validation is not None and scores is not None:
@@ -180,8 +180,8 @@ def _scores(predictions: Predictions, malignant: Sequence[str]) -> Floats | None
 def _operating_points(predictions: Predictions, malignant: Sequence[str]) -> list[OperatingPoint]:
     """The model's own decision, and thresholds that are chosen on these same images.
 
-    `specificity_95` is the most sensitive threshold of at least 95 % specificity, `sensitivity_90` the most
-    specific one of at least 90 % sensitivity, `youden` the one with the largest sensitivity + specificity
+    `specificity_95` is the most sensitive threshold with at least 95% specificity, `sensitivity_90` the most
+    specific one with at least 90% sensitivity, `youden` the one with the largest sensitivity + specificity
     (Youden, *Index for rating diagnostic tests*, 1950).
     """
     positive, scores = is_malignant(predictions, malignant), _scores(predictions, malignant)
@@ -211,14 +211,14 @@ class Rates:
     """The rates of some operating points in resamples; `called` is (points, n)."""
 
     def __init__(self, positive: Booleans, called: Booleans):
-        # Images that are alike in all of this are counted together.
+        # Images for which all of this is the same are counted together.
         places = np.arange(1 + len(called))
         kinds = (np.arange(2 ** len(places)) >> places[:, None] & 1).astype(bool)
         self._images = Labelled((1 << places) @ np.vstack([positive, called]), kinds.shape[1])
         self._positive, self._called = kinds[0], kinds[1:]
 
     def __call__(self, packed: Packed) -> dict[str, Floats]:
-        """The figures named in `RATES`, each (resamples, points)."""
+        """The metrics named in `RATES`, each (resamples, points)."""
         counts, positive, called = packed.tally(self._images), self._positive, self._called
         hits, misses = counts @ (called & positive).T, counts @ (~called & positive).T
         false_alarms, cleared = counts @ (called & ~positive).T, counts @ (~called & ~positive).T

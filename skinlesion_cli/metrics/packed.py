@@ -13,13 +13,13 @@ from skinlesion_cli.metrics.arrays import Floats, Ints
 
 
 class Packed:
-    """Multiplicities (resamples, n), packed. All counts are exact whole numbers."""
+    """Multiplicities (resamples, n), packed. All counts are exact integers."""
 
     def __init__(self, weights: NDArray[Any]):
-        """Pack whole numbers of any type."""
+        """Pack integers of any type."""
         totals = weights.sum(axis=1)
         self.resamples, self.totals = len(weights), totals.astype(np.float64)
-        # No sum over images is larger than that over all, so none spills into the bits of the next resample.
+        # No sum over images is larger than that over all: none overflows into the bits of the next resample.
         bits = max(1, int(totals.max()).bit_length())
         self._mask = np.uint64((1 << bits) - 1)
         self._shifts = [np.uint64(shift) for shift in range(0, 64 - bits + 1, bits)]

@@ -1,7 +1,7 @@
 """Two sets of predictions of the same images, compared image by image.
 
-What two models have in common, the easy images and the hard ones, cancels out in a paired difference, so its
-interval is narrower than the intervals of either score suggest.
+What two models have in common, such as easy and hard images, cancels out in a paired difference, so its
+interval is narrower than the intervals of the two scores suggest.
 """
 
 import math
@@ -81,7 +81,7 @@ def compare(pair: Pair, bootstrap: Bootstrap) -> dict[str, Any]:
 
 
 def change_section(before: Predictions, after: Predictions, bootstrap: Bootstrap) -> dict[str, Any]:
-    """The evaluation document's section on what a change of the answers does: `a` is before, `b` after."""
+    """The evaluation document's section on the effect of a change: `a` is before, `b` after."""
     compared = compare(Pair(before, after), bootstrap)
     return {key: compared[key] for key in ("differences", "mcnemar_p")}
 
@@ -89,13 +89,14 @@ def change_section(before: Predictions, after: Predictions, bootstrap: Bootstrap
 def mcnemar(only_a: int, only_b: int) -> float:
     """Two-sided p value of McNemar's exact test that two models are right equally often.
 
-    If they are, the images that only one of them gets right are split between them like the throws of a fair
-    coin (McNemar, *Psychometrika* 12, 1947, in its exact binomial form). Images are treated as independent.
+    If they are, the images that only one of them classifies correctly are split between them like tosses of a
+    fair coin (McNemar, *Psychometrika* 12, 1947, in its exact binomial form). Images are treated as
+    independent.
     """
     n, fewer = only_a + only_b, min(only_a, only_b)
     ways, tail = 1, 1
-    # Each binomial coefficient from the one before, in whole numbers. The same as scipy's binomtest, exactly,
-    # without the import of scipy.stats, which takes longer than the rest of the comparison.
+    # Each binomial coefficient follows from the previous one, in integers. Exactly equal to scipy's
+    # binomtest, without importing scipy.stats, which takes longer than the rest of the comparison.
     for k in range(fewer):
         ways = ways * (n - k) // (k + 1)
         tail += ways
@@ -137,10 +138,10 @@ def _per_class(
 
 
 def _unresampled(difference: float, n: float) -> tuple[float, float]:
-    """95 % interval of a difference in recall that is the same in every resample of n images or groups.
+    """95% interval of a difference in recall that is the same in every resample of n images or groups.
 
-    None of n does what the others do not: that happens to at most a share `other` of such images, by the
-    exact interval of a proportion, and moves the recall of one model, or turns a gain into a loss.
+    None of the n differs from the others. By the exact interval of a proportion, at most a share `other` of
+    such images does; each of them would change the recall of one model, or turn a gain into a loss.
     """
     other = clopper_pearson(0.0, n)[1] * (1 + abs(difference))
     return max(-1.0, difference - other), min(1.0, difference + other)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 IMAGE, TRUE, PREDICTED = "image", "y_true", "y_pred"
 FOREIGN, DISTANCE = "out_of_distribution", "distance"
-"""Columns that `predict` adds; no classes."""
+"""Columns that `predict` adds; they are not classes."""
 SUM_TOLERANCE = 0.01
 ROUNDING = 1e-6
 """How far outside [0, 1] a probability may be: float32 gives 1.0000001."""
@@ -37,7 +37,7 @@ class Predictions:
     probabilities: Floats | None = None
     """(n, classes), each in [0, 1]; None if only decisions are known."""
     logits: Floats | None = None
-    """(n, classes): of the images as they are, before any temperature; None if unknown, as in a CSV file."""
+    """(n, classes): of the unflipped images, before any temperature; None if unknown, as in a CSV file."""
     temperature: float | None = None
     """What the logits were divided by to give the probabilities; None if no temperature was fitted."""
     remarks: tuple[str, ...] = ()
@@ -102,7 +102,7 @@ def read_predictions(
 
     Args:
         truth: gives the true classes in place of `y_true`; images without one are left out.
-        class_map: names under which the true classes and those of the file agree.
+        class_map: common names for the true classes and those of the file.
     """
     header, rows = _read_rows(path, (IMAGE,) if truth else (IMAGE, TRUE))
     _check_images(path, rows)
@@ -174,7 +174,7 @@ def _with_truth(rows: dict[int, dict[str, str]], truth: Truth) -> tuple[dict[int
 
 
 def _are_classes(values: Floats, columns: Sequence[str], occurring: set[str]) -> Booleans:
-    """Which columns hold the probabilities of a class, (columns,); `values` are (n, columns).
+    """Which columns contain the probabilities of a class, (columns,); `values` are (n, columns).
 
     A class without images completes the sum of each row to 1, unlike an age, a fold, or a confidence.
     """

@@ -1,4 +1,4 @@
-"""Another class prior: answers of a model for a population with other shares of the classes."""
+"""Prior correction: predictions for a population with other class frequencies (label shift)."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -19,11 +19,11 @@ def retarget(probabilities: Floats, trained: Sequence[float], wanted: Floats) ->
     Args:
         probabilities: of a model that was trained for the prior π, each row sums to 1.
         trained: π (classes,), each above 0.
-        wanted: q (classes,), not negative; a class with 0 is never the answer.
+        wanted: q (classes,), not negative; a class with 0 is never predicted.
     """
     moved = probabilities * (wanted / np.asarray(trained))
     total: Floats = moved.sum(axis=1, keepdims=True)
-    # A row of exact zeros: all of its probability was on classes that are not in the population.
+    # A row of zeros: all of its probability was on classes that do not occur in the population.
     safe = np.where(total > 0, total, 1.0)
     found: Floats = np.where(total > 0, moved / safe, wanted / wanted.sum())
     return found

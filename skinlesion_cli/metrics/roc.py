@@ -1,9 +1,9 @@
-"""The figures that are read off the ROC and precision–recall curves of one score.
+"""The metrics that follow from the ROC and precision–recall curves of one score.
 
 An image is called positive at a threshold when its score is at least the threshold. Definitions as in
-Fawcett, *An introduction to ROC analysis*, Pattern Recognition Letters 27 (2006). A figure is NaN without
-positives or without negatives. One sweep serves all bootstrap resamples, where scikit-learn's functions take
-one set of weights per call; the tests check every figure against scikit-learn, which draws the curves.
+Fawcett, *An introduction to ROC analysis*, Pattern Recognition Letters 27 (2006). A metric is NaN without
+positives or without negatives. One sweep serves all bootstrap resamples, whereas scikit-learn's functions
+take one set of weights per call; the tests check every metric against scikit-learn, which draws the curves.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ RANKING = (
     *("auc", "average_precision", "partial_auc"),
     *("sensitivity_at_90_specificity", "sensitivity_at_95_specificity"),
 )
-# A share of a count, such as 5 % of 20, may be a rounding error below the whole number that it should be.
+# A share of a count, such as 5% of 20, may be a rounding error below the whole number that it should be.
 _ROUNDING = 1e-9
 
 

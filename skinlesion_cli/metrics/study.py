@@ -84,7 +84,7 @@ def compare_methods(
 def ensemble_section(
     members: Sequence[Predictions], ensemble: Predictions, bootstrap: Bootstrap
 ) -> dict[str, Any]:
-    """What joining models changes: `a` is the mean of the members' scores, `b` the ensemble's."""
+    """The effect of an ensemble: `a` is the mean of the members' scores, `b` the score of the ensemble."""
     runs = {"members": members, "ensemble": [ensemble] * len(members)}
     document = compare_methods(runs, bootstrap, disjoint=False)
     found = document["differences"]["ensemble"]

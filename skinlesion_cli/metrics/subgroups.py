@@ -1,8 +1,8 @@
-"""Figures within parts of a set of images: one data set, one camera; women, or people of 70 and over.
+"""Metrics within parts of a set of images: one data set, one camera; women, or people of 70 and over.
 
-If classes differ in their source, a model can tell them apart by the source. A figure over all sources then
-flatters the model; the figures within each source do not. And a figure over everyone hides for whom a model
-fails; the figures within each subgroup, and the largest gap between them, do not.
+If classes differ in their source, a model can distinguish them by the source. A metric over all sources is
+then too optimistic; the metrics within each source are not. And a metric over all people hides for whom a
+model fails; the metrics within each subgroup, and the largest gap between them, show it.
 """
 
 import math
@@ -173,10 +173,11 @@ def _withheld(bootstrap: Bootstrap, positive: Booleans, has_malignant: bool) -> 
 def _gap(metric: str, subgroups: Mapping[str, Mapping[str, _Estimate]], seed: int) -> dict[str, Any]:
     """The largest gap between subgroups, with a simultaneous interval; None with fewer than two of them.
 
-    Let e_k be the error of subgroup k's figure. The true gap, and the true difference of the two subgroups
-    that stand out in this sample, are both within max e − min e of the gap that is seen. So that range's 95 %
-    quantile, from the resamples, is half the width of the interval: like Tukey's, it allows for having chosen
-    the two subgroups among several. The resampled gap itself would not do: chance widens it twice.
+    Let e_k be the error of the metric in subgroup k. The true gap, and the true difference of the two
+    subgroups that stand out in this sample, both differ from the measured gap by at most max e − min e. So
+    the 95% quantile of this range, from the resamples, is half the width of the interval: like Tukey's, it
+    takes into account that the two subgroups were chosen among several. A percentile interval of the gap
+    would be wrong: chance widens the gap in the sample, and again in each resample.
     """
     found = {name: of[metric] for name, of in subgroups.items() if metric in of}
     found = {name: one for name, one in found.items() if not math.isnan(one.value)}
@@ -193,7 +194,7 @@ def _gap(metric: str, subgroups: Mapping[str, Mapping[str, _Estimate]], seed: in
 
 
 def _varied(one: _Estimate, generator: np.random.Generator) -> Floats:
-    """The resampled values; where all are the same, which proves nothing, draws that fit an exact interval.
+    """The resampled values; if all are the same, which is not informative, draws that fit an exact interval.
 
     The ends of a Clopper–Pearson interval are quantiles of beta distributions: of x = n hits among n, the
     lower one is of Beta(n, 1); of none, the upper one is of Beta(1, n).

@@ -1,4 +1,4 @@
-"""Backbones from timm: making one, and what depends on its architecture."""
+"""Backbones from timm: creating one, and what depends on its architecture."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from skinlesion_cli.common.text import nearest, quoted
 
 
 def create_model(arch: str, classes: int, img_size: int, *, verify: bool = True) -> nn.Module:
-    """Make a backbone with random weights and a head for `classes` classes, in training mode.
+    """Create a backbone with random weights and a head for `classes` classes, in training mode.
 
     With `verify`, one forward pass checks that the backbone takes images of `img_size` × `img_size` pixels.
 
@@ -40,7 +40,7 @@ def create_model(arch: str, classes: int, img_size: int, *, verify: bool = True)
 
 
 def pools_as(arch: str, pooling: Any) -> bool:
-    """Whether a backbone pools its last features by itself as it would if timm were asked for `pooling`."""
+    """Whether the backbone's own pooling of its last features is what timm calls `pooling`."""
     try:
         with torch.device("meta"):
             made = [
@@ -49,7 +49,7 @@ def pools_as(arch: str, pooling: Any) -> bool:
             ]
     except (RuntimeError, TypeError, ValueError, AssertionError, LookupError):
         return False
-    # Of some models it is a layer, of others an attribute.
+    # In some models it is a layer, in others an attribute.
     first, second = ((repr(one), repr(getattr(one, "global_pool", ""))) for one in made)
     return first == second
 
@@ -65,7 +65,7 @@ def _present_name(arch: str) -> str:
 
 
 def config_of(arch: str) -> Any:
-    """What timm has on a backbone's pretrained weights; `arch` may be an older name of it.
+    """The configuration in timm of a backbone's pretrained weights; `arch` may be an older name of it.
 
     Raises:
         InputError: timm has no such backbone, or none with such weights (`name.weights`).
@@ -121,8 +121,9 @@ def features_of(model: nn.Module, inputs: torch.Tensor) -> tuple[torch.Tensor, t
 def statistics_of(model: nn.Module, inputs: torch.Tensor, levels: int) -> tuple[torch.Tensor, torch.Tensor]:
     """Statistics (n, d) of the first `levels` feature maps, and the logits (n, classes).
 
-    Of each channel the mean over the positions, and log(standard deviation + 0.01), in which a flat picture
-    is as far away as a busy one. `inputs` are as in `features_of`. With 0 levels, the features are its own.
+    For each channel the mean over the positions, and log(standard deviation + 0.01), by which a flat image is
+    as far away as a busy one. `inputs` are as in `features_of`. With 0 levels, the features are those of
+    `features_of`.
     """
     return pass_of(model, inputs, levels)[:2]
 
@@ -130,7 +131,7 @@ def statistics_of(model: nn.Module, inputs: torch.Tensor, levels: int) -> tuple[
 def pass_of(
     model: nn.Module, inputs: torch.Tensor, levels: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """As `statistics_of`, and the feature maps that enter the head; all in one forward pass."""
+    """Like `statistics_of`, and the feature maps that enter the head; all in one forward pass."""
     if levels == 0:
         final = model.forward_features(inputs)  # type: ignore[operator]
         features = model.forward_head(final, pre_logits=True)  # type: ignore[operator]
@@ -147,9 +148,9 @@ def pass_of(
 
 @torch.inference_mode()
 def levels_of(model: nn.Module, img_size: int) -> int:
-    """How many feature maps of a model in evaluation mode have a stride of at most 8, 3 at most.
+    """How many feature maps of a model in evaluation mode have a stride of at most 8; at most 3.
 
-    1 where the stride is larger from the start, as in a transformer of large patches; 0 without maps.
+    1 if the stride is larger from the start, as in a transformer with large patches; 0 without maps.
     """
     device = next(model.parameters()).device
     probe = torch.linspace(-1, 1, 3 * img_size * img_size, device=device).view(1, 3, img_size, img_size)
@@ -170,7 +171,7 @@ def levels_of(model: nn.Module, img_size: int) -> int:
 def has_linear_head(model: nn.Module, img_size: int) -> bool:
     """Whether a model in evaluation mode computes its logits as a linear map of one feature vector."""
     device = next(model.parameters()).device
-    # Tested, not looked up: some heads do more than their last layer.
+    # Tested by running it: some heads do more than their last layer.
     probe = torch.linspace(-1, 1, 3 * img_size * img_size, device=device).view(1, 3, img_size, img_size)
     try:
         features, logits = features_of(model, probe)
@@ -182,9 +183,9 @@ def has_linear_head(model: nn.Module, img_size: int) -> bool:
 
 
 def with_synchronized_batchnorm(model: nn.Module, device: torch.device) -> nn.Module:
-    """Compute batch normalisation's statistics over all processes, on CUDA only; names stay the same."""
+    """Compute the batch-normalisation statistics over all processes, on CUDA only; names stay the same."""
     if device.type != "cuda":
-        raise InputError(f"--sync-batchnorm is for CUDA, and this runs on {device.type}; leave it out")
-    # timm's own conversion knows its fused layers of normalisation and activation; torch's would drop the
+        raise InputError(f"--sync-batchnorm needs CUDA, and this runs on {device.type}; leave it out")
+    # timm's own conversion handles its fused layers of normalisation and activation; torch's would drop the
     # activation.
     return timm.layers.convert_sync_batchnorm(model)  # type: ignore[no-any-return]

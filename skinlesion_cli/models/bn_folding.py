@@ -44,7 +44,7 @@ def folded(model: nn.Module, img_size: int) -> nn.Module:
 
 
 def _pairs(model: nn.Module, probe: torch.Tensor) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
-    """Convolutions and the batch normalisations applied directly to their output, where each runs once."""
+    """Convolutions and the batch normalisations applied directly to their output, if each runs only once."""
     made: list[tuple[torch.Tensor, nn.Conv2d]] = []
     found: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
     runs: Counter[nn.Module] = Counter()

@@ -58,7 +58,7 @@ class Checkpoint(Description):
 
     state: StateDict
     novelty: OodDetector | None = None
-    """Computes an image's distance from the training images; None where it was never fitted."""
+    """Computes an image's distance from the training images; None if it was never fitted."""
 
     @property
     def description(self) -> Description:
@@ -66,13 +66,13 @@ class Checkpoint(Description):
         return Description(**{one.name: getattr(self, one.name) for one in dataclasses.fields(Description)})
 
     def build(self) -> nn.Module:
-        """Make the model with the checkpoint's weights; the two share memory where their types agree."""
+        """Create the model with the checkpoint's weights; the two share memory where their types agree."""
         arch, classes, side = self.arch, len(self.classes), self.preprocessing.img_size
         try:
-            # Without memory for its tensors: a small file may name a backbone that would take all there is.
+            # Without allocating its tensors: a small file may name a backbone that would take all memory.
             with torch.device("meta"):
                 model = create_model(arch, classes, side, verify=False)
-        # Some backbones compute with their weights in the constructor, which needs their values.
+        # Some backbones use the values of their weights in the constructor.
         except InputError:
             model = create_model(arch, classes, side, verify=False)
         own, state = model.state_dict(), self.state
@@ -82,7 +82,7 @@ class Checkpoint(Description):
             wanted = f"{arch} with {classes} classes and images of {side} pixels"
             raise InputError(f"the checkpoint's weights do not fit {wanted}: {fault}")
         if any(buffer.is_meta for name, buffer in model.named_buffers() if name not in own):
-            # No checkpoint holds these buffers: only the constructor computes them.
+            # No checkpoint contains these buffers: only the constructor computes them.
             model = create_model(arch, classes, side, verify=False)
         model.load_state_dict({name: value.to(own[name].dtype) for name, value in state.items()}, assign=True)
         return model
@@ -140,14 +140,14 @@ def plain_state(model: nn.Module) -> StateDict:
 
 
 def load_checkpoint(path: Path, *, ema: bool | None = None, **given: Any) -> Checkpoint:
-    """Load a checkpoint of any supported kind; `given` are `arch`, `classes` and others of `describe`.
+    """Load a checkpoint in any supported format; `given` are `arch`, `classes` and others of `describe`.
 
     Supported: this package's own; a `{"model", "classes", "model_name"}` dict; and, with `arch` and
-    `classes`, a bare state dict or a .safetensors file (which may hold both in its metadata). Beside a
-    config.json of timm, that says what the file does not. A file of timm's training script names its backbone
-    and its preprocessing, and a network inside another one is found (see `below_prefix`). Where a file holds
-    averaged weights (EMA) beside the last ones, `ema` chooses. A head with one output, for a sigmoid,
-    gets two.
+        `classes`, a bare state dict or a .safetensors file (whose metadata may contain both). What the file
+        does not say is taken from timm's config.json beside it. A file of timm's training script names its
+        backbone and its preprocessing, and a network inside another one is found (see `below_prefix`). If a
+        file contains both averaged (EMA) and last weights, `ema` chooses. A head with one output, for a
+        sigmoid, gets two.
 
     Raises:
         InputError: the file is missing, refused or damaged, or an entry is missing, invalid or disagrees.
@@ -160,13 +160,13 @@ def load_checkpoint(path: Path, *, ema: bool | None = None, **given: Any) -> Che
     if config := config_beside(path):
         known = _known_of_folder(config, path, named=bool(given.get("classes")))
     elif given.get("arch") and "format" not in known and not timm.is_model(str(known.get("arch"))):
-        # timm's saver writes the name of the network's class where it is not told that of the backbone.
+        # timm's saver writes the class name of the network if it does not know the name of the backbone.
         known = {key: value for key, value in known.items() if key != "arch"}
     if isinstance(options := known.get("args"), Namespace) and timm.is_model(str(known.get("arch"))):
         known = {**known, **_entries_of_script(str(known["arch"]), vars(options), path)}
     state, note = foreign_state_dict(content, ema)
     if not state:
-        raise InputError(f"{path} holds no model{contents_text(content)}")
+        raise InputError(f"{path} contains no model{contents_text(content)}")
     description = describe(path, known, backbone=trained_with, **given)
     require_known(description.arch)
     heads = head_names(description.arch)
@@ -220,7 +220,7 @@ def _detector(path: Path, known: Mapping[str, Any]) -> OodDetector | None:
     try:
         mean, directions = stored["mean"].float().numpy(), stored["directions"].float().numpy()
         noise = float(stored["noise"])
-        # Files of earlier versions have neither: theirs are the features before the head, as they are.
+        # Files of earlier versions have neither: their detector uses the features before the head.
         scale = stored["scale"].float().numpy() if "scale" in stored else np.ones(1, np.float32)
         levels = int(stored.get("levels", 0))
         valid = mean.ndim == 1 and directions.ndim == 2 and len(directions) == len(mean)
@@ -229,5 +229,5 @@ def _detector(path: Path, known: Mapping[str, Any]) -> OodDetector | None:
         if not (valid and finite and 0 < noise < math.inf):
             raise ValueError
     except (AttributeError, LookupError, TypeError, ValueError, OverflowError, RuntimeError):
-        raise InputError(f"{path} holds an invalid out-of-distribution detector") from None
+        raise InputError(f"{path} contains an invalid out-of-distribution detector") from None
     return OodDetector(mean, directions, noise, scale, levels)

@@ -11,7 +11,7 @@ from skinlesion_cli.common.text import shortened
 
 
 def list_of_classes(text: str | None) -> Path | None:
-    """The file that `--classes` names; None where it names the classes themselves."""
+    """The file that `--classes` names; None if it names the classes themselves."""
     # A list of many classes is too long for the name of a file.
     return Path(text) if text and not fault_of(Path(text), MAX_TEXT_BYTES) else None
 

@@ -1,4 +1,4 @@
-"""Copies of feature maps that a training step would make without need."""
+"""Copies of feature maps that a training step would make unnecessarily."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ from torch import nn
 def without_copies(model: nn.Module, device: torch.device) -> nn.Module:
     """Change a model so that its training steps on a CPU copy less; returns it.
 
-    On two cores a step of `mobilevitv2_100` in fp32 took 7 % less time. Weights, names and results stay the
-    same, but for the rounding of sums in MobileViTv2; on other devices nothing changes.
+    On two cores, a step of `mobilevitv2_100` in fp32 took 7% less time. Weights, names and results stay the
+    same, except for the rounding of sums in MobileViTv2; on other devices, nothing changes.
     """
     if device.type != "cpu":
         return model

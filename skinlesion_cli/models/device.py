@@ -44,11 +44,11 @@ class Runtime:
         """Configure torch for this runtime; call it before work that may follow another runtime's."""
         if self.device.type == "cpu":
             keep_freed_memory()
-        # torch counts the machine's cores, also where a container may use only some of them.
+        # torch counts the machine's cores, even if a container may use only some of them.
         if torch.get_num_threads() > usable_cores():
             torch.set_num_threads(usable_cores())
         wanted = "high" if self.tf32 else "highest"
-        # Setting the same value again would change torch's newer flags of the same thing.
+        # Setting the same value again would change torch's newer flags for the same thing.
         if _summary()[0] != wanted:
             torch.set_float32_matmul_precision(wanted)
         if self.device.type == "cuda":
@@ -80,12 +80,12 @@ class Runtime:
         return images.to(self.device, non_blocking=self._is_cuda, memory_format=torch.channels_last)
 
     def move(self, values: torch.Tensor) -> torch.Tensor:
-        """Move any tensor to the device; only CUDA copies while the program goes on."""
+        """Move any tensor to the device; only on CUDA is the copy non-blocking."""
         return values.to(self.device, non_blocking=self._is_cuda)
 
     @property
     def _is_cuda(self) -> bool:
-        # On MPS such a copy has read memory that was freed already (pytorch#139550).
+        # On MPS, such a copy may read memory that was already freed (pytorch#139550).
         return self.device.type == "cuda"
 
     def describe(self) -> str:
@@ -124,7 +124,7 @@ _PARTS: tuple[Any, ...] = (
 def _summary() -> tuple[str | None, bool | None]:
     """Torch's older flags: precision of matrix products, and TF32 in convolutions.
 
-    None where the program has set newer ones to something that torch does not sum up, but refuses to read.
+    None if the program has set newer flags to a combination that torch cannot express in the older ones.
     """
     matmul, tf32 = None, None
     with contextlib.suppress(RuntimeError):
@@ -156,10 +156,10 @@ def choose_runtime(device: str | torch.device, precision: str, *, training: bool
     if precision == "auto":
         precision = _fast_precision(device) if training else "fp32"
     if precision == "fp16" and device == "cpu":
-        raise InputError("fp16 is not for the CPU; use --precision bf16 or --precision fp32")
+        raise InputError("fp16 is not supported on the CPU; use --precision bf16 or --precision fp32")
     if device == "cuda":
         try:
-            # One kernel: torch also reports GPUs as available that its build has no kernels for.
+            # Run one kernel: torch also reports GPUs as available for which its build has no kernels.
             torch.zeros(1, device=wanted).add_(1).item()
         except RuntimeError as error:
             reason = str(error).strip().split("\n")[0]
@@ -168,7 +168,7 @@ def choose_runtime(device: str | torch.device, precision: str, *, training: bool
             lacks_bf16 = precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False)
         if lacks_bf16:
             name = torch.cuda.get_device_name(wanted)
-            raise InputError(f"{name} has no bfloat16; use --precision fp16 or --precision fp32")
+            raise InputError(f"{name} does not support bfloat16; use --precision fp16 or --precision fp32")
     dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
     return Runtime(torch.device(wanted), dtype, tf32=training)
 

@@ -1,4 +1,4 @@
-"""The Hugging Face hub and its cache. No torch here: what cannot be had fails before that import."""
+"""The Hugging Face hub and its cache. No torch here: missing weights are reported before that slow import."""
 
 import contextlib
 import glob
@@ -18,7 +18,7 @@ _INSTEAD = (
 
 
 def require_hub(arch: str) -> None:
-    """Raise a `SkinLesionError` if a backbone's pretrained weights are not cached and the hub is silent."""
+    """SkinLesionError if a backbone's pretrained weights are not cached and the hub does not respond."""
     import huggingface_hub.constants
 
     cache = Path(huggingface_hub.constants.HF_HUB_CACHE)
@@ -26,39 +26,40 @@ def require_hub(arch: str) -> None:
         try:
             ask_hub(f"timm/{arch}", "config.json")
         except Exception as error:
-            # Any answer will do: the repository of the weights may have another name.
+            # Any answer is enough: the repository of the weights may have another name.
             if getattr(error, "response", None) is None:
                 raise unavailable(arch, error) from None
 
 
 def fetch_folder(name: str, *wanted: Sequence[str]) -> Path:
-    """The folder in the hub's cache of a model `ORG/NAME` or `ORG/NAME@REVISION`, downloaded where needed.
+    """The folder in the hub's cache of a model `ORG/NAME` or `ORG/NAME@REVISION`, downloaded if needed.
 
-    It holds a file of each of `wanted`: the first of these names that the model has.
+    For each list of names in `wanted`, it contains the first file that the model has.
 
     Raises:
-        SkinLesionError: the hub does not answer, or has no such model or file.
+        SkinLesionError: the hub does not respond, or has no such model or file.
     """
     repo, _, revision = name.partition("@")
     try:
         for names in wanted:
             folder = fetch(repo, names, revision or None).parent
-            # All of one commit, which names its folder: the model may change on the hub in the meantime.
+            # All files come from one commit, whose ID is the folder's name: the model may change on the hub
+            # meanwhile.
             revision = folder.name
         return folder
     # Offline mode, no route, a proxy's reply and a missing file raise many types from several libraries.
     except Exception as error:
         raise SkinLesionError(
-            f"cannot fetch {name} from the hub ({one_line(error)}); where there is a network, "
-            f"hf download {repo} --local-dir FOLDER makes a copy: name that FOLDER"
+            f"cannot fetch {name} from the hub ({one_line(error)}); on a machine with a network, "
+            f"run hf download {repo} --local-dir FOLDER, then use a copy of FOLDER"
         ) from None
 
 
 def fetch(repo: str, names: Sequence[str], revision: str | None = None) -> Path:
-    """The first of some files that is in the hub's cache, else the first that the hub has, downloaded.
+    """The first of some files that is in the hub's cache, or else the first that the hub has, downloaded.
 
     Raises:
-        Exception: one of the many errors of huggingface_hub and of what it uses.
+        Exception: one of the many errors of huggingface_hub and its dependencies.
     """
     import huggingface_hub
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError

@@ -1,8 +1,8 @@
 """Settings of the C library's memory allocator for computing on a CPU.
 
 Each training step, and each part of a scoring pass, allocates the same blocks of tens and hundreds of
-megabytes. By default, glibc returns such blocks to the system at once and requests new ones, which arrive
-page by page, filled with zeros: on two cores that took half the time of a step in fp32.
+megabytes. By default, glibc returns such blocks to the system immediately and requests new ones, which arrive
+page by page, filled with zeros: on two cores, that took half the time of a step in fp32.
 """
 
 import ctypes

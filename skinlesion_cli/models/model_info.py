@@ -32,9 +32,9 @@ EXPORTED = (".onnx", ".pt2", ".pte", CORE_ML)
 
 
 def model_in(path: Path) -> Path:
-    """The model of a run or of timm, where `path` is its folder, or the run's checkpoints/; else `path`.
+    """The model of a run or of timm, if `path` is its folder, or the run's checkpoints/; otherwise `path`.
 
-    `local-dir:PATH` and `hf-hub:ORG/NAME` are names of timm's folders (see `located`).
+    `local-dir:PATH` and `hf-hub:ORG/NAME` are names of timm folders (see `located`).
     """
     path = located(path)
     # A Core ML model is a folder too.
@@ -47,7 +47,7 @@ def model_in(path: Path) -> Path:
 
 
 def models_in(path: Path) -> list[Path]:
-    """As `model_in`; of a folder of runs, such as a study's method, the model of each."""
+    """Like `model_in`; for a folder of runs, such as a study's method, the model of each."""
     one = model_in(path)
     if not is_folder(path) or one.is_file():
         return [one]
@@ -67,12 +67,12 @@ def refuse_unloadable(path: Path) -> None:
             f"{path} is a Core ML model, a folder that only Apple devices run; use the .pth, or an .onnx"
         )
     if suffix in EXPORTED and suffix != ".onnx":
-        raise InputError(f"{path}: of the exported models, only an .onnx runs here; use that, or the .pth")
+        raise InputError(f"{path}: of the exported formats, only .onnx runs here; use that, or the .pth")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Description:
-    """The metadata of a model, as its file holds them."""
+    """The metadata of a model, as in its file."""
 
     arch: str
     classes: tuple[str, ...]
@@ -87,14 +87,14 @@ class Description:
     temperature: float = 1.0
     """The logits are divided by it before the softmax; fitted on validation, 1 if it never was."""
     distance_limit: float | None = None
-    """Distance from the training images above which an image is out of distribution; None if unknown."""
+    """Distance from the training images above which an image is out-of-distribution; None if unknown."""
     false_alarm_rate: float | None = None
     """Expected share of images like the training images above that distance; None if unknown."""
     notes: tuple[str, ...] = ()
-    """What a user should know of how the file was read; no part of the file."""
+    """What a user should know about how the file was read; not part of the file."""
 
     def trained_prior(self) -> list[float]:
-        """The class prior that its probabilities answer for: `effective_prior` to the power 1 - τ.
+        """The class prior that its probabilities assume: `effective_prior` to the power 1 - τ.
 
         Raises:
             InputError: the file does not say how it was trained.
@@ -135,9 +135,9 @@ def describe(
 ) -> Description:
     """Read the metadata `known`, as `Description.plain` writes them, completed by what the caller knows.
 
-    Any key may be missing. Where the file has an entry, the caller's must agree. `arch` may also name a
-    folder of timm or a model of the hub, which is of this backbone. `given` are the fields of `Given`. What
-    neither gives of the preprocessing is taken from `backbone` (see `read_preprocessing`).
+    Any key may be missing. If the file has an entry, the caller's must agree. `arch` may also name a timm
+    folder or a model on the hub with this backbone. `given` are the fields of `Given`. What neither says
+    about the preprocessing is taken from `backbone` (see `read_preprocessing`).
 
     Raises:
         InputError: an entry is missing, invalid, or disagrees with the caller's.
@@ -182,10 +182,10 @@ def describe(
 
 
 def from_json(metadata: Mapping[str, str]) -> dict[str, Any]:
-    """The entries of a file's metadata, which are JSON; a text that is not stays a text."""
+    """The entries of a file's metadata, decoded from JSON; text that is not JSON stays text."""
     known: dict[str, Any] = dict(metadata)
     for key, text in metadata.items():
-        # Not JSON, a number of thousands of digits, or endlessly nested lists.
+        # Not JSON, a number with thousands of digits, or extremely nested lists.
         with suppress(ValueError, RecursionError):
             known[key] = json.loads(text)
     return known
@@ -204,7 +204,7 @@ def _classes(path: Path, known: Mapping[str, Any]) -> tuple[str, ...] | None:
 
 
 def _entries(known: Mapping[str, Any], key: str, is_valid: Callable[[Any], bool]) -> dict[str, Any]:
-    """The valid names and values that the file has under `key`; the others count as unknown."""
+    """The valid names and values that the file has under `key`; others count as unknown."""
     values = known.get(key)
     entries = values.items() if isinstance(values, dict) else ()
     return {name: value for name, value in entries if isinstance(name, str) and is_valid(value)}

@@ -1,14 +1,13 @@
 """The out-of-distribution detector: how far an image lies from the training images.
 
-It is a Gaussian of simple statistics of the network's first feature maps: of each channel the mean, and the
-logarithm of the standard deviation (`backbone.statistics_of`). As `tests/benchmarks/ood.py` measures, they
-tell noise, flat colours, documents and drawings from photographs of skin, and the features before the head
-hardly do. The Gaussian is that of probabilistic principal component analysis
-(Tipping and Bishop, *Probabilistic Principal Component Analysis*, JRSS B 61, 1999, section 3): full
-covariance along the leading directions, one variance for all others. The distance is the Mahalanobis distance
-(Lee et al., *A Simple Unified Framework for Detecting Out-of-Distribution Samples and Adversarial Attacks*,
-NeurIPS 2018), with one Gaussian for all classes: a lesion of a class that is not among them need not be far
-away.
+It is a Gaussian fitted to simple statistics of the network's first feature maps: the mean, and the logarithm
+of the standard deviation, of each channel (`backbone.statistics_of`). As `tests/benchmarks/ood.py` measures,
+they distinguish noise, flat colours, documents and drawings from photographs of skin; the features before the
+head hardly do. The Gaussian is that of probabilistic principal component analysis (Tipping and Bishop,
+*Probabilistic Principal Component Analysis*, JRSS B 61, 1999, section 3): full covariance along the leading
+directions, one variance for all others. The distance is the Mahalanobis distance (Lee et al., *A Simple
+Unified Framework for Detecting Out-of-Distribution Samples and Adversarial Attacks*, NeurIPS 2018), with one
+Gaussian for all classes: a lesion of an unknown class may not be far away.
 """
 
 from dataclasses import dataclass, field
@@ -23,14 +22,14 @@ DIRECTIONS = 64
 IMAGES = 2000
 """Maximum number of training images to fit on; more change the Gaussian little."""
 MIN_IMAGES = 20
-"""With fewer training images, a covariance means nothing."""
+"""With fewer training images, a covariance cannot be estimated."""
 FALSE_ALARMS = 0.03
 """Share of images like the training images that is beyond the limit."""
 PARTS = 5
-"""Parts of the training images, each of which is measured by a Gaussian of the others."""
+"""Folds of the training images, each of which is scored by a Gaussian fitted to the others."""
 LEAST_SCALE = 0.1
-"""Smallest scale of a feature, as a share of the median one: a channel that is nearly constant on the
-training images would otherwise raise an alarm at the least change."""
+"""Smallest scale of a feature, as a share of the median scale: a channel that is nearly constant on the
+training images would otherwise raise an alarm at the slightest change."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class OodDetector:
     scale: NDArray[np.float32] = field(default_factory=lambda: np.ones(1, np.float32))
     """(d,) or (1,): what each feature is divided by, after the mean is subtracted."""
     levels: int = 0
-    """How many of the network's feature maps the features describe; 0 for the features before the head."""
+    """Number of the network's feature maps that the features describe; 0 for the features before the head."""
 
     def distances(self, features: NDArray[np.floating]) -> Floats:
         """Mahalanobis distances (n,) of features (n, d), divided by √d, so near 1 for training images."""
@@ -72,10 +71,11 @@ def fit_ood_detector(
 ) -> FittedOod | None:
     """Fit the Gaussian to training features (n, d), and the limit to them and to validation features (m, d).
 
-    The limit is the k-th largest distance of N images that the Gaussian was not fitted to: those of
-    validation, and those of training, each measured by a Gaussian of four fifths that it is not in. A further
-    image like them is beyond it with probability k / (N + 1) (split conformal prediction: Vovk et al.,
-    *Algorithmic Learning in a Random World*, 2005). k is at least 2, so that one odd image cannot set it.
+    The limit is the k-th largest distance of N images that the Gaussian was not fitted to: the validation
+    images, and the training images, each scored by a Gaussian fitted to the other four fifths. A further
+    image of the same distribution is beyond it with probability k / (N + 1) (split conformal prediction: Vovk
+    et al., *Algorithmic Learning in a Random World*, 2005). k is at least 2, so that a single outlier cannot
+    determine the limit.
 
     The result is None with fewer than `MIN_IMAGES` training images or constant features.
     """

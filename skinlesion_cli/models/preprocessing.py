@@ -1,4 +1,4 @@
-"""How a photograph becomes a model's input: what its file says, what the caller says, and else timm.
+"""How a photograph becomes a model's input, as given by the model's file, by the caller, or else by timm.
 
 No torch here: an .onnx needs none.
 """
@@ -15,7 +15,7 @@ from skinlesion_cli.common.text import nearest, quoted
 
 INTERPOLATIONS = ("bilinear", "bicubic", "lanczos", "nearest")
 LARGEST = 1e9
-"""Numbers from here on are not a description of a model."""
+"""Numbers from this one on cannot describe a model."""
 _THE_PAPERS = {
     "mean": IMAGENET_MEAN,
     "std": IMAGENET_STD,
@@ -23,7 +23,7 @@ _THE_PAPERS = {
     "interpolation": PAPER.interpolation,
 }
 _OPTIONS = {"resize_ratio": "crop_pct"}
-"""Keys of a file whose option has another name."""
+"""Keys of a file for which the option has another name."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Preprocessing:
 
     def __post_init__(self) -> None:
         if self.resize.fit == "pad":
-            # The mean becomes 0 in the model's input, but for rounding: a border without a signal.
+            # The mean becomes 0 in the model's input, except for rounding: a border without a signal.
             border = tuple(min(max(round(255 * value), 0), 255) for value in self.mean)
             object.__setattr__(self, "resize", replace(self.resize, border=border))
 
@@ -123,9 +123,9 @@ def read_preprocessing(
 ) -> tuple[Preprocessing, list[str]]:
     """The preprocessing, and the keys that neither the file nor the caller gives.
 
-    A file without `fit` is older than this setting, or of another tool: it means crop. The other keys are the
-    paper's in a file of this package (`own`), and else those of `backbone`, which returns the mean, std,
-    interpolation and crop_pct that timm's weights were trained with.
+    A file without `fit` is older than this setting, or from another tool: it means crop. Other missing keys
+    are the paper's in a file of this package (`own`), and otherwise those of `backbone`, which returns the
+    mean, std, interpolation and crop_pct that timm's weights were trained with.
 
     Raises:
         InputError: an entry is invalid, or disagrees with the caller's.

@@ -1,4 +1,4 @@
-"""The weights that a run starts from: pretrained ones from the hub, a file of the user's, or random ones."""
+"""The weights that a run starts from: pretrained ones from the hub, those of a file, or random ones."""
 
 from pathlib import Path
 
@@ -34,7 +34,7 @@ def load_pretrained(model: nn.Module, arch: str) -> str:
     """Load the backbone's pretrained weights, cached or from the hub; the head keeps its random weights."""
     config = config_of(arch)
     if not config.hf_hub_id:
-        raise without_pretrained(f"timm has no pretrained weights of {arch} on the hub")
+        raise without_pretrained(f"timm has no pretrained weights for {arch} on the hub")
     names = [config.hf_hub_filename] if config.hf_hub_filename else WEIGHTS[:2]
     try:
         file = fetch(config.hf_hub_id, names)
@@ -56,7 +56,7 @@ def load_init_weights(model: nn.Module, arch: str, path: Path, *, ema: bool = Fa
     content = read_tensors(path)
     state, note = foreign_state_dict(content, ema or None)
     if not state:
-        raise InputError(f"{path} holds no weights{contents_text(content)}")
+        raise InputError(f"{path} contains no weights{contents_text(content)}")
     renamed = _renamed_by_order(state, model, arch)
     if renamed:
         note = "different tensor names, matched by their order"
@@ -64,7 +64,7 @@ def load_init_weights(model: nn.Module, arch: str, path: Path, *, ema: bool = Fa
         state, below = below_prefix(state, [name for name in model.state_dict() if not _is_head(name, arch)])
         note = "; ".join(filter(None, (note, below)))
     other = config_beside(path).get("architecture", arch)
-    hint = "" if other.partition(".")[0] == arch.partition(".")[0] else f", and is of {other}: use --arch"
+    hint = "" if other.partition(".")[0] == arch.partition(".")[0] else f", and is for {other}: use --arch"
     _load_all_but_head(model, arch, renamed or converted_by_timm(state, model), f"{path}{hint}")
     return f"weights of {path}" + (f" ({note})" if note else "")
 

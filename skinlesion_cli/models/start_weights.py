@@ -1,4 +1,4 @@
-"""Which weights a run starts from, and whether it can get them. No torch here: it fails before that."""
+"""Which weights a run starts from, and whether they are available. No torch here, so errors come early."""
 
 from pathlib import Path
 
@@ -12,12 +12,12 @@ from skinlesion_cli.models.timm_folder import backbone_named, located, names_fol
 
 
 def with_located_weights(settings: Settings) -> Settings:
-    """The settings with a file of weights and a backbone, where they name a folder or a model of the hub.
+    """The settings with a weights file and a backbone in place of a timm folder or a model on the hub.
 
-    A `model_arch` that names one is its backbone, and with `pretrained` its weights are those to start from.
+    If `model_arch` names one, its backbone is used and, with `pretrained`, training starts from its weights.
 
     Raises:
-        SkinLesionError: there is no such folder, or the hub does not answer.
+        SkinLesionError: there is no such folder, or the hub does not respond.
     """
     changed: dict[str, object] = {}
     weights, arch = settings.init_weights, settings.model_arch
@@ -31,7 +31,7 @@ def with_located_weights(settings: Settings) -> Settings:
 
 
 def require_start_weights(settings: Settings) -> None:
-    """Raise a `SkinLesionError` if the file of the weights is missing, or the hub that has them is silent."""
+    """Raise a `SkinLesionError` if the weights file is missing, or the hub that has it does not respond."""
     if settings.init_weights is not None:
         refuse_faulty(settings.init_weights, fault_of(settings.init_weights, MAX_MODEL_BYTES))
     elif settings.init_ema:

@@ -1,4 +1,4 @@
-"""State dicts as other programs save them: which of a file's weights are taken, and under which names."""
+"""State dicts of other programs: which of a file's weights are taken, and under which names."""
 
 import importlib
 import re
@@ -32,13 +32,13 @@ def plain_state_dict(data: Any) -> StateDict:
 
 
 def foreign_state_dict(data: Any, ema: bool | None = None) -> tuple[StateDict, str]:
-    """The weights in a file's content that may be another program's, and what the user should know of them.
+    """The weights in the content of a file, possibly of another program, and a note for the user.
 
-    Without what is no weight of the network, and without prefixes that all names share, such as `model.` or
-    `backbone.`. Where a file holds averaged weights (EMA) beside the last ones, `ema` chooses.
+    Entries that are not weights of the network are dropped, and so are prefixes that all names share, such as
+    `model.` or `backbone.`. If a file contains both averaged (EMA) and last weights, `ema` chooses.
 
     Raises:
-        InputError: the weights that `ema` asks for are not there.
+        InputError: the weights that `ema` asks for are missing.
     """
     last, averaged, name = plain_state_dict(data), {}, ""
     for key in _EMA_KEYS:
@@ -54,29 +54,30 @@ def foreign_state_dict(data: Any, ema: bool | None = None) -> tuple[StateDict, s
             averaged = {}
     last, averaged = _without_prefix(last), _without_prefix(averaged)
     if ema and not averaged:
-        raise InputError("--ema: the file holds no averaged weights (EMA); leave it out")
+        raise InputError("--ema: the file contains no averaged weights (EMA); leave it out")
     if ema is False and not last:
-        raise InputError("--no-ema: the file holds averaged weights (EMA) only; leave it out")
+        raise InputError("--no-ema: the file contains only averaged weights (EMA); leave it out")
     if not averaged or not last:
         return averaged or last, ""
     if ema:
-        return averaged, f"it holds two sets of weights; {name} is taken"
-    return last, f"it holds two sets of weights; the averaged ones ({name}) are not taken, unless with --ema"
+        return averaged, f"it contains two sets of weights; {name} is taken"
+    return last, f"it contains two sets of weights; the averaged ones ({name}) are taken only with --ema"
 
 
 def _without_prefix(state: StateDict) -> StateDict:
     kept = {name: value for name, value in state.items() if not _NO_WEIGHTS.search(name)}
-    # No network of timm has all its tensors below one module.
+    # No timm network has all its tensors below a single module.
     while len(kept) > 1 and len({name.partition(".")[0] for name in kept}) == 1:
         kept = {name.partition(".")[2]: value for name, value in kept.items()}
     return kept
 
 
 def below_prefix(state: StateDict, names: Sequence[str]) -> tuple[StateDict, str]:
-    """The weights of a network inside another one, without its prefix, and what the user should know of it.
+    """The weights of a network inside another one, without its prefix, and a note for the user.
 
-    The network is where most of `names`, its own tensors', are found. Lightning, for one, saves a metric or a
-    teacher beside `model.`, and fastai's `vision_learner` has timm's network at `0.model.`.
+    The network is at the prefix below which most of `names`, the names of its tensors, are found. Lightning,
+    for example, saves metrics or a teacher beside `model.`, and fastai's `vision_learner` has the timm
+    network at `0.model.`.
 
     Raises:
         InputError: there are several such networks.
@@ -88,7 +89,7 @@ def below_prefix(state: StateDict, names: Sequence[str]) -> tuple[StateDict, str
     found = [one for one in prefixes if 2 * sum(one + name in state for name in names) > len(names)]
     if len(found) > 1:
         raise InputError(
-            f"the file holds {len(found)} networks, {first_few(found)}: save the weights of one alone"
+            f"the file contains {len(found)} networks, {first_few(found)}: save the weights of only one"
         )
     if not found:
         return state, ""
@@ -99,13 +100,13 @@ def below_prefix(state: StateDict, names: Sequence[str]) -> tuple[StateDict, str
 
 
 def contents_text(data: Any) -> str:
-    """What a file without weights holds, for the end of a message."""
+    """What a file without weights contains, for the end of a message."""
     names = [shortened(str(name)) for name in data] if isinstance(data, dict) else []
     return f"; it has {first_few(names, 8)}" if names else ""
 
 
 def misfit(own: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor]) -> str:
-    """Why tensors are not those of a model; an empty string if all names and shapes agree."""
+    """Why tensors do not fit a model; an empty string if all names and shapes agree."""
     faults = {
         "missing": [name for name in own if name not in given],
         "unknown": [name for name in given if name not in own],
@@ -120,14 +121,14 @@ def misfit(own: Mapping[str, torch.Tensor], given: Mapping[str, torch.Tensor]) -
 
 
 def converted_by_timm(state: StateDict, model: nn.Module) -> StateDict:
-    """Convert weights of an older layout to the present one, by timm's own rules for the architecture."""
+    """Convert weights of an older layout to the current one, by timm's own rules for the architecture."""
     module = importlib.import_module(type(model).__module__)
     convert = getattr(module, "checkpoint_filter_fn", None)
     return plain_state_dict(convert(dict(state), model)) if convert else state
 
 
 def renamed_by_timm(state: StateDict, model: nn.Module) -> StateDict:
-    """As `converted_by_timm`, but unchanged where timm would resize tensors, as for another image size."""
+    """Like `converted_by_timm`, but unchanged if timm would resize tensors, as for another image size."""
     try:
         found = converted_by_timm(state, model)
     # Each architecture has its own rules, which fail in their own ways on what they do not expect.

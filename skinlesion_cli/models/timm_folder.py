@@ -1,6 +1,6 @@
-"""timm's folder of a model, as on the Hugging Face hub: config.json beside the weights.
+"""A timm folder, the form of a model on the Hugging Face hub: config.json beside the weights.
 
-timm is imported only where its defaults are needed: names are looked up before the seconds that it takes.
+timm is imported only if its defaults are needed: names are looked up before that slow import.
 """
 
 import json
@@ -18,7 +18,7 @@ from skinlesion_cli.models.preprocessing import INTERPOLATIONS, resize_ratio
 
 CONFIG = "config.json"
 WEIGHTS = ("model.safetensors", "pytorch_model.bin", "pytorch_model.pth", "model.pth")
-"""Names of the file of weights, in timm's order."""
+"""Names of the weights file, in timm's order."""
 DETECTOR = "skinlesion_detector.safetensors"
 """The tensors of the out-of-distribution detector, in a folder of this tool."""
 README = "README.md"
@@ -36,10 +36,10 @@ _KNOWN_ARGUMENTS = {"num_classes", "in_chans", "img_size", "global_pool", *_IN_T
 def located(path: Path) -> Path:
     """The folder that `local-dir:PATH` or `hf-hub:ORG/NAME@REVISION` names; any other path as it is.
 
-    A model of the hub is taken from the hub's cache; if it is not there, it is downloaded.
+    A model on the hub is taken from the hub's cache; if it is not there, it is downloaded.
 
     Raises:
-        SkinLesionError: the hub does not answer, or has no such model.
+        SkinLesionError: the hub does not respond, or has no such model.
     """
     source, colon, name = path.as_posix().partition(":")
     if not colon or source not in (_LOCAL, *_HUB):
@@ -58,19 +58,19 @@ def located(path: Path) -> Path:
 
 
 def weights_in(folder: Path) -> Path | None:
-    """The file of weights in a folder with a config.json; None for any other folder."""
+    """The weights file in a folder with a config.json; None for any other folder."""
     if not (folder / CONFIG).is_file():
         return None
     return next((folder / name for name in WEIGHTS if (folder / name).is_file()), folder / WEIGHTS[0])
 
 
 def names_folder(arch: str) -> bool:
-    """Whether a `--arch` names a folder or a model of the hub, instead of a backbone."""
+    """Whether `--arch` names a folder or a model on the hub instead of a backbone."""
     return any(mark in arch for mark in "/\\:")
 
 
 def backbone_named(arch: str) -> str:
-    """The backbone of a folder or of a model of the hub; any other name as it is.
+    """The backbone of a folder or of a model on the hub; any other name as it is.
 
     Raises:
         InputError: there is no such folder, or it is not timm's.
@@ -96,12 +96,12 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise InputError(f"cannot read {path}: it is not JSON") from None
     if not isinstance(found, dict) or not isinstance(found.get("architecture"), str):
         has = f"; it has {first_few(sorted(map(str, found)), 5)}" if isinstance(found, dict) and found else ""
-        raise InputError(f"{path} is not that of a timm model: it names no architecture{has}")
+        raise InputError(f"{path} does not describe a timm model: it names no architecture{has}")
     return found
 
 
 def config_beside(weights: Path) -> dict[str, Any]:
-    """The config.json beside a file of weights; empty where there is none, or none of timm."""
+    """The config.json beside a weights file; empty if there is none, or if it is not timm's."""
     if weights.name not in WEIGHTS or not (weights.parent / CONFIG).is_file():
         return {}
     # A config.json of another library says nothing that is needed here.
@@ -111,7 +111,7 @@ def config_beside(weights: Path) -> dict[str, Any]:
 
 
 def own_entries(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
-    """The description that this tool wrote to a config.json; empty in a folder of others.
+    """The description that this tool wrote to a config.json; empty in a folder of another program.
 
     Raises:
         InputError: its backbone or classes are not those that timm reads: one of them was edited.
@@ -135,7 +135,7 @@ def timm_entries(config: Mapping[str, Any], path: Path) -> dict[str, Any]:
     `classes` is missing if the folder has no `label_names`.
 
     Raises:
-        InputError: the model takes or does what this tool cannot.
+        InputError: this tool does not support the model.
     """
     timms = _timm_part(config)
     side = _checked_input(timms, config, path)
@@ -158,7 +158,7 @@ def _timm_part(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _checked_input(timms: Mapping[str, Any], config: Mapping[str, Any], path: Path) -> int:
-    """The side of the model's input; InputError for what `create_model` would not make as timm does."""
+    """The side of the model's input; InputError if `create_model` would not create the model as timm does."""
     size = timms.get("input_size", (3, 224, 224))
     if not isinstance(size, list | tuple) or len(size) != 3 or size[0] != 3 or size[1] != size[2]:
         raise InputError(f"{path}: its input_size is {size}; only square RGB images are supported")
@@ -168,7 +168,7 @@ def _checked_input(timms: Mapping[str, Any], config: Mapping[str, Any], path: Pa
         raise InputError(f"{path}: its model_args ({first_few(unknown)}) are not supported")
     if given.get("in_chans", 3) != 3 or timms.get("label_offset"):
         raise InputError(f"{path}: its in_chans or label_offset is not supported")
-    # Of a backbone with a fixed grid of positions, as [height, width] or one number.
+    # The size for a backbone with a fixed grid of positions, as [height, width] or one number.
     fixed = given.get("img_size", size[1])
     if fixed not in (size[1], [size[1], size[1]]):
         raise InputError(f"{path}: its model_args are for images of {fixed}, its input_size is {size}")

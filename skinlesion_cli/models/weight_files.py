@@ -1,4 +1,4 @@
-"""Reading files of weights, and what is checked before any of one is loaded.
+"""Reading weights files, and the checks before anything in them is loaded.
 
 A loader allocates whatever memory a file claims to need. So the claims are checked first, against the file
 and against the limits: all entries stored uncompressed, none larger than the file, and undamaged; only plain
@@ -30,10 +30,10 @@ from skinlesion_cli.common.limits import (
 )
 from skinlesion_cli.common.text import shortened
 
-_DAMAGED = "it is damaged, cut short, or not a file of weights"
-_NOT_PLAIN = "it holds more than tensors and plain data; loading it could run code"
+_DAMAGED = "it is damaged, truncated, or not a weights file"
+_NOT_PLAIN = "it contains more than tensors and plain data; loading it could run code"
 _SAVE_ALONE = (
-    "; if you trust its author, save the weights alone in Python: "
+    "; if you trust its author, save only the weights in Python: "
     "found = torch.load(FILE, weights_only=False), then torch.save(found['state_dict'], NEW), "
     "or found['model'] for fastai, or found.state_dict() for a whole model"
 )
@@ -53,7 +53,7 @@ def read_tensors(path: Path) -> Any:
     """The content of a .pth or .safetensors file, read without ever unpickling an object.
 
     Raises:
-        InputError: the file is missing, damaged or too large, or its pickle holds more than plain data.
+        InputError: the file is missing, damaged or too large, or its pickle contains more than plain data.
     """
     refuse_faulty(path, fault_of_weights(path))
     try:
@@ -66,7 +66,7 @@ def read_tensors(path: Path) -> Any:
                 # The options that timm's training script saves, as data: no code of a Namespace runs.
                 with torch.serialization.safe_globals([Namespace]):
                     content = torch.load(path, map_location="cpu", weights_only=True)
-    # torch.load and safetensors raise many types on damaged files: UnpicklingError, RuntimeError, EOFError,
+    # torch.load and safetensors raise many types for damaged files: UnpicklingError, RuntimeError, EOFError,
     # KeyError, SafetensorError, MemoryError. All mean that the file cannot be loaded.
     except Exception as error:
         raise InputError(f"refused to load {path}: {_fault_of_loading(error)}") from None
@@ -77,7 +77,7 @@ def read_tensors(path: Path) -> Any:
 
 def _fault_of_loading(error: Exception) -> str:
     if named := _REFUSED.search(str(error)):
-        return f"{_NOT_PLAIN}: it holds a {shortened(named[1])}{_SAVE_ALONE}"
+        return f"{_NOT_PLAIN}: it contains a {shortened(named[1])}{_SAVE_ALONE}"
     return _NOT_PLAIN + _SAVE_ALONE if "weights_only" in str(error) else _DAMAGED
 
 
@@ -91,16 +91,16 @@ def _fault_of_content(content: Any) -> str:
         for value in level:
             if isinstance(value, torch.Tensor):
                 if value.layout != torch.strided or value.is_nested or value.is_quantized or value.is_meta:
-                    return "it holds sparse, nested, quantized or empty tensors, which are not weights"
+                    return "it contains sparse, nested, quantized or empty tensors, which are not weights"
                 size += value.numel() * value.element_size()
         if size > MAX_MODEL_BYTES:
             return f"its tensors are larger than {size_text(MAX_MODEL_BYTES)}"
-        # Without recursion, which has a limit of its own, and never ends for a container that holds itself.
+        # Without recursion, which has its own limit, and never ends for a container that contains itself.
         level = [vars(value) if isinstance(value, Namespace) else value for value in level]
         inside = {id(value): value for value in level if isinstance(value, dict | list | tuple | set)}
         names = [name for value in inside.values() if isinstance(value, dict) for name in value]
         if not all(isinstance(name, str | int) for name in names):
-            return "it holds keys that are not strings"
+            return "it contains keys that are not strings"
         items = (value.values() if isinstance(value, dict) else value for value in inside.values())
         level = list(itertools.chain.from_iterable(items))
         if not level:
@@ -152,7 +152,7 @@ def _fault_of_zip(file: BinaryIO, size: int) -> str:
                 return _DAMAGED
             # Entries that overlap would each be loaded.
             if sum(one.file_size for one in entries) > size:
-                return "its entries claim more than the file holds"
+                return "its entries claim more bytes than the file has"
             for one in (one for one in entries if one.filename.endswith(".pkl")):
                 if one.file_size > MAX_PLAIN_BYTES:
                     return f"its names and settings are larger than {size_text(MAX_PLAIN_BYTES)}"

@@ -1,4 +1,4 @@
-"""The model card: what a model is, for whom, how good, and what not to do with it, filled from the run.
+"""The model card: what a model is, its intended use, its performance and its limits, filled in from the run.
 
 The sections are those of Mitchell et al., *Model Cards for Model Reporting*, FAT* 2019.
 """
@@ -32,21 +32,21 @@ _FRAMED = {
     "squash": "both sides resized to {side} pixels, whatever the proportions",
 }
 _PUBLIC = ("started", "git_commit", "versions", "platform", "device", "seed", "data")
-"""Entries of the environment that hold no path; the command lines, for one, do."""
+"""Entries of the environment that contain no path; the command lines, for example, do."""
 
 
 def write_card(facts: RunFacts, path: Path, *, title: str) -> None:
-    """Write the card, whole or not at all, with a mark that shows later whether the card was edited."""
+    """Write the card, completely or not at all, with a mark that shows later whether the card was edited."""
     write_text(path, marked(model_card(facts, title)))
 
 
 def marked(text: str) -> str:
-    """A card with the mark by which `require_replaceable` knows that nobody has edited it."""
+    """A card with the mark by which `require_replaceable` knows that it was not edited."""
     return f"{text}\n<!-- skinlesion report, {_digest(text)} -->\n"
 
 
 def require_replaceable(path: Path) -> None:
-    """Raise InputError where a card would be lost that a person wrote or edited."""
+    """Raise InputError if a card that a person wrote or edited would be lost."""
     if not path.exists():
         return
     # What cannot be read has no mark either.
@@ -55,7 +55,9 @@ def require_replaceable(path: Path) -> None:
         mark = _MARK.search(text)
         if mark is not None and _digest(text[: mark.start()]) == mark[1]:
             return
-    raise InputError(f"{path} was written or edited by hand: name another file with --card, or move it away")
+    raise InputError(
+        f"{path} was written or edited by hand: choose another file with --card, or move it away"
+    )
 
 
 def _digest(text: str) -> str:
@@ -63,8 +65,8 @@ def _digest(text: str) -> str:
 
 
 def _source(weights: str) -> str:
-    """The name of a file of weights, without its folder; of one in the hub's cache, that of the model."""
-    # A Windows path may have either slash: the run may be of another system.
+    """The name of a weights file without its folder; for one in the hub's cache, the name of the model."""
+    # A path may have either slash: the run may come from another system.
     parts = PureWindowsPath(weights).parts
     if len(parts) > 3 and parts[-3] == "snapshots" and parts[-4].startswith("models--"):
         return f"{parts[-4].removeprefix('models--').replace('--', '/')} of the hub, revision {parts[-2]}"

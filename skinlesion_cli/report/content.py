@@ -1,4 +1,4 @@
-"""What a section says, as plain data. A page, a model card and the terminal each have a renderer for it."""
+"""The content of sections, as plain data. Page, model card and terminal each have a renderer for it."""
 
 import dataclasses
 import math
@@ -19,7 +19,7 @@ class Number:
 
     value: float | None
     ends: tuple[float, float] | None = None
-    """Of its 95 % interval."""
+    """The lower end of its 95% interval."""
     text: str = ""
     """How it is written; empty for a score, whose digits the renderer chooses."""
     bar: float | None = None
@@ -32,7 +32,7 @@ class Number:
 
     @property
     def key(self) -> float | str:
-        """What a page sorts it by; an undefined number is an empty text, and comes last."""
+        """What a page sorts it by; an undefined number is an empty string, and comes last."""
         return "" if self.value is None or math.isnan(self.value) else self.value
 
     def written(self, digits: int) -> str:
@@ -64,7 +64,7 @@ class Column:
 
     name: str
     numeric: bool = True
-    """Whether it holds numbers, which are aligned to the right and sorted from the largest down."""
+    """Whether it contains numbers, which are right-aligned and sorted in descending order first."""
     short: str = ""
     """Its name on the terminal; empty for the same."""
     intervals: bool = True
@@ -125,7 +125,8 @@ class Chart:
     name: str = ""
     caption: str = ""
     height: float = 0.0
-    """In inches, of one with names inside, which needs no room for an axis; 0 for the usual size."""
+    """Height in inches of a figure with names inside, which needs no room for an axis; 0 for the usual
+    size."""
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Photos:
-    """Wrong predictions, with the pictures of those that could be drawn."""
+    """Wrong predictions, with images of those that could be drawn."""
 
     mistakes: Sequence[Mistake]
     pictures: Mapping[str, Pictures]
@@ -195,5 +196,5 @@ def score_rows(labels: Mapping[str, str], documents: Iterable[Mapping[str, Any]]
 
 
 def score(document: Mapping[str, Any], name: str) -> Number:
-    """A score of an evaluation document with its 95 % interval."""
+    """A score of an evaluation document with its 95% interval."""
     return Number(document.get(name), interval_of(document, name), n=count_of(document, name))

@@ -24,24 +24,24 @@ from skinlesion_cli.report.fonts import use_known_glyphs
 BLUE, ORANGE, GREEN, GREY, PALE = "#0072B2", "#D55E00", "#009E73", "#7F7F7F", "#DDE1E6"
 DPI = 150
 MAX_NAME = 48
-"""Characters of a class name in a picture; a longer one would leave no room for the data."""
+"""Maximum length of a class name in a figure; a longer one would leave no room for the data."""
 MAX_WRAPPED_NAME = 120
 """Characters of a name that may take several lines."""
 
 _VARIABLES = {BLUE: "blue", ORANGE: "orange", GREEN: "green", GREY: "grey", PALE: "line", "#FFFFFF": "paper"}
-"""Those of page.css that replace the colours, so that a figure follows light and dark."""
+"""CSS variables of page.css that replace the colours, so that a figure follows light and dark mode."""
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure, whole or not at all; the suffix chooses the format.
+    """Write a figure, completely or not at all; the suffix determines the format.
 
-    Characters that no font on this machine has are escaped (see `fonts.undrawable`, which says so in a line).
+    Characters that no font on this machine has are escaped (`fonts.undrawable` returns a warning about them).
     The same figure gives the same bytes.
     """
     use_known_glyphs(figure)
     # In a PDF, text that can be searched and edited.
     with written_whole(path) as part, rc_context({"svg.hashsalt": "skinlesion", "pdf.fonttype": 42}):
-        # Whatever backend a notebook has chosen.
+        # Independent of the backend that a notebook has set.
         FigureCanvasAgg(figure)
         figure.savefig(part, dpi=DPI, bbox_inches="tight", pad_inches=0.15, **_marked(path))
 
@@ -58,7 +58,7 @@ def _marked(path: Path) -> dict[str, Any]:
 def inline_svg(figure: Figure, title: str) -> Markup:
     """A figure as an SVG element for a page: no style, no fixed colour, no link; text remains text.
 
-    The title is for screen readers. Unique on the page, it makes the ids in the SVG unique and reproducible.
+    The title is for screen readers. Unique on the page, it makes the IDs in the SVG unique and reproducible.
     """
     buffer = io.BytesIO()
     with rc_context({"svg.fonttype": "none", "svg.hashsalt": title}), warnings.catch_warnings():
@@ -115,7 +115,7 @@ def _short(text: str) -> str:
 
 
 def plain(name: str) -> str:
-    """A class name as matplotlib must receive it: one short line, and no formula."""
+    """A class name prepared for matplotlib: one short line, and no formula."""
     return without_formula(shortened(printable(name), MAX_NAME))
 
 
@@ -125,5 +125,5 @@ def wrapped(name: str, width: int, after: str = "") -> str:
 
 
 def without_formula(text: str) -> str:
-    """Text, of one line or several, as matplotlib must receive it: a dollar sign would start a formula."""
+    """Text, of one line or several, prepared for matplotlib: a dollar sign would start a formula."""
     return text.replace("$", r"\$")

@@ -24,7 +24,7 @@ DOCUMENT_KEYS = {
     *("n", "classes", "per_class", "confusion_matrix", "ci95", "ci95_method", "resampling_unit", "malignant"),
     *("blocks", "calibration", "selective", "warnings", *LABELS),
 }
-"""What the report needs of an evaluation document."""
+"""Keys of an evaluation document that the report needs."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +44,15 @@ class RunFacts:
     environment: dict[str, Any] = field(default_factory=dict)
     history: tuple[EpochRecord, ...] = ()
     predictions: Predictions | None = None
-    """results/SPLIT_predictions.csv of the split that counts."""
+    """results/SPLIT_predictions.csv of the main split."""
     data_root: Path | None = None
     """The data set's folder or table; None if it is unknown or missing."""
     images_root: Path | None = None
     """Of a table, the folder that its files are relative to."""
     evaluated: Document | None = None
-    """What `evaluate --by` has written of the split that counts: the document with subgroups."""
+    """The document with subgroups that `evaluate --by` has written for the main split."""
     evaluated_missing: str = ""
-    """Why it was not taken, if there is one."""
+    """Why such a document was not used, if there is one."""
     check: LastCheck | None = None
     """The last `skinlesion data check` of that folder."""
     false_alarm_rate: float | None = None
@@ -60,7 +60,7 @@ class RunFacts:
 
     @property
     def split(self) -> str:
-        """The split whose scores count: test, or the best there is."""
+        """The main split, whose scores count: test, or the next best one."""
         return _main_split(self.documents)
 
     @property
@@ -101,7 +101,7 @@ class RunFacts:
 
 
 def read_run(root: Path, data: Path | None = None, images: Path | None = None) -> RunFacts:
-    """Read the folder that `train --out` wrote; without `data`, the settings say where the data set is.
+    """Read the folder that `train --out` wrote; without `data`, the settings give the data set.
 
     `images` is the folder of the images of a table, as in `read_split`.
 
@@ -115,7 +115,7 @@ def read_run(root: Path, data: Path | None = None, images: Path | None = None) -
     known = data or (Path(str(settings["data_root"])) if "data_root" in settings else None)
     data_root = known if known is not None and (is_folder(known) or is_table(known)) else None
     if data is not None and data_root is None:
-        raise InputError(f"there is no folder or table {data}; name the data set with --data")
+        raise InputError(f"there is no folder or table {data}; give the data set with --data")
     if data_root is not None and images is not None and not is_table(data_root):
         require_folder(data_root, images)
     if data is None and images is None and "images_root" in settings:
@@ -146,12 +146,12 @@ def read_run(root: Path, data: Path | None = None, images: Path | None = None) -
 
 
 def _evaluated(path: Path, scored: Document) -> tuple[Document | None, str]:
-    """The document of `evaluate --by`, if it is of the predictions that were scored; or why not."""
+    """The document of `evaluate --by`, if it is for the scored predictions; otherwise the reason."""
     found = _read(path, json.loads)
     if not _is_document(found) or not found.get("subgroups"):
         return None, ""
     if any(found[name] != scored[name] for name in ("n", "classes", "confusion_matrix")):
-        return None, f"{path.name} of evaluate --by is of other predictions than the scores of this run"
+        return None, f"{path.name} of evaluate --by is for other predictions than the scores of this run"
     return found, ""
 
 
@@ -162,7 +162,7 @@ def _main_split(documents: Mapping[str, Document]) -> str:
 def _read_metrics(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(
-            f"there is no {path}: name the folder that skinlesion train wrote, after training has finished"
+            f"there is no {path}: give the folder that skinlesion train wrote, after training has finished"
         )
     metrics: dict[str, Any] = _read(path, json.loads)
     fault = ""
@@ -221,6 +221,6 @@ def _matching(path: Path, document: Document) -> Predictions:
         predictions = read_predictions(path, document["classes"])
     if len(predictions) != document["n"] or set(predictions.classes) != set(document["classes"]):
         raise InputError(
-            f"{path} and metrics.json disagree: they are of different runs; restore the one that was changed"
+            f"{path} and metrics.json disagree: they are from different runs; restore the changed one"
         )
     return predictions

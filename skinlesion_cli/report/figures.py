@@ -1,4 +1,4 @@
-"""Numbers as people read them: names, digits, and a dash for what is undefined."""
+"""Numbers formatted for people: labels, digits, and a dash for what is undefined."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -22,8 +22,8 @@ CALIBRATION = {
 }
 OPERATING_POINTS = {
     "decision": "predicted class",
-    "specificity_95": "at 95 % specificity",
-    "sensitivity_90": "at 90 % sensitivity",
+    "specificity_95": "at 95% specificity",
+    "sensitivity_90": "at 90% sensitivity",
     "youden": "at Youden's index",
     "validation": "chosen on validation",
 }
@@ -38,7 +38,7 @@ def split_title(split: str) -> str:
 
 
 def figure(value: float | None, digits: int = 4) -> str:
-    """A number, or a dash where it is undefined."""
+    """A number, or a dash if it is undefined."""
     return UNDEFINED if value is None or math.isnan(value) else f"{value:.{digits}f}"
 
 
@@ -48,7 +48,7 @@ def interval(ends: Sequence[float] | None, digits: int = 3) -> str:
 
 
 def interval_of(document: Mapping[str, Any], name: str) -> tuple[float, float] | None:
-    """The 95 % interval of a score in an evaluation document, if any."""
+    """The 95% interval of a score in an evaluation document, if any."""
     ends = (document.get("ci95") or {}).get(name)
     return (float(ends[0]), float(ends[1])) if ends else None
 
@@ -72,8 +72,8 @@ def _has_exact(document: Any) -> bool:
 
 
 def percent(value: float | None, digits: int = 1) -> str:
-    """A share in percent, or a dash where it is undefined."""
-    return UNDEFINED if value is None or math.isnan(value) else f"{100 * value:.{digits}f}\N{NO-BREAK SPACE}%"
+    """A share in percent, or a dash if it is undefined."""
+    return UNDEFINED if value is None or math.isnan(value) else f"{100 * value:.{digits}f}%"
 
 
 def number(value: float) -> str:

@@ -1,4 +1,4 @@
-"""Fonts for names in any script: a glyph from any font on the machine, or an escape where none has it."""
+"""Fonts for names in any script: a glyph from any font on the machine, or an escape if none has it."""
 
 from collections.abc import Iterable
 from functools import cache
@@ -12,14 +12,14 @@ from skinlesion_cli.common.errors import first_few
 from skinlesion_cli.common.text import printable
 
 FAMILY = "DejaVu Sans"
-"""What figures are written in; matplotlib brings it along."""
-# Glyphs that stand for a whole block of characters, or lie at places that Unicode gives to others.
+"""The default font of figures; matplotlib includes it."""
+# Glyphs that stand for a whole block of characters, or are at code points of other characters.
 _NOT_TEXT = ("Last Resort", "STIX", "DejaVu Math", "cm")
 
 
 def use_known_glyphs(figure: Figure) -> None:
     """Give each text of a figure the fonts that have its characters; escape those that no font has."""
-    # The texts of ticks are set anew whenever they are drawn.
+    # Tick labels are set again whenever they are drawn.
     for axis in (one for axes in figure.axes for one in (axes.xaxis, axes.yaxis)):
         names = [one.get_text() for one in axis.get_ticklabels()]
         if isinstance(axis.get_major_locator(), FixedLocator) and any(drawn(one) != one for one in names):
@@ -70,7 +70,7 @@ def _fonts() -> list[tuple[str, str]]:
 
     def rank(font: FontEntry) -> tuple[bool, bool, bool, str]:
         plain = font.style == "normal" and font.weight in (400, "normal", "regular", "book")
-        # Serif and monospaced fonts do not match the others.
+        # Serif and monospaced fonts do not match the default font.
         return font.name != FAMILY, not plain, "Sans" not in font.name, font.name
 
     found: dict[str, str] = {}
@@ -84,6 +84,6 @@ def _fonts() -> list[tuple[str, str]]:
 def _glyphs(path: str) -> frozenset[int]:
     try:
         return frozenset(get_font(path).get_charmap())
-    # A font of bitmaps, such as a colour emoji font, or a file that is gone.
+    # A bitmap font, such as a colour emoji font, or a file that no longer exists.
     except (OSError, RuntimeError):
         return frozenset()

@@ -12,9 +12,9 @@ from skinlesion_cli.report.figures import LABELS, UNDEFINED, number
 from skinlesion_cli.report.plots import WIDE, Plot
 
 ROW, AROUND = 0.24, 0.75
-"""Heights in inches, of a row, and of what stands above and below the rows."""
+"""Heights in inches of a row, and of the space above and below the rows."""
 _NAMES, _BETWEEN = 0.4, 0.05
-"""Shares of the width: of names and counts, and between two panels."""
+"""Shares of the width for names and counts, and between two panels."""
 _MAX_NAME = 24
 _SIZE = 8
 _CLEAR = {"facecolor": "#FFFFFF", "edgecolor": "none", "pad": 1.0}
@@ -23,7 +23,7 @@ OF_STUDY = ("weighted_f1", "macro_f1", "balanced_accuracy", "weighted_auc")
 
 
 def named(plot: Plot, height: float) -> Figure:
-    """A figure as wide as one that stands alone, whose axes fill it: names stand inside them."""
+    """A figure of full width whose axes fill it, because the names are inside the axes."""
     figure = Figure(figsize=(WIDE[0], height))
     plot(figure.add_axes((0.01, 0.01, 0.98, 0.98)))
     return figure
@@ -79,7 +79,7 @@ def of_study(document: Mapping[str, Any]) -> Figure:
 def plot_study(axes: Axes, document: Mapping[str, Any]) -> None:
     """Draw `of_study` on axes."""
     place = 0.0
-    # Names stand above their lines: beside them, there is no room for them on a page.
+    # Names are above their lines, because there is no room beside them on a page.
     above: dict[str, Any] = {"xytext": (0, 4), "textcoords": "offset points", "fontsize": 8}
     for metric in OF_STUDY:
         for name, scores in document["differences"].items():
@@ -96,5 +96,5 @@ def plot_study(axes: Axes, document: Mapping[str, Any]) -> None:
     axes.axvline(0, color="black", linewidth=0.8)
     axes.set_yticks([])
     axes.set_ylim(place - 1, -1)
-    axes.set_xlabel(f"Difference from {plain(document['baseline'])}; line: 95 % interval, ticks: single runs")
+    axes.set_xlabel(f"Difference from {plain(document['baseline'])}; line: 95% interval, ticks: single runs")
     axes.spines[["top", "right", "left"]].set_visible(False)

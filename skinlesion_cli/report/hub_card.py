@@ -16,7 +16,7 @@ from skinlesion_cli.training.run_folder import RunFolder, run_of
 
 
 def hub_readme(description: Description, model: Path) -> tuple[str, str]:
-    """The text, and why it has no scores, if so; `model` is the file that the description was read from.
+    """The text, and the reason if it has no scores; `model` is the file that the description was read from.
 
     The scores are those of the run that wrote the file.
     """
@@ -27,7 +27,7 @@ def hub_readme(description: Description, model: Path) -> tuple[str, str]:
         description=description,
         disclaimer=DISCLAIMER,
         prepared=preprocessing_text(description.preprocessing),
-        # As Python writes it: all digits.
+        # In Python's notation, with all digits.
         temperature=Markup(repr(description.temperature)),
     )
     return marked(re.sub(r"\n{3,}", "\n\n", text)), missing

@@ -14,7 +14,7 @@ KINDS = {"bytes": "same bytes", "pixels": "same pixels", "near": "near-duplicate
 
 
 def write_page(audit: Audit, path: Path) -> None:
-    """Write the page, whole or not at all; it holds small copies of the images in the pairs it shows."""
+    """Write the page, completely or not at all; it contains small copies of the images in the pairs."""
     inventory = audit.inventory
     lists = (
         ("Unreadable files", list(inventory.unreadable.values())),

@@ -1,4 +1,4 @@
-"""The wrong predictions with the highest confidence, and their pictures."""
+"""The wrong predictions with the highest confidence, and their images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ def most_confident(predictions: Predictions) -> list[Mistake]:
 def draw_mistakes(
     mistakes: Sequence[Mistake], checkpoint: Path, folder: Path, *, device: str, on_event: OnEvent = ignore
 ) -> dict[str, Pictures]:
-    """Pictures by image of the mistakes that can still be read in the split's folder, with the evidence.
+    """For each wrong prediction whose image can still be read in the split's folder, its photograph and map.
 
     Raises:
         SkinLesionError: the checkpoint cannot be read, or has other classes.
@@ -64,7 +64,7 @@ def draw_mistakes(
     predictor = load_predictor(checkpoint, device=device)
     drawn = {}
     for done, mistake in enumerate(mistakes, start=1):
-        # A predictions file from elsewhere must not bring other pictures of this disk onto the page.
+        # An untrusted predictions file must not bring other images of this disk onto the page.
         if leaves_folder(mistake.image):
             continue
         try:
@@ -73,5 +73,5 @@ def draw_mistakes(
             continue
         photograph, heat = heat_pictures(explanation)
         drawn[mistake.image] = (data_uri(photograph), data_uri(heat))
-        on_event(ImagesDone("drawing mistakes", done, len(mistakes)))
+        on_event(ImagesDone("drawing errors", done, len(mistakes)))
     return drawn

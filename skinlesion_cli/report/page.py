@@ -1,4 +1,4 @@
-"""The page of a run: one HTML file for people who would rather look than read."""
+"""The page of a run: one HTML file."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,7 +30,7 @@ def write_page(
     pictures: Mapping[str, Pictures] | None = None,
     pictures_note: str = "",
 ) -> None:
-    """Write the page, whole or not at all; `pictures_note` tells the reader why there are no pictures."""
+    """Write the page, completely or not at all; `pictures_note` says why there are no photographs."""
     found = sections(facts, pictures or {}, pictures_note)
     page = render_html(
         "page.html",
@@ -45,9 +45,9 @@ def write_page(
 
 
 def sections(facts: RunFacts, pictures: Mapping[str, Pictures], pictures_note: str = "") -> list[Section]:
-    """Every section in the order of the page, those that cannot be shown included."""
+    """Every section in the order of the page, including those that cannot be shown."""
     document = facts.document
-    # The split that counts comes first: on a phone the others need a scroll.
+    # The main split comes first: on a phone, the others need scrolling.
     splits = {facts.split: document} | facts.documents
     return [
         scores.scores(facts, splits),

@@ -20,17 +20,18 @@ from skinlesion_cli.report.figures import OPERATING_POINTS, number, percent, who
 Plot = Callable[[Axes], None]
 """Draws on axes: what a page and a file share."""
 WIDE, SMALL = (4.7, 3.3), (2.3, 2.2)
-"""Sizes in inches of a figure that stands alone, and of one among many."""
+"""Sizes in inches of a single figure, and of one among many."""
 HOLLOW: dict[str, Any] = {"color": ORANGE, "markerfacecolor": "white", "markersize": 7, "clip_on": False}
 MAX_MARKED_EPOCHS = 40
 MAX_NUMBERED_CLASSES = 60
-"""Classes up to which a confusion matrix shows numbers; beyond, no one could read them."""
+"""Maximum number of classes for which a confusion matrix shows numbers; with more, they would be
+illegible."""
 
 
 def single(plot: Plot, size: tuple[float, float] = WIDE) -> Figure:
     """A figure with one set of axes."""
     figure = Figure(figsize=size)
-    # Margins that fit the tick labels: a layout engine takes as long again as the drawing.
+    # Margins that fit the tick labels: a layout engine would take as long as the drawing itself.
     left, top = (0.52, 0.96) if size == SMALL else (0.7, 0.84)
     left, bottom = left / size[0], 0.45 / size[1]
     plot(figure.add_axes((left, bottom, 0.97 - left, top - bottom)))
@@ -38,7 +39,7 @@ def single(plot: Plot, size: tuple[float, float] = WIDE) -> Figure:
 
 
 def class_weights(table: Sequence[ClassBalance], *, beta: float, alpha: float) -> Figure:
-    """Each class's count, loss weight and sampling probability, the largest class on top; bars begin at 0."""
+    """Count, loss weight and sampling probability of each class, the largest on top; bars start at 0."""
     rows = sorted(table, key=lambda one: one.count)
     figure = Figure(figsize=(12, 1.6 + 0.34 * len(rows)), layout="constrained")
     left, middle, right = figure.subplots(1, 3, sharey=True, gridspec_kw={"wspace": 0.06})
@@ -49,7 +50,7 @@ def class_weights(table: Sequence[ClassBalance], *, beta: float, alpha: float) -
     _bars(middle, [one.weight for one in rows], ORANGE, "{:.2f}")
     middle.set_title(f"Loss weight, β = {beta:g}")
     probabilities, shares = [one.sampling_probability for one in rows], [one.share for one in rows]
-    # The values in a column beyond every bar and line, so that each is read as the bar's.
+    # The values are in a column to the right of all bars and lines, so that each clearly belongs to its bar.
     end = max(*probabilities, *shares)
     _bars(right, probabilities, BLUE, "{:.1%}", [1.05 * end] * len(rows))
     right.plot(shares, range(len(rows)), "|", color="black", markersize=11, label="share of the images")
@@ -106,7 +107,7 @@ def _plot_epochs(
     marker = "o" if len(history) <= MAX_MARKED_EPOCHS else ""
     for name, (text, colour) in lines.items():
         x, y = [one.epoch for one in history], [getattr(one, name) for one in history]
-        # Colour alone carries no meaning.
+        # Lines also differ in more than colour.
         style = "--" if colour == GREY else "-"
         axes.plot(x, y, style, color=colour, label=text, linewidth=1.6, marker=marker, markersize=3.5)
     best = max((record.epoch for record in history if record.best), default=0)
@@ -120,12 +121,12 @@ def _plot_epochs(
 def plot_reliability(axes: Axes, bins: Sequence[Mapping[str, Any]]) -> None:
     """Accuracy against confidence, one dot per bin with its interval: `reliability` of a document.
 
-    There is no legend: its dot would look like one of the data.
+    There is no legend: its dot would look like a data point.
     """
     filled = [(one["confidence"], one["accuracy"], one["count"]) for one in bins if one["count"]]
     confidence, accuracy, count = np.array(filled, dtype=float).reshape(-1, 3).T
     axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle="--")
-    # Not joined by a line: a bin of one image would weigh as much as one of a thousand.
+    # Not connected by a line: a bin of one image would look as important as one of a thousand.
     size = 20 + 160 * count / count.max(initial=1)
     axes.scatter(confidence, accuracy, size, BLUE, alpha=0.85, clip_on=False, zorder=3)
     known = [(one["confidence"], *one["ci95"]) for one in bins if one.get("ci95")]
@@ -154,7 +155,7 @@ def reliability(document: Mapping[str, Any]) -> Figure:
     parts = [] if error is None else [f"Expected calibration error {error:.3f}"]
     if document["temperature"] is not None:
         parts.append(f"temperature {document['temperature']:.2f}")
-    key = "dashed: perfect calibration; lines: 95 % intervals; larger dots: more images"
+    key = "dashed: perfect calibration; lines: 95% intervals; larger dots: more images"
     figure.suptitle(", ".join(parts), fontsize=10)
     upper.set_title(key, fontsize=8, color=GREY)
     return figure
@@ -168,7 +169,7 @@ def plot_roc(axes: Axes, rate: Floats, sensitivity: Floats) -> None:
 
 
 def plot_operating_points(axes: Axes, points: Sequence[Mapping[str, Any]]) -> None:
-    """Mark the operating points of a malignant document on an ROC curve, each by a shape of its own."""
+    """Mark the operating points of a malignant document on an ROC curve, each with its own marker."""
     for position, point in enumerate(points):
         if point["sensitivity"] is not None and point["specificity"] is not None:
             at = [1 - point["specificity"]], [point["sensitivity"]]
@@ -181,9 +182,9 @@ def plot_operating_points(axes: Axes, points: Sequence[Mapping[str, Any]]) -> No
 def plot_precision_recall(axes: Axes, recall: Floats, precision: Floats, share: float) -> None:
     """A precision–recall curve, with the share of the class in the images: the precision of chance.
 
-    Steps show no precision between two thresholds that neither of them has.
+    It is drawn in steps, because there is no threshold between two neighbouring ones.
     """
-    # Beyond a recall of 1 the threshold only adds wrong images.
+    # Once the recall is 1, lower thresholds only add false positives.
     end = int(np.argmax(recall >= 1)) + 1 if (recall >= 1).any() else len(recall)
     axes.axhline(share, color=GREY, linewidth=1, linestyle=":")
     x, y = np.append(0.0, recall[:end]), np.append(precision[0], precision[:end])
@@ -202,7 +203,7 @@ def plot_risk_coverage(
         at = [target["coverage"]], [1 - target["accuracy_reached"]]
         axes.plot(*at, "o", **HOLLOW, label=label)
         _legend(axes)
-    axes.set(xlabel="Coverage: share of images answered", ylabel="Risk: share of wrong answers")
+    axes.set(xlabel="Coverage: share of images answered", ylabel="Risk: error rate on the answered images")
     axes.set(xlim=(0, 1), ylim=(0, None))
     _open_axes(axes)
 
@@ -215,7 +216,7 @@ def confusion_matrix(confusion: Ints, classes: Sequence[str], title: str) -> Fig
     figure = Figure(figsize=(2 * side, side), layout="constrained")
     figure.suptitle(title)
     left, right = figure.subplots(1, 2, sharey=True)
-    # Counts have no shade: by count only the largest class would be visible, and shares have theirs.
+    # Counts are not shaded: only the largest class would be visible. The shares are shaded.
     _cells(left, np.zeros_like(shares), confusion, "{:d}".format, classes, "binary")
     left.set_title("Images")
     left.set_ylabel("True class")

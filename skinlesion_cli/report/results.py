@@ -27,7 +27,7 @@ def write_class_weights(folder: Path, counts: dict[str, int], settings: Settings
 def write_split(
     folder: Path, split: str, predictions: Predictions, scores: Scores, figures: str = "png"
 ) -> None:
-    """Write SPLIT_predictions.csv; draw training_, validation_ or test_confusion, a file of that suffix."""
+    """Write SPLIT_predictions.csv; draw training_, validation_ or test_confusion with the given suffix."""
     write_predictions(folder / f"{split}_predictions.csv", predictions)
     title = split_title(split)
     figure = plots.confusion_matrix(scores.confusion, scores.classes, f"{title.capitalize()} split")
@@ -73,7 +73,8 @@ def write_evaluation(
 
 
 def write_json(path: Path, document: Mapping[str, Any]) -> None:
-    """Write a JSON document, whole or not at all."""
+    """Write a JSON document, completely or not at all."""
     text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
-    # Bytes of a folder's name that are not UTF-8: JSON can express them, the file's encoding cannot.
+    # Bytes of a folder's name that are not UTF-8: JSON escapes can represent them, the file's encoding
+    # cannot.
     write_text(path, re.sub("[\ud800-\udfff]", lambda one: f"\\u{ord(one[0]):04x}", text) + "\n")

@@ -40,7 +40,7 @@ def write_study(folder: Path, document: Document, rows: list[dict[str, Any]]) ->
 
 
 def sections(document: Document) -> list[Section]:
-    """What the study says, for the page and the terminal."""
+    """The results of the study, for the page and the terminal."""
     methods, differences = document["methods"], document["differences"]
     scores = section(
         "scores",
@@ -88,7 +88,7 @@ def _page(document: Document) -> str:
     notes = Paragraph(
         "All methods were trained on the same images and scored on the same held-out images. An interval "
         "that excludes 0 shows a difference that another sample of lesions or patients would most likely "
-        "repeat. It does not cover the luck of the seeds: that is the spread over the runs."
+        "confirm. It does not include the variation between seeds, which is the spread over the runs."
     )
     found = [*sections(document), section("reading", "How to read it", notes)]
     return render_html("study.html", "Study", summary=describe(document), sections=found)

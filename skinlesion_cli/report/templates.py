@@ -1,4 +1,4 @@
-"""Templates of HTML and Markdown: whatever is not markup is escaped, so that no name can become code."""
+"""HTML and Markdown templates: whatever is not markup is escaped, so that no name can become code."""
 
 import base64
 import hashlib
@@ -25,7 +25,7 @@ FOLDER = Path(__file__).with_name("templates")
 def render_html(template: str, title: str, **values: object) -> str:
     """A self-contained HTML page, from a template that extends `frame.html`; pictures are data URIs."""
     style, script = ((FOLDER / name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
-    # Nothing may be fetched, and only this very script may run, whatever a name on the page contains.
+    # Nothing may be loaded, and only this script may run, whatever a name on the page contains.
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_hash(style)}'; script-src '{_hash(script)}'; "
         "base-uri 'none'; form-action 'none'"
@@ -69,7 +69,7 @@ def _html(value: object) -> object:
 
 
 def _markdown(value: object) -> object:
-    """Text as Markdown shows it: no character of it is a mark or a tag."""
+    """Text escaped for Markdown: none of its characters is markup."""
     if isinstance(value, Markup):
         return value
     one_line = " ".join(visible("" if value is None else str(value)).split())

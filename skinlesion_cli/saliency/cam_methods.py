@@ -1,8 +1,8 @@
 """Four methods that compute a class-activation map from a layer's output and a gradient.
 
 Each takes the output A of a layer and the gradient g = dy/dA of a class's logit y, both (channels, rows,
-columns), and returns what each channel contributes at each position, of the same shape. `Method.map_of` adds
-up the channels: the evidence for the class, (rows, columns), ≥ 0 and not scaled. torch is not imported, so
+columns), and returns the contribution of each channel at each position, with the same shape. `Method.map_of`
+sums the channels: the evidence for the class, (rows, columns), ≥ 0 and not scaled. torch is not imported, so
 that the command line can list the methods quickly.
 """
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 NOISE = 1e-4
-"""A map whose maximum is below this share of the summed magnitudes is what rounding has left of a sum that is
+"""A map whose maximum is below this share of the summed magnitudes is the rounding error of a sum that is
 zero: before a layer normalisation, Σ_k g_k A_k is zero at every position, so HiResCAM finds nothing there."""
 
 
@@ -71,7 +71,7 @@ class Method:
     """A kind of class-activation map."""
 
     title: str
-    """Its name in pictures and texts."""
+    """Its name in figures and texts."""
     contributions: Callable[["Tensor", "Tensor"], "Tensor"]
 
     def map_of(self, activation: "Tensor", gradient: "Tensor") -> "Tensor":
@@ -90,10 +90,10 @@ METHODS = {
 }
 DEFAULT_METHOD = "gradcam"
 SAME_AS_CAM = ("gradcam", "hirescam")
-"""Where only averaging and one linear layer follow, g is the same at all positions, and both methods give
-the class activation map ReLU(Σ_k w_k A_k) / number of positions, w the linear layer's weights of the class.
-Source: Zhou et al., *Learning Deep Features for Discriminative Localization*, CVPR 2016, equation 2;
-Selvaraju et al., section 3.1, prove it of Grad-CAM."""
+"""If only averaging and one linear layer follow, g is the same at all positions, and both methods give the
+class-activation map ReLU(Σ_k w_k A_k) / number of positions, where w are the linear layer's weights for the
+class. Source: Zhou et al., *Learning Deep Features for Discriminative Localization*, CVPR 2016, equation 2;
+Selvaraju et al., section 3.1, prove it for Grad-CAM."""
 
 
 def require_method(name: str) -> None:

@@ -28,7 +28,7 @@ def explain_ensemble(
     measured: bool = False,
     **options: Any,
 ) -> list[Explanation]:
-    """Map the evidence for some classes for all members together; arguments as in `explain_classes`.
+    """Map the evidence for some classes, over all members; arguments as in `explain_classes`.
 
     Each member's map is scaled to a maximum of 1 before the mean, so that none outweighs the others.
     Confidence and faithfulness are the ensemble's.
@@ -57,7 +57,7 @@ def _mean(found: Sequence[Explanation], members: Sequence[Predictor]) -> Explana
         if (one.frame, one.heat.shape, one.grid) != (first.frame, first.heat.shape, first.grid):
             raise InputError(
                 f"{members[0].file} and {member.file} have views or layers of different sizes, so their maps "
-                "have no mean: explain them one by one"
+                "cannot be averaged: explain them one by one"
             )
     raw = _scaled(np.mean([_scaled(one.raw) for one in found], axis=0))
     heat = _scaled(np.mean([one.heat for one in found], axis=0))

@@ -1,4 +1,4 @@
-"""The class-activation maps of one photograph. torch is not imported for an .onnx that holds its own maps."""
+"""The class-activation maps of one photograph. torch is not imported for an .onnx with its own maps."""
 
 import zlib
 from collections.abc import Callable, Sequence
@@ -29,7 +29,7 @@ class Explanation:
     image: Image.Image
     """The whole photograph, upright, RGB."""
     frame: Frame
-    """The part of it that the model saw; for `fit` pad, its edges are those of the border around it."""
+    """The part of it that the model saw; for `fit` pad, its edges are the outer edges of the border."""
     heat: NDArray[np.float32]
     """(side, side): the map over the frame, in [0, 1]; all 0 without positive evidence for the class."""
     grid: tuple[int, int]
@@ -47,7 +47,7 @@ class Explanation:
     faithfulness: Faithfulness | None = None
     """How well the map predicts which pixels the probability depends on; None if not measured."""
     predicted: str = ""
-    """The predicted class, which need not be the explained one."""
+    """The predicted class, which may differ from the explained one."""
 
 
 Choose = Callable[[NDArray[np.floating]], Sequence[int]]
@@ -79,12 +79,12 @@ def explain_classes(
 
     An image is upright and RGB. Without `labels`, the classes are the `top` most probable ones, in descending
     order; None for `layer` takes the last spatial layer. With `measured`, the faithfulness of each map is
-    measured, with about 260 more forward passes.
+    measured, with about 260 additional forward passes.
 
     Raises:
-        InputError: unknown class, layer or method, or one that the model cannot do.
+        InputError: unknown class, layer or method, or one that the model does not support.
         UnreadableImageError: the photograph cannot be read.
-        SkinLesionError: the class does not depend on the layer's output, or the output is not a number.
+        SkinLesionError: the class does not depend on the layer's output, or the output is not finite.
     """
     classes, backend, temperature = predictor.classes, predictor.backend, predictor.temperature
     wanted = _indices_of(labels, classes)
@@ -140,12 +140,12 @@ def _maps_inside(
     require_method(method)
     if backend.cam is None:
         raise InputError(
-            f"{backend.path} holds no class activation maps: export it again with --cam, or use the .pth"
+            f"{backend.path} contains no class-activation maps: export it again with --cam, or use the .pth"
         )
     if method not in SAME_AS_CAM or layer not in (None, backend.cam.layer):
         asked = f"--layer {layer}" if method in SAME_AS_CAM else f"--method {method}"
         raise InputError(
-            f"{asked}: {backend.path} holds the maps of {backend.cam.layer}, which are those of "
+            f"{asked}: {backend.path} contains the maps of {backend.cam.layer}, which are those of "
             f"{' and '.join(SAME_AS_CAM)}; for others, use the .pth"
         )
     outputs = backend.outputs(pixels[None])

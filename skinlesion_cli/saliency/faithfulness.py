@@ -1,4 +1,4 @@
-"""Deletion and insertion: does the prediction depend on the pixels that a map marks as important?
+"""Deletion and insertion: does the prediction depend on the pixels that a map highlights?
 
 Source: the deletion and insertion metrics of Petsiuk, Das and Saenko, *RISE: Randomized Input Sampling for
 Explanation of Black-box Models*, BMVC 2018. Pixels are removed from the view, or inserted into a blurred copy
@@ -70,8 +70,8 @@ def removal_order(heat: NDArray[np.float32], grid: tuple[int, ...], seed: int) -
     """Flat indices of all pixels of a map, in descending order of its values.
 
     Pixels of equal value are in the order of a random map, so an empty map becomes a random one. Random maps
-    have the resolution of real ones, `grid` rows and columns: removing single scattered pixels would make the
-    view noise, which fools a network whatever the pixels showed, and the comparison would be unfair.
+    have the resolution of real ones, `grid` rows and columns: removing single scattered pixels would turn the
+    view into noise, which fools a network whatever the pixels show, and the comparison would be unfair.
     """
     coarse = Image.fromarray(np.random.default_rng(seed).random(grid, dtype=np.float32))
     random = np.asarray(coarse.resize((heat.shape[1], heat.shape[0]), Image.Resampling.BILINEAR))
@@ -107,18 +107,18 @@ def blurred(view: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def summarise(measured: Sequence[Faithfulness], groups: Sequence[str], unit: str) -> dict[str, Any]:
-    """Means over many maps with 95 % bootstrap intervals, as a JSON document.
+    """Means over many maps with 95% bootstrap intervals, as a JSON document.
 
-    The figures are those of `Faithfulness`, and the shares of maps that do better than random, ties counting
-    half. `groups` has the image, lesion or patient of each map; `unit` is "images" or "groups". Whole groups
-    are resampled; with only one there are no intervals.
+    They are the means of the fields of `Faithfulness`, and the shares of maps that are better than random,
+    where ties count half. `groups` has the image, lesion or patient of each map; `unit` is "images" or
+    "groups". Whole groups are resampled; with only one, there are no intervals.
     """
     own = np.array([astuple(one) for one in measured])
     won = np.sign([own[:, 2] - own[:, 0], own[:, 1] - own[:, 3]]).T / 2 + 0.5
     columns = np.hstack([own, won])
     resampled = Bootstrap(len(columns), groups).means(columns)
     if len(set(groups)) == 1:
-        # Every resample is that group: the interval would be a point, as if the mean were certain.
+        # Every resample is this group: the interval would be a single point, as if the mean were certain.
         resampled[:] = np.nan
     names = [field.name for field in fields(Faithfulness)]
     names += ["deletion_beats_random", "insertion_beats_random"]

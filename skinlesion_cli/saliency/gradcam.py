@@ -58,7 +58,7 @@ def class_activation_maps(
     values = as_grid(model, layer, activation.detach(), size)
     maps = {}
     for index in choose(logits.detach()):
-        # Gradients only as far as the layer, and into no parameter's `.grad`.
+        # Gradients only back to the layer, and not into the `.grad` of any parameter.
         (gradient,) = torch.autograd.grad(logits[index], activation, retain_graph=True, allow_unused=True)
         if gradient is None:
             raise SkinLesionError(

@@ -23,8 +23,9 @@ def default_layer(model: nn.Module, inputs: torch.Tensor) -> str:
     """Name of the last layer with a spatial output that the prediction depends on.
 
     This is the last of the feature stages that timm lists, or a layer normalisation after it: before one,
-    HiResCAM is zero. If the stage is no grid, or only its class token is used, it is the last block or
-    normalisation before, which one forward pass of `inputs` (1, 3, height, width) finds, once per model.
+    HiResCAM is zero. If the output of the stage is not a grid, or only its class token is used, it is the
+    last block or normalisation before it, which is found by one forward pass of `inputs` (1, 3, height,
+    width), once per model.
     """
     if model not in _FOUND:
         _FOUND[model] = _search(model, inputs)
@@ -57,7 +58,7 @@ def _search(model: nn.Module, inputs: torch.Tensor) -> str:
 
 
 def _is_block(module: nn.Module) -> bool:
-    """Whether a module may hold the whole state of the network: not a single convolution or activation."""
+    """Whether a module's output may be the network's whole state: not a single convolution or activation."""
     return next(module.children(), None) is not None or "norm" in type(module).__name__.lower()
 
 
@@ -97,7 +98,7 @@ def forward_recorded(
 
 
 def require_spatial(model: nn.Module, layer: str) -> None:
-    """Raise InputError unless there is such a module, and not inside a MobileViT block's transformer."""
+    """Raise InputError unless there is such a module outside the transformer of a MobileViT block."""
     modules: dict[str, nn.Module] = dict(model.named_modules())
     if layer not in modules or not layer:
         raise InputError(f"the backbone has no layer {layer!r}{nearest(layer, modules)}")
@@ -123,7 +124,7 @@ def as_grid(model: nn.Module, layer: str, values: torch.Tensor, image_size: tupl
         if _same_aspect(shape[1:3], image_size):
             return values[0].permute(2, 0, 1)
     if len(shape) == 3 and shape[0] == 1:
-        # Not every backbone says that it has a class token, or a second one for distillation.
+        # Not every backbone declares its class token, or a second one for distillation.
         for prefix in (0, int(getattr(model, "num_prefix_tokens", 0) or 0), 1, 2):
             tokens = max(0, shape[1] - prefix)
             rows = max(1, round((tokens * image_size[0] / image_size[1]) ** 0.5))
@@ -136,7 +137,7 @@ def as_grid(model: nn.Module, layer: str, values: torch.Tensor, image_size: tupl
 
 
 def _in_order(model: nn.Module, grid: tuple[int, ...]) -> bool:
-    """Whether tokens are in rows: Hiera's are in the order of its mask units until there is one per unit."""
+    """Whether tokens are in row order: Hiera's are ordered by mask unit until there is one per unit."""
     return grid == tuple(getattr(model, "mask_spatial_shape", grid))
 
 

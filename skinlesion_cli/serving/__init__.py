@@ -1,1 +1,1 @@
-"""The local page of `skinlesion serve`, and its JSON interface for other software."""
+"""The local page of `skinlesion serve`, and its JSON API for other software."""

@@ -1,4 +1,4 @@
-"""Answers to photographs: the item of `predict --json`, and pictures of what the model saw."""
+"""Responses to photographs: the item of `predict --json`, and images of what the model saw."""
 
 import base64
 import io
@@ -19,18 +19,18 @@ from skinlesion_cli.report.heatmaps.paint import painted
 from skinlesion_cli.report.heatmaps.thumbnails import framed_photograph
 
 PICTURES = ("photograph", "frame", "heat_map")
-"""What an answer may include beside the prediction."""
+"""What a response may include besides the prediction."""
 PHOTOGRAPH_SIDE, HEAT_SIDE = 480, 512
 """Pixels of the longer side of the whole photograph, and of the heat map."""
 
 
 @dataclass(frozen=True)
 class Answers:
-    """A loaded model that answers photographs in memory. Several threads may use it."""
+    """A loaded model that predicts photographs in memory. Several threads may use it."""
 
     predictor: Predictor
     min_confidence: float = 0.0
-    """Predictions of a lower probability are marked as uncertain."""
+    """Predictions with a lower probability are marked as uncertain."""
     flips: bool = False
     """Whether to average over flipped views (test-time augmentation)."""
 
@@ -45,16 +45,16 @@ class Answers:
         return None
 
     def _without_folders(self, text: str) -> str:
-        # Who asks over the network need not know where the model lies.
+        # Clients on the network need not know where the model is stored.
         for file in filter(None, (one.file for one in self.predictor.members)):
             text = text.replace(str(file.absolute()), file.name).replace(str(file), file.name)
         return text
 
     def answer(self, name: str, content: bytes, include: Collection[str] = ()) -> dict[str, Any]:
-        """The answer to the bytes of an image file, as JSON.
+        """The prediction for the bytes of an image file, as JSON.
 
         Args:
-            name: the name of the photograph in the answer and in messages; no file is opened.
+            name: the name of the photograph in the response and in messages; no file is opened.
             content: the file, in any format that `predict` reads.
             include: some of `PICTURES`, added under these keys, with pictures as base64 of a PNG.
 
@@ -104,6 +104,6 @@ class Answers:
 
 def _png(picture: Image.Image) -> str:
     buffer = io.BytesIO()
-    # Fast: the network is short.
+    # Fast compression: the network connection is short.
     picture.save(buffer, "PNG", compress_level=1)
     return base64.b64encode(buffer.getvalue()).decode()

@@ -1,4 +1,4 @@
-"""The application: the page, and the JSON interface that it uses itself."""
+"""The application: the page, and the JSON API that the page itself uses."""
 
 import asyncio
 import html
@@ -43,11 +43,11 @@ def make_app(
 
     Args:
         answers: the model.
-        token: what a client must show; None for no token.
-        names: of the machine, for the check of the host.
+        token: what a client must send; None for no token.
+        names: names of the machine, for the check of the Host header.
         rate: photographs per minute from one address; 0 for no limit.
         places: the queue.
-        upload_seconds: in which a photograph must have arrived.
+        upload_seconds: time within which a photograph must have arrived.
         on_event: receives a `Warned` for every failure that is not the client's.
     """
     predictions = Predictions(answers, Rate(rate), places or Places(), upload_seconds, on_event)

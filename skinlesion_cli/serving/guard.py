@@ -1,4 +1,4 @@
-"""What stands before every request: who may ask, and the headers of every response."""
+"""Access control for every request, and the headers of every response."""
 
 import hmac
 import ipaddress
@@ -29,7 +29,7 @@ class Guard:
     """Refuses requests for another host, from another site, or without the token. No CORS header is sent."""
 
     def __init__(self, app: ASGIApp, *, token: str | None = None, names: Iterable[str] = ()):
-        """`names` are names of this machine, which requests may be addressed to beside its numbers."""
+        """`names` are names of this machine, which requests may use besides its IP addresses."""
         self._app, self._token = app, token
         own = (*names, "localhost", socket.gethostname(), socket.gethostname() + ".local")
         self._names = {name.lower() for name in own}
@@ -52,10 +52,10 @@ class Guard:
 
     def _fault(self, method: str, path: str, headers: Headers) -> tuple[int, str]:
         host = headers.get("host", "")
-        # A page of another site can give its own name the address of this machine (DNS rebinding). It cannot
-        # make the browser send another name than its own.
+        # A page of another site can let its own name resolve to this machine (DNS rebinding). It cannot make
+        # the browser send any other name in the Host header.
         if not self._is_own(host):
-            return 421, "this server answers to its address and to the name of its machine only"
+            return 421, "this server responds only to its address and to the name of its machine"
         if method not in ("GET", "HEAD"):
             origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
             if site not in ("same-origin", "none") or origin not in (
@@ -63,7 +63,7 @@ class Guard:
                 f"http://{host}",
                 f"https://{host}",
             ):
-                return 403, "pages of other sites may not send anything to this server"
+                return 403, "pages of other sites may not send requests to this server"
         if self._token and path.startswith("/api/") and path not in OPEN_PATHS:
             given = headers.get("authorization", "").removeprefix("Bearer ")
             if not hmac.compare_digest(given.encode(), self._token.encode()):

@@ -1,4 +1,4 @@
-"""Where the server is, how much it takes at once, and how much from one address."""
+"""Address of the server, and limits on concurrent photographs and on photographs per address."""
 
 import time
 from collections import OrderedDict
@@ -11,17 +11,17 @@ HOST, PORT = "127.0.0.1", 8000
 RATE = 600
 """Default number of photographs per minute from one address."""
 BURST = 60
-"""Photographs from one address that may come at once, out of these."""
+"""Photographs from one address that may come at once: the burst size of this rate."""
 ADDRESSES = 1024
-"""Addresses that are remembered; the one that has been silent longest is forgotten first."""
+"""Maximum number of addresses that are remembered; the least recently active one is forgotten first."""
 MOST_WAITING = 32
-"""Photographs that are received, waiting or answered at a time."""
+"""Maximum number of photographs being received, waiting or being processed."""
 MOST_BYTES = 4 * MAX_UPLOAD_BYTES
-"""Their size together."""
+"""Their total size."""
 UPLOAD_SECONDS = 60.0
-"""In which a photograph must have arrived completely."""
+"""Time within which a photograph must have arrived completely."""
 HEADER_SECONDS = 10.0
-"""In which a connection must have sent the head of a request."""
+"""Time within which a connection must have sent the headers of a request."""
 MOST_CONNECTIONS = 256
 
 
@@ -32,7 +32,7 @@ class Places:
         self._free, self._free_bytes = most, most_bytes
 
     def take(self, size: int) -> bool:
-        """Take a place for `size` bytes, to be given back; False if there is none."""
+        """Reserve a place for `size` bytes, to be given back later; False if there is none."""
         if self._free < 1 or self._free_bytes < size:
             return False
         self._free, self._free_bytes = self._free - 1, self._free_bytes - size
@@ -44,7 +44,7 @@ class Places:
 
 
 class Rate:
-    """Requests per minute from each address: a bucket of tokens that is filled evenly."""
+    """Requests per minute from each address, limited with a token bucket."""
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic):
         """No limit if `per_minute` is 0."""
@@ -53,7 +53,7 @@ class Rate:
         """Tokens of each address, and when they were counted; the address heard last is at the end."""
 
     def wait(self, address: str) -> float:
-        """Count a request; returns 0 if it may be answered, else the seconds after which to ask again."""
+        """Count a request; returns 0 if it is allowed, otherwise the seconds after which to try again."""
         if self._per_second == 0:
             return 0.0
         now = self._clock()

@@ -1,4 +1,4 @@
-"""The OpenAPI 3.1 document of the JSON interface."""
+"""The OpenAPI 3.1 document of the JSON API."""
 
 from typing import Any
 
@@ -20,12 +20,14 @@ def document(*, needs_token: bool) -> dict[str, Any]:
         "info": {
             "title": "skinlesion serve",
             "version": __version__,
-            "description": f"{DISCLAIMER} Photographs are answered in memory; none is stored or sent on.",
+            "description": f"{DISCLAIMER} Photographs are processed in memory; none is stored or passed on.",
         },
         "paths": {
             "/api/predict": {"post": _predict()},
             "/api/model": {"get": _get("model", "The model and the limits of this server.", "Model")},
-            "/api/health": {"get": _get("health", "Whether the server runs.", "Health") | {"security": []}},
+            "/api/health": {
+                "get": _get("health", "Whether the server is running.", "Health") | {"security": []}
+            },
             "/api/openapi.json": {"get": _get("openapi", "This document.", None) | {"security": []}},
         },
         "security": [{"token": []}] if needs_token else [],
@@ -43,8 +45,8 @@ def _predict() -> dict[str, Any]:
         "403": "The request comes from a page of another site.",
         "408": f"The photograph did not arrive within {UPLOAD_SECONDS:g} seconds.",
         "413": f"More than {size_text(MAX_UPLOAD_BYTES)}, or too many pixels.",
-        "415": "Not an image of a known kind.",
-        "421": "The Host is another one.",
+        "415": "Not an image in a known format.",
+        "421": "The Host header does not name this server.",
         "429": "Too many photographs from this address; Retry-After gives the seconds.",
         "500": "The model failed.",
         "503": "Too many photographs at once; Retry-After gives the seconds.",
@@ -54,16 +56,16 @@ def _predict() -> dict[str, Any]:
         "operationId": "predict",
         "summary": "Predict the class of one photograph.",
         "parameters": [
-            _query("name", "The name of the photograph, repeated in the answer.", _TEXT),
-            _query("include", "Pictures to add to the answer.", kinds) | {"explode": False, "style": "form"},
+            _query("name", "The name of the photograph, repeated in the response.", _TEXT),
+            _query("include", "Images to add to the response.", kinds) | {"explode": False, "style": "form"},
         ],
         "requestBody": {
             "required": True,
-            "description": "The bytes of one image file, of any kind that `skinlesion predict` reads.",
+            "description": "The bytes of one image file, in any format that `skinlesion predict` reads.",
             "content": {kind: {} for kind in ("image/*", "application/octet-stream", "application/dicom")},
         },
         "responses": {
-            "200": _response("The answer, as an item of `predict --json`.", "Answer"),
+            "200": _response("The prediction, as an item of `predict --json`.", "Answer"),
             **{code: _response(text, "Fault") for code, text in faults.items()},
         },
     }
@@ -79,7 +81,7 @@ def _schemas() -> dict[str, Any]:
         "confidence": _described("Its calibrated probability.", _NUMBER),
         "probabilities": _described("The calibrated probability of each class.", _SHARES),
         "out_of_distribution": _described(
-            "Whether the photograph is unlike the training images; null if the model cannot tell.",
+            "Whether the photograph is unlike the training images; null if the model has no detector.",
             {"type": ["boolean", "null"]},
         ),
         "distance": _described(
@@ -87,18 +89,20 @@ def _schemas() -> dict[str, Any]:
         ),
     }
     optional = {
-        "original_probabilities": _described("With --prior: those for the prior of training.", _SHARES),
+        "original_probabilities": _described(
+            "With --prior: the probabilities for the training prior.", _SHARES
+        ),
         "uncertain": _described("With --min-confidence: whether the confidence is below it.", _YES_NO),
         "photograph": _described(
             "The whole photograph, with a frame around what the model saw, and its size in pixels.",
             _object({"width": _WHOLE, "height": _WHOLE, "png": _PNG}),
         ),
         "frame": _described(
-            "What the model saw, pixel by pixel, and where it lies in the photograph, in pixels of it.",
+            "What the model saw, pixel by pixel, and its position in the photograph, in pixels.",
             _object({**edges, "png": _PNG}),
         ),
         "heat_map": _described(
-            "Lines around the evidence for the class, to be laid on the frame; or why there is no map.",
+            "Lines around the evidence for the class, to be placed on the frame; or why there is no map.",
             {"oneOf": [_object(heat_map), _object({"error": _TEXT})]},
         ),
     }

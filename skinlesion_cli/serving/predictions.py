@@ -1,4 +1,4 @@
-"""POST /api/predict: a photograph in, its answer out."""
+"""POST /api/predict: a photograph in, its prediction out."""
 
 import asyncio
 import json
@@ -35,7 +35,7 @@ class Json(JSONResponse):
 
 
 class Predictions:
-    """Answers requests within the limits. One per server."""
+    """Handles requests within the limits. One per server."""
 
     def __init__(
         self, answers: Answers, rate: Rate, places: Places, upload_seconds: float, on_event: OnEvent
@@ -46,7 +46,7 @@ class Predictions:
         self._running = asyncio.Semaphore(THREADS)
 
     async def respond(self, request: Request) -> Response:
-        """Answer one photograph, or say in one line why not."""
+        """Respond with a prediction, or with a one-line error."""
         name, include = _query(request)
         try:
             return Json(await self._answer(request, name, include))
@@ -66,7 +66,7 @@ class Predictions:
         if wait := self._rate.wait(request.client.host if request.client else ""):
             raise _later(429, "too many photographs from this address in a minute", wait)
         declared = request.headers.get("content-length", "")
-        # Without a length, the body comes in chunks.
+        # Without a Content-Length, the body comes in chunks.
         size = int(declared) if declared.isdecimal() else MAX_UPLOAD_BYTES
         if size > MAX_UPLOAD_BYTES:
             raise _too_large(name)

@@ -19,20 +19,20 @@ from skinlesion_cli.common.signals import Stopped, Stopping
 from skinlesion_cli.serving.limits import HEADER_SECONDS, HOST, MOST_CONNECTIONS, PORT, UPLOAD_SECONDS
 
 LAST_SECONDS = 10
-"""For the answers that are under way when the server is stopped."""
+"""Time for responses in progress when the server is stopped."""
 
 
 @dataclass(frozen=True)
 class Address:
-    """A socket that listens: who connects before the server runs, waits for it."""
+    """A listening socket: clients that connect before the server runs wait for it."""
 
     socket: socket.socket
     token: str | None
-    """What clients must show; None where only this machine can connect."""
+    """What clients must send; None if only this machine can connect."""
 
     @property
     def url(self) -> str:
-        """Of the page. The token is in the fragment, which browsers send to no server."""
+        """The URL of the page. The token is in the fragment, which browsers do not send to servers."""
         host, port = self.socket.getsockname()[:2]
         if ipaddress.ip_address(host).is_unspecified:
             host = _own_address(self.socket.family)
@@ -45,9 +45,9 @@ def bind(host: str = HOST, port: int = PORT) -> Address:
     try:
         family, kind, _, _, where = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except (OSError, UnicodeError):
-        raise InputError(f"--host {host} is no address of this machine") from None
+        raise InputError(f"--host {host} is not an address of this machine") from None
     bound = socket.socket(family, kind)
-    # Otherwise the port of a server that has just ended stays taken for a minute.
+    # Otherwise the port of a server that has just stopped stays in use for a minute.
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind(where)
@@ -62,7 +62,7 @@ def bind(host: str = HOST, port: int = PORT) -> Address:
 
 
 def _own_address(family: int) -> str:
-    """The address of this machine in its network, or its name. Connecting a UDP socket sends nothing."""
+    """The address of this machine on its network, or its name. Connecting a UDP socket sends nothing."""
     is_v6 = family == socket.AF_INET6
     with contextlib.suppress(OSError), socket.socket(family, socket.SOCK_DGRAM) as probe:
         probe.connect(("2001:db8::1" if is_v6 else "192.0.2.1", 9))
@@ -81,7 +81,7 @@ def run(app: ASGIApp, address: Address) -> int:
         log_config=None,
         log_level="critical",
         access_log=False,
-        # The limits are for the address that connects, not for one that a header names.
+        # The limits apply to the address that connects, not to one in a header.
         proxy_headers=False,
         server_header=False,
         limit_concurrency=MOST_CONNECTIONS,
@@ -113,7 +113,7 @@ class _Server(uvicorn.Server):
 
 
 class _Connection(H11Protocol):
-    """A connection that is closed if it does not send the head of a request in time."""
+    """A connection that is closed if it does not send the headers of a request in time."""
 
     _patience: asyncio.TimerHandle | None = None
 

@@ -1,1 +1,1 @@
-"""Trackers: TensorBoard, MLflow, Weights & Biases and Trackio, and the interface for another one."""
+"""Experiment trackers: TensorBoard, MLflow, Weights & Biases, Trackio, and the interface for others."""

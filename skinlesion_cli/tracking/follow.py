@@ -1,4 +1,4 @@
-"""Follows the events of a run, and passes its figures to trackers."""
+"""Follows the events of a run, and passes its metrics and figures to experiment trackers."""
 
 import dataclasses
 import json
@@ -28,16 +28,16 @@ from skinlesion_cli.tracking.tracker import Open, Run, Tracker, opener
 class Follower:
     """An `on_event` that tracks a run. Use it as a context manager, which closes the trackers.
 
-    Of several processes, only the first gets events, so only that one tracks.
+    With several processes, only the first one receives events, so only that one logs.
     """
 
     def __init__(self, trackers: str | Mapping[str, Open] | None, on_event: OnEvent = ignore):
         """Pass each event on to `on_event`.
 
         Args:
-            trackers: names of built-in trackers, separated by commas; or own ones, each with a name and a
-                function (the class, usually) that takes a `Run` and returns a `Tracker`.
-            on_event: receives the events, and a warning if a tracker fails, which is then left out.
+            trackers: comma-separated names of built-in trackers; or custom ones, each with a name and a
+                function (usually the class) that takes a `Run` and returns a `Tracker`.
+            on_event: receives the events, and a warning if a tracker fails, which is then no longer used.
         """
         if not isinstance(trackers, Mapping):
             trackers = {name: opener(name) for name in trackers.split(",")} if trackers else {}
@@ -56,7 +56,7 @@ class Follower:
         self._open.clear()
 
     def __call__(self, event: Event) -> None:
-        """Take one event."""
+        """Handle one event."""
         self._on_event(event)
         match event:
             case RunStarted() if self._openers:
@@ -110,10 +110,10 @@ class Follower:
     def _try(self, name: str, action: Callable[[], None]) -> None:
         try:
             action()
-        # Whatever a tracker raises, hours of training are worth more.
+        # No error of a tracker may end hours of training.
         except Exception as error:
             self._open.pop(name, None)
-            self._on_event(Warned(f"tracking with {name} stopped, the training goes on: {one_line(error)}"))
+            self._on_event(Warned(f"tracking with {name} stopped, training continues: {one_line(error)}"))
 
 
 def _log_final(tracker: Tracker, event: RunScored) -> None:
@@ -131,8 +131,8 @@ def figures_of(record: EpochRecord) -> dict[str, float]:
 
 
 def final_scores(event: RunScored) -> dict[str, float]:
-    """`SPLIT/SCORE`, and the ends of its 95 % interval as `SPLIT/SCORE_low` and `SPLIT/SCORE_high`."""
-    # numpy, which is there by now, is not for the import of `train`.
+    """`SPLIT/SCORE`, and the ends of its 95% interval as `SPLIT/SCORE_low` and `SPLIT/SCORE_high`."""
+    # numpy is imported by now, but should not be imported by `train` itself.
     from skinlesion_cli.metrics.classification import SUMMARY
 
     found = {"best_epoch": float(max(one.epoch for one in event.history if one.best))}
@@ -145,7 +145,7 @@ def final_scores(event: RunScored) -> dict[str, float]:
 
 
 class _State:
-    """tracking/state.json: the id of the run, and the last epoch that each tracker has logged."""
+    """tracking/state.json: the ID of the run, and the last epoch that each tracker has logged."""
 
     def __init__(self, folder: Path, *, resumed: bool):
         self.folder, self._file = folder, folder / "state.json"

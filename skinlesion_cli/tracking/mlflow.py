@@ -1,4 +1,4 @@
-"""MLflow: a database and a folder of pictures in the folder of the run, or the user's own server."""
+"""MLflow: a database and a folder of figures in the folder of the run, or the user's own server."""
 
 import logging
 import os
@@ -12,11 +12,11 @@ class Tracker:
     """One MLflow run, with the settings as its parameters."""
 
     def __init__(self, run: Run):
-        # Read when mlflow is imported: it would send what it is used for to its makers.
+        # Read when mlflow is imported: it would send usage data to its vendor.
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
         from mlflow import MlflowClient
 
-        # They report on stderr how they make a database.
+        # They report the creation of a database on stderr.
         for noisy in ("mlflow", "alembic"):
             logging.getLogger(noisy).setLevel(logging.WARNING)
         local = f"sqlite:///{run.folder.absolute() / 'mlflow.db'}"
@@ -32,17 +32,17 @@ class Tracker:
         made = found[0] if found else self._client.create_run(place, tags=tags, run_name=run.name)
         self._run = made.info.run_id
         self._client.update_run(self._run, "RUNNING")
-        # Parameters cannot change: those of the beginning stay.
+        # Parameters cannot change: the initial ones are kept.
         for key, value in {} if found else run.settings.items():
             self._client.log_param(self._run, key, value)
 
     def log(self, figures: Mapping[str, float], epoch: int) -> None:
-        """Log figures, as MLflow's metrics."""
+        """Log values as MLflow metrics."""
         for name, value in figures.items():
             self._client.log_metric(self._run, name, value, step=epoch)
 
     def picture(self, name: str, file: Path, epoch: int) -> None:  # noqa: ARG002
-        """Log a picture, as MLflow's artifact."""
+        """Log a figure as an MLflow artifact."""
         self._client.log_artifact(self._run, str(file), "pictures")
 
     def end(self, *, finished: bool) -> None:

@@ -8,7 +8,7 @@ from skinlesion_cli.tracking.tracker import Run
 
 
 class Tracker:
-    """Figures under SCALARS, the settings under HPARAMS, pictures under IMAGES."""
+    """Metrics under SCALARS, settings under HPARAMS, figures under IMAGES."""
 
     def __init__(self, run: Run):
         from torch.utils.tensorboard import SummaryWriter
@@ -16,7 +16,7 @@ class Tracker:
 
         folder = run.folder / "tensorboard"
         if not run.resumed:
-            # Those of a run that was replaced would be drawn in the same curves.
+            # Event files of a replaced run would be drawn in the same curves.
             for earlier in folder.glob("events.out.tfevents.*"):
                 earlier.unlink()
         self.view = f'tensorboard --logdir "{folder}"'
@@ -28,13 +28,13 @@ class Tracker:
                 self._writer.file_writer.add_summary(part)
 
     def log(self, figures: Mapping[str, float], epoch: int) -> None:
-        """Log figures, in float32."""
+        """Log values, in float32."""
         for name, value in figures.items():
             self._writer.add_scalar(name, value, epoch)
         self._writer.flush()
 
     def picture(self, name: str, file: Path, epoch: int) -> None:
-        """Log a picture."""
+        """Log a figure."""
         import numpy as np
         from PIL import Image
 

@@ -19,7 +19,7 @@ class Tracker(StepLog):
             self._image, self._finish = trackio.Image, trackio.finish
             self._run = trackio.init(
                 project=project,
-                # Runs are found by their names, which therefore must be unique.
+                # Runs are identified by their names, which therefore must be unique.
                 name=f"{run.name}-{run.id}",
                 config=run.settings,
                 resume="allow",

@@ -11,12 +11,12 @@ class Tracker(StepLog):
     """One W&B run, with the settings as its config."""
 
     def __init__(self, run: Run):
-        # Reports of wandb's own errors would go to its makers.
+        # wandb's own error reports would be sent to its vendor.
         os.environ.setdefault("WANDB_ERROR_REPORTING", "false")
         import wandb
 
         mode = cast(Any, os.environ.get("WANDB_MODE", "offline"))
-        # Nothing of the machine is recorded but the figures.
+        # Only the metrics and figures are recorded, nothing about the machine.
         quiet = wandb.Settings(
             silent=True,
             console="off",
@@ -32,7 +32,8 @@ class Tracker(StepLog):
             id=run.id,
             dir=os.environ.get("WANDB_DIR", str(run.folder)),
             config=run.settings,
-            # Offline, that makes a second folder with the same id, which `wandb sync` adds to the first.
+            # Offline, this creates a second folder with the same ID, which `wandb sync` merges with the
+            # first.
             resume="allow" if run.resumed else None,
             mode=mode,
             settings=quiet,

@@ -19,7 +19,7 @@ from skinlesion_cli.training.run_folder import RunFolder
 
 
 def agreed_splits(splits: Mapping[str, Split], world: World) -> dict[str, Split]:
-    """The splits with the files that the leader has kept, in every process."""
+    """The splits with only the files that the leader has kept, in every process."""
     kept = {name: [str(file) for file in split.files] for name, split in splits.items()}
     stored = json.loads(world.from_leader(json.dumps(kept).encode()))
     of_leader = {name: set(stored.get(name, ())) for name in splits}
@@ -48,7 +48,7 @@ def require_same(world: World, settings: Settings, screening: Screening) -> None
 
 
 def read_last_together(world: World, folder: RunFolder) -> LastState:
-    """As `read_last`, but only the leader reads: the others need not have access to the run's folder."""
+    """Like `read_last`, but only the leader reads: the others need no access to the run's folder."""
     if world.size == 1:
         return read_last(folder)
     file = io.BytesIO()

@@ -23,8 +23,8 @@ from torch.nn.parallel import DistributedDataParallel
 from skinlesion_cli.common.errors import InputError, PeerError, SkinLesionError, TrainingError, one_line
 from skinlesion_cli.common.world import Launch, World
 
-# The end of a process closes its connections, so that its peers notice at once. These limits are for a peer
-# that neither works nor ends: its machine has lost its power or its network.
+# When a process ends, its connections are closed, so that its peers notice immediately. These limits are for
+# a peer that hangs, for example because its machine has lost its power or its network.
 STEP_TIMEOUT = timedelta(minutes=10)
 """How long a process waits for another inside a step, and for all to join at the start."""
 WAIT_TIMEOUT = timedelta(days=7)
@@ -34,7 +34,7 @@ POLL_SECONDS = 0.05
 
 
 class Group(World):
-    """The processes of a run, as one of them sees them. Make it with `join`, and use it as a context."""
+    """The processes of a run, as seen by one of them. Create it with `join`; it is a context manager."""
 
     def __init__(self, launch: Launch, device: torch.device):
         super().__init__(launch)
@@ -46,10 +46,10 @@ class Group(World):
         if error is None:
             dist.barrier(self._patient)
             dist.destroy_process_group()
-        # After an error nothing is torn down: that would wait for the peers, which wait for this end.
+        # After an error, nothing is torn down: that would wait for the peers, which wait for this process.
         elif isinstance(error, RuntimeError) and (reason := _lost_connection(error)):
             raise TrainingError(
-                f"another process of this run has ended or does not answer ({reason}); fix what its own "
+                f"another process of this run has ended or does not respond ({reason}); fix what its own "
                 "message reports, then continue with --resume (or start again, if nothing was saved yet)"
             ) from error
 
@@ -84,7 +84,7 @@ class Group(World):
                 dist.barrier(self._patient)
 
     def gather(self, value: Any) -> list[Any]:  # noqa: D102 - as in World
-        # JSON instead of torch's pickled objects: nothing that comes over a network is unpickled.
+        # JSON instead of torch's pickled objects: nothing that comes over the network is unpickled.
         text = json.dumps(value).encode()
         (length,) = self.largest(len(text))
         padded = torch.frombuffer(bytearray(text.ljust(length)), dtype=torch.uint8)
@@ -109,14 +109,14 @@ class Group(World):
     def sums_of_step(self, values: torch.Tensor) -> torch.Tensor:  # noqa: D102 - as in World
         total = values.clone()
         dist.all_reduce(total)
-        # Each process has scaled its loss for the average of the gradients.
+        # Each process has scaled its loss for the averaging of the gradients.
         total[0] /= self.size
         return total
 
     def wrap(self, model: nn.Module) -> nn.Module:  # noqa: D102 - as in World
         devices = [self.device] if self.device.type == "cuda" else None
         # The running statistics are shared once per epoch, by `share_buffers`: training does not use them.
-        # torch 2.15 warns of the older of the two names.
+        # torch 2.15 warns about the older of the two names.
         newer = "forward_sync_buffers" in inspect.signature(DistributedDataParallel).parameters
         unshared: dict[str, Any] = {"forward_sync_buffers" if newer else "broadcast_buffers": False}
         return DistributedDataParallel(model, device_ids=devices, **unshared)
@@ -128,7 +128,7 @@ class Group(World):
             torch.manual_seed(int(own.generate_state(1, np.uint64)[0] >> 1))
 
     def set_averaging(self, wrapped: nn.Module, wanted: bool) -> None:  # noqa: D102 - as in World
-        # What torch's `no_sync` does, without a context around the forward and the backward pass.
+        # The effect of torch's `no_sync`, without a context around the forward and the backward pass.
         wrapped.require_backward_grad_sync = wanted  # type: ignore[assignment]
 
     def share_buffers(self, model: nn.Module) -> None:  # noqa: D102 - as in World
@@ -137,7 +137,7 @@ class Group(World):
 
 
 def join(launch: Launch, device: str) -> Group:
-    """Join the process group; blocks until all processes are there. Each takes the GPU of its local rank."""
+    """Join the process group; blocks until all processes have joined. Each takes its local rank's GPU."""
     own = _device(launch, device)
     if own.type == "cuda":
         torch.cuda.set_device(own)
@@ -159,7 +159,7 @@ def join(launch: Launch, device: str) -> Group:
 
 
 def _session(store: Any, launch: Launch) -> str:
-    """A name for this start of the processes, under which they find only each other.
+    """A name for this start of the processes, by which they find only each other.
 
     torchrun keeps one store through all restarts, with the addresses of processes that have died. Its
     restart count cannot be the name: each machine counts its own.
@@ -173,7 +173,7 @@ def _session(store: Any, launch: Launch) -> str:
         return name
     token, deadline = uuid.uuid4().hex, time.monotonic() + STEP_TIMEOUT.total_seconds()
     while time.monotonic() < deadline:
-        # The name may be an earlier start's; then nobody answers under it.
+        # The name may be from an earlier start; then no process responds to it.
         name = bytes(store.get("session")).decode()
         store.set(f"{name}/{launch.rank}", token)
         if store.check([f"{name}/{token}"]):
@@ -192,13 +192,13 @@ def _device(launch: Launch, device: str) -> torch.device:
             )
         return torch.device("cuda", launch.local_rank)
     if device == "mps" or (device == "auto" and torch.backends.mps.is_available()):
-        raise InputError("several processes can train on cpu or cuda only: use --device cpu")
+        raise InputError("several processes can train only on cpu or cuda: use --device cpu")
     return torch.device("cpu")
 
 
 def _lost_connection(error: RuntimeError) -> str:
-    """How an error says that a peer has ended; an empty text for any other error."""
-    # gloo raises plain RuntimeErrors, which only their message tells apart.
+    """How an error says that a peer has ended; an empty string for any other error."""
+    # gloo raises plain RuntimeErrors, which only the message distinguishes.
     if found := re.search(r"connection (closed|reset|refused)|broken pipe|timed out", str(error).lower()):
         return found[0]
     return "NCCL lost the connection" if isinstance(error, dist.DistBackendError) else ""

@@ -18,7 +18,7 @@ GIT_SECONDS = 5.0
 
 
 def environment(*, device: str, command: Sequence[str], seed: int, contents: Contents) -> dict[str, Any]:
-    """Describe a run that starts now, in the current folder, on a `device` described with its precision."""
+    """Describe a run that starts now, in the current folder; `device` names the device and its precision."""
     return {
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         "command": list(command),

@@ -1,4 +1,4 @@
-"""Failures of the machine during training, as messages that say what to do."""
+"""System failures during training, as messages that say what to do."""
 
 import re
 from collections.abc import Iterator
@@ -16,9 +16,9 @@ SCARCE = "this system has little shared memory (in Docker: docker run --shm-size
 
 @contextmanager
 def named_faults(settings: Settings, folder: RunFolder | None = None) -> Iterator[None]:
-    """Turn a known failure of the machine inside the block into a `TrainingError` that says what to do.
+    """Turn a known system failure inside the block into a `TrainingError` that says what to do.
 
-    How to go on depends on whether `folder` holds a checkpoint to resume from.
+    How to continue depends on whether `folder` contains a checkpoint to resume from.
     """
     try:
         yield
@@ -35,7 +35,7 @@ def named_faults(settings: Settings, folder: RunFolder | None = None) -> Iterato
 
 
 def _explained(error: Exception, settings: Settings, folder: RunFolder | None) -> str | None:
-    """What an error of torch means and what to do, in one line; None for an unknown error."""
+    """What a torch error means and what to do, in one line; None for an unknown error."""
     text = messages(error)
     go_on = "continue with --resume" if folder is None or folder.is_resumable else "start again"
     says = f"then {go_on} (torch says: {_last_line(text)})"

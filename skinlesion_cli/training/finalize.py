@@ -1,7 +1,7 @@
 """After the last epoch: calibrate the best checkpoint, and fit its out-of-distribution detector.
 
-A temperature is fitted on validation, and a Gaussian to features of training images, so that predictions
-carry calibrated probabilities and a warning about out-of-distribution images. Neither changes a decision.
+A temperature is fitted on validation, and a Gaussian to features of training images, so that predictions have
+calibrated probabilities and a warning for out-of-distribution images. Neither changes a predicted class.
 """
 
 import dataclasses
@@ -40,13 +40,13 @@ def finalize(
 ) -> Predictor:
     """Fit the temperature and the out-of-distribution detector; returns the finished model.
 
-    The best checkpoint of a run, at `path`, is replaced atomically. `model`, of its architecture and on the
-    runtime's device, gets its weights.
+    The best checkpoint of a run, at `path`, is replaced atomically. Its weights are loaded into `model`,
+    which has its architecture and is on the runtime's device.
     """
     checkpoint = load_checkpoint(path)
     model.load_state_dict(checkpoint.state)
     backend = TorchBackend(model, checkpoint.preprocessing, runtime, frozen=True)
-    # In the precision of scoring: TF32, which training leaves on, rounds more than the two allow.
+    # In the precision of scoring: TF32, which training leaves enabled, is too coarse for both.
     with backend.running():
         levels = levels_of(backend.model, backend.img_size)
         usable = levels > 0 or has_linear_head(backend.model, backend.img_size)

@@ -19,7 +19,7 @@ from skinlesion_cli.training.sampler import Division
 def losses_of(
     settings: Settings, counts: Sequence[int], device: torch.device
 ) -> "tuple[WeightedCrossEntropy, WeightedCrossEntropy]":
-    """The run's loss, and that of the epochs before `deferred_weighting`, which weight no class."""
+    """The run's loss, and the unweighted loss of the epochs before `deferred_weighting`."""
     kind = functools.partial(
         WeightedCrossEntropy,
         counts,
@@ -34,7 +34,7 @@ class WeightedCrossEntropy:
     """Cross-entropy with class weights (Cui et al., CVPR 2019): Σ w l / Σ w over the images of a batch.
 
     With a logit adjustment τ, it is computed from f + τ log π (Menon et al., ICLR 2021, eq. 10), where π is
-    the `effective_prior` of training: the logits f then answer for the prior π^(1 - τ).
+    the `effective_prior` of training: the logits f then assume the prior π^(1 - τ).
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class WeightedCrossEntropy:
     ) -> torch.Tensor:
         """The mean loss () of logits (n, classes), float32, and targets (n,).
 
-        In a mixed batch, an image's loss is the mean of that for both of its labels, by their shares.
+        In a mixed batch, the loss of an image is the mean over its two labels, weighted by their shares.
         """
         logits = logits if self._shift is None else logits + self._shift
         options: dict[str, Any] = {"weight": self.weights, "label_smoothing": self._smoothing}
@@ -78,7 +78,7 @@ class WeightedCrossEntropy:
         return self.weights[targets].sum()
 
     def batch_shares(self, labels: Ints, division: Division) -> list[float]:
-        """The factor of each own batch's mean loss that makes its gradient a part of the step's.
+        """The factor by which the mean loss of each of this process's batches enters the step.
 
         The step's loss is Σ w l / Σ w over all its images, with these labels (images,), and the gradients of
         the processes are averaged: a batch counts by its share of the step's weight, times the number of

@@ -1,4 +1,4 @@
-"""What a run watches while it trains: the epoch's loss and accuracy, and whether both are still finite."""
+"""Monitoring during training: the epoch's loss and accuracy, and whether loss and weights are finite."""
 
 import math
 import time
@@ -16,7 +16,7 @@ from skinlesion_cli.training.sampler import WeightedDraws
 SKIPPED_IN_A_ROW = 20
 """Consecutive steps that may overflow in half precision; more than that have another cause."""
 LEAST_SCALE = 2.0 ** (16 - SKIPPED_IN_A_ROW)
-"""What so many overflows in a row leave of the scaler's first value, also if only the gradients overflow."""
+"""What this many overflows in a row leave of the initial loss scale, even if only the gradients overflow."""
 FILES_NAMED = 64
 
 
@@ -38,7 +38,7 @@ class Monitor:
     ):
         """With an enabled `scaler`, a step whose loss is not finite is skipped, also in the mean.
 
-        Its traces in the running statistics of the `models` are removed: the one that trains, its average.
+        Its effect on the running statistics of the `models` (the trained one and its average) is undone.
         """
         self._draws, self._files, self._world, self._device = draws, files, world, device
         self._scaler = scaler if scaler is not None and scaler.is_enabled() else None
@@ -91,9 +91,9 @@ class Monitor:
         return {"sums": self._sums.tolist(), "drawn": self.drawn}
 
     def _settle(self) -> None:
-        """Undo what a skipped step has left in the running statistics, which the scaler does not guard.
+        """Undo the effect of a skipped step on the running statistics, which the scaler does not protect.
 
-        Those of the last look are restored.
+        The statistics at the last check are restored.
         """
         buffers = [one for model in self._models for one in model.buffers() if one.is_floating_point()]
         if not self._statistics or all_finite(buffers):
@@ -138,10 +138,10 @@ def all_finite(values: Iterable[torch.Tensor]) -> bool:
 
 
 class Pace:
-    """How long a run will still take: from the mean time of its steps so far, with validation and saving."""
+    """Remaining time of a run, from the mean time of its steps so far, including validation and saving."""
 
     def __init__(self, steps: int, epochs: int, epoch: int = 1, step: int = 0):
-        """For a run of so many steps per epoch, which begins or continues after a step of this epoch."""
+        """For a run with this many steps per epoch, which begins or continues after the given step."""
         self._steps, self._all = steps, steps * epochs
         self._before, self._begun = self._done(epoch, step), time.monotonic()
 

@@ -1,4 +1,4 @@
-"""The network that is trained, and which of its layers are."""
+"""The network, and which of its layers are trained."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,13 +17,13 @@ from skinlesion_cli.models.pretrained import load_start_weights
 def make_network(
     settings: Settings, classes: Sequence[str], runtime: Runtime, *, pretrained: bool, on_event: OnEvent
 ) -> nn.Module:
-    """The network on its device: with the start weights of the settings if `pretrained`, else random ones.
+    """The network on its device, with the start weights of the settings if `pretrained`, or random ones.
 
     Raises:
         InputError: there is no such architecture, or the weights do not fit.
         SkinLesionError: the weights cannot be fetched.
     """
-    on_event(Busy(f"making {settings.model_arch}"))
+    on_event(Busy(f"creating {settings.model_arch}"))
     # Seeded first: the head, or the whole model, starts from random weights.
     seed_everything(settings.seed)
     model = create_model(settings.model_arch, len(classes), settings.img_size)
@@ -46,7 +46,7 @@ def freeze_backbone(model: nn.Module) -> None:
 
 
 def set_training_mode(model: nn.Module, *, frozen: bool) -> None:
-    """Put the model into training mode; of a frozen backbone, the running statistics do not change either."""
+    """Put the model into training mode; the running statistics of a frozen backbone do not change."""
     model.train(not frozen)
     if frozen:
         _head(model).train()

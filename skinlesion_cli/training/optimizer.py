@@ -36,7 +36,7 @@ def make_scheduler(
 ) -> LRScheduler:
     """Learning rates per epoch: cosine annealing to 0, after a linear warm-up if the settings have one.
 
-    The schedule is as long as the run, or as `epochs`, those that are left of a run that was made longer.
+    The schedule is as long as the run, or as `epochs`, the remaining epochs of a run that was extended.
     """
     epochs = settings.epochs if epochs is None else epochs
     warmup = min(settings.warmup_epochs, epochs - 1)
@@ -57,6 +57,7 @@ def restarted_schedule(optimizer: torch.optim.Optimizer, settings: Settings, epo
 def make_average(model: nn.Module, decay: float) -> ModelEmaV3 | None:
     """The exponential moving average of the weights; None for a decay of 0.
 
-    The decay grows to its value over the first steps: otherwise a short run would average its start weights.
+    The decay increases to its value over the first steps: otherwise the average of a short run would be
+    dominated by its initial weights.
     """
     return ModelEmaV3(model, decay=decay, use_warmup=True) if decay > 0 else None

@@ -1,4 +1,4 @@
-"""The processes that torchrun has started. No torch here, which a single process may not need."""
+"""The processes that torchrun has started. No torch here: a single process may not need it."""
 
 import hashlib
 from collections.abc import Iterable
@@ -9,7 +9,7 @@ from skinlesion_cli.common.world import Launch, World
 
 
 def joined(launch: Launch, device: str) -> World:
-    """The processes that work together; a context."""
+    """The processes that work together, as a context manager."""
     if launch.size == 1:
         return World(launch)
     from skinlesion_cli.training.distributed import join

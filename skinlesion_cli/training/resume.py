@@ -1,4 +1,4 @@
-"""The state of a run: what last.pth holds besides the model, so that a resumed run repeats it bit for bit."""
+"""The state of a run: what last.pth contains besides the model, for resuming bit for bit."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,8 @@ from skinlesion_cli.models.weight_files import read_tensors
 from skinlesion_cli.training.run_folder import RunFolder
 
 LastState = tuple[dict[str, Any], str]
-"""The content of the checkpoint to resume from; a warning about the choice of the file, or an empty text."""
+"""The content of the checkpoint to resume from; a warning about the choice of the file, or an empty
+string."""
 
 
 @dataclass
@@ -31,7 +32,7 @@ class Progress:
 
     history: list[EpochRecord] = dataclasses.field(default_factory=list)
     best_score: float | None = None
-    """Of the best epoch, as `score` gives it; None before the first epoch."""
+    """Score of the best epoch, as `score` gives it; None before the first epoch."""
     epochs_since_best: int = 0
     step: int = 0
     """Completed steps of the current epoch."""
@@ -73,7 +74,7 @@ class Learner:
     device: torch.device
 
     def state(self) -> dict[str, Any]:
-        """All of it but the model, and this process's random generators, as tensors and plain data."""
+        """Everything except the model, and this process's random generators, as tensors and plain data."""
         module = self._device_module
         return {
             "average": None if self.average is None else self.average.state_dict(),
@@ -81,7 +82,7 @@ class Learner:
             "scheduler": self.scheduler.state_dict(),
             "scaler": self.scaler.state_dict(),
             "rng": torch.get_rng_state(),
-            # Of the run's own device only: the run may be resumed with fewer GPUs, or without.
+            # Only of the run's own device: the run may be resumed with fewer GPUs, or without one.
             "device_rng": {} if module is None else {self.device.type: module.get_rng_state()},
         }
 
@@ -149,7 +150,7 @@ def require_best(folder: RunFolder, history: Sequence[EpochRecord]) -> None:
     best = next((one for one in reversed(history) if one.best), None)
     if best is None:
         return
-    fault = "it holds another epoch"
+    fault = "it contains another epoch"
     try:
         found = load_checkpoint(folder.best)
         # A newer one was written just before the run was killed; that epoch is repeated.

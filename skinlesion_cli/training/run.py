@@ -1,6 +1,6 @@
 """The workflow of one training run, from settings to scores; each of several processes goes through it.
 
-torch is imported late: errors in the settings, folders and images are reported before the seconds it takes.
+torch is imported late: errors in the settings, folders and images are reported before that slow import.
 """
 
 import contextlib
@@ -96,14 +96,14 @@ def run_training(
         resume: continue from the folder's last checkpoint.
         overwrite: replace an earlier run in the folder.
         on_event: receives progress events; of several processes, only the first sends them.
-        result_files: returns the module that writes tables and pictures, `report.results`, which training
-            must not import.
+        result_files: returns the module that writes tables and figures, `report.results`, which training must
+            not import.
 
     Raises:
         SkinLesionError: see `skinlesion_cli.train`.
     """
     launch = read_launch()
-    # Joined first: a signal ends a process at once that waits for the others.
+    # Joined first: a signal immediately ends a process that waits for the others.
     with joined(launch, settings.device) as world, _stoppable(folder, launch) as stopping:
         tell = on_event if world.leads else ignore
         # Each machine counts torchrun's restarts on its own.
@@ -158,7 +158,7 @@ def run_training(
 
 @contextlib.contextmanager
 def _stoppable(folder: RunFolder, launch: Launch) -> Iterator[Stopping]:
-    """Inside, a signal stops the run where nothing is lost; the error says how to continue.
+    """Inside, a signal stops the run at a point where nothing is lost; the error says how to continue.
 
     Outside the main thread Python cannot handle signals, and the run does not stop for them.
     """
@@ -187,7 +187,7 @@ def _claim(folder: RunFolder, launch: Launch, restarts: int, *, resume: bool, ov
 
 
 def _screen(splits: dict[str, Split], settings: Settings, launch: Launch, tell: OnEvent) -> Screening:
-    """Open each image once per machine; without facts where another process does it."""
+    """Open each image once per machine; without facts if another process does it."""
     if launch.local_rank > 0:
         return Screening(splits, {}, [])
     workers, skip = worker_count(settings.num_workers), settings.on_bad_image == "skip"
@@ -212,7 +212,7 @@ def _write_start(trainer: "Trainer", *, resumed: bool) -> None:
 
 
 def _prior_event(counts: dict[str, int], settings: Settings) -> Note | Warned:
-    """Which class prior this run trains for; a warning if the rarest class ends up above the commonest."""
+    """The effective class prior of this run; a warning if the rarest class outweighs the most common one."""
     table = balance_table(counts, settings.loss_beta, settings.sampler_alpha)
     most, least = max(table, key=lambda one: one.count), min(table, key=lambda one: one.count)
     if least.count == most.count:
@@ -224,7 +224,7 @@ def _prior_event(counts: dict[str, int], settings: Settings) -> Note | Warned:
     text = f"effective prior of training: {shares}"
     if least.effective_prior <= most.effective_prior:
         return Note(text)
-    hint = "the rarest class counts more than the commonest: compare with --recipe plain or long-tail"
+    hint = "the rarest class counts more than the most common one: compare with --recipe plain or long-tail"
     return Warned(f"{text}; {hint}")
 
 

@@ -41,9 +41,9 @@ class RunFolder:
         return self.last.exists() or self.previous.exists()
 
     def claim(self, *, resume: bool, overwrite: bool) -> None:
-        """InputError if a run here would overwrite an earlier one, or there is none to resume, or no access.
+        """InputError if a run here would overwrite an earlier one, none can be resumed, or access is denied.
 
-        Makes no folder: the run may fail before its first step.
+        Creates no folder: the run may fail before its first step.
         """
         if resume and overwrite:
             raise InputError("--resume and --overwrite exclude each other")
@@ -53,13 +53,13 @@ class RunFolder:
         if existing and not (resume or overwrite):
             raise InputError(
                 f"{existing[0]} belongs to an earlier run: continue it with --resume, replace it with "
-                "--overwrite, or name another folder with --out"
+                "--overwrite, or choose another folder with --out"
             )
         for folder in (self.best.parent, self.results):
             ensure_writable_folder(folder, make=False)
 
     def make(self) -> None:
-        """Make the folders, and remove what a killed process left in them."""
+        """Create the folders, and remove what a killed process left in them."""
         self.best.parent.mkdir(parents=True, exist_ok=True)
         self.results.mkdir(exist_ok=True)
         # The unfinished file of a process that was killed while it wrote a checkpoint.
@@ -74,7 +74,7 @@ class RunFolder:
 
     @property
     def data(self) -> tuple[Path | None, Path | None]:
-        """The data set and the folder of a table's images, as the run's settings name them; None without."""
+        """The data set and the folder of a table's images, from the run's settings; None without."""
         settings = self.results / "settings.toml"
         if not settings.is_file():
             return None, None

@@ -1,4 +1,4 @@
-"""From files to training batches: the dual-weighted draws, the data set that reads them, and its loader.
+"""From files to training batches: weighted sampling, the data set that reads the images, and its loader.
 
 Workers return bytes; everything after the crop happens on the device (`augment`).
 """
@@ -33,7 +33,7 @@ Draw = tuple[int, int]
 
 @dataclass(frozen=True)
 class Division:
-    """Splits a step into `processes` × `accumulate` batches: one for each process, then the next."""
+    """Splits a step into `processes` × `accumulate` batches: one for each process, then the next ones."""
 
     processes: int = 1
     rank: int = 0
@@ -41,7 +41,7 @@ class Division:
     accumulate: int = 1
     """Gradient accumulation steps: batches of each process per optimiser step."""
     keeps_pairs: bool = False
-    """Whether all batches begin at even positions, so that no pair of images to be mixed is divided."""
+    """Whether all batches begin at even positions, so that no pair of images to be mixed is split."""
 
     @property
     def parts(self) -> int:
@@ -67,9 +67,9 @@ class Division:
 class WeightedDraws(Sampler[list[Draw]]):
     """Batches of images drawn with replacement: a class by its probability, then one of its images uniformly.
 
-    An epoch's draws depend on the seed and the epoch alone, so a resumed run continues with the same draws,
-    with any number of workers. Several processes draw the same, and each takes its part of every step. Before
-    the epoch `deferred`, classes are sampled by their frequency.
+    The draws of an epoch depend only on the seed and the epoch, so a resumed run continues with the same
+    draws, with any number of workers. Several processes draw the same images, and each takes its part of
+    every step. Before the epoch `deferred`, classes are sampled by their frequency.
     """
 
     def __init__(
@@ -99,8 +99,8 @@ class WeightedDraws(Sampler[list[Draw]]):
                 "start fewer processes, or lower --accumulate"
             )
         starts = list(range(0, self.epoch_size, self.step_size))
-        # Batch normalisation cannot train on one image: a last step whose batches would have fewer than two
-        # joins the step before it.
+        # Batch normalisation cannot train on one image: if the batches of the last step would have fewer than
+        # two, it is merged with the step before.
         if len(starts) > 1 and self.epoch_size - starts[-1] < 2 * division.parts:
             starts.pop()
         self._bounds = [*starts, self.epoch_size]
@@ -133,7 +133,7 @@ class WeightedDraws(Sampler[list[Draw]]):
             yield from (draws[part] for part in self.division.own_parts(len(draws)))
 
     def labels_by_step(self) -> Iterator[Ints]:
-        """For each step from `first_step` on, the labels of its images, also of other processes' images."""
+        """For each step from `first_step` on, the labels of its images, those of all processes."""
         for begin, end in itertools.pairwise(self._bounds[self.first_step :]):
             yield self._labels[self.indices[begin:end]]
 
@@ -178,9 +178,9 @@ class TrainingImages(Dataset[tuple[torch.Tensor, int, torch.Tensor]]):
 
 
 def loading_workers(settings: Settings, workers: int, sharers: int, on_event: OnEvent = ignore) -> int:
-    """Processes that load batches: `workers`, or as many as the shared memory is enough for.
+    """Processes that load batches: `workers`, or fewer if the shared memory is not enough for as many.
 
-    A number that the user has set stays. `sharers` processes of this machine each start as many.
+    A number that the user has set is kept. `sharers` processes of this machine each start this many.
     """
     if settings.num_workers is None:
         batch = 3 * settings.img_size**2 * settings.batch_size
@@ -202,7 +202,7 @@ def training_loader(
 ) -> DataLoader[Any]:
     """Batches of one epoch's draws: bytes (n, 3, side, side), labels (n,) and parameters (n, 12 or 16).
 
-    `augmentation` are further arguments of `TrainingImages`.
+    `augmentation` are additional arguments of `TrainingImages`.
     """
     return DataLoader(
         TrainingImages(split, img_size, cache, **augmentation),

@@ -8,7 +8,7 @@ from skinlesion_cli.metrics.classification import score, weighted_loss
 from skinlesion_cli.metrics.predictions import Predictions
 
 SCORES = ("accuracy", "weighted_f1", "macro_f1", "balanced_accuracy", "weighted_auc")
-"""Of an epoch's validation, besides the loss."""
+"""Validation scores of an epoch, besides the loss."""
 
 
 def epoch_scores(predictions: Predictions, class_weights: Floats) -> dict[str, Any]:

@@ -47,7 +47,7 @@ SECONDS_BETWEEN_EVENTS = 0.25
 
 
 class Trainer:
-    """One training run on two splits. The constructor makes everything: errors come before the first step."""
+    """One training run on two splits. The constructor creates everything: errors come before any step."""
 
     def __init__(
         self,
@@ -62,8 +62,8 @@ class Trainer:
     ):
         """Make the model, the optimiser and the loaders; restore `last`, the state of the run to resume.
 
-        The screening is of the splits `train` and `val`, which have the same classes. Without facts, the
-        images are opened again, and may be others than those of the run that is resumed.
+        The screening covers the splits `train` and `val`, which have the same classes. Without facts, the
+        images are opened again, and may differ from those of the run that is resumed.
         """
         self.settings, self.screening, self.folder = settings, screening, folder
         self.train_split, self.val_split = screening.splits["train"], screening.splits["val"]
@@ -91,7 +91,8 @@ class Trainer:
         self.model = make_network(
             settings, classes, self.runtime, pretrained=pretrained, on_event=self.on_event
         )
-        # Not for any number of images: after an epoch's smaller last batch, all would run the slower code.
+        # Not with dynamic shapes: after the smaller last batch of an epoch, all batches would run slower
+        # code.
         compiled: Any = torch.compile(self.model, dynamic=False) if settings.compile else self.model
         self.forward: nn.Module = compiled
 
@@ -138,7 +139,7 @@ class Trainer:
         )
         resize = self.preprocessing.resize
         self.val_views, val_place = open_views(settings.cache, self.val_split.paths, side, resize)
-        self.on_event(Note(f"image cache: {place}; of validation: {val_place}"))
+        self.on_event(Note(f"image cache: {place} (training); {val_place} (validation)"))
         pinned = settings.pin_memory and self.runtime.device.type == "cuda"
         self.augmentation = AUGMENTATIONS[settings.augment]
         self.loader: DataLoader[Any] = training_loader(
@@ -266,7 +267,7 @@ class Trainer:
         self.scheduler.step()
         progress.close_epoch(record, score)
         if self.world.leads:
-            # The best one first: after a crash in between, the epoch is repeated with the same result.
+            # The best one first: after a crash between the two, the epoch is repeated with the same result.
             if record.best:
                 save_checkpoint(self.folder.best, self._checkpoint(self.scored_model, record.epoch, val))
             self._write_last(self._checkpoint(self.model, record.epoch, val))
@@ -326,7 +327,7 @@ class Trainer:
         self.learner = dataclasses.replace(self.learner, scheduler=self.scheduler)
         self.on_event(
             Warned(
-                f"epochs was {before} and is {settings.epochs}: the learning rate starts again at "
-                f"{settings.learning_rate:g}, and falls until epoch {settings.epochs}"
+                f"epochs was {before} and is {settings.epochs}: the learning rate restarts at "
+                f"{settings.learning_rate:g}, and decreases until epoch {settings.epochs}"
             )
         )

@@ -104,9 +104,9 @@ def test_predictions_and_truth_are_joined_by_the_images_name(tmp_path: Path) -> 
 
 def test_options_that_do_not_go_together_are_refused(checkpoint: Path, data: Path, tmp_path: Path) -> None:
     for name, value in (("manifest", "m.csv"), ("validation", "v.csv"), ("truth", "t.csv")):
-        with pytest.raises(InputError, match=f"--{name} goes with --predictions"):
+        with pytest.raises(InputError, match=f"--{name} needs --predictions"):
             skinlesion_cli.evaluate(checkpoint, data=data, **{name: value})
-    with pytest.raises(InputError, match="--metadata goes with --by"):
+    with pytest.raises(InputError, match="--metadata needs --by"):
         skinlesion_cli.evaluate(checkpoint, data=data, metadata="m.csv")
     write_predictions(tmp_path / "p.csv", simulated(n=20, classes=3))
     with pytest.raises(InputError, match="--target-accuracy needs --validation"):

@@ -86,7 +86,7 @@ def test_it_is_audited_scored_and_counted(trained_twice: Trained, data: Path, tm
     table, model = trained_twice.table, trained_twice.tables / "checkpoints" / "best_model.pth"
     command = f"skinlesion data check {table} --images {data}"
     told = [event.text for event in trained_twice.events if isinstance(event, Note)]
-    assert f"{table} was never checked for leaks: {command}" in told
+    assert f"{table} has not been checked for leaks; run: {command}" in told
     found, expected = audit(table, images=data, num_workers=0), audit(data, num_workers=0)
     # In the same order too.
     assert json.dumps(found.to_dict()) == json.dumps(expected.to_dict())
@@ -96,10 +96,10 @@ def test_it_is_audited_scored_and_counted(trained_twice: Trained, data: Path, tm
     explained = photographs_of(table, "test", images_root=data, limit=5)
     assert explained == photographs_of(data, "test", limit=5)
     assert weights(data=table, images=data).to_dict() == weights(data=data).to_dict()
-    with pytest.raises(InputError, match=f"--images {data} goes with a table"):
+    with pytest.raises(InputError, match=f"--images {data} needs a table"):
         evaluate(model, data=data, images=data)
     (tmp_path / "t.csv").write_text("file,label\ntrain/a.jpg,a\n", encoding="utf-8")
-    with pytest.raises(InputError, match=r"'train/a.jpg' is no file in"):
+    with pytest.raises(InputError, match=r"'train/a.jpg' is not a file in"):
         audit(tmp_path / "t.csv")
 
 

@@ -48,7 +48,7 @@ def watched(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Watched:
 
     def look(event: Event) -> None:
         events.append(event)
-        if isinstance(event, Note) and "never checked for leaks" in event.text:
+        if isinstance(event, Note) and "not been checked for leaks" in event.text:
             before.update(opened)
 
     hook = register_module_module_registration_hook(registered)

@@ -1,9 +1,9 @@
-"""How often 95 % intervals contain the true value, for simulated classifiers whose true scores are known.
+"""How often 95% intervals contain the true value, for simulated classifiers whose true scores are known.
 
     python -m tests.benchmarks.coverage [--simulations 1000] [--resamples 500] [--images 500] [--only rare]
 
 A true score is computed from two million simulated images. Each simulation draws a small test set from the
-same source, and counts whether its interval contains that score. The coverage of an exact interval is 95 %,
+same source, and counts whether its interval contains that score. The coverage of an exact interval is 95%,
 within 1.4 points for 1,000 simulations. Grouped images come in groups of five that share the class and most
 of their noise, as photographs of one lesion do.
 """

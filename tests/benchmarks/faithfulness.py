@@ -2,7 +2,7 @@
 
     python -m tests.benchmarks.faithfulness CHECKPOINT DATA [--split test] [--limit 100]
 
-Each map explains the predicted class. Prints the mean areas with 95 % bootstrap intervals over the images, or
+Each map explains the predicted class. Prints the mean areas with 95% bootstrap intervals over the images, or
 over whole lesions and patients if the manifest names them; the share of images for which a map beats the
 random ones (lower in deletion, higher in insertion); and the mean rank correlation (Spearman) with the map of
 the same class of a network with random weights (Adebayo et al., *Sanity Checks for Saliency Maps*, NeurIPS

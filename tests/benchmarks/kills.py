@@ -33,7 +33,7 @@ def kill_repeatedly(run: Run, kills: int, draw: random.Random, length: float) ->
             delay = draw.uniform(0, length / (2 if from_start else kills))
             with run.started() as process:
                 if not from_start:
-                    wait_for_line(process, "never checked for leaks")
+                    wait_for_line(process, "not been checked for leaks")
                 time.sleep(delay)
                 kill(process)
             where = f"{delay:.2f} s after {'the start' if from_start else 'training began'}"

@@ -10,7 +10,7 @@ from tests.conftest import Run
 from tests.support.processes import run_to_end
 
 
-def test_of_several_processes_the_leading_one_speaks_first(
+def test_the_first_of_several_processes_reports_errors(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     # Each finds the wrong option by itself. torchrun ends the others when the leading one has ended; only
@@ -39,7 +39,7 @@ def test_of_several_processes_the_leading_one_speaks_first(
     assert waited == [app.LEADER_FIRST]
 
 
-def test_an_unknown_variable_is_a_warning_told_once(cli_run: Run) -> None:
+def test_an_unknown_variable_gives_one_warning(cli_run: Run) -> None:
     done = cli_run("weights", "--json", env={"SKINLESION_LOSS_BETTA": "0.5"})
     (line,) = done.stderr.splitlines()
     assert line.startswith("warning: unknown environment variable SKINLESION_LOSS_BETTA is ignored")

@@ -40,7 +40,7 @@ def files(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_json_is_the_contracts(cli_run: Run, files: Path) -> None:
+def test_json_has_the_documented_keys(cli_run: Run, files: Path) -> None:
     document = cli_run("compare", "a.csv", "b.csv", "--json").json()
     assert {"n", "differences", "mcnemar_p"} <= document.keys()
     assert document["n"] == 4

@@ -48,7 +48,7 @@ def cut_off(folder: Path, journal: Path, batches: int, *args: object) -> None:
         assert process.wait(20) == -9, "it ended before it was killed"
 
 
-def test_killed_predictions_go_on(
+def test_killed_predictions_are_resumed(
     run_in: Run, exported: Path, photographs: Path, tmp_path: Path, refused: Callable[..., str]
 ) -> None:
     shutil.copy(exported, tmp_path / "model.onnx")
@@ -92,7 +92,9 @@ def test_the_parts_of_an_array_job_make_one_file(
     assert "is not I/N" in refused(*args, "--csv", "out.csv", "--part", "4/3")
 
 
-def test_a_killed_evaluation_goes_on(run_in: Run, exported: Path, photographs: Path, tmp_path: Path) -> None:
+def test_a_killed_evaluation_is_resumed(
+    run_in: Run, exported: Path, photographs: Path, tmp_path: Path
+) -> None:
     shutil.copy(exported, tmp_path / "model.onnx")
     args = ["evaluate", "--data", photographs, "--checkpoint", "model.onnx", "--batch-size", 4]
     run_in(tmp_path, *args, "--out", "whole")

@@ -45,7 +45,7 @@ def faulty(clean: Path) -> Path:
     return clean
 
 
-def test_a_clean_data_set_is_exit_0(cli_run: Run, clean: Path) -> None:
+def test_a_clean_data_set_exits_with_0(cli_run: Run, clean: Path) -> None:
     done = cli_run("data", "check", clean)
     unknown = "by pixels; lesions and patients are unknown."
     assert f"0 of 4 test images (0.0 %) have a sibling in train {unknown}" in done.stdout
@@ -53,7 +53,7 @@ def test_a_clean_data_set_is_exit_0(cli_run: Run, clean: Path) -> None:
     assert "colour modes: RGB (14)" in done.stdout
 
 
-def test_json_is_the_contracts(cli_run: Run, faulty: Path) -> None:
+def test_json_has_the_documented_keys(cli_run: Run, faulty: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in faulty.rglob("*")}
     document = cli_run("data", "check", faulty, "--json", code=1).json()
     assert set(document) >= KEYS
@@ -98,7 +98,7 @@ def test_groups_that_span_splits_are_leaks(cli_run: Run, clean: Path, tmp_path: 
     )
 
 
-def test_the_page_stands_alone(cli_run: Run, faulty: Path, tmp_path: Path) -> None:
+def test_the_page_is_self_contained(cli_run: Run, faulty: Path, tmp_path: Path) -> None:
     hostile = faulty / "train" / CLASSES[0] / "<script>alert(1)<script>.jpg"
     shutil.copy(faulty / "train" / CLASSES[0] / "0.jpg", hostile)
     cli_run("data", "check", faulty, "--report", "page.html", code=1)
@@ -128,7 +128,7 @@ def test_a_check_is_remembered_until_a_file_changes(
     cli_run: Run, clean: Path, command_environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", command_environment["XDG_CACHE_HOME"])
-    assert "was never checked for leaks" in last_check(clean)
+    assert "has not been checked for leaks" in last_check(clean)
     cli_run("data", "check", clean)
     assert "was checked on 20" in last_check(clean)
     assert "have a sibling in train" in last_check(clean)
@@ -136,12 +136,12 @@ def test_a_check_is_remembered_until_a_file_changes(
     assert "has changed since it was checked" in last_check(clean)
 
 
-def test_one_class_is_exit_2(cli_run: Run, clean: Path) -> None:
+def test_one_class_exits_with_2(cli_run: Run, clean: Path) -> None:
     for split in ("train", "val", "test"):
         for name in CLASSES[1:]:
             shutil.rmtree(clean / split / name)
     done = cli_run("data", "check", clean, code=2)
-    assert f"train has one class only, '{CLASSES[0]}'; at least two are needed" in done.stderr
+    assert f"train has only one class, '{CLASSES[0]}'; at least two are needed" in done.stderr
 
 
 def test_what_is_left_out_is_counted_by_kind(cli_run: Run, clean: Path) -> None:
@@ -151,7 +151,7 @@ def test_what_is_left_out_is_counted_by_kind(cli_run: Run, clean: Path) -> None:
     with Image.open(clean / "test" / CLASSES[0] / "1.jpg") as image:
         image.save(picture.with_name("p3.png"), icc_profile=profile_of("Display P3"))
     done = cli_run("data", "check", clean, "--no-near")
-    assert "1 files are left out: .jxl (1); convert pictures to JPEG or PNG" in done.stderr
+    assert "1 files are left out: .jxl (1); convert images to JPEG or PNG" in done.stderr
     assert "files that are not images: 1: .jxl (1)" in done.stdout
     assert "colour profiles, converted to sRGB unless damaged: Display P3 (1)" in done.stdout
     document = cli_run("data", "check", clean, "--no-near", "--json").json()
@@ -168,7 +168,7 @@ def test_wrong_input_is_refused(refused: Callable[..., str], clean: Path, tmp_pa
     assert "gives none of 14 images a group" in refused("data", "check", clean, "--groups", "other.csv")
     assert "cannot read the groups" in refused("data", "check", clean, "--groups", "absent.csv")
     (clean / "val" / CLASSES[2]).rename(clean / "val" / CLASSES[2].upper())
-    assert "differ only in their upper and lower case" in refused("data", "check", clean)
+    assert "differ only in their case" in refused("data", "check", clean)
     (tmp_path / "void" / "train").mkdir(parents=True)
     shutil.copytree(clean / "train", tmp_path / "wrapped" / "train" / "images")
     assert "move the folders in wrapped/train/images" in refused("data", "check", "wrapped")
@@ -187,7 +187,7 @@ def another_user_can_run_python() -> bool:
 
 
 @pytest.mark.skipif(not another_user_can_run_python(), reason="needs root and a Python that all may read")
-def test_a_user_without_a_home_goes_on_without_a_cache(data: Path) -> None:
+def test_a_user_without_a_home_folder_needs_no_cache(data: Path) -> None:
     kept = {name: value for name, value in os.environ.items() if name not in ("HOME", "XDG_CACHE_HOME")}
     check = [sys.executable, "-m", "skinlesion_cli", "data", "check", ".", "--num-workers", "0"]
     # Not in pytest's folder, which only its own user may enter.
@@ -198,4 +198,4 @@ def test_a_user_without_a_home_goes_on_without_a_cache(data: Path) -> None:
     assert done.returncode == 0, done.stderr
     fingerprints, check = (line for line in done.stderr.splitlines() if "home" in line)
     assert fingerprints.startswith("fingerprints are not kept for the next check: this user has no home")
-    assert check.startswith("warning: this check is not remembered: this user has no home folder for a cache")
+    assert check.startswith("warning: this check is not recorded: this user has no home folder for a cache")

@@ -131,7 +131,7 @@ def test_all_three_become_one_data_set(
         assert line in text, line
 
 
-def test_without_the_truth_akiec_is_left_out_and_said(cli_run: Run, ham: Path, tmp_path: Path) -> None:
+def test_without_the_truth_akiec_is_left_out_with_a_note(cli_run: Run, ham: Path, tmp_path: Path) -> None:
     text = cli_run("data", "prepare", "--out", "d", "--ham10000", ham).stdout
     assert "left out 6: akiec" in text
     assert {row["class"] for row in manifest(tmp_path / "d")} == {"Melanocytic nevi"}
@@ -161,14 +161,16 @@ def test_wrong_input_is_refused(refused: Callable[..., str], ham: Path, tmp_path
     assert "at least one download" in refused(*prepare)
     assert "there is no folder absent" in refused(*prepare, "--msld", "absent")
     assert "no ISIC_2019_Training_GroundTruth.csv below" in refused(*prepare, "--isic2019", ham)
-    assert "no image of MSLD v2.0" in refused(*prepare, "--msld", ham)
+    assert "no usable image of MSLD v2.0" in refused(*prepare, "--msld", ham)
     assert "--ratios" in refused(*prepare, "--ham10000", ham, "--ratios", "1/2")
     (tmp_path / "d").mkdir()
     (tmp_path / "d" / ".precious.jpg").touch()
-    assert "holds .precious.jpg, which is not of this data set" in refused(*prepare, "--ham10000", ham)
+    assert "contains .precious.jpg, which does not belong to this data set" in refused(
+        *prepare, "--ham10000", ham
+    )
     assert (tmp_path / "d" / ".precious.jpg").exists()
     (tmp_path / "d" / "manifest.csv").touch()
-    assert "holds a finished data set already" in refused(*prepare, "--ham10000", ham)
+    assert "already contains a finished data set" in refused(*prepare, "--ham10000", ham)
 
 
 def test_resized_copies_and_masks_are_not_taken(
@@ -213,7 +215,7 @@ def test_an_mpox_image_that_two_folds_show_differently_is_refused(
     assert f"MKP_01_01 is in two files that differ, {twice[0]} and {twice[1]}; keep the published" in message
 
 
-def test_two_tables_of_one_name_are_refused_if_they_differ(refused: Callable[..., str], ham: Path) -> None:
+def test_two_different_tables_of_one_name_are_refused(refused: Callable[..., str], ham: Path) -> None:
     table = ham / "HAM10000_metadata.csv"
     (ham / "A").mkdir()
     (ham / "A" / table.name).write_text(table.read_text(encoding="utf-8") + "x,y,nv\n", encoding="utf-8")

@@ -75,9 +75,9 @@ def test_a_table_is_written_without_copies(cli_run: Run, source: Path, tmp_path:
     assert {row.file.removeprefix("source/"): row.split for row in again.rows} == side
     assert sorted(tmp_path.rglob("*.jpg")) == files
     for out, table, link, reason in (
-        ("s.csv", "in/t.csv", False, "s.csv exists already; name a new table"),
-        ("new.csv", "in/t.csv", True, "--link goes with a folder"),
-        ("new.csv", "in/s.csv", False, "s.csv is split already: it has a column split"),
+        ("s.csv", "in/t.csv", False, "s.csv already exists; choose a new table"),
+        ("new.csv", "in/t.csv", True, "--link needs a folder"),
+        ("new.csv", "in/s.csv", False, "s.csv is already split: it has a column split"),
     ):
         with pytest.raises(InputError, match=reason):
             split_data_set(tmp_path / table, tmp_path / out, images_root=source, link=link)
@@ -92,7 +92,7 @@ def test_a_table_without_splits_is_not_trained_on(refused: Callable[..., str], s
 
 
 @pytest.mark.usefixtures("source")
-def test_a_csv_of_files_and_labels_is_a_source(cli_run: Run, tmp_path: Path) -> None:
+def test_a_csv_of_files_and_labels_can_be_split(cli_run: Run, tmp_path: Path) -> None:
     lines = [f"source/{CLASSES[0]}/{i}.jpg,{'a' if i < 6 else 'b'}" for i in range(12)]
     (tmp_path / "labels.csv").write_text("\n".join(["file,label", *lines]), encoding="utf-8")
     cli_run("data", "split", "labels.csv", "--out", "d", "--link")
@@ -114,11 +114,11 @@ def test_a_file_with_two_labels_is_refused(refused: Callable[..., str], source: 
     for again in (file, f"./{file}", "source/link.jpg"):
         (tmp_path / "l.csv").write_text(f"file,label\n{file},Melanoma\n{again},Nevus\n", encoding="utf-8")
         message = refused("data", "split", "l.csv", "--out", "d")
-        assert f"l.csv, line 3: '{again}' is the file of line 2 too; keep one of the rows" in message
+        assert f"l.csv, line 3: '{again}' is also the file of line 2; keep one of the rows" in message
     rows = f"{file},NEVUS\nsource/{CLASSES[0]}/1.jpg,Nevus\n"
     (tmp_path / "l.csv").write_text(f"file,label\n{rows}", encoding="utf-8")
     message = refused("data", "split", "l.csv", "--out", "d")
-    assert "the labels 'NEVUS' and 'Nevus' differ only in their upper and lower case" in message
+    assert "the labels 'NEVUS' and 'Nevus' differ only in their case" in message
 
 
 def test_wrong_input_is_refused(refused: Callable[..., str], source: Path, tmp_path: Path) -> None:
@@ -127,21 +127,21 @@ def test_wrong_input_is_refused(refused: Callable[..., str], source: Path, tmp_p
     (tmp_path / "full" / "precious").touch()
     assert "full is not empty" in refused("data", "split", source, "--out", "full")
     draw_data_set(tmp_path / "split", {"train": (1,), "val": (1,)}, CLASSES[:1])
-    assert "is split already" in refused("data", "split", "split", "--out", "d")
+    assert "is already split" in refused("data", "split", "split", "--out", "d")
     (tmp_path / "outer").mkdir()
     (tmp_path / "outer" / "photos").symlink_to(source)
     wrapped = refused("data", "split", "outer", "--out", "d")
     assert (
-        "outer has one class only, 'photos'; at least two are needed; move the folders in outer/photos"
+        "outer has only one class, 'photos'; at least two are needed; move the folders in outer/photos"
         in wrapped
     )
     (tmp_path / "bad.csv").write_text("file,label\nabsent.jpg,a\n", encoding="utf-8")
-    assert "bad.csv, line 2: 'absent.jpg' is no file" in refused("data", "split", "bad.csv", "--out", "d")
+    assert "bad.csv, line 2: 'absent.jpg' is not a file" in refused("data", "split", "bad.csv", "--out", "d")
     (tmp_path / "up.csv").write_text(f"file,label\nsource/{CLASSES[0]}/0.jpg,../x\n", encoding="utf-8")
     assert "cannot be the name of a class" in refused("data", "split", "up.csv", "--out", "d")
     (tmp_path / "one.csv").write_text(f"file,label\nsource/{CLASSES[0]}/0.jpg,x\n", encoding="utf-8")
     one = refused("data", "split", "one.csv", "--out", "d")
-    assert "one.csv has one class only, 'x'; at least two are needed" in one
+    assert "one.csv has only one class, 'x'; at least two are needed" in one
     (tmp_path / "other.csv").write_text("image,group\n0007,A\n", encoding="utf-8")
     unmatched = refused("data", "split", source, "--out", "d", "--groups", "other.csv")
     assert "other.csv gives none of 28 images a group" in unmatched
@@ -152,7 +152,7 @@ def test_without_groups_no_group_is_claimed(cli_run: Run, source: Path) -> None:
     (source / CLASSES[1] / "a.JXL").touch()
     (source / "b.csv").touch()
     done = cli_run("data", "split", source, "--out", "d", "--ratios", "60/20/20")
-    assert "1 files are left out: .jxl (1); convert pictures to JPEG or PNG to use them" in done.stderr
+    assert "1 files are left out: .jxl (1); convert images to JPEG or PNG to use them" in done.stderr
     assert "beside the class folders: 1 files are left out: .csv (1)" in done.stderr
     assert "28 images, 3 of them copies of others; no photograph spans two splits" in done.stdout
     assert "lesions and patients are unknown; give a table of them with --groups FILE.csv" in done.stdout
@@ -191,7 +191,7 @@ def grouped(cli_run: Run, source: Path, tmp_path: Path) -> Path:
     return tmp_path / "d"
 
 
-def test_a_manifest_that_does_not_list_the_files_is_told_before_scoring(
+def test_a_manifest_that_does_not_list_the_files_is_reported_before_scoring(
     cli_run: Run, checkpoint: Path, grouped: Path
 ) -> None:
     evaluate = ("evaluate", "--data", "d", "--checkpoint", checkpoint, "--json", "--out", "scores")

@@ -40,5 +40,5 @@ def test_the_demo_runs_every_command_and_says_what_is_next(cli_run: Run, tmp_pat
 
 def test_an_earlier_demo_is_not_touched(refused: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "skinlesion-demo").mkdir()
-    assert "skinlesion-demo exists already" in refused("demo")
+    assert "skinlesion-demo already exists" in refused("demo")
     assert not list((tmp_path / "skinlesion-demo").iterdir())

@@ -69,7 +69,7 @@ def test_a_checkpoint_is_scored_like_its_own_predictions(
         assert image.width > image.height
 
 
-def test_the_published_scores_come_out_of_the_published_matrix(cli_run: Run, tmp_path: Path) -> None:
+def test_the_published_scores_follow_from_the_published_matrix(cli_run: Run, tmp_path: Path) -> None:
     true, predicted = published.expanded()
     images = tuple(f"{i}.jpg" for i in range(len(true)))
     write_predictions(tmp_path / "p.csv", Predictions(images, published.CLASSES, predicted, true))
@@ -145,12 +145,12 @@ def test_scores_by_age_and_sex_with_the_largest_gaps(cli_run: Run, tmp_path: Pat
     (shown,) = (row for row in lines if row[:2] == ["Sensitivity", f"{gap['gap']:.3f}"] and row[-1] != "male")
     assert shown[2] == f"[{gap['ci95'][0]:.3f},"
     assert "unknown: withheld (1 images, fewer than 20)" in done.stdout
-    assert "which found 90 % of them on validation" in " ".join(done.stdout.split())
+    assert "which detected 90% of them on validation" in " ".join(done.stdout.split())
     assert "1 have no value there; they are the subgroup unknown" in done.stderr
     assert max(map(len, done.stdout.splitlines())) <= 160
 
 
-def test_none_of_four_is_told_with_its_interval_and_n(cli_run: Run, tmp_path: Path) -> None:
+def test_none_of_four_is_reported_with_its_interval_and_n(cli_run: Run, tmp_path: Path) -> None:
     """Terminal and JSON; a format of the figures; a class that no font here can name is no box."""
     true, predicted = ["MEL"] * 4 + ["NV"] * 20 + ["\U00020001"] * 4, ["NV"] * 24 + ["\U00020001"] * 4
     rows = [
@@ -178,7 +178,7 @@ def test_wrong_input_is_refused(refused: Callable[..., str], data: Path, tmp_pat
     assert "cannot read the predictions" in refused("evaluate", "--predictions", "absent.csv")
     (tmp_path / "bad.csv").write_text("image,y_true,y_pred\n1,,a\n", encoding="utf-8")
     assert "line 2: y_true is an empty cell" in refused("evaluate", "--predictions", "bad.csv")
-    assert "--manifest goes with --predictions" in refused("evaluate", "--data", data, "--manifest", "m.csv")
+    assert "--manifest needs --predictions" in refused("evaluate", "--data", data, "--manifest", "m.csv")
     (tmp_path / "good.csv").write_text("image,y_true,y_pred\n1,MEL,NV\n", encoding="utf-8")
     line = refused("evaluate", "--predictions", "good.csv", "--malignant", "Mel,NVV", "--out", "scores")
     assert "--malignant: the model has no class 'NVV'; did you mean NV?" in line
@@ -196,7 +196,7 @@ def test_a_class_without_images_is_scored_with_dashes(
     (row,) = (line for line in done.stdout.splitlines() if line.startswith(CLASSES[2]))
     assert row.split()[-7:] == ["–"] * 6 + ["0"]
     assert [line for line in done.stderr.splitlines() if "no images of" in line] == [
-        f"warning: no images of {CLASSES[2]}: their recall, F1, AUC and similar figures are undefined; means "
+        f"warning: no images of {CLASSES[2]}: their recall, F1, AUC and similar metrics are undefined; means "
         "over the classes are over the other 2"
     ]
     assert {path.name for path in (tmp_path / "o").iterdir()} == FILES

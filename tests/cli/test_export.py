@@ -15,7 +15,9 @@ HEAVY = {"torch", "torchvision", "timm"}
 HEAVY_FOR_PREDICT = HEAVY | {"sklearn", "scipy", "matplotlib", "cv2"}
 
 
-def test_the_difference_from_torch_is_told(run_in: Run, trained: Path, data: Path, tmp_path: Path) -> None:
+def test_the_difference_from_torch_is_reported(
+    run_in: Run, trained: Path, data: Path, tmp_path: Path
+) -> None:
     to = tmp_path / "m.pt2"
     done = run_in(trained, "export", "--to", to, "--data", data / "test")
     assert done.stderr == ""
@@ -25,7 +27,7 @@ def test_the_difference_from_torch_is_told(run_in: Run, trained: Path, data: Pat
     assert 0 <= float(second.split("PyTorch's: ")[1].split(",")[0]) < 1e-4
 
 
-def test_int8_tells_what_it_costs(run_in: Run, trained: Path, data: Path, tmp_path: Path) -> None:
+def test_int8_reports_the_loss_of_accuracy(run_in: Run, trained: Path, data: Path, tmp_path: Path) -> None:
     done = run_in(trained, "export", "--to", tmp_path / "m.onnx", "--data", data, "--int8", "--json")
     # Nothing of what the exporters have to say.
     assert done.stderr == ""
@@ -88,7 +90,7 @@ def test_an_onnx_draws_its_own_maps_without_torch(
     assert "export it again with --cam" in refused("gradcam", picture, "--checkpoint", exported)
     line = refused("gradcam", picture, *model, "--method", "layercam")
     assert (
-        "holds the maps of stages.4, which are those of gradcam and hirescam; for others, use the .pth"
+        "contains the maps of stages.4, which are those of gradcam and hirescam; for others, use the .pth"
         in line
     )
 
@@ -101,7 +103,7 @@ def test_wrong_usage_is_refused(
     assert "there is no file checkpoints/best_model.pth" in refused("export", "--to", "m.onnx")
     assert "it is an exported model" in refused("export", "--checkpoint", exported, "--to", "m.onnx")
     assert "--int8 needs --data" in refused("export", "--checkpoint", checkpoint, "--to", "m.onnx", "--int8")
-    assert "it holds best_model.pth" in refused(
+    assert "it contains best_model.pth" in refused(
         "export", "--checkpoint", checkpoint, "--to", checkpoint.parent, "--data", data / "test"
     )
     assert "--cam needs --to FILE.onnx" in refused("export", "--to", "m.pt2", "--cam")

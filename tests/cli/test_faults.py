@@ -14,11 +14,11 @@ from tests.conftest import CLASSES, TINY, draw_data_set
 from tests.support.killed import SMALL, Run, kill, kill_in_a_write, wait_for_line
 from tests.support.runs import assert_same_outcome, trainer
 
-STEPS_BEGIN = "never checked for leaks"
+STEPS_BEGIN = "not been checked for leaks"
 
 
 @pytest.mark.slow
-def test_killed_three_times_it_ends_as_if_it_never_was(
+def test_a_run_killed_three_times_ends_like_an_uninterrupted_one(
     data: Path, tmp_path: Path, command_environment: dict[str, str]
 ) -> None:
     arguments = ["--data", data, *SMALL, "--epochs", 4, "--save-every", 1, "--num-workers", 2]
@@ -59,7 +59,7 @@ def saved_at(path: Path) -> int:
 
 
 @pytest.mark.slow
-def test_signals_stop_it_after_the_step_and_say_how_to_go_on(
+def test_signals_stop_it_after_the_step_and_say_how_to_continue(
     data: Path, tmp_path: Path, command_environment: dict[str, str]
 ) -> None:
     arguments = ["--data", data, *SMALL, "--epochs", 2, "--epoch-size-mult", 30, "--num-workers", 2]
@@ -99,7 +99,7 @@ def test_a_signal_while_scoring_stops_at_once_and_the_scores_come_later(
     assert (run.folder / "results" / "metrics.json").exists()
 
 
-def test_unreadable_files_are_left_out_listed_and_told_by_the_exit_code(
+def test_unreadable_files_are_left_out_and_listed_and_change_the_exit_code(
     cli_run: conftest.Run, tmp_path: Path
 ) -> None:
     folder = draw_data_set(tmp_path / "data", {"train": (3, 3), "val": (2, 1)}, CLASSES[:2])

@@ -13,7 +13,7 @@ from tests.conftest import CLASSES, Run
 from tests.support.pictures import HOTTEST, pixels, pixels_of
 
 
-def test_a_picture_is_drawn_and_told_of(run_in: Run, trained: Path, picture: Path, tmp_path: Path) -> None:
+def test_a_figure_is_drawn_and_reported(run_in: Run, trained: Path, picture: Path, tmp_path: Path) -> None:
     before = picture.read_bytes()
     out = tmp_path / "heat.png"
     done = run_in(trained, "gradcam", picture, "--out", out, "--class", CLASSES[1], "--alpha", 0.4, "--json")
@@ -52,7 +52,7 @@ def test_wrong_input_is_refused(
     assert "would overwrite the photograph own.png" in refused("gradcam", "own.png", "--out", "own.png")
     assert ".png, .jpg, .pdf or .svg" in refused("gradcam", "own.png", "--out", "heat.tiff")
     assert "no method 'gradcm'; did you mean gradcam" in refused("gradcam", "own.png", "--method", "gradcm")
-    assert "--limit is for --split" in refused("gradcam", "own.png", "--limit", 2)
+    assert "--limit needs --split" in refused("gradcam", "own.png", "--limit", 2)
     assert "--class and --top" in refused("gradcam", "own.png", "--class", "x", "--top", 2)
     assert "alpha" in refused("gradcam", "own.png", "--alpha", 3)
     model = ["--checkpoint", checkpoint]
@@ -61,7 +61,7 @@ def test_wrong_input_is_refused(
     assert "no class 'ring'" in refused("gradcam", picture, *model, "--class", "ring")
 
 
-def test_an_unreadable_photograph_is_exit_1(run_in: Run, trained: Path, tmp_path: Path) -> None:
+def test_an_unreadable_photograph_exits_with_1(run_in: Run, trained: Path, tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("no picture", encoding="utf-8")
     done = run_in(trained, "gradcam", tmp_path / "text.jpg", "--out", tmp_path / "h.png", code=1)
     assert "it is not an image" in done.stderr
@@ -129,7 +129,7 @@ def test_a_split_is_measured_and_not_drawn(
     assert "either images, or a split" in refused("gradcam", *model)
 
 
-def test_an_empty_map_is_told_of(run_in: Run, picture: Path, tmp_path: Path) -> None:
+def test_an_empty_map_gives_a_warning(run_in: Run, picture: Path, tmp_path: Path) -> None:
     checkpoint = tmp_path / "swin.pth"
     swin = timm.create_model("swin_tiny_patch4_window7_224", num_classes=2, img_size=64)
     torch.save(swin.state_dict(), checkpoint)

@@ -67,9 +67,7 @@ def test_predict_shows_and_writes_every_name(cli_run: Run, exported: Path, tmp_p
     assert only_printable(done.stderr)
 
 
-def test_names_relative_to_here_are_no_formulas(
-    cli_run: Run, picture: Path, exported: Path, tmp_path: Path
-) -> None:
+def test_relative_names_are_not_formulas(cli_run: Run, picture: Path, exported: Path, tmp_path: Path) -> None:
     shutil.copy(picture, tmp_path / "=1+1.jpg")
     cli_run("predict", "=1+1.jpg", "--checkpoint", exported, "--csv", "p.csv")
     assert (tmp_path / "p.csv").read_text(encoding="utf-8").splitlines()[1].startswith("'=1+1.jpg,")
@@ -134,7 +132,7 @@ def test_a_pipe_among_photographs_does_not_hang(
     )
 
 
-def test_arguments_that_can_be_no_file_are_one_line(refused: Callable[..., str], picture: Path) -> None:
+def test_arguments_that_cannot_be_files_give_one_line(refused: Callable[..., str], picture: Path) -> None:
     long = "x" * 5000
     assert "there is no file xxx" in refused("predict", long)
     assert "refused to load xxx" in refused("predict", picture, "--checkpoint", long)
@@ -143,7 +141,7 @@ def test_arguments_that_can_be_no_file_are_one_line(refused: Callable[..., str],
     assert len(refused("predict", long)) < 4100
 
 
-def test_many_long_classes_are_no_file_name(tmp_path: Path) -> None:
+def test_many_long_classes_are_not_a_file_name(tmp_path: Path) -> None:
     names = ",".join(f"a rather long name of class {n}" for n in range(40))
     chosen = ModelChoice(tmp_path / "c.pth", classes=names)
     assert len(chosen.class_names() or []) == 40

@@ -38,7 +38,7 @@ def test_a_table_replaces_nothing_but_a_table(refused: Callable[..., str], photo
         ("photos/a.jpg", "the file must be a .csv"),
         ("m.onnx", "the file must be a .csv"),
         ("o.xlsx", "the file must be a .csv"),
-        ("disguised.csv", "is no earlier output"),
+        ("disguised.csv", "is not an earlier output"),
         ("classes.csv", "an input"),
         ("link.csv", "an input"),
     ):
@@ -48,7 +48,7 @@ def test_a_table_replaces_nothing_but_a_table(refused: Callable[..., str], photo
     (folder / "counts.csv").write_text("class,count\na,3\nb,4\n", encoding="utf-8")
     before |= contents(folder)
     assert "an input" in refused("weights", "--counts", "counts.csv", "--csv", "counts.csv")
-    assert "which is no earlier output" in refused("weights", "--plot", "photos/b.jpg")
+    assert "which is not an earlier output" in refused("weights", "--plot", "photos/b.jpg")
     assert contents(folder) == before
     for _ in range(2):
         run_in(folder, "weights", "--csv", "w.csv", "--plot", "w.png")
@@ -61,12 +61,12 @@ def test_a_model_replaces_only_an_export(
     (folder / "theirs.onnx").write_bytes(b"\x08\x07\x12\x07pytorch\x1a\x032.0" * 100)
     before = contents(folder)
     options = ["export", "--checkpoint", checkpoint, "--to"]
-    assert "which is no earlier output" in refused(*options, "theirs.onnx")
+    assert "which is not an earlier output" in refused(*options, "theirs.onnx")
     assert contents(folder) == before
     run_in(folder, *options, "m.onnx")
 
 
-def test_heat_maps_beside_their_photographs_are_no_photographs(
+def test_heat_maps_beside_their_photographs_are_not_photographs(
     photos: Path, checkpoint: Path, run_in: Run, refused: Callable[..., str]
 ) -> None:
     options = ["gradcam", "photos", "--checkpoint", checkpoint, "--out", "photos/"]
@@ -95,7 +95,7 @@ def test_heat_maps_beside_their_photographs_are_no_photographs(
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".pdf", ".svg"])
-def test_every_format_of_a_figure_is_known_again(suffix: str, tmp_path: Path) -> None:
+def test_figures_of_every_format_are_recognised(suffix: str, tmp_path: Path) -> None:
     from matplotlib.figure import Figure
 
     from skinlesion_cli.report.drawing import save_figure
@@ -107,7 +107,7 @@ def test_every_format_of_a_figure_is_known_again(suffix: str, tmp_path: Path) ->
         with pytest.raises(InputError, match="there is no image in"):
             find_images([str(tmp_path)])
     Image.new("RGB", (90, 60)).save(path) if suffix in {".png", ".jpg"} else path.write_bytes(b"%PDF-1.4\n")
-    with pytest.raises(InputError, match="which is no earlier output"):
+    with pytest.raises(InputError, match="which is not an earlier output"):
         ensure_writable_file(path, suffix, option="--out")
 
 

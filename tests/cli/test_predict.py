@@ -80,7 +80,7 @@ def test_a_table_shows_the_most_probable_classes(run_in: Run, trained: Path, pic
     assert "█" in lines[1]
 
 
-def test_a_hostile_name_is_shown_and_not_obeyed(
+def test_control_characters_in_a_name_are_escaped(
     run_in: Run, trained: Path, picture: Path, tmp_path: Path
 ) -> None:
     name = "new\nline \x1b[31mred [bold]tag.jpg"
@@ -141,7 +141,7 @@ def test_wrong_input_is_refused(refused: Callable[..., str], picture: Path, tmp_
     assert "m.mlpackage is a Core ML model, a folder that" in refused("predict", picture, *core_ml)
     assert "there is no file n.mlpackage" in refused("predict", picture, "--checkpoint", "n.mlpackage")
     assert "it is a folder" in refused("predict", picture, "--csv", "empty")
-    assert "isic goes with --csv FILE" in refused("predict", picture, "--format", "isic")
+    assert "isic needs --csv FILE" in refused("predict", picture, "--format", "isic")
 
 
 def test_json_is_one_document_for_any_name(run_in: Run, trained: Path, picture: Path, tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def test_json_is_one_document_for_any_name(run_in: Run, trained: Path, picture: 
     assert json.loads(run_in(trained, "predict", name, "--json").stdout)[0]["image"] == str(name)
 
 
-def test_answers_are_passed_on_and_not_kept(exported: Path, picture: Path) -> None:
+def test_predictions_are_printed_and_not_kept(exported: Path, picture: Path) -> None:
     # In one process, so that the number of answers that live at once can be counted.
     predictor = load_predictor(exported, batch_size=4, num_workers=0)
     shown = AsJson(min_confidence=0.0)
@@ -163,7 +163,7 @@ def test_answers_are_passed_on_and_not_kept(exported: Path, picture: Path) -> No
     assert most <= 2
 
 
-def test_an_answer_below_the_confidence_asked_for_is_called_uncertain(
+def test_a_prediction_below_the_minimum_confidence_is_uncertain(
     run_in: Run, exported: Path, picture: Path
 ) -> None:
     options = ["predict", picture, "--checkpoint", exported]
@@ -189,7 +189,7 @@ def test_a_picture_unlike_the_training_images_is_named(
     assert "noise.png is unlike the training images" in done.stderr
 
 
-def test_flips_are_averaged_when_asked_for(run_in: Run, exported: Path, picture: Path) -> None:
+def test_flips_are_averaged_on_request(run_in: Run, exported: Path, picture: Path) -> None:
     options = ["predict", picture, "--checkpoint", exported, "--json"]
     (plain,), (mean,) = (run_in(picture.parent, *options, *flag).json() for flag in ([], ["--tta"]))
     (expected,) = load_predictor(exported).predict_many([picture], flips=True)

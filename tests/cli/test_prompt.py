@@ -101,7 +101,7 @@ def test_the_version_is_the_packages(cli_run: Run) -> None:
     assert cli_run("--version").stdout == f"skinlesion {skinlesion_cli.__version__}\n"
 
 
-def test_wrong_usage_is_one_line(refused: Callable[..., str]) -> None:
+def test_wrong_usage_gives_one_line(refused: Callable[..., str]) -> None:
     assert "No such option: --epoch" in refused("train", "--epoch", 3)
     assert "weight" in refused("weight")
     assert "IMAGE" in refused("predict")

@@ -26,24 +26,24 @@ def test_a_run_becomes_a_page_with_pictures_and_a_card(run_in: Run, trained: Pat
 def test_without_pictures_or_data_the_page_says_so(run_in: Run, tmp_path: Path) -> None:
     root = write_finished_run(tmp_path / "run")
     done = run_in(root, "report")
-    assert "no pictures of mistakes: The data set's folder was not found" in done.stderr
+    assert "no photographs of errors: The data set's folder was not found" in done.stderr
     assert "The data set's folder was not found" in unescape(
         (root / "report.html").read_text(encoding="utf-8")
     )
     # Made anew over its own card, which nobody edited.
     run_in(root, "report", "--no-images", "--card", "MODEL_CARD.md")
     page = (root / "report.html").read_text(encoding="utf-8")
-    assert "Pictures were switched off with --no-images." in page
+    assert "Photographs were turned off with --no-images." in page
     assert "data:image" not in page.replace("img-src data:", "")
 
 
 def test_wrong_input_is_refused(refused: Callable[..., str], tmp_path: Path) -> None:
-    assert "there is no absent/results/metrics.json: name the folder" in refused("report", "absent")
+    assert "there is no absent/results/metrics.json: give the folder" in refused("report", "absent")
     root = write_finished_run(tmp_path / "run")
     metrics = (root / "results" / "metrics.json").read_bytes()
     line = refused("report", "run", "--out", "run/results/metrics.json")
     assert "the name must end in .html" in line
     assert (root / "results" / "metrics.json").read_bytes() == metrics
     (tmp_path / "MODEL_CARD.md").write_text("# Written by hand\n", encoding="utf-8")
-    assert "edited by hand: name another file with --card" in refused("report", "run")
+    assert "edited by hand: choose another file with --card" in refused("report", "run")
     assert not (tmp_path / "report.html").exists()

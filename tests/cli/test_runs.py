@@ -46,14 +46,14 @@ def test_scores_of_another_model_are_not_overwritten(
     options = ["--data", data, "--out", "scores"]
     line = refused("evaluate", "--checkpoint", "other.pth", *options)
     assert line == (
-        "error: scores holds the scores of run/checkpoints/best_model.pth: remove it, or name another "
-        "with --out"
+        "error: scores contains the scores of run/checkpoints/best_model.pth: remove it, or choose another "
+        "folder with --out"
     )
     shutil.copy(tmp_path / "scores" / "predictions.csv", tmp_path / "mine.csv")
     predictions = ["--predictions", "mine.csv", "--out", "scores"]
-    assert "holds the scores of run/checkpoints/best_model.pth" in refused("evaluate", *predictions)
+    assert "contains the scores of run/checkpoints/best_model.pth" in refused("evaluate", *predictions)
     line = refused("evaluate", "--run", "run", "--out", "run/results")
-    assert "run/results holds the scores of a training run" in line
+    assert "run/results contains the scores of a training run" in line
     assert (tmp_path / "scores" / "metrics.json").read_bytes() == before
 
 

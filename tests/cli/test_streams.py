@@ -108,7 +108,7 @@ def test_the_commands_that_run_a_model(
     assert len(re.findall(r"\d+\.\d%", done.stdout)) == 3
     assert "#" not in done.stdout
     done = run_in(folder, "gradcam", picture, "--checkpoint", checkpoint, "--out", "h.png", env=ascii_only)
-    assert re.search(r"\(\d+x\d+\), picture: h.png", done.stdout)
+    assert re.search(r"\(\d+x\d+\), figure: h.png", done.stdout)
 
 
 def test_train_needs_no_stream(in_shell: Shell, folder: Path) -> None:
@@ -117,7 +117,7 @@ def test_train_needs_no_stream(in_shell: Shell, folder: Path) -> None:
     assert (folder / "run" / "results" / "metrics.json").exists()
 
 
-def test_a_full_disk_under_the_output_is_one_line(in_shell: Shell) -> None:
+def test_a_full_disk_gives_one_line(in_shell: Shell) -> None:
     if not Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
     done = in_shell("weights", "> /dev/full")

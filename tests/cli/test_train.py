@@ -70,7 +70,7 @@ def test_the_pictures_show_what_the_tables_say(trained: Path) -> None:
         assert_shows(path, figure)
 
 
-def test_the_history_has_a_row_an_epoch(trained: Path) -> None:
+def test_the_history_has_one_row_per_epoch(trained: Path) -> None:
     rows = history_of(trained)
     assert [row["epoch"] for row in rows] == ["1", "2"]
     assert list(rows[0]) == [
@@ -98,7 +98,7 @@ def test_the_metrics_are_those_of_the_best_epoch(trained: Path) -> None:
     assert metrics["test"]["classes"] == list(CLASSES)
 
 
-def test_a_log_has_one_line_an_epoch(trained: Path) -> None:
+def test_a_log_has_one_line_per_epoch(trained: Path) -> None:
     lines = (trained / "stderr.txt").read_text(encoding="utf-8").splitlines()
     assert lines[0].startswith("computing on ")
     assert lines[1] == "starting from random weights"
@@ -108,7 +108,7 @@ def test_a_log_has_one_line_an_epoch(trained: Path) -> None:
         "warning: effective prior of training: 'synthetic blotch' 52.2% of the images, "
     )
     assert lines[3].endswith("compare with --recipe plain or long-tail")
-    assert "was never checked for leaks: skinlesion data check" in lines[4]
+    assert "has not been checked for leaks; run: skinlesion data check" in lines[4]
     assert [line[:9] for line in lines[5:7]] == ["epoch 1/2", "epoch 2/2"]
     assert re.fullmatch(
         r"temperature \d+\.\d{3}, fitted on validation; "
@@ -123,7 +123,7 @@ def test_a_log_has_one_line_an_epoch(trained: Path) -> None:
     assert "checkpoints/best_model.pth" in stdout
 
 
-def test_its_settings_reproduce_it_to_the_bit(
+def test_its_settings_reproduce_it_bit_for_bit(
     trained: Path, run_in: Run, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     again = tmp_path_factory.mktemp("again")
@@ -147,7 +147,7 @@ def test_wrong_input_is_refused_before_any_work(
     no_val = draw_data_set(tmp_path / "no_val", {"train": (1, 1)}, CLASSES[:2])
     assert "no_val has no val/ folder" in refused("train", "--data", no_val.name, *TINY)
     empty = draw_data_set(tmp_path / "empty", {"train": (1, 0), "val": (1, 1)}, CLASSES[:2])
-    assert "train/synthetic crust holds no images" in refused("train", "--data", empty.name, *TINY)
+    assert "train/synthetic crust contains no images" in refused("train", "--data", empty.name, *TINY)
     assert "there is no folder absent" in refused("train", "--data", "absent")
     assert "--img-size: 0 is out of range" in refused("train", "--data", data, "--img-size", 0)
     (tmp_path / "file").touch()
@@ -173,7 +173,7 @@ def test_without_a_hub_the_error_says_what_to_do(cli_run: Run, data: Path) -> No
     assert "--init-weights FILE" in line
 
 
-def test_a_hub_that_does_not_answer_is_told_soon_and_leaves_no_folder(
+def test_an_unresponsive_hub_is_reported_soon_and_leaves_no_folder(
     cli_run: Run, data: Path, tmp_path: Path
 ) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:

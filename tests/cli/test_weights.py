@@ -28,7 +28,7 @@ def test_the_published_counts_are_the_default(cli_run: Run) -> None:
     assert "imbalance ratio 53.9 : 1" in text
 
 
-def test_json_is_the_contracts(cli_run: Run) -> None:
+def test_json_has_the_documented_keys(cli_run: Run) -> None:
     done = cli_run("weights", "--beta", 0.99, "--alpha", 1, "--json")
     document = done.json()
     assert done.stderr == ""
@@ -54,7 +54,7 @@ def test_csv_and_plot_are_written(cli_run: Run, tmp_path: Path) -> None:
     assert_shows(tmp_path / "out" / "w.png", plots.class_weights(table, beta=0.999, alpha=0.5))
 
 
-def test_what_is_left_out_of_the_counts_is_said(cli_run: Run, tmp_path: Path) -> None:
+def test_files_left_out_of_the_counts_are_reported(cli_run: Run, tmp_path: Path) -> None:
     for name in ("a/1.jfif", "a/2.jpe", "b/3.jpg", "b/4.jxl", "b/5.nef", "b/notes.txt"):
         path = tmp_path / "d" / "train" / name
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -29,14 +29,14 @@ def test_csv_has_one_line_per_row(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", FORMULAS)
-def test_a_text_that_would_be_a_formula_gets_an_apostrophe(tmp_path: Path, text: str) -> None:
+def test_text_that_looks_like_a_formula_gets_an_apostrophe(tmp_path: Path, text: str) -> None:
     write_csv(tmp_path / "t.csv", [text], [[text]])
     assert raw_cells(tmp_path / "t.csv") == [["'" + text], ["'" + text]]
     assert read_table(tmp_path / "t.csv") == ([text], [{text: text}])
 
 
 @pytest.mark.parametrize("text", ["a=1", "nevus", "'tis", "ISIC_1.jpg", "2-3", "é", "\\u", "\\n", "'", "''"])
-def test_other_texts_stay_as_they_are(text: str) -> None:
+def test_other_text_is_unchanged(text: str) -> None:
     assert protected(text) == text
 
 
@@ -45,7 +45,7 @@ def test_numbers_stay_numbers(tmp_path: Path) -> None:
     assert (tmp_path / "t.csv").read_text(encoding="utf-8") == "a,b,c,d\n-1.5,-2,True,\n"
 
 
-def test_bytes_that_are_no_utf8_are_written_as_json_writes_them(tmp_path: Path) -> None:
+def test_bytes_that_are_not_utf8_are_written_as_in_json(tmp_path: Path) -> None:
     name = os.fsdecode(b"caf\xe9.jpg")
     write_csv(tmp_path / "t.csv", ["image"], [[name], ["caf\\udce9.jpg"]])
     assert (tmp_path / "t.csv").read_bytes() == b"image\ncaf\\udce9.jpg\ncaf\\\\udce9.jpg\n"

@@ -22,13 +22,13 @@ def test_a_disk_error_becomes_one_line(tmp_path: Path) -> None:
         write_text(tmp_path / "absent" / "file.txt", "text")
 
 
-def test_a_file_is_no_folder(tmp_path: Path) -> None:
+def test_a_file_is_not_a_folder(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="cannot write to"):
         ensure_writable_folder(tmp_path / "file" / "below")
 
 
-def test_a_folder_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+def test_a_folder_is_written_completely_or_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "m.mlpackage"
     for text in ("one", "two"):
         with written_folder(target) as part:

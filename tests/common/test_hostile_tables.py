@@ -71,7 +71,7 @@ def test_a_manifest_with_odd_names_still_names_its_files(tmp_path: Path) -> None
         (b"\n\n\n", "needs a first line"),
     ],
 )
-def test_counts_of_nonsense_are_refused_in_one_line(tmp_path: Path, content: bytes, reason: str) -> None:
+def test_invalid_counts_are_refused_in_one_line(tmp_path: Path, content: bytes, reason: str) -> None:
     (tmp_path / "c.csv").write_bytes(content)
     with pytest.raises(InputError, match=reason) as caught:
         read_counts(tmp_path / "c.csv")
@@ -142,7 +142,7 @@ def settle(path: Path, content: bytes) -> None:
         (b'"' + b"k" * 100_000 + b'" = 1', "unknown setting 'k*…'"),
     ],
 )
-def test_a_config_of_nonsense_is_refused_in_one_line(tmp_path: Path, content: bytes, reason: str) -> None:
+def test_an_invalid_config_is_refused_in_one_line(tmp_path: Path, content: bytes, reason: str) -> None:
     with pytest.raises(InputError, match=reason) as caught:
         settle(tmp_path / "c.toml", content)
     assert "\n" not in str(caught.value)
@@ -165,7 +165,7 @@ def test_a_config_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
         (b"#" * (2 << 20), "larger than 1 MiB"),
     ],
 )
-def test_a_dotenv_of_nonsense_is_refused_in_one_line(tmp_path: Path, content: bytes, reason: str) -> None:
+def test_an_invalid_dotenv_is_refused_in_one_line(tmp_path: Path, content: bytes, reason: str) -> None:
     with pytest.raises(InputError, match=reason) as caught:
         settle(tmp_path / ".env", content)
     assert "\n" not in str(caught.value)
@@ -185,6 +185,6 @@ def test_a_large_dotenv_takes_little_time(tmp_path: Path, unit: bytes) -> None:
     assert time.process_time() - before < 1.0
 
 
-def test_a_path_that_is_no_utf8_is_refused_before_it_could_not_be_written() -> None:
+def test_a_path_that_is_not_utf8_is_refused_early() -> None:
     with pytest.raises(InputError, match=r"--data: .* is not a path in UTF-8"):
         resolve({"data_root": os.fsdecode(b"\xff")}, environ={}, dotenv=Path("absent"))

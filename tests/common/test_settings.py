@@ -130,7 +130,7 @@ def test_python_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve({}, dotenv=Path("absent")).epochs == 7
 
 
-def test_a_mistake_does_not_hide_behind_a_source_that_comes_first(tmp_path: Path) -> None:
+def test_an_overridden_value_is_checked_too(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"epochs in .*\.env: 'many' is not a whole number"):
         settle(tmp_path, {"epochs": "4"}, dotenv="SKINLESION_EPOCHS=many")
 

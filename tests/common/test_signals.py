@@ -13,7 +13,7 @@ def send(number: int) -> None:
     os.kill(os.getpid(), number)
 
 
-def test_a_signal_raises_at_once_where_nothing_is_held() -> None:
+def test_a_signal_raises_immediately_if_not_held() -> None:
     with Stopping(), pytest.raises(Stopped) as stopped:
         send(signal.SIGTERM)
     assert stopped.value.exit_code == 143
@@ -21,7 +21,7 @@ def test_a_signal_raises_at_once_where_nothing_is_held() -> None:
     assert signal.getsignal(signal.SIGINT) == signal.default_int_handler
 
 
-def test_held_it_is_noted_and_raises_on_leaving() -> None:
+def test_a_held_signal_is_recorded_and_raises_on_leaving() -> None:
     reached = []
     with Stopping() as stopping, pytest.raises(Stopped) as stopped, stopping.held():  # noqa: PT012
         send(signal.SIGINT)
@@ -32,7 +32,7 @@ def test_held_it_is_noted_and_raises_on_leaving() -> None:
     assert stopped.value.exit_code == 130
 
 
-def test_what_was_noted_raises_where_it_may() -> None:
+def test_a_recorded_signal_raises_when_allowed() -> None:
     reached = []
     with Stopping() as stopping, pytest.raises(Stopped), stopping.held():  # noqa: PT012
         send(signal.SIGTERM)
@@ -46,7 +46,7 @@ def test_what_was_noted_raises_where_it_may() -> None:
     assert reached == ["saved"]
 
 
-def test_a_second_interrupt_raises_everywhere_and_is_no_clean_stop() -> None:
+def test_a_second_interrupt_raises_everywhere_and_is_not_a_clean_stop() -> None:
     reached = []
     with Stopping() as stopping, pytest.raises(KeyboardInterrupt) as stopped, stopping.held():  # noqa: PT012
         send(signal.SIGINT)
@@ -56,7 +56,7 @@ def test_a_second_interrupt_raises_everywhere_and_is_no_clean_stop() -> None:
     assert not isinstance(stopped.value, Stopped)
 
 
-def test_an_interrupt_that_the_parent_hands_on_counts_once() -> None:
+def test_an_interrupt_forwarded_by_the_parent_counts_once() -> None:
     reached = []
     with Stopping(echo=60) as stopping, pytest.raises(Stopped), stopping.held():  # noqa: PT012
         send(signal.SIGINT)
@@ -71,7 +71,7 @@ def wait_as_worker(ready: "multiprocessing.synchronize.Event") -> None:
     time.sleep(60)
 
 
-def test_a_worker_outlives_what_its_group_gets_and_ends_for_its_parent() -> None:
+def test_a_worker_ignores_signals_to_its_group_but_not_from_its_parent() -> None:
     context = multiprocessing.get_context("spawn")
     ready = context.Event()
     worker = context.Process(target=wait_as_worker, args=(ready,), daemon=True)

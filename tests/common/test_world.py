@@ -15,7 +15,7 @@ TORCHRUN = {
 }
 
 
-def test_what_torchrun_says_is_read() -> None:
+def test_the_variables_of_torchrun_are_read() -> None:
     assert read_launch(TORCHRUN) == Launch(3, 4, 1, 2, "a-run", 1)
     assert read_launch({}) == Launch() == Launch(0, 1, 0, 1, None, 0)
     # A batch system's rank alone is no launch.
@@ -23,7 +23,7 @@ def test_what_torchrun_says_is_read() -> None:
     assert read_launch({"RANK": "0", "WORLD_SIZE": "1"}) == Launch()
 
 
-def test_a_run_that_torchrun_calls_none_has_a_name_of_its_own() -> None:
+def test_a_run_that_torchrun_calls_none_gets_its_own_name() -> None:
     name = read_launch(TORCHRUN | {"TORCHELASTIC_RUN_ID": "none"}).run_id
     assert name is not None
     assert name != "none"
@@ -40,7 +40,7 @@ def test_a_run_that_torchrun_calls_none_has_a_name_of_its_own() -> None:
         ({"MASTER_ADDR": None}, "without LOCAL_RANK, MASTER_ADDR or MASTER_PORT: start with torchrun"),
     ],
 )
-def test_nonsense_in_the_environment_is_refused(changes: dict[str, str | None], reason: str) -> None:
+def test_invalid_variables_are_refused(changes: dict[str, str | None], reason: str) -> None:
     environ = {name: value for name, value in (TORCHRUN | changes).items() if value is not None}
     with pytest.raises(InputError, match=reason):
         read_launch(environ)

@@ -108,7 +108,7 @@ def test_groups_that_match_nothing_are_refused_with_the_likely_reason(tmp_path: 
     lost = rf"gives none of 2 images a group.*without leading zeros \('{number}' for 00012\)"
     with pytest.raises(InputError, match=lost):
         grouped(tmp_path, f"image,group\n{number},L1\n", "a/00012.jpg", "a/00013.jpg")
-    with pytest.raises(InputError, match=r"none of 1 images a group: it has no ids$"):
+    with pytest.raises(InputError, match=r"none of 1 images a group: it has no IDs$"):
         grouped(tmp_path, "image,group\n00012,NA\n", "a/00012.jpg")
 
 

@@ -113,12 +113,12 @@ def test_what_cannot_be_ranked_is_refused(tmp_path: Path, drawn: Path) -> None:
             skinlesion_cli.audit(drawn, near=False, num_workers=0, predictions=path)
         return str(caught.value)
 
-    assert "holds no out-of-fold predictions: name the folder of a finished" in refusal(drawn)
+    assert "contains no out-of-fold predictions: give the folder of a finished" in refusal(drawn)
     table = tmp_path / "p.csv"
     table.write_text("image,y_true,y_pred\na,x,y\n", encoding="utf-8")
     assert "p.csv has no probabilities" in refusal(table)
     table.write_text("image,y_true,x,y\na,x,0.5,0.5\n", encoding="utf-8")
-    assert "the predictions are of none of the 19 images: they name a" in refusal(table)
+    assert "the predictions match none of the 19 images: they name a" in refusal(table)
     name = json.dumps(f"train/{CLASSES[0]}/0.jpg")
     table.write_text(f"image,y_true,x,y\n{name},x,0.5,0.5\n", encoding="utf-8")
-    assert f"the predictions know no class {CLASSES[0]}; they know x, y" in refusal(table)
+    assert f"the predictions have no class {CLASSES[0]}; they have x, y" in refusal(table)

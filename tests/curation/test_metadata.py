@@ -59,7 +59,7 @@ def test_a_manifest_gives_its_columns_for_the_images_of_the_split(tmp_path: Path
 def test_a_table_that_gives_nothing_is_refused(tmp_path: Path, text: str, column: str, reason: str) -> None:
     with pytest.raises(InputError, match=reason):
         joined_columns([column], ["a/1.jpg"], "test", [write(tmp_path / "m.csv", text)])
-    with pytest.raises(InputError, match=r"no manifest\.csv; name a table of the images with --metadata"):
+    with pytest.raises(InputError, match=r"no manifest\.csv; give a table of the images with --metadata"):
         joined_columns(["sex"], ["a/1.jpg"], "test", [])
 
 

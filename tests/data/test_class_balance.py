@@ -67,7 +67,7 @@ def test_alpha_goes_from_uniform_to_frequency() -> None:
         ({}, 0.9, 0.5, "no classes"),
     ],
 )
-def test_what_cannot_be_weighed_is_refused(
+def test_invalid_class_counts_are_refused(
     counts: dict[str, int], beta: float, alpha: float, reason: str
 ) -> None:
     with pytest.raises(InputError, match=reason):
@@ -97,7 +97,7 @@ def test_counts_are_read_in_the_order_of_the_file(tmp_path: Path) -> None:
         ("", "class,count"),
     ],
 )
-def test_counts_that_make_no_sense_are_refused(tmp_path: Path, text: str, reason: str) -> None:
+def test_invalid_counts_are_refused(tmp_path: Path, text: str, reason: str) -> None:
     path = tmp_path / "counts.csv"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(InputError, match=reason):

@@ -93,7 +93,7 @@ def test_srgb_changes_no_pixel(tmp_path: Path) -> None:
         assert stored_kind(tmp_path / "a.png")[2] == ""
 
 
-def test_threads_convert_alike(tmp_path: Path) -> None:
+def test_threads_convert_equally(tmp_path: Path) -> None:
     paths = []
     for number, name in enumerate(list(SPACES) * 8):
         paths.append(tmp_path / f"{number}.png")

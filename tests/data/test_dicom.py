@@ -136,9 +136,9 @@ def test_a_profile_is_converted(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("elements", "reason"),
     [
-        ({"NumberOfFrames": 3}, "it holds 3 frames; save the one"),
+        ({"NumberOfFrames": 3}, "it has 3 frames; save the one"),
         ({"PixelData": None}, "without pixels"),
-        ({"Rows": None}, "without a picture"),
+        ({"Rows": None}, "without an image"),
         ({"WindowCenter": 9, "WindowWidth": 0}, "its window is invalid"),
         ({"PhotometricInterpretation": "CMYK"}, "CMYK"),
         ({"Rows": 60000, "Columns": 60000}, "60000×60000 pixels, more than"),

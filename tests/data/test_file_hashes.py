@@ -57,7 +57,7 @@ def test_differences_are_counted_by_split(tmp_path: Path) -> None:
     assert summary_of(before)["train"]["sha256"] != summary_of(now)["train"]["sha256"]
 
 
-def test_a_name_that_is_no_text_can_be_listed(tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf8_can_be_listed(tmp_path: Path) -> None:
     odd = os.fsdecode(b"caf\xe9.jpg")
     found = contents_of(tmp_path / "x", **{odd: b"abc"})
     write_contents(tmp_path / "files.csv", found)

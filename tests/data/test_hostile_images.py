@@ -254,7 +254,7 @@ def test_what_pillow_would_run_another_program_for_is_no_image(tmp_path: Path) -
     path.write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n%%EndComments\nshowpage\n")
     with Image.open(path) as image:
         assert image.format == "EPS"  # Pillow by itself takes it
-    with pytest.raises(UnreadableImageError, match="it is not an image of a known kind"):
+    with pytest.raises(UnreadableImageError, match="it is not an image in a known format"):
         read_image(path)
 
 

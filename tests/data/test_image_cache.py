@@ -183,7 +183,7 @@ def test_another_process_may_map_the_file_itself(paths: list[Path]) -> None:
     assert np.unique(kept).tolist() == [7]
 
 
-def test_no_room_is_told(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lack_of_space_is_reported(paths: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     assert open_cache("off", paths, 64) == (None, "off")
     monkeypatch.setattr("skinlesion_cli.data.image_cache._free_memory", lambda: 1000)
     with pytest.raises(InputError, match="--cache ram needs"):

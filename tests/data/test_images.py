@@ -93,14 +93,14 @@ def test_a_text_file_named_jpg_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("size", "reason"), [((1, 1), "too small"), ((2000, 10), "too narrow")])
-def test_what_is_no_photograph_is_named(tmp_path: Path, size: tuple[int, int], reason: str) -> None:
+def test_a_file_that_is_not_a_photograph_is_named(tmp_path: Path, size: tuple[int, int], reason: str) -> None:
     path = saved(tmp_path / "odd.png", Image.new("RGB", size))
     with pytest.raises(UnreadableImageError, match=reason):
         read_image(path)
 
 
 @pytest.mark.parametrize("mode", ["I", "F"])
-def test_32_bit_pixels_are_refused_and_not_guessed_at(tmp_path: Path, mode: str) -> None:
+def test_32_bit_pixels_are_refused(tmp_path: Path, mode: str) -> None:
     path = saved(tmp_path / "wide.tif", LESION.convert("L").convert(mode))
     with pytest.raises(UnreadableImageError, match="no known range"):
         read_image(path)

@@ -40,7 +40,7 @@ def test_groups_that_nobody_gave_are_none(tmp_path: Path) -> None:
     assert origins_of(tmp_path, "test", [Path("x/a.jpg"), Path("x/b.jpg")]) == Origins(None, ["s", "s"])
     assert groups_in(path, "test", ["x/a.jpg", "x/b.jpg"]) is None
     assert read_groups(path) == {}
-    # An id that only looks like a name is one.
+    # An ID that only looks like a name is one.
     path = write_manifest(tmp_path, [ManifestRow("test", "x", f"{n}.jpg", "1", "s") for n in (1, 2)])
     assert set(read_groups(path).values()) == {"1"}
     assert groups_in(path, "test", ["x/1.jpg", "x/2.jpg"]) == ["1", "1"]
@@ -52,7 +52,7 @@ def test_predictions_name_their_images_as_the_manifest_does(tmp_path: Path) -> N
     assert origins_in(path, "test", ["x/a.jpg"]) == Origins(["L-test"], ["s"])
     assert origins_in(path, "train", ["train/x/a.jpg"]) == Origins(["L-train"], ["s"])
     for image in ("a.jpg", "train/x/a.jpg"):
-        with pytest.raises(InputError, match=f"has no image {image} in the split test; name another"):
+        with pytest.raises(InputError, match=f"has no image {image} in the split test; choose another"):
             origins_in(path, "test", [image])
 
 

@@ -47,7 +47,7 @@ def test_what_cannot_be_decoded_to_its_end_is_left_out_of_every_split(tmp_path: 
     assert kept["val"].counts == {CLASSES[0]: 1, CLASSES[1]: 1}
     assert len(faults) == 2
     assert f"{cut}: " in faults[0]
-    assert "0.jpg: it is not an image of a known kind" in faults[1]
+    assert "0.jpg: it is not an image in a known format" in faults[1]
 
 
 def test_a_class_without_a_readable_image_is_an_error(tmp_path: Path) -> None:
@@ -75,7 +75,7 @@ def test_headers_alone_are_read_unless_files_are_to_be_skipped(tmp_path: Path) -
         (data / split / CLASSES[0] / name).write_text("no picture", encoding="utf-8")
     with pytest.raises(UnreadableImageError) as told:
         screened(before, skip=False)
-    assert str(told.value).count("it is not an image of a known kind") == 2
+    assert str(told.value).count("it is not an image in a known format") == 2
     assert str(told.value).endswith("(2 such files in total): repair or remove them")
 
 
@@ -105,7 +105,7 @@ def test_each_file_is_opened_once(data: Path) -> None:
         assert found.contents["val"].keys() == {file.as_posix() for file in splits["val"].files}
 
 
-def test_a_file_that_is_gone_or_is_no_file_is_named(tmp_path: Path) -> None:
+def test_a_missing_or_irregular_file_is_named(tmp_path: Path) -> None:
     assert str(examine(tmp_path / "gone.jpg", img_size=64)).endswith("gone.jpg: no such file")
     os.mkfifo(tmp_path / "pipe.jpg")
     assert str(examine(tmp_path / "pipe.jpg", img_size=64)).endswith("pipe.jpg: it is not a regular file")

@@ -71,7 +71,7 @@ def test_links_to_folders_cannot_trap_it(tmp_path: Path) -> None:
         (["train/a/1.jpg"], "no val/ folder"),
         (["train/a/1.jpg", "val/a/1.jpg", "val/b/1.jpg"], "only in .*val: b"),
         (["train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg"], "missing there: b"),
-        (["train/a/1.jpg", "train/b/notes.txt", "val/a/1.jpg"], "b holds no images"),
+        (["train/a/1.jpg", "train/b/notes.txt", "val/a/1.jpg"], "b contains no images"),
         (["train/a/1.jpg", "val/a/1.jpg", "test/c/1.jpg"], "only in .*test: c"),
     ],
 )
@@ -89,16 +89,16 @@ def test_a_class_may_be_without_images_where_a_model_is_scored(tmp_path: Path) -
     with pytest.raises(InputError, match=r"only in .*test: a\)"):
         require_classes(split, ["b", "c"], "the checkpoint", complete=False)
     touch(tmp_path, "val/b/notes.txt")
-    with pytest.raises(InputError, match="val holds no images"):
+    with pytest.raises(InputError, match="val contains no images"):
         read_split(tmp_path, "val", complete=False)
 
 
 @pytest.mark.parametrize(
     ("names", "differ"),
     [
-        (("NEVUS", "Nevus"), "'NEVUS' and 'Nevus' differ only in their upper and lower case"),
+        (("NEVUS", "Nevus"), "'NEVUS' and 'Nevus' differ only in their case"),
         (("n\u00e9vus", "ne\u0301vus"), r"differ only in their Unicode form \('ne\\u0301vus', 'n\\xe9vus'\)"),
-        (("N\u00c9VUS", "ne\u0301vus"), "differ only in their upper and lower case"),
+        (("N\u00c9VUS", "ne\u0301vus"), "differ only in their case"),
     ],
 )
 def test_classes_that_differ_only_in_how_they_are_written_are_refused(
@@ -115,19 +115,21 @@ def test_classes_that_differ_only_in_how_they_are_written_are_refused(
 @pytest.mark.parametrize(
     ("files", "reason"),
     [
-        (["train/a/1.jpg"], r"train has one class only, 'a'; at least two are needed$"),
+        (["train/a/1.jpg"], r"train has only one class, 'a'; at least two are needed$"),
         (
             ["train/images/a/1.jpg", "train/images/b/1.jpg"],
             r"move the folders in .*train/images \(a, b\) up one",
         ),
         (
             ["data/train/a/1.jpg", "data/train/b/1.jpg"],
-            r"no train/ folder; .*/data has one: name that folder$",
+            r"no train/ folder; .*/data has one: use that folder$",
         ),
         (["a/1.jpg", "b/1.jpg"], "are these the classes\\? skinlesion data split .* --out"),
     ],
 )
-def test_a_wrapper_folder_is_no_data_set_of_one_class(tmp_path: Path, files: list[str], reason: str) -> None:
+def test_a_wrapper_folder_is_not_a_data_set_of_one_class(
+    tmp_path: Path, files: list[str], reason: str
+) -> None:
     touch(tmp_path, *files)
     with pytest.raises(InputError, match=reason):
         read_splits(tmp_path, ["train"])
@@ -142,7 +144,7 @@ def test_what_is_left_out_is_counted_by_kind(tmp_path: Path) -> None:
     assert events == [
         Warned(
             f"{tmp_path}/test: 5 files are left out: .jxl (2), .nef (1), no suffix (1), .txt (1); "
-            "convert pictures to JPEG or PNG to use them"
+            "convert images to JPEG or PNG to use them"
         ),
         Warned(f"{tmp_path}/test, beside the class folders: 2 files are left out: .csv (1), .jpg (1)"),
     ]
@@ -158,7 +160,7 @@ def test_what_is_left_out_is_counted_by_kind(tmp_path: Path) -> None:
         with pytest.raises(InputError, match=r"no image in .*, only files that are not read: \.jxl \(1\)"):
             find_images([where])
     with pytest.raises(
-        InputError, match=r"a holds no images, only files that are not read: \.jxl \(1\); add"
+        InputError, match=r"a contains no images, only files that are not read: \.jxl \(1\); add"
     ):
         read_split(tmp_path, "one")
 
@@ -169,7 +171,7 @@ def test_a_class_in_another_unicode_form_is_the_models(tmp_path: Path) -> None:
     require_classes(split, ["Melanoma", "n\u00e9vus"], "the checkpoint")
     assert split.classes == ("Melanoma", "n\u00e9vus")
     assert all(path.is_file() for path in split.paths)
-    with pytest.raises(InputError, match="differ only in their upper and lower case"):
+    with pytest.raises(InputError, match="differ only in their case"):
         require_classes(named_as(split, ["melanoma"]), ["melanoma"], "the checkpoint", complete=False)
 
 

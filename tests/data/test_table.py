@@ -50,15 +50,17 @@ def test_the_images_may_be_elsewhere(tmp_path: Path) -> None:
     found = table(tmp_path / "tables", "file,label\na.jpg,x\nin\\b.jpg,y\n", tmp_path / "photos")
     assert labels_of(found) == {"a.jpg": "x", "in/b.jpg": "y"}
     assert found.paths[1] == tmp_path / "photos" / "in" / "b.jpg"
-    with pytest.raises(InputError, match=r"'a.jpg' is no file in .*tables; --images names another folder"):
+    with pytest.raises(
+        InputError, match=r"'a.jpg' is not a file in .*tables; choose another folder with --images"
+    ):
         table(tmp_path / "tables", "file,label\na.jpg,x\n")
     with pytest.raises(
-        InputError, match="there is no folder gone; name the folder of the images with --images"
+        InputError, match="there is no folder gone; give the folder of the images with --images"
     ):
         table(tmp_path / "tables", "file,label\na.jpg,x\n", Path("gone"))
-    with pytest.raises(InputError, match=r"there is no table gone.csv; name the data set"):
+    with pytest.raises(InputError, match=r"there is no table gone.csv; give the data set"):
         read_split(Path("gone.csv"), "test")
-    with pytest.raises(InputError, match=r"--images gone goes with a table, and .* is a folder"):
+    with pytest.raises(InputError, match=r"--images gone needs a table, and .* is a folder"):
         read_split(tmp_path, "test", images_root=Path("gone"))
 
 
@@ -99,7 +101,7 @@ def test_published_metadata_are_read_and_its_images_found_in_several_folders(tmp
     touch(tmp_path, "masks/H_1.png")
     with pytest.raises(InputError, match=r"line 2: 'H_1' may be masks/H_1.png, part_1/H_1.jpg"):
         table(tmp_path, text)
-    with pytest.raises(InputError, match=r"none of its images is in .* \(line 2: 'x'\); name the folder of"):
+    with pytest.raises(InputError, match=r"none of its images is in .* \(line 2: 'x'\); give the folder of"):
         table(tmp_path, "isic_id,diagnosis\nx,nevus\n")
 
 
@@ -111,14 +113,14 @@ def test_published_metadata_are_read_and_its_images_found_in_several_folders(tmp
         ("file;label\na.jpg;x\n", "it has file;label; separate its cells by commas"),
         ("image,age,sex\na,30,male\n", "needs the columns file,label"),
         ("file,label,label\na.jpg,x,y\n", "more than one column label"),
-        ("file,label\na.jpg,x\nb.jpg,x\ngone.jpg,y\n", "line 4: 'gone.jpg' is no file in"),
+        ("file,label\na.jpg,x\nb.jpg,x\ngone.jpg,y\n", "line 4: 'gone.jpg' is not a file in"),
         ("file,label\na.jpg,x\n\nb.jpg,\n", "line 4: 'b.jpg' has no label"),
         ("file,label\na.jpg,x\n,y\n", "line 3: the file is missing"),
-        ("file,label\na.jpg,x\n./a.jpg,x\n", "line 3: './a.jpg' is the file of line 2 too; keep one"),
-        ("file,label\na.jpg,x\na,y\n", "line 3: 'a' is the file of line 2 too"),
+        ("file,label\na.jpg,x\n./a.jpg,x\n", "line 3: './a.jpg' is also the file of line 2; keep one"),
+        ("file,label\na.jpg,x\na,y\n", "line 3: 'a' is also the file of line 2"),
         ("file,label,split\na.jpg,x,train\nb.jpg,y,vall\n", "line 3: .* split 'vall'; did you mean val"),
         ("file,label,split\na.jpg,x,\n", "no row is left"),
-        ("file,label\na.jpg,Nevus\nb.jpg,nevus\n", "differ only in their upper and lower case"),
+        ("file,label\na.jpg,Nevus\nb.jpg,nevus\n", "differ only in their case"),
         ("file,label\ntwice,x\n", "line 2: 'twice' may be twice.jpg, twice.png in"),
         ("image,MEL,NV\na,1.0,0.0\nb,1.0,1.0\n", r"line 3: one of MEL, NV must be 1; 2 are \(MEL, NV\)"),
         ("image,MEL,NV\na,1.0,0.0\nb,0.0,0.0\n", "line 3: one of MEL, NV must be 1; none is"),

@@ -50,7 +50,7 @@ def test_heads_without_an_exact_map_are_refused_with_the_reason() -> None:
         ("vit_tiny_patch16_224", "its last features are tokens"),
     ):
         options = {"img_size": 64} if "vit" in arch else {}
-        with pytest.raises(InputError, match=f"--cam: no exact class activation map for {arch}: .*{reason}"):
+        with pytest.raises(InputError, match=f"--cam: no exact class-activation map for {arch}: .*{reason}"):
             mapper_of(model_of(arch, **options), arch, 64)
     pooled = model_of("resnet10t", global_pool="max")
     with pytest.raises(InputError, match="more than average"):

@@ -14,7 +14,7 @@ from skinlesion_cli.exporting.formats import format_of
         ("m.mlpackage", "coremltools is needed to write a .mlpackage: pip install coremltools"),
     ],
 )
-def test_without_its_package_one_line_says_what_to_install(
+def test_a_missing_package_is_named_in_one_line(
     monkeypatch: pytest.MonkeyPatch, name: str, message: str
 ) -> None:
     # To the import system, None means that there is no such module.

@@ -37,7 +37,7 @@ def test_the_graph_takes_bytes_and_gives_logits(exported: Path, checkpoint: Path
     assert session.run(None, {"image": PIXELS})[0] == pytest.approx(expected, abs=1e-4)
 
 
-def test_an_onnx_explains_itself(exported: Path, checkpoint: Path) -> None:
+def test_an_onnx_describes_itself(exported: Path, checkpoint: Path) -> None:
     model = onnx.load(str(exported))
     known = {one.key: json.loads(one.value) for one in model.metadata_props}
     content = torch.load(checkpoint, weights_only=True)
@@ -61,14 +61,14 @@ def test_an_onnx_explains_itself(exported: Path, checkpoint: Path) -> None:
     assert {"skinlesion", "torch", "timm"} <= known["versions"].keys()
 
 
-def test_a_file_does_not_tell_where_it_was_made(exported: Path, exported_pt2: Path) -> None:
+def test_a_file_contains_no_path_of_its_machine(exported: Path, exported_pt2: Path) -> None:
     # Where the exporters note it: the folder of the packages, in the stack traces of the nodes.
     assert b"site-packages" not in exported.read_bytes()
     with zipfile.ZipFile(exported_pt2) as archive:
         assert not [name for name in archive.namelist() if b"site-packages" in archive.read(name)]
 
 
-def test_a_pt2_answers_like_torch_and_explains_itself(exported_pt2: Path, checkpoint: Path) -> None:
+def test_a_pt2_agrees_with_torch_and_describes_itself(exported_pt2: Path, checkpoint: Path) -> None:
     extra = {pt2.METADATA: ""}
     with quiet():
         model = torch.export.load(exported_pt2, extra_files=extra).module()

@@ -40,7 +40,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     return dataclasses.replace(bare, novelty=detector, distance_limit=1.0, temperature=2.0)
 
 
-def test_a_pte_answers_like_torch_and_explains_itself(loaded: Checkpoint, tmp_path: Path) -> None:
+def test_a_pte_agrees_with_torch_and_describes_itself(loaded: Checkpoint, tmp_path: Path) -> None:
     pytest.importorskip("executorch")
     target = tmp_path / "m.pte"
     exported = pte.export(loaded, target, PIXELS)
@@ -63,7 +63,7 @@ def test_a_pte_answers_like_torch_and_explains_itself(loaded: Checkpoint, tmp_pa
     expected = softmax(outputs.logits, 2.0)
     assert softmax(logits.numpy()) == pytest.approx(expected, abs=1e-5)
     assert b"site-packages" not in target.read_bytes()
-    with pytest.raises(InputError, match=r"only an \.onnx runs here; use that, or the \.pth"):
+    with pytest.raises(InputError, match=r"only \.onnx runs here; use that, or the \.pth"):
         load_predictor(target)
 
 
@@ -71,7 +71,7 @@ def test_an_mlpackage_is_written_whole_and_not_verified(loaded: Checkpoint, tmp_
     coremltools = pytest.importorskip("coremltools")
     target = tmp_path / "m.mlpackage"
     (target / "Data").mkdir(parents=True)
-    with pytest.raises(InputError, match="which is no earlier output"):
+    with pytest.raises(InputError, match="which is not an earlier output"):
         ensure_writable_file(target, option="--to")
     for _ in range(2):
         exported = mlpackage.export(loaded, target, PIXELS)

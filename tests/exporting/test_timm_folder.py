@@ -114,7 +114,9 @@ def timm_picture(path: Path):  # type: ignore[no-untyped-def]
     return Image.open(path).convert("RGB")
 
 
-def test_it_comes_back_with_the_same_answers(folder: Path, photographs: list[Path], checkpoint: Path) -> None:
+def test_it_is_read_back_with_the_same_predictions(
+    folder: Path, photographs: list[Path], checkpoint: Path
+) -> None:
     before, after = load_predictor(checkpoint), load_predictor(folder)
     named = load_predictor(folder / "model.safetensors")
     predictors = (before, after, before.with_prior("uniform"), named.with_prior("uniform"))
@@ -139,7 +141,7 @@ def test_the_readme_is_a_card_for_the_hub(folder: Path, trained: Path) -> None:
     assert "checkpoints/best_model" not in card.content
 
 
-def test_it_does_not_tell_where_it_was_made(folder: Path, data: Path, trained: Path) -> None:
+def test_it_contains_no_path_of_its_machine(folder: Path, data: Path, trained: Path) -> None:
     for path in folder.iterdir():
         content = path.read_bytes()
         assert str(data.parent).encode() not in content
@@ -175,13 +177,13 @@ def test_nothing_is_lost(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.M
     assert {path.name: path.read_bytes() for path in target.iterdir()} == before
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
     (target / "notes.txt").write_text("mine", encoding="utf-8")
-    with pytest.raises(InputError, match=r"it holds notes\.txt, no earlier output"):
+    with pytest.raises(InputError, match=r"it contains notes\.txt, which is not an earlier output"):
         export()
     (target / "notes.txt").unlink()
     with pytest.raises(InputError, match="an input"):
         export_folder(loaded, target / "model.safetensors", target, on_event=ignore)
     (target / "config.json").write_text('{"architecture": "resnet18"}', encoding="utf-8")
-    with pytest.raises(InputError, match="no earlier output"):
+    with pytest.raises(InputError, match="not an earlier output"):
         export()
     monkeypatch.chdir(target)
     with pytest.raises(InputError, match="the current folder"):

@@ -20,9 +20,9 @@ BOUNDS = {"auto": 1e-4, "fp32": 1e-4, "fp16": 0.01, "bf16": 0.05}
 @pytest.mark.parametrize("precision", BOUNDS)
 def test_scores_are_those_of_the_cpu(device: str, precision: str, checkpoint: Path, data: Path) -> None:
     if device == "cpu" and precision == "fp16":
-        pytest.skip("fp16 is not for the CPU")
+        pytest.skip("fp16 is not supported on the CPU")
     if device == "cuda" and precision == "bf16" and not torch.cuda.is_bf16_supported(False):
-        pytest.skip("this GPU has no bfloat16")
+        pytest.skip("this GPU does not support bfloat16")
     split = read_split(data, "test")
     expected, _, scores = predict_and_evaluate(load_predictor(checkpoint, device="cpu"), split)
     predictor = load_predictor(checkpoint, device=device, precision=precision)

@@ -26,9 +26,9 @@ CLOSE = {"fp32": 0.01, "fp16": 0.02, "bf16": 0.05}
 
 def require_precision(device: str, precision: str) -> None:
     if device == "cpu" and precision == "fp16":
-        pytest.skip("fp16 is not for the CPU")
+        pytest.skip("fp16 is not supported on the CPU")
     if device == "cuda" and precision == "bf16" and not torch.cuda.is_bf16_supported(False):
-        pytest.skip("this GPU has no bfloat16")
+        pytest.skip("this GPU does not support bfloat16")
 
 
 def random_state(device: str) -> list[int]:
@@ -37,7 +37,7 @@ def random_state(device: str) -> list[int]:
 
 
 @pytest.mark.parametrize("precision", CLOSE)
-def test_it_trains_and_goes_on_where_it_was_stopped(
+def test_it_trains_and_resumes_where_it_was_stopped(
     device: str, precision: str, data: Path, tmp_path: Path
 ) -> None:
     require_precision(device, precision)
@@ -56,7 +56,9 @@ def test_it_trains_and_goes_on_where_it_was_stopped(
 
 
 @pytest.mark.parametrize("direction", ["from the CPU", "to the CPU"])
-def test_a_run_goes_on_on_the_other_device(direction: str, device: str, data: Path, tmp_path: Path) -> None:
+def test_a_run_is_resumed_on_the_other_device(
+    direction: str, device: str, data: Path, tmp_path: Path
+) -> None:
     first, second = ("cpu", device) if direction == "from the CPU" else (device, "cpu")
     options = {"epochs": 2, "ema_decay": 0.9}
     whole = trainer(data, tmp_path / "whole", device=first, **options)[0].run()

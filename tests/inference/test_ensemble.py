@@ -150,5 +150,6 @@ def test_the_commands_take_several_and_a_folder_of_runs(
     with pytest.raises(InputError, match="takes one model, not 2"):
         _ = ModelChoice(checkpoint=members).file
     assert (
-        "not with --tta" in cli_run("evaluate", "--data", data, "--prior", "uniform", "--tta", code=2).stderr
+        "cannot be combined with --tta"
+        in cli_run("evaluate", "--data", data, "--prior", "uniform", "--tta", code=2).stderr
     )

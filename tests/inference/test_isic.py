@@ -39,11 +39,11 @@ def test_the_task_of_2018_has_akiec() -> None:
         isic_columns(["akiec", "scc"])
 
 
-def test_what_has_no_column_is_said_or_refused() -> None:
+def test_classes_without_a_column_are_reported_or_refused() -> None:
     told: list[Event] = []
     isic_columns(["Melanoma", "Nevus"], told.append)
     assert told == [Warned("the model has no class for BCC, AK, BKL, DF, VASC, SCC: 0 in the file")]
-    with pytest.raises(InputError, match=r"no class of the model is a diagnosis of ISIC .*: cat, dog"):
+    with pytest.raises(InputError, match=r"no class of the model is an ISIC diagnosis .*: cat, dog"):
         isic_columns(["cat", "dog"])
-    with pytest.raises(InputError, match=r"a/1\.jpg and b/1\.png have one name"):
+    with pytest.raises(InputError, match=r"a/1\.jpg and b/1\.png have the same name"):
         require_distinct_images([Path("a/1.jpg"), Path("b/1.png")])

@@ -77,7 +77,7 @@ def test_loops_and_branches_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"\x3a", b"\xff" * 50, b"\x3a\xff\xff\xff\xff\x0f", b"text", b"\x0b"]
 )
-def test_what_is_no_onnx_is_refused(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_onnx_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(content)
     with pytest.raises(InputError, match=r"refused to load .*damaged"):
@@ -99,7 +99,7 @@ def test_what_is_no_onnx_is_refused(tmp_path: Path, content: bytes) -> None:
         ({"preprocessing": "[]"}, "does not say how its images are resized"),
     ],
 )
-def test_a_description_of_nonsense_is_refused(tmp_path: Path, raw: dict[str, str], reason: str) -> None:
+def test_an_invalid_description_is_refused(tmp_path: Path, raw: dict[str, str], reason: str) -> None:
     path = tmp_path / "m.onnx"
     path.write_bytes(small_onnx(raw))
     with pytest.raises(InputError, match=reason) as caught:
@@ -113,7 +113,7 @@ def test_an_endless_description_is_refused_unread(tmp_path: Path) -> None:
     assert fault_of_onnx(path) == "its metadata is larger than 32 MiB"
 
 
-def test_a_graph_that_fails_when_it_runs_is_one_line(
+def test_a_graph_that_fails_when_it_runs_gives_one_line(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     model = loaded()

@@ -97,7 +97,7 @@ def test_one_picture_is_not_a_list_of_them(exported: Path, picture: Path) -> Non
         predictor.predict(truncated)
 
 
-def test_batches_and_workers_do_not_change_the_answers(checkpoint: Path, data: Path) -> None:
+def test_batches_and_workers_do_not_change_the_predictions(checkpoint: Path, data: Path) -> None:
     paths = read_split(data, "train").paths
     alone = list(load_predictor(checkpoint, batch_size=64, num_workers=0).predict_many(paths))
     split = list(load_predictor(checkpoint, batch_size=3, num_workers=2).predict_many(paths))

@@ -39,7 +39,7 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 @pytest.mark.skipif(not hasattr(multiprocessing, "get_context") or sys.platform == "win32", reason="no fork")
 @pytest.mark.parametrize("kind", ["exported", "checkpoint"])
-def test_a_forked_child_answers(
+def test_a_forked_child_predicts(
     kind: str, picture: Path, request: pytest.FixtureRequest, command_environment: dict[str, str]
 ) -> None:
     model = request.getfixturevalue(kind)
@@ -114,7 +114,7 @@ def test_an_open_file_is_explained(checkpoint: Path, picture: Path) -> None:
         ({"num_workers": -1}, "^num_workers: -1 is out of range; it must be at least 0$"),
     ],
 )
-def test_options_of_nonsense_are_one_line(checkpoint: Path, options: dict[str, Any], message: str) -> None:
+def test_invalid_options_give_one_line(checkpoint: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         load_predictor(checkpoint, **options)
 

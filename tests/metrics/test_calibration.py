@@ -72,7 +72,7 @@ def test_reliability_and_error_by_hand() -> None:
     assert {one.count for one in reliability(np.array([]), np.array([]))} == {0}
 
 
-def test_a_confidence_of_nought_is_in_the_first_bin() -> None:
+def test_a_confidence_of_0_is_in_the_first_bin() -> None:
     assert reliability(np.array([0.0]), np.array([0.0]))[0].count == 1
 
 
@@ -142,7 +142,7 @@ def test_a_known_temperature_is_recovered(temperature: float) -> None:
     assert losses[1] == min(losses)
 
 
-def test_the_temperature_of_little() -> None:
+def test_the_temperature_of_too_few_images() -> None:
     one = simulated(50)
     assert fit_temperature(one.logits[:0], one.true[:0]) == 1.0
     assert fit_temperature(one.logits[:1], one.true[:1]) == 1.0
@@ -273,7 +273,7 @@ def test_groups_widen_the_intervals() -> None:
     assert width(None) == pytest.approx(width([str(row) for row in rows]) / 2, rel=0.1)
 
 
-def test_the_interval_of_a_calibrated_models_error_reaches_to_nought() -> None:
+def test_the_interval_of_a_calibrated_models_error_includes_0() -> None:
     # The true error is 0. Every resample's is above it, so that a percentile interval never holds it.
     source, held = Source(), 0
     for seed in range(40):

@@ -81,7 +81,7 @@ def test_scores_are_those_of_the_isic_challenge() -> None:
         assert (one.auc, one.average_precision) == pytest.approx(expected[name], abs=1e-11)
 
 
-def test_a_decision_against_the_probabilities_is_scored_and_said() -> None:
+def test_a_decision_against_the_probabilities_is_scored_with_a_warning() -> None:
     probabilities = np.array([[0.9, 0.1], [0.2, 0.8]])
     predictions = Predictions(("1", "2"), ("a", "b"), np.array([1, 1]), np.array([0, 1]), probabilities)
     scores = score(predictions)

@@ -13,7 +13,7 @@ from tests.benchmarks.coverage import (
 from tests.benchmarks.gaps import People, coverage
 
 FIGURES = ("accuracy", "balanced_accuracy", "weighted_f1", "weighted_auc")
-# What holds in 95 % holds in less than 90 % of 150 simulations once in a hundred times.
+# What holds in 95% holds in less than 90% of 150 simulations once in a hundred times.
 SIZES = {"n": 300, "simulations": 150, "resamples": 200}
 
 

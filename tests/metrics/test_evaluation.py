@@ -127,13 +127,13 @@ def test_an_infinite_loss_is_null_and_not_clipped() -> None:
     assert "1 images give their true class the probability 0" in " ".join(document["warnings"])
 
 
-def test_one_class_alone_has_no_ranking() -> None:
+def test_a_single_class_has_no_ranking() -> None:
     predictions = Predictions(("1", "2"), ("a",), np.array([0, 0]), np.array([0, 0]), np.ones((2, 1)))
     _, document = evaluate(predictions)
     assert (document["accuracy"], document["macro_f1"], document["loss"]) == (1.0, 1.0, 0.0)
     assert (document["weighted_auc"], document["per_class"]["a"]["average_precision"]) == (None, None)
     assert document["per_class"]["a"]["ci95"]["auc"] is None
-    assert "all images are of a: AUC and similar figures are undefined" in document["warnings"]
+    assert "all images are of a: AUC and similar metrics are undefined" in document["warnings"]
 
 
 def test_probabilities_that_do_not_sum_to_one_still_rank() -> None:

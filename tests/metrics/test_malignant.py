@@ -33,7 +33,7 @@ def test_a_name_with_commas_is_one_name() -> None:
         malignant_classes(classes[1:], "Melanoma, NOS")
 
 
-def test_a_name_that_looks_malignant_and_is_not_counted_is_told() -> None:
+def test_a_class_that_sounds_malignant_but_is_not_counted_is_reported() -> None:
     warnings = malignant_warnings(None, ["Melanoma, NOS", "Kaposi_Sarcoma", "nevus"])
     text = "counted as benign: Melanoma, NOS, Kaposi_Sarcoma (--malignant A,B names the malignant classes)"
     assert warnings == [text]
@@ -98,7 +98,7 @@ def test_figures_are_scikit_learns() -> None:
     assert youden["sensitivity"] + youden["specificity"] == pytest.approx(max(map(sum, rates)))
 
 
-def test_melanoma_taken_for_carcinoma_is_no_miss() -> None:
+def test_melanoma_predicted_as_carcinoma_is_not_a_miss() -> None:
     probabilities = np.array([[0.3, 0.4, 0.3], [0.1, 0.1, 0.8]])
     predictions = Predictions(
         ("1", "2"), ("mel", "bcc", "nv"), np.array([1, 2]), np.array([0, 2]), probabilities
@@ -142,4 +142,4 @@ def test_one_sided_images_have_null_figures_with_a_warning(true: int, missing: s
     assert section["auc"] is None
     assert section["sensitivity_at_95_specificity"] is None
     assert (section["operating_points"][0]["sensitivity"] is None) == (missing == "malignant")
-    assert malignant_warnings(section) == [f"no {missing} images: malignant against benign has no ROC curve"]
+    assert malignant_warnings(section) == [f"no {missing} images: malignant versus benign has no ROC curve"]

@@ -10,7 +10,7 @@ WEIGHTS = {
     "bytes, whose sums are larger": np.full((4, 40), 255, dtype=np.uint8),
     "one in a number": RANDOM.integers(2**40, size=(3, 40)),
     "single precision": RANDOM.poisson(1.0, (11, 40)).astype(np.float32),
-    # One resample holds all that its bits can; those beside it hold nothing.
+    # One resample contains all that its bits can; those beside it contain nothing.
     "full beside empty": np.array([[0] * 40, [7] + [0] * 39, [0] * 40, [0] * 39 + [7]] * 9),
 }
 

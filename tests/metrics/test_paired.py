@@ -120,7 +120,7 @@ def test_a_model_does_not_differ_from_itself() -> None:
     assert {(one["gained"], one["lost"]) for one in document["per_class"].values()} == {(0, 0)}
 
 
-def test_the_other_way_round_every_sign_turns() -> None:
+def test_swapping_the_models_flips_every_sign() -> None:
     a, b, groups = two_models()
     ordered = pair(a, b)
     there = compare(ordered, Bootstrap(200, groups, resamples=200))

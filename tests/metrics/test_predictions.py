@@ -71,7 +71,7 @@ def test_a_fault_is_named_with_its_line(tmp_path: Path, text: str, reason: str) 
         read_predictions(path)
 
 
-def test_classes_stand_by_name_and_not_by_place(tmp_path: Path) -> None:
+def test_classes_are_matched_by_name_and_not_by_position(tmp_path: Path) -> None:
     path, other = tmp_path / "p.csv", tmp_path / "q.csv"
     path.write_text("image,y_true,a,b,c\n1,a,0.7,0.2,0.1\n2,c,0.1,0.3,0.6\n", encoding="utf-8")
     other.write_text("image,y_true,c,a,b\n1,a,0.1,0.7,0.2\n2,c,0.6,0.1,0.3\n", encoding="utf-8")
@@ -84,7 +84,7 @@ def test_classes_stand_by_name_and_not_by_place(tmp_path: Path) -> None:
         assert dataclasses.asdict(one) == pytest.approx(expected, nan_ok=True)
 
 
-def test_what_is_no_text_is_refused(tmp_path: Path) -> None:
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
     path.write_bytes(b"image,y_true,y_pred\n\xff\xfe\n")
     with pytest.raises(InputError, match="cannot read the predictions"):

@@ -87,7 +87,7 @@ def test_a_prior_is_read_and_checked(tmp_path: Path) -> None:
             read_prior(path, ["a", "b"])
 
 
-def test_a_class_that_does_not_occur_is_never_the_answer() -> None:
+def test_a_class_that_does_not_occur_is_never_predicted() -> None:
     wanted = np.array([0.0, 0.5, 0.5])
     found = retarget(np.array([[1.0, 0.0, 0.0], [0.8, 0.1, 0.1]]), np.full(3, 1 / 3), wanted)
     assert found.tolist() == [[0.0, 0.5, 0.5], [0.0, 0.5, 0.5]]

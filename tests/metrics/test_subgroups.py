@@ -93,7 +93,7 @@ def test_a_subgroups_figures_are_scikit_learns_on_its_images() -> None:
     _, document = evaluate(predictions, groups=lesions, by={"sex": sex}, validation=validation)
     found = document["subgroups"]["sex"]
     assert list(found) == ["female", "male", "unknown"]
-    # The threshold is validation's: at least 90 % of its malignant images are at or above it.
+    # The threshold is validation's: at least 90% of its malignant images are at or above it.
     threshold = document["malignant"]["operating_points"][-1]["threshold"]
     positives = np.sort(validation.probabilities[validation.true == 0, 0])
     assert threshold == positives[math.floor(0.1 * len(positives) + 1e-9)]

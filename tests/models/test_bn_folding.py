@@ -33,7 +33,7 @@ def norms(model: nn.Module) -> int:
 
 
 @pytest.mark.parametrize("arch", ["mobilevitv2_050", "resnet10t", "tf_efficientnet_lite0"])
-def test_the_copy_answers_alike_and_the_model_is_left_alone(arch: str) -> None:
+def test_the_copy_agrees_and_the_model_is_unchanged(arch: str) -> None:
     torch.manual_seed(0)
     model = lived_in(create_model(arch, 5, 64))
     before = {name: value.clone() for name, value in model.state_dict().items()}
@@ -69,7 +69,7 @@ def test_what_cannot_be_folded_stays_as_it_is() -> None:
         assert torch.allclose(folded(transformer, 160)(inputs), transformer(inputs), atol=1e-5)
 
 
-def test_pieces_and_folding_change_no_answer(checkpoint: Path) -> None:
+def test_pieces_and_folding_change_no_prediction(checkpoint: Path) -> None:
     loaded, runtime = load_checkpoint(checkpoint), choose_runtime("cpu", "fp32", training=False)
     plain = TorchBackend(loaded.build(), loaded.preprocessing, runtime)
     with torch.inference_mode():

@@ -31,7 +31,7 @@ def state() -> dict[str, torch.Tensor]:
     return timm.create_model(ARCH, num_classes=3).state_dict()
 
 
-def test_our_own_checkpoint_explains_itself(checkpoint: Path) -> None:
+def test_our_own_checkpoint_describes_itself(checkpoint: Path) -> None:
     content = torch.load(checkpoint, weights_only=True)
     assert content["format"] == FORMAT
     assert content["arch"] == ARCH
@@ -80,7 +80,7 @@ def test_a_bare_state_dict_needs_its_architecture_and_classes(
         load_checkpoint(path, arch=ARCH, classes=["a", "b"])
 
 
-def test_safetensors_may_explain_itself(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
+def test_safetensors_may_describe_itself(tmp_path: Path, state: dict[str, torch.Tensor]) -> None:
     path = tmp_path / "c.safetensors"
     save_file(state, path, {"arch": ARCH, "classes": json.dumps(["a", "b", "c"]), "img_size": "64"})
     loaded = load_checkpoint(path)
@@ -114,7 +114,7 @@ def test_a_pickle_with_code_in_it_is_refused_and_runs_nothing(tmp_path: Path, ki
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ({"model": {}}, "holds no model"),
+        ({"model": {}}, "contains no model"),
         ({"arch": "resnet9000"}, "unknown backbone"),
         ({"arch": 3}, "give --arch"),
         ({"img_size": -5}, "images of -5 pixels"),
@@ -123,7 +123,7 @@ def test_a_pickle_with_code_in_it_is_refused_and_runs_nothing(tmp_path: Path, ki
         ({"preprocessing": {"mean": [0, 0, 0], "std": [0, 1, 1]}}, "invalid preprocessing"),
     ],
 )
-def test_nonsense_is_refused(
+def test_invalid_files_are_refused(
     tmp_path: Path, state: dict[str, torch.Tensor], change: dict[str, Any], reason: str
 ) -> None:
     path = tmp_path / "c.pth"

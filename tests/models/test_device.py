@@ -21,7 +21,7 @@ def test_a_device_that_is_not_available_is_refused_in_one_line() -> None:
 
 
 @pytest.mark.parametrize(("device", "waits"), [("cpu", True), ("mps", True), ("cuda", False)])
-def test_only_cuda_copies_while_the_program_goes_on(device: str, waits: bool) -> None:
+def test_only_copies_to_cuda_are_non_blocking(device: str, waits: bool) -> None:
     class Recorder(torch.Tensor):
         def to(self, *_: object, non_blocking: bool, **__: object) -> "Recorder":
             asked.append(non_blocking)

@@ -60,7 +60,7 @@ def test_a_new_image_is_beyond_the_limit_as_often_as_the_rate_says(n: int, m: in
     assert abs(beyond - found.false_alarms) < 4 * np.sqrt(k) / (n + m + 1)
 
 
-def test_one_odd_image_does_not_set_the_limit() -> None:
+def test_a_single_outlier_does_not_set_the_limit() -> None:
     training, validation = features(200, 1), features(20, 2)
     odd = np.concatenate([validation[:-1], validation[-1:] * 1000])
     limits = [fitted(training, one).limit for one in (validation, odd)]
@@ -83,7 +83,7 @@ def test_a_detector_of_an_earlier_version_has_no_scale() -> None:
     assert old.distances(features(9, 3)) == pytest.approx(scaled.distances(features(9, 3)))
 
 
-def test_nothing_is_fitted_to_too_little() -> None:
+def test_too_few_images_fit_no_detector() -> None:
     assert fit_ood_detector(features(MIN_IMAGES - 1, 1), features(5, 2)) is None
     assert fit_ood_detector(np.ones((100, 8)), np.ones((5, 8))) is None
     assert fit_ood_detector(features(MIN_IMAGES, 1), features(5, 2)) is not None

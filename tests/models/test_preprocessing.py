@@ -95,7 +95,7 @@ def test_what_a_file_says_is_kept(checkpoint: Path, exported: Path) -> None:
         {"crop_pct": 0.0},
     ],
 )
-def test_values_of_nonsense_are_refused(bare: Path, given: dict[str, Any]) -> None:
+def test_invalid_values_are_refused(bare: Path, given: dict[str, Any]) -> None:
     with pytest.raises(InputError, match=next(iter(given)).replace("_", "-")):
         load_checkpoint(bare, **NAMED, **given)
 
@@ -133,7 +133,7 @@ def test_one_output_is_a_sigmoid_with_two_names(picture: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("arch", ["efficientformer_l1", "swin_tiny_patch4_window7_224"])
-def test_a_wrong_size_is_one_line_wherever_it_shows(arch: str, picture: Path, tmp_path: Path) -> None:
+def test_a_wrong_size_gives_one_line_everywhere(arch: str, picture: Path, tmp_path: Path) -> None:
     torch.save(timm.create_model(arch, num_classes=2).state_dict(), tmp_path / "bare.pth")
     given = NAMED | {"arch": arch, "img_size": 64}
 

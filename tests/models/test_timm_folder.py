@@ -123,7 +123,7 @@ def test_an_older_config_and_names_by_index_are_read(theirs: Path, tmp_path: Pat
     assert load_checkpoint(model_in(folder)).classes == tuple(NAMES)
 
 
-def test_another_librarys_folder_is_no_timm_model(theirs: Path, tmp_path: Path) -> None:
+def test_another_librarys_folder_is_not_a_timm_model(theirs: Path, tmp_path: Path) -> None:
     folder = shutil.copytree(theirs, tmp_path / "model")
     (folder / "config.json").write_text('{"architectures": ["ViT"], "model_type": "vit"}', encoding="utf-8")
     with pytest.raises(InputError, match="give --arch"):
@@ -168,7 +168,7 @@ def test_a_run_starts_from_a_folder_or_a_model_of_the_hub(
 
 def test_weights_of_another_backbone_say_which(theirs: Path) -> None:
     settings = with_located_weights(Settings(model_arch="resnet18", init_weights=theirs))
-    with pytest.raises(InputError, match=r"is of resnet10t: use --arch .*tensors are missing.* of \d+ fit"):
+    with pytest.raises(InputError, match=r"is for resnet10t: use --arch .*tensors are missing.* of \d+ fit"):
         load_start_weights(create_model("resnet18", 3, 64), settings)
 
 

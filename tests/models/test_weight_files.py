@@ -170,7 +170,7 @@ def test_parts_that_lie_on_each_other_are_refused(tmp_path: Path) -> None:
             again.file_size = again.compress_size = 4096
             file.filelist.append(again)
         file._didModify = True  # type: ignore[attr-defined]
-    with pytest.raises(InputError, match="claim more than the file holds"):
+    with pytest.raises(InputError, match="claim more bytes than the file has"):
         read_tensors(path)
 
 
@@ -253,10 +253,10 @@ def test_a_file_cut_anywhere_is_refused(tmp_path: Path, legacy: bool) -> None:
             read_tensors(cut)
 
 
-def test_thirty_thousand_names_are_no_model(tmp_path: Path) -> None:
+def test_thirty_thousand_names_are_not_a_model(tmp_path: Path) -> None:
     path = tmp_path / "c.pth"
     torch.save({f"layer.{n}": None for n in range(30_000)}, path)
-    with pytest.raises(InputError, match="holds no model"):
+    with pytest.raises(InputError, match="contains no model"):
         load_checkpoint(path, arch=ARCH, classes=["a"])
 
 
@@ -302,7 +302,7 @@ def test_older_files_have_no_checksums_and_pass(tmp_path: Path) -> None:
     assert torch.equal(read_tensors(path)["weight"], torch.ones(3))
 
 
-def test_prefixes_of_wrappers_are_taken_off() -> None:
+def test_prefixes_of_wrappers_are_removed() -> None:
     value = torch.zeros(1)
     state = {"model": {"_orig_mod.module.a.weight": value, "modules.b": value, "note": "text"}}
     assert set(plain_state_dict(state)) == {"a.weight", "modules.b"}
@@ -402,7 +402,7 @@ def test_no_backbone_is_fetched_by_its_name(tmp_path: Path) -> None:
         ({"model": {"head.fc.bias": torch.tensor(1.0)}}, "has a head for 1 classes"),
     ],
 )
-def test_a_description_of_nonsense_is_refused(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
+def test_an_invalid_description_is_refused(tmp_path: Path, change: dict[str, Any], reason: str) -> None:
     path = tmp_path / "c.pth"
     torch.save({"model": {"w": torch.zeros(1)}, **NAMED} | change, path)
     with pytest.raises(InputError, match=reason) as caught:
@@ -410,7 +410,7 @@ def test_a_description_of_nonsense_is_refused(tmp_path: Path, change: dict[str, 
     assert len(str(caught.value)) < 1500
 
 
-def test_informative_entries_of_nonsense_are_not_known(tmp_path: Path) -> None:
+def test_invalid_informative_entries_are_unknown(tmp_path: Path) -> None:
     path = tmp_path / "c.pth"
     odd = {"settings": {"loss_beta": [1], 3: 4, "epochs": 5}, "class_counts": {"a": -1}, "metrics": "x"}
     torch.save({"model": {"w": torch.zeros(1)}, **NAMED, **odd, "epoch": "last"}, path)
@@ -419,7 +419,7 @@ def test_informative_entries_of_nonsense_are_not_known(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("look", [lambda p, i: p.predict(i), explain_classes], ids=["predict", "gradcam"])
-def test_weights_that_answer_nan_give_no_confidence(
+def test_weights_that_give_nan_give_no_confidence(
     checkpoint: Path, picture: Path, tmp_path: Path, look: Callable[..., object]
 ) -> None:
     loaded = load_checkpoint(checkpoint)

@@ -47,7 +47,7 @@ def test_its_figures_are_those_of_metrics_json(run: Path) -> None:
     after = metrics["test"]["calibration"]["after"]
     assert rows(card, "Calibration")["Brier score"][1].startswith(f"{after['brier']:.4f}")
     decided = metrics["test"]["malignant"]["operating_points"][0]
-    assert rows(card, "Malignant against benign")["predicted class"][0].startswith(
+    assert rows(card, "Malignant versus benign")["predicted class"][0].startswith(
         f"{decided['sensitivity']:.4f}"
     )
 
@@ -74,7 +74,7 @@ def test_it_has_the_sections_of_a_model_card_and_no_path(run: Path) -> None:
         "Evaluation data",
         "Metrics",
         "Scores of each class (test split)",
-        "Malignant against benign",
+        "Malignant versus benign",
         "Calibration",
         "Limitations",
         "Ethical considerations",
@@ -141,7 +141,7 @@ def test_a_card_that_a_person_edited_is_kept(run: Path, tmp_path: Path) -> None:
     write_card(read_run(run), path, title="mine")
     require_replaceable(path)
     path.write_text(path.read_text(encoding="utf-8").replace("skin tone", "age"), encoding="utf-8")
-    with pytest.raises(InputError, match="edited by hand: name another file with --card"):
+    with pytest.raises(InputError, match="edited by hand: choose another file with --card"):
         require_replaceable(path)
     path.write_text("# My card\n", encoding="utf-8")
     with pytest.raises(InputError, match="edited by hand"):

@@ -72,7 +72,7 @@ def test_limits_are_read_off_the_run(run: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "reason"),
     [
-        ("metrics.json", None, "name the folder that skinlesion train wrote"),
+        ("metrics.json", None, "give the folder that skinlesion train wrote"),
         ("metrics.json", "{", "cannot read .*metrics.json"),
         ("metrics.json", '{"split": "test", "n": 3}', "is not what skinlesion train writes"),
         ("metrics.json", "[]", "is not what skinlesion train writes"),
@@ -81,7 +81,7 @@ def test_limits_are_read_off_the_run(run: Path) -> None:
         ("history.csv", "epoch,train_loss\n1,x\n", "cannot read .*history.csv"),
         ("environment.json", "no", "cannot read .*environment.json"),
         ("test_predictions.csv", "image\n", "no column y_true"),
-        ("test_predictions.csv", "image,y_true,y_pred\na,b,b\n", "disagree: they are of different runs"),
+        ("test_predictions.csv", "image,y_true,y_pred\na,b,b\n", "disagree: they are from different runs"),
     ],
 )
 def test_what_is_damaged_is_named(run: Path, name: str, content: str | None, reason: str) -> None:

@@ -49,5 +49,5 @@ def test_no_photograph_is_overwritten(tmp_path: Path) -> None:
     ):
         with pytest.raises(InputError, match="would overwrite the photograph"):
             plan(images, str(out), tiles=1, npy=False)
-    with pytest.raises(InputError, match=r"end a folder's name with /"):
+    with pytest.raises(InputError, match=r"a folder's name must end with /"):
         plan(photos, str(tmp_path / "new"), tiles=1, npy=False)

@@ -72,7 +72,7 @@ def test_the_figures_are_those_of_metrics_json(run: Path, tmp_path: Path) -> Non
         assert f"{name}{one['support']}" in outline.text
     counts = [value for row in test["confusion_matrix"] for value in row]
     matrix = outline.text[outline.text.index("True → predicted") :]
-    shown = re.findall(r"(\d+?)(?:\d{1,3}|<1) %", matrix[: matrix.index("Training split")])
+    shown = re.findall(r"(\d+?)(?:\d{1,3}|<1)%", matrix[: matrix.index("Training split")])
     assert len(shown) == sum(1 for value in counts if value)
     assert "0.9263" in outline.text
     assert "3\N{NARROW NO-BREAK SPACE}674 images" in outline.text
@@ -105,11 +105,11 @@ def test_a_missing_file_is_named_and_the_rest_is_there(tmp_path: Path) -> None:
     assert {one["id"] for one in outline.named("section")} == set(SECTIONS) - gone | {"missing"}
     for reason in (
         "ROC and precision–recall curves: results/test_predictions.csv was not found.",
-        "Most confident mistakes: results/test_predictions.csv was not found.",
+        "Most confident errors: results/test_predictions.csv was not found.",
         "Learning curves: results/history.csv was not found.",
         "Settings: results/settings.toml was not found.",
         "Versions and machine: results/environment.json was not found.",
-        "Leaks between the splits: the data set's folder was not found; name it with --data.",
+        "Leaks between the splits: the data set's folder was not found; give it with --data.",
     ):
         assert reason in outline.text
 
@@ -139,7 +139,7 @@ def test_figures_that_are_undefined_are_dashes(tmp_path: Path) -> None:
     assert "no class is known to be malignant" in outline.text
 
 
-def test_the_surest_mistakes_come_first(run: Path, tmp_path: Path) -> None:
+def test_the_most_confident_errors_come_first(run: Path, tmp_path: Path) -> None:
     _, outline = page_of(run, tmp_path / "page.html")
     predictions = read_predictions(run / "results" / "test_predictions.csv")
     wrong = [row for row in range(len(predictions)) if predictions.predicted[row] != predictions.true[row]]

@@ -120,7 +120,7 @@ def test_an_roc_curve_and_its_operating_points() -> None:
         pytest.approx([0.05, 0.5]),
     ]
     assert len({one.get_marker() for one in marks}) == 2
-    assert legend(axes) == ["predicted class", "at 95 % specificity"]
+    assert legend(axes) == ["predicted class", "at 95% specificity"]
     assert [text.get_text() for text in axes.get_xticklabels()] == ["0", "0.25", "0.5", "0.75", "1"]
     (small,) = plots.single(plot, plots.SMALL).axes
     assert [text.get_text() for text in small.get_xticklabels()] == ["0", "0.5", "1"]
@@ -143,7 +143,7 @@ def test_risk_and_coverage_with_and_without_a_target() -> None:
     curve, mark = axes.lines
     assert curve.get_xydata().tolist() == points
     assert mark.get_xydata().tolist()[0] == pytest.approx([0.5, 0.1])
-    assert legend(axes) == ["threshold for 90\N{NO-BREAK SPACE}% accuracy"]
+    assert legend(axes) == ["threshold for 90% accuracy"]
     assert (axes.get_xlim(), axes.get_ylim()[0]) == ((0, 1), 0)
     (axes,) = plots.single(lambda axes: plots.plot_risk_coverage(axes, points)).axes
     assert len(axes.lines) == 1
@@ -213,7 +213,7 @@ def test_very_many_classes_make_no_larger_picture_than_many(monkeypatch: pytest.
     assert len(many.axes[0].get_xticklabels()) <= 17
 
 
-def test_figures_do_not_pile_up() -> None:
+def test_figures_are_not_kept_in_memory() -> None:
     import matplotlib.pyplot as plt
 
     plots.confusion_matrix(np.array([[3, 1], [0, 0]]), ["a", "b"], "Test")

@@ -60,7 +60,7 @@ def test_the_terminal_leaves_out_small_print_and_says_undefined_as_a_dash(facts:
     assert "optimistic" not in terminal
     assert [line.split()[2] for line in terminal.splitlines() if line.startswith("predicted class")] == ["–"]
     document = facts.document["selective"] | {"target": {"accuracy": 0.99, "threshold": None}}
-    assert "Target accuracy 99 %: no confidence threshold reaches it on validation." in printed(
+    assert "Target accuracy 99%: no confidence threshold reaches it on validation." in printed(
         tables.SECTIONS["selective"](document)
     )
 

@@ -89,7 +89,7 @@ def test_the_true_map_beats_random_ones_and_the_wrong_map_does_not(tmp_path: Pat
     assert wrong.random_deletion == pytest.approx(measured.random_deletion)
 
 
-def test_photographs_are_held_against_random_maps_of_their_own(tmp_path: Path) -> None:
+def test_each_photograph_has_its_own_random_maps(tmp_path: Path) -> None:
     measured = []
     for number, centre in enumerate([(38, 28), (38, 28), (52, 42)]):
         path = tmp_path / f"{number}.png"

@@ -83,7 +83,7 @@ def test_a_layer_that_cannot_be_mapped_is_refused(layer: str, reason: str) -> No
         class_activation_map(model_of("mobilevitv2_050"), torch.zeros(1, 3, 64, 64), layer, 0)
 
 
-def test_a_layer_that_the_answer_ignores_is_refused() -> None:
+def test_a_layer_that_does_not_affect_the_prediction_is_refused() -> None:
     model = model_of("resnet10t")
     model.unused = torch.nn.Identity()
     with pytest.raises(InputError, match="is not a single tensor"):

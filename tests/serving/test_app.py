@@ -172,7 +172,7 @@ def test_too_many_from_one_address_are_told_when_to_come_back(answers: Answers) 
     assert ask(app, "/api/predict", b"x", address="192.168.1.9").status == 415
 
 
-def test_a_full_queue_is_said_and_empties_again(answers: Answers) -> None:
+def test_a_full_queue_is_reported_and_empties_again(answers: Answers) -> None:
     go_on = threading.Event()
 
     def answer(_: Answers, name: str, *__: object) -> dict[str, str]:
@@ -193,7 +193,7 @@ def test_a_full_queue_is_said_and_empties_again(answers: Answers) -> None:
     assert [reply.json()["image"] for reply in others] == ["0", "1", "2", "photograph"]
 
 
-def test_a_failure_of_the_model_is_said_to_both_sides(checkpoint: Path, picture: Path) -> None:
+def test_a_failure_of_the_model_is_reported_to_both_sides(checkpoint: Path, picture: Path) -> None:
     predictor = load_predictor(checkpoint, device="cpu")
     broken = Answers(predictor)
     assert broken.no_heat_map is None

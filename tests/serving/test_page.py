@@ -152,7 +152,7 @@ def test_wrong_files_are_named_and_huge_ones_not_sent(page: Browser, picture: Pa
     state = page.run(STATE)
     assert len(state["answers"]) == 1
     assert [one.partition(" (")[0] for one in state["faults"]] == [
-        "cannot read notes.txt: it is not an image of a known kind",
+        "cannot read notes.txt: it is not an image in a known format",
         "cannot read huge.jpg: it is larger than 64 MiB",
     ]
     assert len(page.requests()) == 2

@@ -49,7 +49,7 @@ def beside(app: Starlette, work: Callable[[Address], None]) -> None:
     assert code == 143
 
 
-def test_a_silent_client_is_hung_up_on(app: Starlette, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_silent_client_is_disconnected(app: Starlette, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(server, "HEADER_SECONDS", 0.3)
 
     def work(address: Address) -> None:
@@ -82,7 +82,7 @@ def test_only_this_machine_needs_no_token() -> None:
         everyone.socket.close()
 
 
-def test_an_address_that_cannot_be_had_is_named() -> None:
+def test_an_unavailable_address_is_named() -> None:
     taken = bind(port=0)
     port = taken.socket.getsockname()[1]
     try:
@@ -124,7 +124,7 @@ def test_the_command_answers_a_photograph_and_leaves_nothing(
     assert process.returncode == 130
     assert stdout == ""
     assert stderr.splitlines() == [
-        "photographs are answered in memory: none is stored or sent on; Ctrl-C stops the server",
+        "photographs are processed in memory: none is stored or passed on; Ctrl-C stops the server",
         "a research tool, not a medical device: do not diagnose with it",
         "error: interrupted",
     ]

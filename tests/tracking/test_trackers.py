@@ -134,7 +134,7 @@ def test_the_events_carry_all_that_a_tracker_needs(recorded: Recorded) -> None:
 
 def test_a_tracker_that_fails_is_warned_of_once(recorded: Recorded) -> None:
     warned = [one.text for one in recorded.events if isinstance(one, Warned) and "tracking" in one.text]
-    assert warned == ["tracking with broken stopped, the training goes on: the disk is full really"]
+    assert warned == ["tracking with broken stopped, training continues: the disk is full really"]
     assert len([one for one in recorded.events if isinstance(one, EpochDone)]) == 3
 
 
@@ -303,7 +303,7 @@ def test_a_folder_that_cannot_be_written_ends_the_tracking_alone(tmp_path: Path)
     with Follower({"mine": lambda _: Recorder()}, told.append) as tell:
         tell(RunStarted(tmp_path, Settings(), (), resumed=False))
     (warning,) = [one.text for one in told if isinstance(one, Warned)]
-    assert warning.startswith("tracking with mine stopped, the training goes on: ")
+    assert warning.startswith("tracking with mine stopped, training continues: ")
 
 
 def test_the_tracker_on_the_page_runs(

@@ -127,7 +127,7 @@ def test_a_killed_process_ends_the_other_with_a_message(restarted: tuple[Path, f
     assert seconds < 30
     errors = [line for line in lines_of(folder) if line.startswith("error: ")]
     assert len(errors) == 1
-    assert "another process of this run has ended or does not answer" in errors[0]
+    assert "another process of this run has ended or does not respond" in errors[0]
 
 
 def test_torchruns_restart_goes_on_and_ends_where_no_kill_would_have(
@@ -216,7 +216,7 @@ def test_synchronized_batchnorm_needs_cuda_and_keeps_names_and_activations() -> 
 
     model = create_model("mobilevitv2_050", 3, 64)
     before, names = list(model.parameters()), list(model.state_dict())
-    with pytest.raises(InputError, match="--sync-batchnorm is for CUDA, and this runs on cpu"):
+    with pytest.raises(InputError, match="--sync-batchnorm needs CUDA, and this runs on cpu"):
         with_synchronized_batchnorm(model, torch.device("cpu"))
     acts = sum(hasattr(module, "act") for module in model.modules())
     converted = with_synchronized_batchnorm(model, torch.device("cuda"))

@@ -92,7 +92,7 @@ def test_a_finished_run_can_be_made_longer_and_says_that_its_schedule_restarts(
         trainer(data, tmp_path / name, **short)[0].run()
     longer = short | {"epochs": 3}
     run, events = trainer(data, tmp_path / "whole", resume=True, **longer)
-    said = "epochs was 1 and is 3: the learning rate starts again at 0.001, and falls until epoch 3"
+    said = "epochs was 1 and is 3: the learning rate restarts at 0.001, and decreases until epoch 3"
     assert Warned(said) in events
     assert [record.learning_rate for record in run.run()] == pytest.approx([1e-3, 1e-3, 5e-4])
     with Stopping() as stopping:
@@ -161,7 +161,7 @@ def test_without_any_whole_checkpoint_it_says_so(data: Path, tmp_path: Path) -> 
     for name in ("last.pth", "last.previous.pth"):
         path = tmp_path / "checkpoints" / name
         path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(InputError, match=r"last\.previous\.pth: it is damaged, cut short"):
+    with pytest.raises(InputError, match=r"last\.previous\.pth: it is damaged, truncated"):
         trainer(data, tmp_path, resume=True, **TWO_EPOCHS)
 
 

@@ -83,7 +83,7 @@ def test_a_cache_changes_no_figure(data: Path, tmp_path: Path, monkeypatch: pyte
         histories.append(run.run())
         said += [event.text for event in events if isinstance(event, Note) and "image cache" in event.text]
     assert histories[0] == histories[1] == histories[2]
-    assert said[0] == "image cache: off; of validation: off"
+    assert said[0] == "image cache: off (training); off (validation)"
     assert said[1].startswith("image cache: memory, ")
     assert said[2].startswith(f"image cache: {tmp_path / 'cache' / 'skinlesion' / 'images'}")
 
@@ -193,7 +193,7 @@ def test_precision_is_settled_by_purpose_and_device() -> None:
     assert choose_runtime("cpu", "auto", training=False).dtype == torch.float32
     fast = torch.bfloat16 if torch.cpu._is_amx_tile_supported() else torch.float32
     assert choose_runtime("cpu", "auto", training=True).dtype == fast
-    with pytest.raises(InputError, match="fp16 is not for the CPU"):
+    with pytest.raises(InputError, match="fp16 is not supported on the CPU"):
         choose_runtime("cpu", "fp16", training=True)
     if not torch.cuda.is_available():
         with pytest.raises(InputError, match="no cuda device"):

@@ -20,19 +20,19 @@ MOST = 4000
 # A table in a log file need not fit a terminal; 80 columns would truncate class names.
 LOG_WIDTH = 120
 NARROWEST = 40
-"""Columns that are always used: a name and a number with its interval need them."""
+"""Minimum width: a name and a number with its interval need as much."""
 
 
 def _make_usable() -> None:
     """Open closed streams on the null device, and let no character of ours stop a stream of any encoding."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         if getattr(sys, name) is None:
-            # Otherwise the next file that is opened would take its number, and what libraries print.
+            # Otherwise the next file that is opened would get its file descriptor, and what libraries print.
             setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), "w" if number else "r"))
         elif number and hasattr(stream := getattr(sys, name), "reconfigure"):
             stream.reconfigure(errors=REPLACE)
     if not os.environ.get("COLUMNS", "1").strip("0"):
-        # Some programs hand on 0 columns where they know of no terminal.
+        # Some programs set COLUMNS to 0 if there is no terminal.
         del os.environ["COLUMNS"]
 
 
@@ -80,7 +80,7 @@ def fail(text: str) -> None:
 
 def _line(text: str) -> str:
     shown = printable(text)
-    # The end says what is wrong, after the name.
+    # The end of the text is kept: it says what is wrong, after the name.
     return shown if len(shown) <= MOST else shortened(shown, MOST // 2) + shown[-MOST // 2 :]
 
 

@@ -65,7 +65,7 @@ def print_audit(found: "Audit") -> None:
 
 
 def print_labels(found: "LabelCheck") -> None:
-    """The labels to look at first, and how many there are."""
+    """The most suspicious labels, and how many there are."""
     heads = ("Image", "Label", "Probability", "Suggested", "Its probability")
     rows = [
         (

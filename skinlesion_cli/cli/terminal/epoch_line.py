@@ -1,4 +1,4 @@
-"""The line of a finished epoch, in the width that there is."""
+"""The line of a finished epoch, fitted to the width of the terminal."""
 
 from rich.text import Text
 
@@ -14,7 +14,7 @@ _SELECTED = {
 
 
 def epoch_line(event: EpochDone, width: int) -> Text:
-    """The figures of an epoch on one line, with shorter names if need be; on a narrow terminal on several."""
+    """The metrics of an epoch on one line, with shorter names if needed; on a narrow terminal, on several."""
     record, digits = event.record, len(str(event.epochs))
     epoch = f"epoch {record.epoch:>{digits}}/{event.epochs}"
     losses = (f"loss {record.train_loss:.4f}", f"val loss {record.val_loss:.4f}")

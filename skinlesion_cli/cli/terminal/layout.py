@@ -1,4 +1,4 @@
-"""Tables and paragraphs for a terminal of any width: no number is ever cut, and no interval broken."""
+"""Tables and paragraphs for a terminal of any width: no number is truncated, and no interval is broken."""
 
 import re
 import textwrap
@@ -26,8 +26,8 @@ _NBSP = "\N{NO-BREAK SPACE}"
 class Table:
     """A table without lines, whose first column names the rows.
 
-    On a narrow terminal bars go first, then heads are folded, then names. Columns that still do not fit go
-    below, in a table of their own, with the names again.
+    On a narrow terminal, first the bars are dropped, then headers are folded, then names. Columns that still
+    do not fit go below, in a separate table that repeats the names.
     """
 
     columns: Sequence[str]
@@ -40,11 +40,11 @@ class Table:
     _cells: list[list[Text]] = field(default_factory=list)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Draw the table in the width that there is."""
+        """Draw the table in the available width."""
         width = options.max_width
         self._cells = [[_text(cell, console.encoding) for cell in row] for row in self.rows]
         natural, least = self._widths(width)
-        # As without a limit, where the whole table fits.
+        # If the whole table fits, draw it as without a limit.
         bar = max((one.cell_len for one in self.bars), default=0)
         if sum(natural) + GAP * len(natural) + bar <= width:
             yield self._part(range(len(natural)), natural, self.bars)
@@ -55,7 +55,7 @@ class Table:
         for number, part in enumerate(parts):
             room = width - GAP * (len(part) - 1) - sum(least[place] for place in part)
             widths = list(least)
-            # What room is left goes to the names, those of the rows last, and then to the heads.
+            # The remaining space goes to the names, those of the rows last, and then to the headers.
             for place in sorted(part, key=lambda place: (place not in self.left, -place)):
                 more = min(room, natural[place] - least[place])
                 widths[place], room = least[place] + more, room - more
@@ -118,7 +118,7 @@ class Paragraph:
     text: str
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        """Wrap the text in the width that there is."""
+        """Wrap the text in the available width."""
         for line in in_encoding(self.text, console.encoding).split("\n"):
             joined = _INTERVAL.sub(lambda found: found[0].replace(" ", _NBSP), line)
             wrapped = textwrap.fill(joined, options.max_width, break_long_words=False, break_on_hyphens=False)

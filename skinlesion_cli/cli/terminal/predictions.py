@@ -1,4 +1,4 @@
-"""Predictions as they come: as tables, or as one JSON list."""
+"""Predictions, printed as they are computed: as tables, or as one JSON list."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
@@ -19,13 +19,13 @@ PAGE = 500  # images per table
 
 
 class Shown(Protocol):
-    """What shows results. None of them is kept, so that memory does not grow with the number of images."""
+    """Prints results. None is kept, so that memory does not grow with the number of images."""
 
     def add(self, result: "Prediction | Failure") -> None:
         """Show one result."""
 
     def end(self) -> None:
-        """Show what is still held back."""
+        """Print what is still buffered."""
 
 
 def warn_of(result: "Prediction | Failure") -> None:
@@ -55,7 +55,7 @@ class AsJson:
 
 @dataclass
 class AsTables:
-    """Predictions as tables of some hundred rows."""
+    """Predictions as tables of several hundred rows."""
 
     top: int
     min_confidence: float

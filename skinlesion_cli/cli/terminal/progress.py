@@ -114,14 +114,14 @@ class Display(Progress):
 
 @contextmanager
 def busy(task: str) -> Iterator[None]:
-    """Show on a terminal what takes seconds, until it is done."""
+    """Show on a terminal what is being done, if it takes seconds, until it is done."""
     with Display() as display:
         display.show(Busy(task))
         yield
 
 
 def _figures(event: StepsDone) -> str:
-    """As much as leaves room for a bar."""
+    """As many metrics as leave room for a bar."""
     figures = (f"loss {event.loss:.4f}", f"acc {event.accuracy:.3f}", f"{event.images_per_second:.0f} img/s")
     width = console.err.width
     return "  ".join(figures[: sum(width >= least for least in (WIDE, MEDIUM, NARROW))])

@@ -1,4 +1,4 @@
-"""What sections say, on the terminal. Without their figures, so without matplotlib."""
+"""Sections on the terminal, without their figures, and so without matplotlib."""
 
 from collections.abc import Iterator
 
@@ -11,7 +11,7 @@ from skinlesion_cli.report.content import Cell, Items, Number, Pairs, Paragraph,
 
 @group()
 def section_text(section: Section) -> Iterator[RenderableType]:
-    """What a section says, without its small print and its figures."""
+    """A section without its notes and figures."""
     for block in section.blocks:
         match block:
             case Paragraph(text, kind) if kind != "note":
@@ -42,5 +42,5 @@ def _cell(cell: Cell, *, intervals: bool = True) -> str:
 
 
 def _plain(text: str) -> str:
-    """Text with ordinary spaces, and control characters shown instead of obeyed."""
+    """Text with ordinary spaces, and control characters shown, not executed."""
     return printable(text.replace("\N{NO-BREAK SPACE}", " ").replace("\N{NARROW NO-BREAK SPACE}", ","))

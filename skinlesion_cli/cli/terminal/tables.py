@@ -11,18 +11,18 @@ from skinlesion_cli.cli.terminal.section_text import drawn, section_text
 from skinlesion_cli.metrics.classification import Scores
 from skinlesion_cli.report.sections import calibration, curves, data, scores, subgroups
 
-_CLASS_COLUMNS = ("Precision", "Recall", "F1", "AUC", "Average precision", "Sensitivity at 95 % specificity")
+_CLASS_COLUMNS = ("Precision", "Recall", "F1", "AUC", "Average precision", "Sensitivity at 95% specificity")
 _SOURCE_COLUMNS = ("Images", "Balanced accuracy", "Weighted F1", "Weighted AUC")
 
 
 def class_table(found: Scores) -> layout.Table:
-    """A row per class: its scores against the rest, and its images."""
+    """A row per class: its scores versus the rest, and its number of images."""
     per_class = {name: dataclasses.asdict(one) for name, one in found.per_class.items()}
     return drawn(scores.class_scores(per_class).only(*_CLASS_COLUMNS, "Images"))
 
 
 def summary_table(documents: Mapping[str, Mapping[str, Any]]) -> layout.Table:
-    """A row per score and a column per split, each score with its 95 % interval."""
+    """A row per score and a column per split, each score with its 95% interval."""
     return drawn(scores.summary_table(documents))
 
 

@@ -1,4 +1,4 @@
-"""Grad-CAM maps as pictures: beside the photograph, on contact sheets, and small inside a page."""
+"""Grad-CAM maps as figures: beside the photograph, on contact sheets, and as thumbnails inside a page."""
 
 ALPHA = 0.0
 """Default opacity of the colours between the lines of a map."""

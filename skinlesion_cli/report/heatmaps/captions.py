@@ -1,4 +1,4 @@
-"""The texts of heat maps: folded lines, and what the measured faithfulness says."""
+"""The captions of heat maps: folded lines, and the measured faithfulness."""
 
 import re
 import unicodedata
@@ -17,8 +17,8 @@ MOST_LINES = 5
 def folded(text: str, width: int, *, most: int = MOST_LINES, keep_end: bool = False) -> list[str]:
     """Lines of at most `width` characters, broken after spaces, hyphens, dots, slashes and underscores.
 
-    A longer word is cut, and marked with "…". Of more than `most` lines the last are left out, or the first
-    if the end is to be kept, as of a file name.
+    A longer word is cut, and marked with "…". If there are more than `most` lines, the last are left out, or
+    the first if the end is to be kept, as for a file name.
     """
     text = printable(text)
     if any(unicodedata.east_asian_width(char) in "WF" for char in text):
@@ -54,13 +54,13 @@ def true_class(true: str | None) -> str:
 
 
 def text_of(lines: Sequence[str]) -> str:
-    """Lines as matplotlib must receive them."""
+    """Lines prepared for matplotlib."""
     return without_formula("\n".join(lines))
 
 
 def summary_lines(summary: dict[str, Any]) -> list[str]:
     """What `summarise` found, as lines of text."""
-    lines = [f"{summary['n']} maps, means with 95 % intervals ({summary['ci95_method']})"]
+    lines = [f"{summary['n']} maps, means with 95% intervals ({summary['ci95_method']})"]
     for name, better in (("deletion", "lower"), ("insertion", "higher")):
         own, random = _with_interval(summary[name]), _with_interval(summary[f"random_{name}"])
         won = _with_interval(summary[f"{name}_beats_random"], ".0%")

@@ -1,4 +1,4 @@
-"""Which files `gradcam` writes: decided, and compared with the photographs, before any work."""
+"""The files that `gradcam` writes: chosen, and compared with the photographs, before any work."""
 
 import math
 import os
@@ -30,7 +30,7 @@ class Files:
 def plan(images: Sequence[Path], out: str | None, *, tiles: int, npy: bool) -> Files:
     """Choose the files for photographs of at most `tiles` maps each.
 
-    `out` is a picture, or a folder (existing or ending with a slash); None is the current folder.
+    `out` is a figure, or a folder (existing or ending with a slash); None is the current folder.
 
     Raises:
         InputError: a name has an unknown suffix, is one of the photographs, or cannot be written.
@@ -45,7 +45,7 @@ def plan(images: Sequence[Path], out: str | None, *, tiles: int, npy: bool) -> F
     if out is not None and not is_folder:
         if sheet.suffix.lower() not in FORMATS:
             raise InputError(
-                f"--out {out}: a picture is a .png, .jpg, .pdf or .svg file; end a folder's name with /"
+                f"--out {out}: a figure is a .png, .jpg, .pdf or .svg file; a folder's name must end with /"
             )
         pictures = [sheet] if single else []
     maps: list[Path] = []

@@ -1,4 +1,4 @@
-"""The Grad-CAM picture: the photograph, and beside it the maps exactly on the pixels that the model saw."""
+"""The Grad-CAM figure: the photograph, and beside it the maps, aligned with the pixels that the model saw."""
 
 import math
 from collections.abc import Sequence
@@ -25,14 +25,14 @@ SMALL_PANEL_INCHES = 3.4
 """With more than two panels."""
 COLUMNS = 4
 CHARACTERS_PER_INCH = 11
-"""Of a title that does not run into its neighbour."""
+"""Maximum length of a title that does not run into its neighbour."""
 MAX_PIXELS = 1600
 MAP_PIXELS = 1000
 FRAME: dict[str, Any] = {"fill": False, "edgecolor": "white", "linewidth": 1.6, "linestyle": (0, (4, 3))}
 
 
 def draw_overlay(explanations: Sequence[Explanation], path: Path, **options: Any) -> None:
-    """Save `overlay`, with its options, to a file; the suffix chooses the format."""
+    """Save `overlay`, with its options, to a file; the suffix determines the format."""
     save_figure(overlay(explanations, **options), path)
 
 
@@ -46,8 +46,8 @@ def overlay(
 ) -> Figure:
     """One photograph, and beside it the photograph under each map, drawn as in `painted`.
 
-    All panels show the whole photograph at its own aspect ratio, with the frame of what the model saw. `name`
-    and `true`, the true class, stand above the photograph.
+    All panels show the whole photograph at its own aspect ratio, with a frame around what the model saw.
+    `name` and `true`, the true class, are above the photograph.
     """
     first = explanations[0]
     panels = 1 + len(explanations)
@@ -72,7 +72,7 @@ def overlay(
     for axes, one in zip(mapped, explanations, strict=True):
         extent = (one.frame.left, one.frame.right, one.frame.bottom, one.frame.top)
         drawn = painted(one, (MAP_PIXELS, MAP_PIXELS), alpha=alpha, smooth=smooth)
-        # Resampled otherwise, the lines would have colours between those of the bar and of the photograph.
+        # With any other resampling, colours of the lines would be mixed with those of the photograph.
         axes.imshow(drawn, extent=extent, interpolation="nearest", zorder=2)
         _set_title(axes, _title(one, characters))
     colours, steps = bar_colours()

@@ -1,7 +1,7 @@
-"""A map as an image that lies on the photograph: outlines in the colours of the colour bar.
+"""A map as an image on top of the photograph: outlines in the colours of the colour bar.
 
 Colours that are blended with the photograph match no colour bar, and they hide the colours of the lesion. So
-the map is drawn as opaque lines: each area of about the same evidence is outlined, inside its edge.
+the map is drawn as opaque lines: each area of similar evidence is outlined, inside its edge.
 """
 
 import itertools
@@ -43,7 +43,7 @@ def _colours() -> NDArray[np.uint8]:
 def painted(
     explanation: "Explanation", size: tuple[int, int], *, alpha: float = ALPHA, smooth: bool = False
 ) -> Image.Image:
-    """The map as an RGBA image of `size` (width, height), to be laid on the frame.
+    """The map as an RGBA image of `size` (width, height), to be placed on the frame.
 
     The cells of the map are shown as they are, or interpolated if `smooth`. `alpha` in [0, 1] is the opacity
     between the lines.
@@ -51,7 +51,7 @@ def painted(
     values = explanation.raw if explanation.raw.size and not smooth else explanation.heat
     resampling = Image.Resampling.BILINEAR if smooth else Image.Resampling.NEAREST
     enlarged = np.asarray(Image.fromarray(values).resize(size, resampling))
-    # A value that is a step but for its last digit is not on the next one.
+    # A value at the edge of a step, up to rounding, must not reach the next step.
     steps = np.ceil(STEPS * enlarged / (values.max() or 1) - 1e-4).astype(np.intp)
     colours = _colours()
     colours[:, 3] = round(255 * alpha)

@@ -1,4 +1,4 @@
-"""Contact sheets: many photographs, each beside its Grad-CAM map, in a few pictures."""
+"""Contact sheets: many photographs, each beside its Grad-CAM map, in a few figures."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,16 +20,16 @@ from skinlesion_cli.saliency.explanation import Explanation
 
 COLUMNS = 4
 INCHES, GAP, FOOT = 1.9, 0.1, 0.45
-"""The side of a picture, the distance between two, and the room below all of them."""
+"""The side of an image, the distance between two, and the space below all of them."""
 LINE = 0.115
 """Height of a line of a caption."""
 CHARACTERS = 30
-"""Of a line below a picture that does not run into its neighbour."""
+"""Maximum length of a line below an image that does not run into its neighbour."""
 TITLE = "{method}. Left: the photograph, framed: what the model saw. Right: its evidence for the class below."
 
 
 class Tile(NamedTuple):
-    """A photograph and its map on a sheet, at their small size, so that memory does not grow with them."""
+    """A photograph and its map on a sheet, already downscaled, so that memory stays bounded."""
 
     photograph: Image.Image
     heat: Image.Image
@@ -51,7 +51,7 @@ class Sheets:
         """Put a photograph's maps on the sheet; returns the sheet that holds the first of them."""
         holds = self._next
         for one in explanations:
-            # One pixel of the sheet each: a mean of several would have colours that the bar does not have.
+            # One pixel of the sheet each: averaging would give colours that are not in the colour bar.
             pictures = heat_pictures(one, side=round(INCHES * DPI), **self._options)
             self._tiles.append(Tile(*pictures, *captions(name, one, true), one.method))
             if len(self._tiles) == TILES:
@@ -71,7 +71,7 @@ class Sheets:
 
 
 def captions(name: str, one: Explanation, true: str | None = None) -> tuple[list[str], list[str]]:
-    """The lines below a photograph and below its map; of a long file name the end is kept."""
+    """The lines below a photograph and below its map; the end of a long file name is kept."""
     left = folded(name, CHARACTERS, most=3, keep_end=True) + folded(true_class(true), CHARACTERS)
     right = folded(f"{one.label}, {probability_text(one.confidence)}", CHARACTERS)
     right += folded(verdict(one, true), CHARACTERS)
@@ -79,7 +79,7 @@ def captions(name: str, one: Explanation, true: str | None = None) -> tuple[list
 
 
 def contact_sheet(tiles: Sequence[Tile]) -> Figure:
-    """Pairs of photographs and maps in a grid, above their captions, and one colour bar."""
+    """Pairs of photographs and maps in a grid, above their captions, with one colour bar."""
     columns = min(len(tiles), COLUMNS)
     rows = [tiles[start : start + columns] for start in range(0, len(tiles), columns)]
     sizes = [_row_height(row) for row in rows]
@@ -108,7 +108,7 @@ def contact_sheet(tiles: Sequence[Tile]) -> Figure:
 
 
 def _row_height(row: Sequence[Tile]) -> tuple[float, float]:
-    """The heights of a row's pictures and of its captions, in inches."""
+    """The heights of the images and of the captions in a row, in inches."""
     pictures = max(min(1, tile.heat.height / tile.heat.width) for tile in row)
     lines = max(len(lines) for tile in row for lines in (tile.below_photograph, tile.below_heat))
     return INCHES * pictures, LINE * (lines + 2)
@@ -117,7 +117,7 @@ def _row_height(row: Sequence[Tile]) -> tuple[float, float]:
 def _draw(axes: Axes, picture: Image.Image, lines: Sequence[str]) -> None:
     axes.set_axis_off()
     axes.imshow(picture, interpolation="nearest")
-    # Pictures of different heights stand on one line, above their captions.
+    # Images of different heights are aligned at the bottom, above their captions.
     axes.set_anchor("S")
     units = ("axes fraction", "offset points")
     axes.annotate(text_of(lines), (0.5, 0), (0, -4), *units, ha="center", va="top", fontsize=6.5)

@@ -1,4 +1,4 @@
-"""Small pictures of a heat map, for a page."""
+"""Thumbnails of a heat map, for a page."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -32,14 +32,14 @@ def framed_photograph(
 ) -> tuple[Image.Image, tuple[int, int, int, int]]:
     """The photograph with a frame around what the model saw; the longer side is `side`.
 
-    Also the frame's left, top, right and bottom, in pixels of that picture.
+    Also returns the frame's left, top, right and bottom, in pixels of that image.
     """
     # Resized first, so that the lines are neither lost nor coarse.
     photo = ImageOps.contain(Image.fromarray(np.asarray(image)), (side, side))
     across, down = photo.width / image.width, photo.height / image.height
     left, right = round(frame.left * across), round(frame.right * across)
     top, bottom = round(frame.top * down), round(frame.bottom * down)
-    # Of a padded photograph, the part of the frame that is on it.
+    # For a padded photograph, the part of the frame that is on the photograph.
     x, y, end_x, end_y = max(left, 0), max(top, 0), min(right, photo.width), min(bottom, photo.height)
     # A light line inside a dark one, visible on any photograph.
     pen = ImageDraw.Draw(photo)

@@ -9,7 +9,7 @@ from skinlesion_cli.report.sections.curves import NO_PROBABILITIES
 
 
 def calibration(document: Document) -> content.Section:
-    """Whether predictions with confidence p are correct in a share p of the cases: `calibration`."""
+    """Whether predictions with confidence p are correct in a fraction p of the cases: `calibration`."""
     bins, temperature = document["reliability"], document["temperature"]
     if not bins:
         return content.Section("calibration", "Calibration", missing=NO_PROBABILITIES)
@@ -24,7 +24,7 @@ def calibration(document: Document) -> content.Section:
         "Reliability diagram: accuracy by confidence",
         partial(plots.plot_reliability, bins=bins),
         caption="Above the dashed line the model is underconfident, below it overconfident. "
-        "Vertical lines are 95 % intervals; larger dots stand for more images.",
+        "Vertical lines are 95% intervals; larger dots stand for more images.",
     )
     images = content.Chart(
         "Number of images by confidence",
@@ -42,12 +42,12 @@ def calibration(document: Document) -> content.Section:
 
 
 def selective(document: Document) -> content.Section:
-    """What is gained by answering only where the model is confident: `selective`."""
+    """What is gained by answering only if the model is confident: `selective`."""
     title, points, target = "Selective prediction", document["risk_coverage"], document["target"]
     if not points:
         return content.Section("selective", title, missing=NO_PROBABILITIES)
     text = (
-        "Images are answered from the highest confidence down. At the right end all images are answered, and "
+        "Images are answered in descending order of confidence. At the right end, all are answered, and "
         "the risk is one minus the accuracy."
     )
     plot = partial(plots.plot_risk_coverage, points=points, target=target)

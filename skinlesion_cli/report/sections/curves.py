@@ -1,4 +1,4 @@
-"""Curves: ROC and precision–recall of each class, and malignant against benign."""
+"""Curves: ROC and precision–recall of each class, and malignant versus benign."""
 
 from functools import partial
 
@@ -18,11 +18,11 @@ RATES = {
     "npv": content.Column("NPV", intervals=False),
 }
 RANKING = {"auc": "AUC", "average_precision": "Average precision", "partial_auc": "Partial AUC"}
-NO_PROBABILITIES = "the predictions hold no probabilities"
+NO_PROBABILITIES = "the predictions contain no probabilities"
 
 
 def curves(facts: RunFacts) -> content.Section:
-    """Two small figures per class, since 14 lines in one figure are a tangle."""
+    """Two small figures per class, because 14 lines in one figure would be illegible."""
     title, predictions = "ROC and precision–recall curves", facts.predictions
     if predictions is None:
         return content.Section("curves", title, missing=facts.predictions_missing)
@@ -41,8 +41,9 @@ def curves(facts: RunFacts) -> content.Section:
         plot = partial(plots.plot_roc, rate=rate, sensitivity=sensitivity)
         roc.append(content.Chart(f"ROC curve of {name}", plot, name, f"AUC {figure(scored['auc'], 3)}"))
         precision, recall, _ = precision_recall_curve(positive, scores)
-        # The precision at recall 0 is that of no hit: 0 if the highest score is wrong, else 1 by definition.
-        # Of the thresholds with one recall, the first is the best: the others would be strokes down.
+        # The precision at recall 0 is that without a hit: 0 if the highest score is wrong, else 1 by
+        # definition. Among the thresholds with the same recall, only the first is drawn: the others would be
+        # vertical lines.
         recall, first = np.unique(recall[::-1], return_index=True)
         precision, recall = precision[::-1][first][recall > 0], recall[recall > 0]
         plot = partial(
@@ -51,7 +52,7 @@ def curves(facts: RunFacts) -> content.Section:
         area = f"AP {figure(scored['average_precision'], 3)}"
         precision_recall.append(content.Chart(f"Precision–recall curve of {name}", plot, name, area))
     text = (
-        "Each class against the rest. Dotted lines show chance: the diagonal for ROC, the share of the class "
+        "Each class versus the rest. Dotted lines show chance: the diagonal for ROC, the share of the class "
         "in the images for precision–recall."
     )
     if len(possible) > MAX_CLASSES_DRAWN:
@@ -66,8 +67,8 @@ def curves(facts: RunFacts) -> content.Section:
 
 
 def malignant(document: Document | None, predictions: Predictions | None = None) -> content.Section:
-    """How well malignant and benign lesions are told apart (`malignant`); predictions add an ROC curve."""
-    title = "Malignant against benign"
+    """How well malignant and benign lesions are distinguished (`malignant`); predictions add an ROC curve."""
+    title = "Malignant versus benign"
     if not document:
         return content.Section("malignant", title, missing="no class is known to be malignant")
     images = document["n_malignant"] + document["n_benign"]
@@ -76,7 +77,7 @@ def malignant(document: Document | None, predictions: Predictions | None = None)
     method = (
         "The score is the sum of the probabilities of the malignant classes, so that a melanoma predicted as "
         "a carcinoma is not a miss. Thresholds are chosen on these images, which makes the rates slightly "
-        "optimistic. PPV and NPV hold only for this share of malignant images, which no clinic has."
+        "optimistic. PPV and NPV are valid only for this prevalence of malignant images, which no clinic has."
     )
     rows = (
         (
@@ -112,5 +113,5 @@ def _malignant_curve(document: Document, predictions: Predictions | None) -> con
         plots.plot_roc(axes, rate, sensitivity)
         plots.plot_operating_points(axes, document["operating_points"])
 
-    title = "ROC curve of malignant against benign, with its operating points"
+    title = "ROC curve of malignant versus benign, with its operating points"
     return content.Charts((content.Chart(title, plot),))

@@ -15,7 +15,7 @@ def sources(blocks: Mapping[str, Document] | None) -> Section:
     """The scores within each source of the images: `blocks` of an evaluation document."""
     title = "Sources of the images"
     if not blocks:
-        return Section("sources", title, missing="no manifest.csv names the source of each image")
+        return Section("sources", title, missing="no manifest.csv gives the source of each image")
     if len(blocks) == 1:
         return Section("sources", title, missing=f"the images have one source, {next(iter(blocks))}")
     rows = (
@@ -71,9 +71,9 @@ def leaks(facts: RunFacts) -> Section:
     """The verdict of the last `skinlesion data check`, and whether the images are grouped by lesion."""
     title, check = "Leaks between the splits", facts.check
     if facts.data_root is None:
-        return Section("data", title, missing="the data set's folder was not found; name it with --data")
+        return Section("data", title, missing="the data set's folder was not found; give it with --data")
     if check is None:
-        text = "The data set was never checked for leaks: run skinlesion data check."
+        text = "The data set has not been checked for leaks: run skinlesion data check."
     elif check.outdated:
         text = f"The data set was changed after the check on {check.when}: run skinlesion data check."
     else:
@@ -83,8 +83,8 @@ def leaks(facts: RunFacts) -> Section:
 
 
 def mistakes(facts: RunFacts, pictures: Mapping[str, Pictures], note: str) -> Section:
-    """The most confident wrong predictions, with the pictures that could be drawn, or why there are none."""
-    title = "Most confident mistakes"
+    """The most confident wrong predictions, with the images that could be drawn, or why there are none."""
+    title = "Most confident errors"
     if facts.predictions is None:
         return Section("mistakes", title, missing=facts.predictions_missing)
     found = most_confident(facts.predictions)
@@ -94,7 +94,7 @@ def mistakes(facts: RunFacts, pictures: Mapping[str, Pictures], note: str) -> Se
     if pictures:
         text += (
             " Left: the photograph, with a frame around what the model saw. Right: the evidence for its "
-            "prediction (Grad-CAM): the lighter and wider the outline, the more."
+            "prediction (Grad-CAM); lighter and wider outlines mean more evidence."
         )
     remark = Paragraph(note, "note") if note else None
     return section("mistakes", title, Paragraph(text), remark, Photos(found, pictures))

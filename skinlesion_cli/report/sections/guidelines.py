@@ -1,4 +1,4 @@
-"""The reporting guidelines of journals, item by item, filled from the run.
+"""The reporting guidelines of journals, item by item, filled in from the run.
 
 TRIPOD+AI: Collins et al., *TRIPOD+AI statement: updated guidance for reporting clinical prediction models
 that use regression or machine learning methods*, BMJ 385:e078378, 2024. CLEAR Derm: Daneshjou et al.,
@@ -18,10 +18,11 @@ from skinlesion_cli.report.facts import RunFacts
 from skinlesion_cli.report.figures import LABELS, number, percent, split_title
 from skinlesion_cli.report.sections.limits import grouping, limits
 
-OPEN = "to be filled by the authors"
+OPEN = "to be filled in by the authors"
 Fact = Callable[[RunFacts], str]
 Item = tuple[str, str, Fact | None]
-"""Its number, what it asks for, and what the run knows of it: an empty text, or no fact, leaves it open."""
+"""Its number, what it asks for, and what is known from the run: an empty string, or no fact, leaves it
+open."""
 
 
 def _setting(facts: RunFacts, name: str) -> Any:
@@ -29,9 +30,8 @@ def _setting(facts: RunFacts, name: str) -> Any:
 
 
 def _title(facts: RunFacts) -> str:
-    return (
-        f"Development and evaluation of an image classifier of {len(facts.classes)} classes; {OPEN}: for whom"
-    )
+    classes = len(facts.classes)
+    return f"Development and evaluation of an image classifier of {classes} classes; {OPEN}: for whom"
 
 
 def _sources(facts: RunFacts) -> str:
@@ -64,7 +64,7 @@ def _sizes_and_reason(facts: RunFacts) -> str:
 def _unreadable(facts: RunFacts) -> str:
     skipped = facts.folder.unreadable.is_file()
     return (
-        "Images are never filled in. Files that cannot be read "
+        "Images are never imputed. Files that cannot be read "
         f"{'were left out, see results/' + facts.folder.unreadable.name if skipped else 'stop the training'}"
     )
 
@@ -78,7 +78,7 @@ def _partition(facts: RunFacts) -> str:
 def _model(facts: RunFacts) -> str:
     start = "from ImageNet weights" if _setting(facts, "pretrained") else "from random weights"
     if facts.settings.get("init_weights"):
-        start = "from given weights"
+        start = "from user-provided weights"
     return (
         f"{facts.arch} (timm) {start}; AdamW, learning rate {_setting(facts, 'learning_rate'):g}, batch size "
         f"{_setting(facts, 'batch_size')}, best epoch {facts.best_epoch} of {facts.epochs} by "
@@ -88,7 +88,7 @@ def _model(facts: RunFacts) -> str:
 
 def _measures(facts: RunFacts) -> str:
     method = facts.document["ci95_method"]
-    return f"{', '.join(LABELS.values())}; ROC and calibration curves; 95 % intervals: {method}"
+    return f"{', '.join(LABELS.values())}; ROC and calibration curves; 95% intervals: {method}"
 
 
 def _imbalance(facts: RunFacts) -> str:
@@ -109,7 +109,7 @@ def _subgroups(facts: RunFacts) -> str:
 def _output(facts: RunFacts) -> str:
     points = (facts.document["malignant"] or {}).get("operating_points") or []
     text = "A calibrated probability per class; the most probable class is the prediction"
-    return f"{text}; malignant against benign at {len(points)} operating points" if points else text
+    return f"{text}; malignant versus benign at {len(points)} operating points" if points else text
 
 
 def _per_class(facts: RunFacts) -> str:
@@ -131,7 +131,7 @@ def _clusters(facts: RunFacts) -> str:
 
 
 def _limits(facts: RunFacts) -> str:
-    return f"{len(limits(facts))} found in the run itself, see Limits; {OPEN}: of the study"
+    return f"{len(limits(facts))} found in the run itself, see Limits; {OPEN}: limitations of the study"
 
 
 def _bad_input(facts: RunFacts) -> str:
@@ -143,7 +143,7 @@ def _foreign(facts: RunFacts) -> str:
     if not facts.false_alarm_rate:
         return ""
     share = percent(facts.false_alarm_rate)
-    return f"Warning of images unlike the training images, expected for {share} of images like them"
+    return f"Warning for images unlike the training images, expected for {share} of images like them"
 
 
 def _leaks(facts: RunFacts) -> str:
@@ -158,8 +158,8 @@ def _always(text: str) -> Fact:
 
 TRIPOD_AI: tuple[Item, ...] = (
     ("1", "Title: a prediction model, its population and outcome", _title),
-    ("2", "Abstract, by TRIPOD+AI for Abstracts", None),
-    ("3a", "Healthcare context, and why a model", None),
+    ("2", "Abstract, according to TRIPOD+AI for Abstracts", None),
+    ("3a", "Healthcare context, and rationale for the model", None),
     ("3b", "Target population, purpose and users", None),
     ("3c", "Known health inequalities between groups", None),
     (
@@ -167,30 +167,30 @@ TRIPOD_AI: tuple[Item, ...] = (
         "Objectives: development, evaluation or both",
         _always("Development, and evaluation on held-out images"),
     ),
-    ("5a", "Sources of the data of development and evaluation", _sources),
+    ("5a", "Sources of the development and evaluation data", _sources),
     ("5b", "Dates of the data", None),
     ("6a", "Setting: where, how many centres", None),
-    ("6b", "Who was eligible", None),
+    ("6b", "Eligibility criteria", None),
     ("6c", "Treatments received", None),
-    ("7", "Data preparation, alike across groups", _preparation),
-    ("8a", "Outcome: definition, horizon, how assessed", _classes),
-    ("8b", "Who assessed the outcome", None),
-    ("8c", "Whether its assessment was blinded", None),
+    ("7", "Data preparation, and whether it was the same across groups", _preparation),
+    ("8a", "Outcome: definition, time horizon, assessment (reference standard)", _classes),
+    ("8b", "Qualifications of the outcome assessors", None),
+    ("8c", "Blinding of the outcome assessment", None),
     ("9a", "Choice of the predictors", _always("The pixels of one photograph; no other data of the person")),
     ("9b", "Predictors: how and when measured", None),
-    ("9c", "Who judged subjective predictors", _always("No predictor needs a person's judgement")),
-    ("10", "Sample size, and why it is enough", _sizes_and_reason),
+    ("9c", "Assessors of subjective predictors", _always("No predictor needs a person's judgement")),
+    ("10", "Sample size, and its justification", _sizes_and_reason),
     ("11", "Missing data", _unreadable),
-    ("12a", "How the data were used and divided", _partition),
+    ("12a", "How the data were used and partitioned", _partition),
     ("12b", "Handling of the predictors", _preparation),
     ("12c", "Type of model, how it was built and tuned", _model),
     ("12d", "Heterogeneity between clusters", grouping),
     ("12e", "Measures and plots of performance", _measures),
-    ("12f", "Updating after the evaluation", _always("None: the temperature is fitted on validation")),
+    ("12f", "Model updating after the evaluation", _always("None: the temperature is fitted on validation")),
     (
         "12g",
         "How predictions were calculated",
-        _always("skinlesion evaluate: softmax of the logits over a temperature"),
+        _always("skinlesion evaluate: softmax of the logits divided by a temperature"),
     ),
     ("13", "Class imbalance, and recalibration", _imbalance),
     ("14", "Approaches to fairness", _subgroups),
@@ -209,25 +209,25 @@ TRIPOD_AI: tuple[Item, ...] = (
     (
         "18f",
         "Availability of the code",
-        _always(f"skinlesion {__version__}, open source; results/settings.toml repeats the run"),
+        _always(f"skinlesion {__version__}, open source; results/settings.toml reproduces the run"),
     ),
     ("19", "Involvement of patients and the public", None),
     ("20a", "Flow of participants", None),
     ("20b", "Characteristics of the participants", None),
-    ("20c", "Evaluation against development data", None),
+    ("20c", "Comparison of evaluation and development data", None),
     ("21", "Participants and outcomes in each analysis", _per_class),
     (
         "22",
         "The full model, and how to get it",
         _always(f"{BEST_MODEL.as_posix()}; {OPEN}: where it is published"),
     ),
-    ("23a", "Performance with intervals, key subgroups too", _scores),
+    ("23a", "Performance with intervals, including key subgroups", _scores),
     ("23b", "Heterogeneity of performance", _clusters),
     ("24", "Results of updating", _always("Not updated")),
-    ("25", "Interpretation, fairness included", None),
+    ("25", "Interpretation, including fairness", None),
     ("26", "Limitations", _limits),
     ("27a", "Use: how poor or missing input is handled", _bad_input),
-    ("27b", "Use: what users do, and their expertise", None),
+    ("27b", "Use: user interaction, and required expertise", None),
     ("27c", "Next steps", None),
 )
 CLEAR_DERM: tuple[Item, ...] = (
@@ -243,12 +243,12 @@ CLEAR_DERM: tuple[Item, ...] = (
     ("10", "Partitions of the data", _leaks),
     ("11", "Sizes of training, validation and test sets", _sizes),
     ("12", "External test set", None),
-    ("13", "Images of several vendors", None),
+    ("13", "Images from several vendors", None),
     ("14", "Distribution and balance of the classes", _per_class),
-    ("15", "Images out of distribution", _foreign),
-    ("16", "Labels: how, and by whom", None),
+    ("15", "Out-of-distribution images", _foreign),
+    ("16", "Labels: how and by whom they were assigned", None),
     ("17", "References to accepted diagnostic labels", None),
-    ("18", "Histopathology of malignant lesions", None),
+    ("18", "Histopathological confirmation of malignant lesions", None),
     ("19", "Development of the algorithm", _model),
     ("20", "How the public can evaluate it", _always(f"skinlesion evaluate; {OPEN}: where the model is")),
     ("21", "Measures of performance", _scores),
@@ -274,8 +274,8 @@ def _filled(facts: RunFacts, key: str, name: str, items: tuple[Item, ...]) -> Se
     unknown = sum(text.startswith(OPEN) for _, _, text in rows)
     partly = sum(OPEN in text for _, _, text in rows) - unknown
     text = (
-        f"{len(rows)} items: {len(rows) - unknown - partly} are filled from the run, {partly} in part, and "
-        f"{unknown} are open. The wording is ours: compare with the published checklist before you submit."
+        f"{len(rows)} items: {len(rows) - unknown - partly} are filled in from the run, {partly} in part, "
+        f"and {unknown} are open. The wording is ours: compare with the published checklist first."
     )
     heads = ("Item", Column("Asks for", numeric=False), Column("This run", numeric=False))
     return section(key, name, Paragraph(text), table(name, heads, rows))

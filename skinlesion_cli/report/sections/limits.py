@@ -5,14 +5,14 @@ from skinlesion_cli.report.figures import LABELS, figure, interval, percent, spl
 
 FEW_TRAINING, FEW_TEST = 100, 30
 MAX_NAMES = 6
-"""Classes named in one sentence, at most."""
+"""Maximum number of classes named in one sentence."""
 LOW_RECALL = 0.7
 PEOPLE = {"tone": "skin tone", "age": "age", "sex": "sex"}
 """Columns of `evaluate --by`, and what they are."""
 SOURCE_GAP = 0.1
 """A difference in accuracy between sources above which it is reported."""
 GENERAL = (
-    "The model knows only these classes: it assigns one of them to any picture.",
+    "The model knows only these classes: it assigns one of them to any image.",
     "Images from other cameras, clinics or populations may score lower; the intervals do not cover this.",
 )
 
@@ -26,7 +26,7 @@ def limits(facts: RunFacts) -> list[str]:
 
 
 def grouping(facts: RunFacts) -> str:
-    """Whether the intervals respect that several images may show one lesion."""
+    """Whether the intervals take into account that several images may show one lesion."""
     if facts.grouped:
         return "The images are grouped by lesion or patient, and the intervals resample whole groups."
     return (
@@ -40,7 +40,7 @@ def _warning(facts: RunFacts) -> str:
         return ""
     return (
         f"The out-of-distribution warning is expected for {percent(facts.false_alarm_rate)} of images "
-        "like those of training, and for more from other cameras."
+        "like the training images, and for more from other cameras."
     )
 
 
@@ -89,7 +89,7 @@ def _sources(facts: RunFacts) -> str:
 
 
 def _gaps(facts: RunFacts) -> list[str]:
-    """The largest gaps between subgroups that chance does not explain, the largest of each column."""
+    """The largest gap between subgroups in each column, if its interval excludes 0."""
     found = []
     for column, gaps in ((facts.evaluated or {}).get("gaps") or {}).items():
         proven = {metric: one for metric, one in gaps.items() if one["ci95"] and one["ci95"][0] > 0}
@@ -105,7 +105,7 @@ def _gaps(facts: RunFacts) -> list[str]:
 
 
 def _unscored(facts: RunFacts) -> str:
-    """For which people the scores are not known apart."""
+    """The columns by which subgroups of people were not scored."""
     scored = (facts.evaluated or {}).get("subgroups") or {}
     unknown = [text for column, text in PEOPLE.items() if column not in scored]
     if not unknown:
@@ -122,7 +122,7 @@ def _calibration(facts: RunFacts) -> str:
 
 
 def _named(counts: dict[str, int]) -> str:
-    """Classes with their counts, the smallest first; of many, the first few."""
+    """Classes with their counts, the smallest first; only the first few of many."""
     ordered = sorted(counts.items(), key=lambda one: one[1])
     more = f" and {len(ordered) - MAX_NAMES} more" if len(ordered) > MAX_NAMES else ""
     return ", ".join(f"{name} ({count})" for name, count in ordered[:MAX_NAMES]) + more

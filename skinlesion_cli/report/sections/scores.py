@@ -15,8 +15,8 @@ CLASS_SCORES = {
     "f1": content.Column("F1"),
     "auc": content.Column("AUC"),
     "average_precision": content.Column("Average precision", short="AP"),
-    "sensitivity_at_90_specificity": content.Column("Sensitivity at 90 % specificity", short="Sens@90"),
-    "sensitivity_at_95_specificity": content.Column("Sensitivity at 95 % specificity", short="Sens@95"),
+    "sensitivity_at_90_specificity": content.Column("Sensitivity at 90% specificity", short="Sens@90"),
+    "sensitivity_at_95_specificity": content.Column("Sensitivity at 95% specificity", short="Sens@95"),
     "partial_auc": content.Column("Partial AUC", short="pAUC"),
 }
 RANKING = {name: column for name, column in CLASS_SCORES.items() if name not in ("precision", "recall", "f1")}
@@ -38,13 +38,13 @@ def scores(facts: RunFacts, documents: Mapping[str, Document]) -> content.Sectio
         "scores",
         "Scores",
         summary_table(documents),
-        content.Paragraph(f"In brackets: 95 % intervals ({method(facts.document)}).", "note"),
+        content.Paragraph(f"In brackets: 95% intervals ({method(facts.document)}).", "note"),
         content.Items(warnings, "note") if warnings else None,
     )
 
 
 def class_scores(per_class: Mapping[str, Mapping[str, Any]]) -> content.Table:
-    """A row per class, each class against the rest."""
+    """A row per class, each class versus the rest."""
     rows = (
         (
             name,
@@ -63,7 +63,7 @@ def classes(facts: RunFacts) -> content.Section:
     """The scores of each class in two tables that fit a page, with a warning about small classes."""
     per_class = facts.document["per_class"]
     fewest = min(one["support"] for one in per_class.values())
-    text = f"{split_title(facts.split).capitalize()} split, each class against the rest."
+    text = f"{split_title(facts.split).capitalize()} split, each class versus the rest."
     if 0 < fewest < FEW_IMAGES:
         images = "1 image" if fewest == 1 else f"{fewest} images"
         text += (
@@ -97,7 +97,7 @@ def confusion(documents: Mapping[str, Document]) -> content.Section:
 
 
 def published(facts: RunFacts) -> content.Section:
-    """The paper's scores beside this run's, and why they do not compare."""
+    """The paper's scores beside this run's, and why they are not comparable."""
     rows = (
         (LABELS[name], *(content.Number(one, text=figure(one)) for one in (value, facts.document[name])))
         for name, value in PUBLISHED_SCORES.items()

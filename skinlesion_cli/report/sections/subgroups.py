@@ -1,4 +1,4 @@
-"""For whom the model fails: scores within subgroups of people, and the largest gaps between them."""
+"""Subgroup analysis: scores within subgroups of patients, and the largest gaps between them."""
 
 from functools import partial
 from typing import Any
@@ -12,7 +12,7 @@ from skinlesion_cli.report.figures import LABELS, UNDEFINED, figure, number
 TITLES = {name: LABELS.get(name, name.capitalize()) for name in METRICS}
 TITLE = "Subgroups"
 _SHORT = {"balanced_accuracy": "Balanced acc."}
-_CAPTION = "Dot and line: score and 95 % interval; dashed: all images; n: images."
+_CAPTION = "Dot and line: score and 95% interval; dashed: all images; n: images."
 
 
 def subgroups(document: Document | None, missing: str = "") -> content.Section:
@@ -26,7 +26,7 @@ def subgroups(document: Document | None, missing: str = "") -> content.Section:
 
 
 def column_section(document: Document, column: str) -> content.Section:
-    """The scores by one column, for the terminal; the first one says what the rates are of."""
+    """The scores by one column, for the terminal; the first column also defines the rates."""
     is_first = column == next(iter(document["subgroups"]))
     point = content.Paragraph(_point(document)) if is_first else None
     return content.section("subgroups", TITLE, point, *_column(document, column))
@@ -72,14 +72,14 @@ def _standing(found: Document, name: str, metric: str) -> str:
 
 
 def _charts(document: Document, column: str) -> list[content.Chart]:
-    """The forest plot, in two halves that fit beside each other on a wide page and below on a narrow one."""
+    """The forest plot in two halves, side by side on a wide page and stacked on a narrow one."""
     found = document["subgroups"][column]
     whole = {name: document.get(name) for name in OF_CLASSES} | _whole(document)
     height = forest.AROUND + forest.ROW * len(found)
     charts = []
     for metrics, what in (
         (OF_CLASSES, "scores over the classes"),
-        (OF_MALIGNANT, "malignant against benign"),
+        (OF_MALIGNANT, "malignant versus benign"),
     ):
         if not any(one[metric] is not None for one in found.values() for metric in metrics):
             continue
@@ -110,9 +110,8 @@ def _point(document: Document) -> str:
         return "Subgroups: no class is known to be malignant, so there is no sensitivity and specificity."
     point, names = _operating_point(document), ", ".join(document["malignant"]["classes"])
     if point["name"] == "validation":
-        rule = (
-            f"a probability of at least {figure(point['threshold'])}, which found 90 % of them on validation"
-        )
+        limit = figure(point["threshold"])
+        rule = f"a probability of at least {limit}, which detected 90% of them on validation"
     else:
         rule = "a malignant predicted class, since no threshold was chosen on validation"
     return f"In subgroups, sensitivity and specificity are of malignant ({names}): {rule}."
@@ -120,10 +119,11 @@ def _point(document: Document) -> str:
 
 def _notes() -> content.Paragraph:
     return content.Paragraph(
-        f"Subgroups with fewer than {number(MIN_SUBGROUP)} lesions or patients (images, where those are "
-        f"unknown) have no scores, those with fewer than {MIN_KIND} malignant or benign ones no sensitivity "
-        "or specificity. Averages over classes are over those that the subgroup has, so that a gap in them "
-        "may come from other classes. A gap whose interval contains 0 may be chance: the interval allows for "
-        f"the choice of the two subgroups among all. The subgroup {UNKNOWN} is in no gap.",
+        f"Subgroups with fewer than {number(MIN_SUBGROUP)} lesions or patients (images, if unknown) have no "
+        f"scores, and those with fewer than {MIN_KIND} malignant or benign ones have no sensitivity or "
+        "specificity. Averages over classes include only classes in the subgroup, so that a gap in them may "
+        "come from a different case mix. A gap whose interval contains 0 may be due to chance: the interval "
+        "takes into account that the two subgroups were chosen among all. The subgroup "
+        f"{UNKNOWN} is excluded from the gaps.",
         "note",
     )

@@ -15,7 +15,7 @@ def learning(facts: RunFacts) -> Section:
     if not facts.history:
         return Section("learning", "Learning curves", missing="results/history.csv was not found")
     text = (
-        "Training values are means over the sampled, augmented images while the model was learning; "
+        "Training values are means over the sampled, augmented images during the epoch; "
         "validation values are those of the model at the end of each epoch."
     )
     loss = Chart("Training and validation loss by epoch", partial(plots.plot_loss, history=facts.history))
@@ -25,7 +25,7 @@ def learning(facts: RunFacts) -> Section:
 
 
 def settings(facts: RunFacts) -> Section:
-    """Every setting; a remark gives the default where it differs."""
+    """Every setting; a remark gives the default if it differs."""
     if not facts.settings:
         return Section("settings", "Settings", missing="results/settings.toml was not found")
     text = "From results/settings.toml, which reproduces the run with --config."

@@ -37,7 +37,7 @@ async function start() {
       + (model.calibrated ? "" : ", probabilities not calibrated");
     next();
   } catch {
-    complain("The server does not answer: is skinlesion serve still running?");
+    complain("The server does not respond: is skinlesion serve still running?");
   }
 }
 
@@ -86,7 +86,7 @@ function next() {
 
 async function ask(one) {
   const state = find(".state", one.item);
-  state.textContent = "Looking at it";
+  state.textContent = "Predicting";
   try {
     const answer = await answerTo(one, state);
     show(one, answer);
@@ -94,7 +94,7 @@ async function ask(one) {
       + (answer.out_of_distribution ? ", unlike the training images" : "") + (answer.uncertain ? ", uncertain" : ""));
   } catch (error) {
     if (one.stop.signal.aborted) return;
-    const text = error instanceof TypeError ? "The server does not answer: is skinlesion serve still running?" : error.message;
+    const text = error instanceof TypeError ? "The server does not respond: is skinlesion serve still running?" : error.message;
     state.textContent = visible(text);
     state.className = "state problem";
     tell(`${one.name}: ${visible(text)}`);

@@ -9,7 +9,7 @@ from skinlesion_cli.cli.terminal.layout import Paragraph, Table
 from skinlesion_cli.common.text import in_encoding
 
 NAMES = ("Benign keratosis-like lesions", "Melanoma", "Squamous cell carcinoma")
-HEADS = ("Class", "Precision", "Sensitivity at 95 % specificity", "Difference", "Images")
+HEADS = ("Class", "Precision", "Sensitivity at 95% specificity", "Difference", "Images")
 CELLS = ("0.9263", "0.5217  [0.348, 0.739]", "+0.0123  [-0.012, +0.023]", "10300")
 
 

@@ -22,7 +22,7 @@ def test_the_time_left_is_that_of_the_whole_run(monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.slow
-def test_a_terminal_of_80_columns_says_what_is_done_all_the_time(
+def test_a_terminal_of_80_columns_always_shows_the_current_task(
     data: Path, tmp_path: Path, command_environment: dict[str, str]
 ) -> None:
     terminal, its_end = pty.openpty()
