@@ -1,10 +1,10 @@
 """Pairs of photographs that share local features, found without comparing every pair.
 
-The strongest features of all photographs are sorted into cells around sampled centres (an inverted file, as in
-Jégou et al., PAMI 2011) and compared only within their nearest cells. Matches of two photographs count
-together if they rotate the image by about the same angle (weak geometric consistency, Jégou et al., ECCV 2008).
-The features are in temporary files, which the processes that look photographs up share, so that memory holds
-what is in use only.
+The strongest features of all photographs are sorted into cells around sampled centres (an inverted file, as
+in Jégou et al., PAMI 2011) and compared only within their nearest cells. Matches of two photographs count
+together if they rotate the image by about the same angle (weak geometric consistency, Jégou et al., ECCV
+2008). The features are in temporary files, which the processes that look photographs up share, so that memory
+holds only what is in use.
 """
 
 import itertools
