@@ -13,15 +13,16 @@ from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
 
+import numpy as np
 from scipy.cluster.hierarchy import DisjointSet
 
 from skinlesion_cli.common.events import ImagesDone, OnEvent, ignore
 from skinlesion_cli.common.signals import outlive_signals
 from skinlesion_cli.curation.alignment import Agreement, align
 from skinlesion_cli.curation.families import Edge, cluster
-from skinlesion_cli.curation.fingerprint import Fingerprint
+from skinlesion_cli.curation.fingerprint import Fingerprint, strongest
 from skinlesion_cli.curation.kept_fingerprints import KeptFingerprints, kept_fingerprint
-from skinlesion_cli.curation.matching import Basis, Candidate, FeatureIndex, match_features
+from skinlesion_cli.curation.matching import Basis, Candidate, FeatureIndex, similar_features
 from skinlesion_cli.data.workers import map_files
 
 BATCH = 2000
@@ -108,7 +109,7 @@ class DuplicateSearch:
         agreements: dict[Edge, Agreement] = {}
         for done, (candidate, agreement) in enumerate(self._aligned(candidates), start=1):
             if agreement and _is_likely(agreement):
-                agreements[candidate.a, candidate.b] = agreement
+                agreements[candidate.edge] = agreement
             if done % 500 == 0 or done == len(candidates):
                 self._on_event(ImagesDone("comparing pairs", done, len(candidates)))
         near = _spanning(len(self._paths), agreements)
@@ -126,21 +127,21 @@ class DuplicateSearch:
         ):
             for start in range(0, len(candidates), BATCH):
                 batch = candidates[start : start + BATCH]
-                columns = (
-                    [self._paths[one.a] for one in batch],
-                    [self._paths[one.b] for one in batch],
-                    [one.mirror for one in batch],
+                sides = [self._paths[one.a] for one in batch], [self._paths[one.b] for one in batch]
+                results = (
+                    pool.map(compare, *sides, batch, chunksize=50) if pool else map(compare, *sides, batch)
                 )
-                results = pool.map(compare, *columns, chunksize=50) if pool else map(compare, *columns)
                 yield from zip(batch, results, strict=True)
 
 
 def _compare_files(
-    basis: Basis, store: Path | None, path: Path, other: Path, mirror: bool
+    basis: Basis, store: Path | None, path: Path, other: Path, candidate: Candidate
 ) -> Agreement | None:
-    one, two = (_recent(each, store) for each in (path, other))
-    matches = match_features(one, two, mirror, basis)
-    return None if matches is None else align(one.sketch, two.sketch, matches, mirror)
+    one, two = _recent(path, store), _recent(other, store)
+    sides = zip((one, two), candidate.matches.T, strict=True)
+    found = np.stack([strongest(side.sketch.points)[rows] for side, rows in sides], axis=1)
+    similar = similar_features(one, two, candidate.mirror, basis)
+    return align(one.sketch, two.sketch, found, similar, candidate.mirror)
 
 
 @functools.lru_cache(maxsize=1000)

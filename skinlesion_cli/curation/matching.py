@@ -56,12 +56,19 @@ SEED = 0
 
 
 class Candidate(NamedTuple):
-    """Two photographs that share features, by their indices (`a` < `b`)."""
+    """Two photographs that share features, by their indices."""
 
     a: int
     b: int
     mirror: bool
-    """Whether the features of one of them were mirrored."""
+    """Whether the features of `a` were mirrored."""
+    matches: Bytes
+    """(n, 2): features of `a` and `b`, as numbered by `strongest`."""
+
+    @property
+    def edge(self) -> tuple[int, int]:
+        """The two indices, ascending."""
+        return min(self.a, self.b), max(self.a, self.b)
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,18 +154,17 @@ class FeatureIndex:
         np.save(self._folder / "signs.npy", self._basis.signs)
         _Cells.build(_codes(self._folder), np.random.default_rng(SEED)).save(self._folder)
         tasks = list(itertools.product(range(0, photographs, BLOCK), (False, True)))
-        found = [np.empty((0, 4), np.int64)]
+        # A pair is found from either side: the one with more matches is kept.
+        best: dict[tuple[int, int], Candidate] = {}
         parallel = workers > 1
         with ProcessPoolExecutor(workers, initializer=outlive_signals) if parallel else nullcontext() as pool:
             blocks = (pool.map if pool else map)(partial(_look_up, self._folder), *zip(*tasks, strict=True))
-            for done, pairs in enumerate(blocks, start=1):
-                found.append(pairs)
+            for done, found in enumerate(blocks, start=1):
+                for one in found:
+                    if one.edge not in best or len(one.matches) > len(best[one.edge].matches):
+                        best[one.edge] = one
                 on_event(ImagesDone("matching features", photographs * done // len(tasks), photographs))
-        # A pair is found from either side: the one with more votes is kept, which comes last.
-        every = np.concatenate(found)
-        every = every[np.lexsort((every[:, 3], every[:, 1], every[:, 0]))]
-        last = np.any(np.diff(every[:, :2], axis=0, append=-1), axis=1)
-        return [Candidate(a, b, bool(mirror)) for a, b, mirror, _ in every[last].tolist()]
+        return [best[edge] for edge in sorted(best)]
 
 
 def _codes(folder: Path) -> Codes:
@@ -225,8 +231,8 @@ class _Cells:
         return np.take_along_axis(found, chosen, axis=1)
 
 
-def _look_up(folder: Path, start: int, mirror: bool) -> Indices:
-    """(n, 4): photographs `a` < `b`, mirror and votes; one of the two is in the block."""
+def _look_up(folder: Path, start: int, mirror: bool) -> list[Candidate]:
+    """The candidates of a block of photographs, mirrored or not; `a` is in the block."""
     codes, first = _codes(folder), np.load(folder / "first.npy", mmap_mode="r")
     cells = _Cells.load(folder)
     stop = min(start + BLOCK, len(first) - 1)
@@ -249,38 +255,34 @@ def _look_up(folder: Path, start: int, mirror: bool) -> Indices:
         ones.append(who[one].astype(np.int32))
         others.append(here[other].astype(np.int32))
     one, other = np.concatenate(ones), np.concatenate(others)
-    pair = _pairs(owner[one], np.searchsorted(first, other, side="right") - 1, len(first))
+    of_other = np.searchsorted(first, other, side="right") - 1
+    pair = np.where(owner[one] == of_other, -1, owner[one] * len(first) + of_other)
     # Most pairs share a feature or two by chance: only the others are counted by angle.
     shared, times = np.unique(pair, return_counts=True)
     chosen = np.isin(pair, shared[(times >= MIN_VOTES) & (shared >= 0)])
     one, other, pair = one[chosen], other[chosen], pair[chosen]
     angles = np.memmap(folder / "angles", np.float32, "r")
     turn = angles[other] + (angles[rows][one] if mirror else -angles[rows][one])
-    code, votes = np.unique(pair[:, None] * ANGLE_BINS + _bins(turn), return_counts=True)
-    pair, votes = code[votes >= MIN_VOTES] // ANGLE_BINS, votes[votes >= MIN_VOTES]
-    return np.stack([*np.divmod(pair, len(first)), np.full(len(pair), int(mirror)), votes], axis=1)
+    code = (pair[:, None] * ANGLE_BINS + _bins(turn)).T.ravel()
+    order = np.argsort(code, kind="stable")
+    begins = np.flatnonzero(np.diff(code[order], prepend=-1))
+    sizes = np.diff(begins, append=len(code))
+    best: dict[int, Candidate] = {}
+    for begin, size in zip(begins[sizes >= MIN_VOTES], sizes[sizes >= MIN_VOTES], strict=True):
+        votes = order[begin : begin + size] % len(pair)
+        number = int(pair[votes[0]])
+        a, b = divmod(number, len(first))
+        # The strongest angle of a pair is kept.
+        if number not in best or size > len(best[number].matches):
+            matches = np.stack([one[votes] + rows.start - first[a], other[votes] - first[b]], axis=1)
+            best[number] = Candidate(a, b, mirror, matches.astype(np.uint8))
+    return list(best.values())
 
 
-def _pairs(one: Indices, other: Indices, base: int) -> Indices:
-    """A number for each pair of photographs, whatever their order; -1 for a photograph and itself."""
-    return np.where(one == other, -1, np.minimum(one, other) * base + np.maximum(one, other))
-
-
-def match_features(one: Fingerprint, other: Fingerprint, mirror: bool, basis: Basis) -> Indices | None:
-    """(n, 2): features of two photographs that match and rotate by about one angle; None if too few do."""
-    if not len(one.descriptors) or not len(other.descriptors):
-        return None
+def similar_features(one: Fingerprint, other: Fingerprint, mirror: bool, basis: Basis) -> Indices:
+    """(n, 2): all features of two photographs that match."""
     asked = basis.project(one.descriptors) * (basis.signs if mirror else 1)
-    near = asked @ basis.project(other.descriptors).T
-    most = min(NEIGHBOURS, near.shape[1])
-    floor = np.partition(near, -most, axis=1)[:, -most, None]
-    matches = np.argwhere(near >= np.maximum(floor, SIMILAR))
-    angle, to = one.sketch.points[matches[:, 0], 3], other.sketch.points[matches[:, 1], 3]
-    bins = _bins(to + (angle if mirror else -angle))
-    votes = np.bincount(bins.ravel(), minlength=ANGLE_BINS)
-    if votes.max() < MIN_VOTES:
-        return None
-    return matches[np.any(bins == votes.argmax(), axis=1)]
+    return np.argwhere(asked @ basis.project(other.descriptors).T >= SIMILAR)
 
 
 def _bins(turn: Floats) -> Indices:
