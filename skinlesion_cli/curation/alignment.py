@@ -6,24 +6,21 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from skinlesion_cli.curation.fingerprint import THUMB_SIDE, WORK_SIDE, Bytes, Floats, Sketch, filled_border
-from skinlesion_cli.curation.matching import Candidate
+from skinlesion_cli.curation.fingerprint import Bytes, Floats, Indices, Sketch, filled_border
 
 Matrix = npt.NDArray[np.float64]
 
-HYPOTHESES = 60
-"""Matches tried as the start of an alignment."""
-TOLERANCES = (8.0, 5.0, 4.0)
-"""Maximum distance, in working pixels, of an inlier in each round of refinement."""
+TOLERANCES = (4.0, 2.5, 2.0)
+"""Maximum distance, in pixels, of an inlier in each round of refinement."""
 MIN_INLIERS = 6
-"""Inliers that an alignment needs; round lesions and plain skin share a few features by chance."""
+"""Features that an alignment needs; round lesions and plain skin share a few features by chance."""
 MAX_SCALE = 3.3
 """Maximum scale of a copy, enlarged or reduced; beyond it, an alignment is wrong."""
 REFINEMENT = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 30, 1e-4)
 MIN_OVERLAP = 400
-"""In thumbnail pixels."""
+"""In pixels."""
 WINDOW = 4.0
-"""Sigma, in thumbnail pixels, of the window in which images are compared."""
+"""Sigma, in pixels, of the window in which images are compared."""
 MAX_CONTRAST = 12.0
 """Grey levels above which a window gains no more weight: one edge must not outweigh the rest."""
 
@@ -46,44 +43,63 @@ class Agreement:
     """Ratio of the two scales of the alignment, 1 or more."""
 
 
-def align(one: Sketch, other: Sketch, candidate: Candidate) -> Agreement | None:
-    """Align `one` with `other`; None if no alignment has `MIN_INLIERS` inliers."""
+def align(one: Sketch, other: Sketch, found: Indices, similar: Indices, mirror: bool) -> Agreement | None:
+    """Align `one` with `other`, mirrored or not; None if no alignment has `MIN_INLIERS` inliers.
+
+    Args:
+        found: (n, 2), an index of a feature of each: distinctive ones, which propose the alignment. Others,
+            as those on the rim of a dermatoscope, would align what photographs of any two lesions share.
+        similar: (n, 2), all matches, which then refine it.
+    """
     # A single pair is little work: OpenCV's threads would only slow down the other processes.
     cv2.setNumThreads(1)
-    found = _consensus(one.points, other.points, candidate)
-    return _compare(one.thumb, other.thumb, *found) if found else None
+    start = _proposed(one.points, other.points, found, mirror)
+    aligned = start is not None and _refit(one.points, other.points, similar, start)
+    return _compare(one.thumb, other.thumb, *aligned) if aligned else None
 
 
-def _consensus(one: Floats, other: Floats, candidate: Candidate) -> tuple[Matrix, int] | None:
-    """The affine map (2, 3) from one to the other, in working pixels, that most matches support."""
-    p, q = one[candidate.matches[:, 0]].astype(float), other[candidate.matches[:, 1]].astype(float)
-    tried = np.unique(np.linspace(0, len(p) - 1, min(len(p), HYPOTHESES)).astype(int))
-    scale = q[tried, 2] / p[tried, 2]
-    sign = -1.0 if candidate.mirror else 1.0
+def _proposed(one: Floats, other: Floats, found: Indices, mirror: bool) -> Matrix | None:
+    """The affine map (2, 3) from one to the other that most matches support, if `MIN_INLIERS` do."""
+    p, q = one[found[:, 0]].astype(float), other[found[:, 1]].astype(float)
+    scale = q[:, 2] / p[:, 2]
+    sign = -1.0 if mirror else 1.0
     # Each match gives a similarity transform: its points, scales and angles must coincide.
-    turn = q[tried, 3] - sign * p[tried, 3]
+    turn = q[:, 3] - sign * p[:, 3]
     cos, sin = scale * np.cos(turn), scale * np.sin(turn)
     linear = np.stack([np.stack([cos, -sin * sign], -1), np.stack([sin, cos * sign], -1)], -2)
-    offset = q[tried, :2] - np.einsum("tij,tj->ti", linear, p[tried, :2])
+    offset = q[:, :2] - np.einsum("tij,tj->ti", linear, p[:, :2])
     landed = np.einsum("tij,nj->tni", linear, p[:, :2]) + offset[:, None]
     far = np.hypot(*np.moveaxis(landed - q[None, :, :2], -1, 0))
     fits = (far < 2 * TOLERANCES[0]) & (np.abs(np.log(q[:, 2] / p[:, 2]) - np.log(scale)[:, None]) < 0.5)
     best = int(fits.sum(1).argmax())
-    matrix, fit = np.column_stack([linear[best], offset[best]]), fits[best]
+    fit = fits[best]
+    if _distinct(p[fit], q[fit]) < MIN_INLIERS:
+        return None
+    return _least_squares(p[fit, :2], q[fit, :2], np.column_stack([linear[best], offset[best]]))
+
+
+def _refit(one: Floats, other: Floats, similar: Indices, matrix: Matrix) -> tuple[Matrix, int] | None:
+    """The map refined with all matches that it supports, and how many; None if fewer than `MIN_INLIERS`."""
+    p, q = one[similar[:, 0]].astype(float), other[similar[:, 1]].astype(float)
     for tolerance in TOLERANCES:
+        fit = np.hypot(*(p[:, :2] @ matrix[:, :2].T + matrix[:, 2] - q[:, :2]).T) < tolerance
         if fit.sum() >= 4:
             matrix = _least_squares(p[fit, :2], q[fit, :2], matrix)
-        fit = np.hypot(*(p[:, :2] @ matrix[:, :2].T + matrix[:, 2] - q[:, :2]).T) < tolerance
-    inliers = min(len(np.unique(np.rint(side[fit, :2]), axis=0)) for side in (p, q))
+    inliers = _distinct(p[fit], q[fit])
     return (matrix, inliers) if inliers >= MIN_INLIERS else None
+
+
+def _distinct(p: Matrix, q: Matrix) -> int:
+    """How many different features matches have, on the side with fewer."""
+    return min(len(np.unique(np.rint(side[:, :2]), axis=0)) for side in (p, q))
 
 
 def _least_squares(p: Matrix, q: Matrix, prior: Matrix) -> Matrix:
     """The affine map from p to q, regularised towards `prior`."""
     middle = p.mean(0)
     rows = np.column_stack([p - middle, np.ones(len(p))])
-    # As strong as one feature 20 pixels off in each direction.
-    ridge = np.diag([20.0, 20.0, 0.0])
+    # As strong as one feature 10 pixels off in each direction.
+    ridge = np.diag([10.0, 10.0, 0.0])
     wanted = np.concatenate([q, ridge @ np.concatenate([prior[:, :2].T, np.zeros((1, 2))])])
     solved = np.linalg.lstsq(np.concatenate([rows, ridge]), wanted, rcond=None)[0]
     linear = solved[:2].T
@@ -94,12 +110,8 @@ def _compare(one: Bytes, other: Bytes, matrix: Matrix, inliers: int) -> Agreemen
     scales = np.linalg.svd(matrix[:, :2], compute_uv=False)
     if scales[1] < 1 / MAX_SCALE or scales[0] > MAX_SCALE:
         return None
-    # From the other's thumbnail to one's. Both sizes share the corner of the first pixel.
-    ratio = THUMB_SIDE / WORK_SIDE
-    shift = (ratio - 1) / 2
     linear = np.linalg.inv(matrix[:, :2])
-    centre = matrix[:, 2] * ratio + shift - matrix[:, :2] @ np.full(2, shift)
-    back = np.column_stack([linear, -linear @ centre]).astype(np.float32)
+    back = np.column_stack([linear, -linear @ matrix[:, 2]]).astype(np.float32)
     # The sharper of the two is blurred to the resolution of the other.
     grown = float(scales[0] * scales[1]) ** 0.5
     a = cv2.GaussianBlur(one.astype(np.float32), (0, 0), max(1.0, 1.0 / grown))

@@ -12,11 +12,11 @@ from skinlesion_cli.common.events import OnEvent
 from skinlesion_cli.common.settings import FIELDS
 from skinlesion_cli.common.tables import Html, Tabular, html_table, html_text
 from skinlesion_cli.common.text import nearest
-from skinlesion_cli.curation.duplicates import find_pairs
+from skinlesion_cli.curation.duplicates import DuplicateSearch
 from skinlesion_cli.curation.families import connected_components
 from skinlesion_cli.curation.fingerprint import Fingerprint
 from skinlesion_cli.curation.groups import coverage_text, groups_of
-from skinlesion_cli.curation.kept_fingerprints import KeptFingerprints, kept_fingerprint
+from skinlesion_cli.curation.kept_fingerprints import kept_fingerprint
 from skinlesion_cli.curation.label_check import LabelCheck
 from skinlesion_cli.data.framing import cut_by_crop
 from skinlesion_cli.data.images import stored_kind
@@ -201,9 +201,10 @@ def audit_folder(
     """
     listed = _list_table(root, images_root, on_event) if is_table(root) else _list_folder(root, on_event)
     groups = groups if table else {**groups, **listed.groups}
-    inventory, prints = _read_all(listed, groups, table, near, workers, on_event)
+    with DuplicateSearch(near, workers, on_event) as search:
+        inventory = _read_all(listed, groups, table, near, workers, on_event, search)
+        pairs = search.pairs()
     images = inventory.images
-    pairs = find_pairs(prints, workers, on_event)
     found = [PairFound(images[pair.a], images[pair.b], pair.kind) for pair in pairs]
     components = connected_components(len(images), [(pair.a, pair.b) for pair in pairs])
     families = tuple(tuple(images[index] for index in component) for component in components)
@@ -289,24 +290,23 @@ def _read_all(
     near: bool,
     workers: int,
     on_event: OnEvent,
-) -> tuple[Inventory, list[Fingerprint]]:
-    """The inventory of a data set, and the fingerprint of each of its readable images."""
+    search: DuplicateSearch,
+) -> Inventory:
+    """The inventory of a data set; `search` is given each of its readable images."""
     root, found = listed.root, listed.files
     known = groups_of(groups, [file for file, _, _ in found], root, table)
-    images, prints, unreadable = [], [], {}
-    with KeptFingerprints(on_event, near=near) as kept:
-        read = partial(_read, near, kept.path)
-        results = map_files(read, [root / file for file, _, _ in found], workers, on_event)
-        for (file, split, label), group, result in zip(found, known, results, strict=True):
-            if isinstance(result, str):
-                unreadable[file] = result
-            else:
-                size, mode, profile, one = result
-                images.append(ImageRecord(file, split, label, size, mode, group, profile))
-                prints.append(one)
-                kept.add(one)
-    inventory = Inventory(root, tuple(images), unreadable, tuple(listed.not_images), tuple(listed.remarks))
-    return inventory, prints
+    images: list[ImageRecord] = []
+    unreadable = {}
+    read = partial(_read, near, search.store)
+    results = map_files(read, [root / file for file, _, _ in found], workers, on_event)
+    for (file, split, label), group, result in zip(found, known, results, strict=True):
+        if isinstance(result, str):
+            unreadable[file] = result
+        else:
+            size, mode, profile, one = result
+            images.append(ImageRecord(file, split, label, size, mode, group, profile))
+            search.add(root / file, one)
+    return Inventory(root, tuple(images), unreadable, tuple(listed.not_images), tuple(listed.remarks))
 
 
 def _read(near: bool, store: Path | None, path: Path) -> tuple[tuple[int, int], str, str, Fingerprint] | str:

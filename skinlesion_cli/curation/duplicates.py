@@ -4,21 +4,25 @@ A changed copy has been resized, re-encoded, cropped, mirrored, rotated, sheared
 noise added. Two photographs of one lesion are not copies: they share the lesion, but not the light and view.
 """
 
-from collections.abc import Iterator, Sequence
+import functools
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Self
 
+import numpy as np
 from scipy.cluster.hierarchy import DisjointSet
 
 from skinlesion_cli.common.events import ImagesDone, OnEvent, ignore
+from skinlesion_cli.common.signals import outlive_signals
 from skinlesion_cli.curation.alignment import Agreement, align
 from skinlesion_cli.curation.families import Edge, cluster
-from skinlesion_cli.curation.fingerprint import Fingerprint
+from skinlesion_cli.curation.fingerprint import Fingerprint, strongest
 from skinlesion_cli.curation.kept_fingerprints import KeptFingerprints, kept_fingerprint
-from skinlesion_cli.curation.matching import Candidate, find_candidates
+from skinlesion_cli.curation.matching import Basis, Candidate, FeatureIndex, similar_features
 from skinlesion_cli.data.workers import map_files
 
 BATCH = 2000
@@ -51,24 +55,107 @@ class Pair(NamedTuple):
 def find_duplicates(
     paths: Sequence[Path], *, near: bool = True, workers: int = 1, on_event: OnEvent = ignore
 ) -> list[Pair]:
-    """Read photographs, and find those that show the same one (`find_pairs`), `near` also changed ones."""
-    prints = []
-    with KeptFingerprints(on_event, near=near) as kept:
-        read = partial(kept_fingerprint, store=kept.path, near=near)
-        for one in map_files(read, paths, workers, on_event):
-            prints.append(one)
-            kept.add(one)
-    return find_pairs(prints, workers, on_event)
+    """Read photographs, and find those that show the same one, `near` also changed ones.
+
+    The pairs ascend; there are enough to connect every family, not all.
+    """
+    with DuplicateSearch(near, workers, on_event) as search:
+        read = partial(kept_fingerprint, store=search.store, near=near)
+        for path, one in zip(paths, map_files(read, paths, workers, on_event), strict=True):
+            search.add(path, one)
+        return search.pairs()
 
 
-def find_pairs(prints: Sequence[Fingerprint], workers: int, on_event: OnEvent) -> list[Pair]:
-    """Pairs of photographs that show the same one, ascending: enough to connect every family, not all."""
-    pairs = list(_equal(prints))
-    # Only the first of several equal files is compared with others.
-    copies = {pair.b for pair in pairs}
-    index = [i for i in range(len(prints)) if i not in copies]
-    near = _near([prints[i] for i in index], workers, on_event)
-    return sorted([*pairs, *(Pair(index[a], index[b], "near") for a, b in near)])
+class DuplicateSearch:
+    """A context that takes the fingerprints of photographs in turn, and then finds the pairs among them."""
+
+    def __init__(self, near: bool, workers: int, on_event: OnEvent):
+        self._workers, self._on_event = workers, on_event
+        self._kept = KeptFingerprints(on_event, near=near)
+        self.store = self._kept.path
+        """Where `kept_fingerprint` finds the fingerprints of an earlier search."""
+        self._paths: list[Path] = []
+        self._first: dict[bytes, int] = {}
+        self._equal: list[Pair] = []
+        self._folder = tempfile.TemporaryDirectory(prefix="skinlesion-features-")
+        self._index = FeatureIndex(Path(self._folder.name))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._kept.close()
+        self._index.close()
+        self._folder.cleanup()
+
+    def add(self, path: Path, one: Fingerprint) -> None:
+        """Take the next photograph."""
+        number = len(self._paths)
+        self._paths.append(path)
+        self._kept.add(one)
+        keys = one.bytes_digest, one.pixels_digest
+        same_bytes, same_pixels = (self._first.setdefault(key, number) for key in keys)
+        if same_bytes != number:
+            self._equal.append(Pair(same_bytes, number, "bytes"))
+        elif same_pixels != number:
+            self._equal.append(Pair(same_pixels, number, "pixels"))
+        # Only the first of several equal files is compared with others.
+        self._index.add(one if same_bytes == same_pixels == number else None)
+
+    def pairs(self) -> list[Pair]:
+        """Pairs of photographs that show the same one, ascending: enough to connect every family, not all."""
+        self._kept.close()
+        candidates = self._index.candidates(self._workers, self._on_event)
+        agreements: dict[Edge, Agreement] = {}
+        for done, (candidate, agreement) in enumerate(self._aligned(candidates), start=1):
+            if agreement and _is_likely(agreement):
+                agreements[candidate.edge] = agreement
+            if done % 500 == 0 or done == len(candidates):
+                self._on_event(ImagesDone("comparing pairs", done, len(candidates)))
+        near = _spanning(len(self._paths), agreements)
+        return sorted([*self._equal, *(Pair(a, b, "near") for a, b in near)])
+
+    def _aligned(self, candidates: Sequence[Candidate]) -> Iterator[tuple[Candidate, Agreement | None]]:
+        if self._index.basis is None:
+            return
+        compare = partial(_compare_files, self._index.basis, self.store)
+        parallel = self._workers > 1 and len(candidates) > BATCH
+        with (
+            ProcessPoolExecutor(self._workers, initializer=outlive_signals)
+            if parallel
+            else nullcontext() as pool
+        ):
+            for start in range(0, len(candidates), BATCH):
+                batch = candidates[start : start + BATCH]
+                sides = [self._paths[one.a] for one in batch], [self._paths[one.b] for one in batch]
+                results = (
+                    pool.map(compare, *sides, batch, chunksize=50) if pool else map(compare, *sides, batch)
+                )
+                yield from zip(batch, results, strict=True)
+
+
+def _compare_files(
+    basis: Basis, store: Path | None, path: Path, other: Path, candidate: Candidate
+) -> Agreement | None:
+    one, two = _recent(path, store), _recent(other, store)
+    sides = zip((one, two), candidate.matches.T, strict=True)
+    found = np.stack([strongest(side.sketch.points)[rows] for side, rows in sides], axis=1)
+    similar = similar_features(one, two, candidate.mirror, basis)
+    return align(one.sketch, two.sketch, found, similar, candidate.mirror)
+
+
+@functools.lru_cache(maxsize=1000)
+def _recent(path: Path, store: Path | None) -> Fingerprint:
+    return kept_fingerprint(path, store)
+
+
+def _spanning(n: int, agreements: Mapping[Edge, Agreement]) -> list[Edge]:
+    """The strongest pairs that connect each family of changed copies: a spanning tree per family."""
+    certain = [edge for edge, agreement in agreements.items() if _is_certain(agreement)]
+    family = cluster(n, certain, list(agreements))
+    sets = DisjointSet(range(n))
+    strongest_first = sorted(agreements, key=lambda edge: -agreements[edge].fine)
+    return [(a, b) for a, b in strongest_first if family[a] == family[b] and sets.merge(a, b)]
 
 
 def _is_certain(agreement: Agreement) -> bool:
@@ -91,42 +178,3 @@ def _is_likely(agreement: Agreement) -> bool:
         and agreement.fine >= LIKELY_FINE
         and agreement.stretch <= LIKELY_STRETCH
     )
-
-
-def _equal(prints: Sequence[Fingerprint]) -> Iterator[Pair]:
-    """Each file with the first file of equal bytes, or else the first of equal pixels."""
-    first: dict[bytes, int] = {}
-    for i, one in enumerate(prints):
-        same_bytes, same_pixels = (first.setdefault(key, i) for key in (one.bytes_digest, one.pixels_digest))
-        if same_bytes != i:
-            yield Pair(same_bytes, i, "bytes")
-        elif same_pixels != i:
-            yield Pair(same_pixels, i, "pixels")
-
-
-def _near(prints: Sequence[Fingerprint], workers: int, on_event: OnEvent) -> list[Edge]:
-    """The strongest pairs that connect each family of changed copies: a spanning tree per family."""
-    candidates = find_candidates(prints, on_event=on_event)
-    agreements: dict[Edge, Agreement] = {}
-    for done, (candidate, agreement) in enumerate(_align_all(prints, candidates, workers), start=1):
-        if agreement and _is_likely(agreement):
-            agreements[min(candidate.a, candidate.b), max(candidate.a, candidate.b)] = agreement
-        if done % 500 == 0 or done == len(candidates):
-            on_event(ImagesDone("comparing pairs", done, len(candidates)))
-    certain = [edge for edge, agreement in agreements.items() if _is_certain(agreement)]
-    family = cluster(len(prints), certain, list(agreements))
-    sets = DisjointSet(range(len(prints)))
-    strongest_first = sorted(agreements, key=lambda edge: -agreements[edge].fine)
-    return [(a, b) for a, b in strongest_first if family[a] == family[b] and sets.merge(a, b)]
-
-
-def _align_all(
-    prints: Sequence[Fingerprint], candidates: Sequence[Candidate], workers: int
-) -> Iterator[tuple[Candidate, Agreement | None]]:
-    parallel = workers > 1 and len(candidates) > BATCH
-    with ProcessPoolExecutor(workers) if parallel else nullcontext() as pool:
-        for start in range(0, len(candidates), BATCH):
-            batch = candidates[start : start + BATCH]
-            sides = [prints[one.a].sketch for one in batch], [prints[one.b].sketch for one in batch]
-            results = pool.map(align, *sides, batch, chunksize=50) if pool else map(align, *sides, batch)
-            yield from zip(batch, results, strict=True)

@@ -21,10 +21,10 @@ from skinlesion_cli.common.files import ensure_writable_folder, user_cache_folde
 from skinlesion_cli.curation.fingerprint import Fingerprint, Sketch, fingerprint
 
 MOST_BYTES = 2 << 30
-"""What is kept between checks: about 50,000 photographs, those that were checked last."""
+"""What is kept between checks: about 75,000 photographs, those that were checked last."""
 COMMIT_EVERY = 200
 """A killed process loses at most so many."""
-VERSION = f"1 {cv2.__version__}"
+VERSION = f"2 {cv2.__version__}"
 """Features of another release of OpenCV may differ."""
 _TABLE = """CREATE TABLE IF NOT EXISTS fingerprints
 (digest BLOB, version TEXT, used REAL, content BLOB, PRIMARY KEY (digest, version))"""
@@ -37,7 +37,7 @@ class KeptFingerprints:
         """Without features (`near`) there is nothing worth keeping, and no file is opened."""
         self.path: Path | None = None
         """The file that `kept_fingerprint` reads."""
-        self._on_event, self._added = on_event, 0
+        self._on_event, self._added, self._bytes, self._closed = on_event, 0, 0, False
         if not near:
             return
         try:
@@ -57,9 +57,13 @@ class KeptFingerprints:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
         """Write what waits, and drop the fingerprints that were used longest ago."""
-        if self.path is None:
+        if self.path is None or self._closed:
             return
+        self._closed = True
         try:
             self._database.execute(
                 "DELETE FROM fingerprints WHERE rowid IN (SELECT rowid FROM (SELECT rowid, "
@@ -79,8 +83,11 @@ class KeptFingerprints:
         key = (one.bytes_digest, VERSION)
         try:
             used = "UPDATE fingerprints SET used = ? WHERE digest = ? AND version = ?"
-            if not self._database.execute(used, (time.time(), *key)).rowcount:
-                row = (*key, time.time(), _packed(one))
+            if not self._database.execute(used, (time.time(), *key)).rowcount and self._bytes < MOST_BYTES:
+                content = _packed(one)
+                # More than this would only be dropped at the end.
+                self._bytes += len(content)
+                row = (*key, time.time(), content)
                 self._database.execute("INSERT INTO fingerprints VALUES (?, ?, ?, ?)", row)
             self._added += 1
             if self._added % COMMIT_EVERY == 0:

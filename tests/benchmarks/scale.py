@@ -2,13 +2,16 @@
 
     python tests/benchmarks/scale.py [--images 10000 40000] [--only predict evaluate]
 
-All images are synthetic, each one different, in three splits and two classes. The files are read once before
-the first command, so that each number of images starts with a warm file list. Linux only: it reads /proc.
+All images are synthetic, in three splits and two classes; one in 500 is a changed copy of the one before, and
+`data check` shows how many of them it finds. The files are written just before the first command, so that
+each number of images starts with a warm file list. Linux only: it reads /proc.
 """
 
 import argparse
 import io
+import json
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -16,9 +19,10 @@ import threading
 import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from skinlesion_cli.common.paper import IMAGENET_MEAN, IMAGENET_STD
 from skinlesion_cli.exporting.onnx import export
@@ -29,6 +33,7 @@ from skinlesion_cli.models.preprocessing import Preprocessing
 CLASSES = {"nevus": 0.9, "melanoma": 0.1}
 SPLITS = {"train": 0.6, "val": 0.1, "test": 0.3}
 SIZE = (96, 72)
+COPY_EVERY = 500
 FIRST_STEP = """
 import sys
 from skinlesion_cli import train
@@ -46,12 +51,18 @@ train(data_root=sys.argv[1], out=sys.argv[2], model_arch="mobilevitv2_050", pret
 def draw(folder: Path, first: int, last: int) -> None:
     """Draw the images with these numbers."""
     for number in range(first, last):
-        random = np.random.default_rng(number)
+        is_copy = number % COPY_EVERY == COPY_EVERY - 1
+        random = np.random.default_rng(number - is_copy)
         split = random.choice(list(SPLITS), p=list(SPLITS.values()))
         name = random.choice(list(CLASSES), p=list(CLASSES.values()))
-        coarse = Image.fromarray(random.integers(0, 256, (9, 12, 3), np.uint8))
+        noise = [random.integers(0, 256, (9 * k, 12 * k, 3), np.uint8) for k in (1, 5)]
+        shapes, texture = (Image.fromarray(one).resize(SIZE, Image.Resampling.BICUBIC) for one in noise)
+        image = Image.blend(shapes, texture, 0.3)
+        if is_copy:
+            left, top = random.integers(0, 6, 2).tolist()
+            image = ImageOps.mirror(image.crop((left, top, left + 90, top + 66)))
         file = io.BytesIO()
-        coarse.resize(SIZE, Image.Resampling.BICUBIC).save(file, "JPEG", quality=80)
+        image.save(file, "JPEG", quality=60 if is_copy else 80)
         target = folder / split / name / f"{number:06}.jpg"
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_bytes(file.getvalue())
@@ -75,12 +86,25 @@ def untrained(target: Path) -> Path:
     return export(checkpoint, target, np.zeros((1, 3, 64, 64), np.uint8)).path
 
 
-def measure(command: list[str], environment: dict[str, str]) -> tuple[int, float, float]:
-    """Exit code, seconds and peak memory in MB of a command, with the processes that it starts."""
+class Cost(NamedTuple):
+    """Of a command, with the processes that it starts."""
+
+    code: int
+    output: str
+    seconds: float
+    processor: float
+    """Seconds of processor time, which depend less on what else the machine does."""
+    megabytes: float
+
+
+def measure(command: list[str], environment: dict[str, str], output: Path) -> Cost:
+    """Run a command; its standard output goes through a file."""
     peak = 0.0
-    with subprocess.Popen(
-        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-    ) as process:
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    with (
+        output.open("wb") as stdout,
+        subprocess.Popen(command, env=environment, stdout=stdout, stderr=subprocess.PIPE) as process,
+    ):
         begin = time.perf_counter()
         done = threading.Event()
 
@@ -97,7 +121,16 @@ def measure(command: list[str], environment: dict[str, str]) -> tuple[int, float
         watcher.join()
     if process.returncode not in (0, 1):
         sys.exit(errors.decode()[-2000:])
-    return process.returncode, seconds, peak
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Cost(process.returncode, output.read_text(encoding="utf-8"), seconds, processor, peak)
+
+
+def copies_found(document: str) -> str:
+    """How many of the changed copies `data check --json` found, and how many other pairs."""
+    pairs = [{int(Path(pair[side]).stem) for side in ("a", "b")} for pair in json.loads(document)["pairs"]]
+    true = sum(max(pair) % COPY_EVERY == COPY_EVERY - 1 and max(pair) - min(pair) == 1 for pair in pairs)
+    return f"  {true} copies and {len(pairs) - true} other pairs"
 
 
 def family(process: int) -> list[int]:
@@ -124,7 +157,9 @@ def main() -> None:
     parser.add_argument("--images", type=int, nargs="+", default=[10_000, 40_000, 160_000, 400_000])
     parser.add_argument("--only", nargs="+", help="names of the rows to measure")
     options = parser.parse_args()
-    print(f"{'command':24} {'images':>8} {'seconds':>9} {'ms/image':>9} {'MB':>7}", flush=True)
+    print(
+        f"{'command':24} {'images':>8} {'seconds':>9} {'ms/image':>9} {'processor':>9} {'MB':>7}", flush=True
+    )
     with tempfile.TemporaryDirectory() as scratch:
         data, out, drawn = Path(scratch, "data"), Path(scratch, "out"), 0
         model = ["--checkpoint", str(untrained(Path(scratch, "model.onnx")))]
@@ -166,17 +201,21 @@ def main() -> None:
                     "--out",
                     str(splits),
                 ],
-                "data check": [*tool, "data", "check", str(data)],
-                "data check, repeated": [*tool, "data", "check", str(data)],
+                "data check": [*tool, "data", "check", str(data), "--json"],
+                "data check, repeated": [*tool, "data", "check", str(data), "--json"],
             }
             for name, command in commands.items():
                 if options.only is None or name in options.only:
-                    code, seconds, peak = measure(command, environment)
+                    cost = measure(command, environment, Path(scratch, "output"))
                     # evaluate scores one split.
-                    count = images * SPLITS["test"] if name == "evaluate" else images
-                    each = 1e3 * seconds / count
-                    fault = f"  exit {code}" if code else ""
-                    print(f"{name:24} {images:8} {seconds:9.1f} {each:9.3f} {peak:7.0f}{fault}", flush=True)
+                    each = 1e3 / (images * SPLITS["test"] if name == "evaluate" else images)
+                    note = f"  exit {cost.code}" if cost.code else ""
+                    note += copies_found(cost.output) if "--json" in command else ""
+                    print(
+                        f"{name:24} {images:8} {cost.seconds:9.1f} {each * cost.seconds:9.3f} "
+                        f"{each * cost.processor:9.3f} {cost.megabytes:7.0f}{note}",
+                        flush=True,
+                    )
 
 
 if __name__ == "__main__":

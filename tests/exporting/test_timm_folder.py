@@ -101,8 +101,8 @@ def test_timm_without_us_gives_our_logits(folder: Path, photographs: list[Path],
         with timm_picture(photographs[index]) as picture:
             pixels = view(picture, 64, backend.resize)[None].copy()
         expected = backend.outputs(pixels).logits[0]
-        assert found["channels last"][index] == pytest.approx(expected, abs=1e-6)
-        assert found["plain"][index] == pytest.approx(expected, abs=1e-5)
+        for layout in ("channels last", "plain"):
+            assert found[layout][index] == pytest.approx(expected, abs=1e-5)
         if index == 0:
             rounded = {name: round(value, 4) for name, value in prediction.to_dict()["probabilities"].items()}
             assert eval(shown) == pytest.approx(rounded, abs=2e-4)
