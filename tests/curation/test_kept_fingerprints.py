@@ -64,6 +64,18 @@ def test_a_changed_file_is_read_again(photo: Path) -> None:
     assert after.sketch.thumb.shape != before.sketch.thumb.shape
 
 
+def test_one_search_keeps_no_more_than_the_limit(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kept_fingerprints, "MOST_BYTES", 1)
+    other = photo.with_name("other.png")
+    with Image.open(photo) as image:
+        image.rotate(90, expand=True).save(other)
+    with KeptFingerprints(print) as kept:
+        for one in (photo, other):
+            kept.add(kept_fingerprint(one, kept.path))
+        assert kept.path is not None
+        assert kept._database.execute("SELECT count(*) FROM fingerprints").fetchone() == (1,)
+
+
 def test_the_oldest_go_first(photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     others = []
     with Image.open(photo) as image:
