@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def importing() -> Iterator[None]:
-    """A context in which nothing is searched for garbage; what exists at its end is searched once more, at exit.
+    """A context without garbage collection; what exists at its end is searched only once more, at exit.
 
     torch and timm create 400,000 objects that stay until the process ends. By default, Python searches them
     dozens of times while they are imported.
