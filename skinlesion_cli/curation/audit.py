@@ -18,16 +18,14 @@ from skinlesion_cli.curation.fingerprint import Fingerprint
 from skinlesion_cli.curation.groups import coverage_text, groups_of
 from skinlesion_cli.curation.kept_fingerprints import kept_fingerprint
 from skinlesion_cli.curation.label_check import LabelCheck
+from skinlesion_cli.data.folders import class_folders, list_classes, refuse_alike
 from skinlesion_cli.data.framing import cut_by_crop
 from skinlesion_cli.data.images import stored_kind
 from skinlesion_cli.data.splits import (
     SPLITS,
-    class_folders,
     count_labels,
     is_table,
-    list_classes,
     one_class_fault,
-    refuse_alike,
     require_folder,
 )
 from skinlesion_cli.data.table import read_data_table

@@ -7,8 +7,7 @@ noise added. Two photographs of one lesion are not copies: they share the lesion
 import functools
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Literal, NamedTuple, Self
@@ -17,13 +16,12 @@ import numpy as np
 from scipy.cluster.hierarchy import DisjointSet
 
 from skinlesion_cli.common.events import ImagesDone, OnEvent, ignore
-from skinlesion_cli.common.signals import outlive_signals
 from skinlesion_cli.curation.alignment import Agreement, align
 from skinlesion_cli.curation.families import Edge, cluster
 from skinlesion_cli.curation.fingerprint import Fingerprint, strongest
 from skinlesion_cli.curation.kept_fingerprints import KeptFingerprints, kept_fingerprint
 from skinlesion_cli.curation.matching import Basis, Candidate, FeatureIndex, similar_features
-from skinlesion_cli.data.workers import map_files
+from skinlesion_cli.data.workers import map_files, process_pool
 
 BATCH = 2000
 """Pairs submitted to the worker processes at once; what waits is held in memory."""
@@ -71,22 +69,24 @@ class DuplicateSearch:
 
     def __init__(self, near: bool, workers: int, on_event: OnEvent):
         self._workers, self._on_event = workers, on_event
-        self._kept = KeptFingerprints(on_event, near=near)
+        self._resources = ExitStack()
+        # Fingerprints of another search may be those of files that have changed since.
+        self._resources.callback(_recent.cache_clear)
+        self._kept = self._resources.enter_context(KeptFingerprints(on_event, near=near))
         self.store = self._kept.path
         """Where `kept_fingerprint` finds the fingerprints of an earlier search."""
         self._paths: list[Path] = []
         self._first: dict[bytes, int] = {}
         self._equal: list[Pair] = []
-        self._folder = tempfile.TemporaryDirectory(prefix="skinlesion-features-")
-        self._index = FeatureIndex(Path(self._folder.name))
+        folder = self._resources.enter_context(tempfile.TemporaryDirectory(prefix="skinlesion-features-"))
+        self._index = FeatureIndex(Path(folder))
+        self._resources.callback(self._index.close)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._kept.close()
-        self._index.close()
-        self._folder.cleanup()
+        self._resources.close()
 
     def add(self, path: Path, one: Fingerprint) -> None:
         """Take the next photograph."""
@@ -104,7 +104,7 @@ class DuplicateSearch:
 
     def pairs(self) -> list[Pair]:
         """Pairs of photographs that show the same one, ascending: enough to connect every family, not all."""
-        self._kept.close()
+        self._kept.commit()
         candidates = self._index.candidates(self._workers, self._on_event)
         agreements: dict[Edge, Agreement] = {}
         for done, (candidate, agreement) in enumerate(self._aligned(candidates), start=1):
@@ -119,12 +119,7 @@ class DuplicateSearch:
         if self._index.basis is None:
             return
         compare = partial(_compare_files, self._index.basis, self.store)
-        parallel = self._workers > 1 and len(candidates) > BATCH
-        with (
-            ProcessPoolExecutor(self._workers, initializer=outlive_signals)
-            if parallel
-            else nullcontext() as pool
-        ):
+        with process_pool(self._workers if len(candidates) > BATCH else 1) as pool:
             for start in range(0, len(candidates), BATCH):
                 batch = candidates[start : start + BATCH]
                 sides = [self._paths[one.a] for one in batch], [self._paths[one.b] for one in batch]

@@ -37,7 +37,7 @@ class KeptFingerprints:
         """Without features (`near`) there is nothing worth keeping, and no file is opened."""
         self.path: Path | None = None
         """The file that `kept_fingerprint` reads."""
-        self._on_event, self._added, self._bytes, self._closed = on_event, 0, 0, False
+        self._on_event, self._added, self._bytes = on_event, 0, 0
         if not near:
             return
         try:
@@ -57,13 +57,9 @@ class KeptFingerprints:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.close()
-
-    def close(self) -> None:
         """Write what waits, and drop the fingerprints that were used longest ago."""
-        if self.path is None or self._closed:
+        if self.path is None:
             return
-        self._closed = True
         try:
             self._database.execute(
                 "DELETE FROM fingerprints WHERE rowid IN (SELECT rowid FROM (SELECT rowid, "
@@ -89,10 +85,19 @@ class KeptFingerprints:
                 self._bytes += len(content)
                 row = (*key, time.time(), content)
                 self._database.execute("INSERT INTO fingerprints VALUES (?, ?, ?, ?)", row)
-            self._added += 1
-            if self._added % COMMIT_EVERY == 0:
-                self._database.commit()
         # A full disk must not stop the check.
+        except sqlite3.Error as error:
+            self._give_up(error)
+        self._added += 1
+        if self._added % COMMIT_EVERY == 0:
+            self.commit()
+
+    def commit(self) -> None:
+        """Write what waits, so that other processes can read it."""
+        if self.path is None:
+            return
+        try:
+            self._database.commit()
         except sqlite3.Error as error:
             self._give_up(error)
 

@@ -8,9 +8,8 @@ holds only what is in use.
 """
 
 import itertools
-from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +18,6 @@ import numpy as np
 import numpy.typing as npt
 
 from skinlesion_cli.common.events import ImagesDone, OnEvent
-from skinlesion_cli.common.signals import outlive_signals
 from skinlesion_cli.curation.fingerprint import (
     DESCRIPTOR,
     Bytes,
@@ -29,6 +27,7 @@ from skinlesion_cli.curation.fingerprint import (
     mirrored,
     strongest,
 )
+from skinlesion_cli.data.workers import process_pool
 
 Codes = npt.NDArray[np.int8]
 
@@ -47,7 +46,7 @@ SIMILAR = 0.75
 ANGLE_BINS = 12
 """Bins of the rotation angle that matches vote for; each match votes for its two nearest bins."""
 MIN_VOTES = 6
-"""Matches of about one angle that make two photographs candidates, and that an alignment starts from."""
+"""Matches of about one angle that make two photographs candidates."""
 BLOCK = 8000
 """Photographs that are looked up at once."""
 ROWS = 50_000
@@ -122,7 +121,7 @@ class FeatureIndex:
     def add(self, one: Fingerprint | None) -> None:
         """Add the next photograph; None keeps its index without any features."""
         self._first.append(self._first[-1])
-        if one is None:
+        if one is None or not len(one.descriptors):
             return
         rows = strongest(one.sketch.points)
         self._first[-1] += len(rows)
@@ -156,8 +155,7 @@ class FeatureIndex:
         tasks = list(itertools.product(range(0, photographs, BLOCK), (False, True)))
         # A pair is found from either side: the one with more matches is kept.
         best: dict[tuple[int, int], Candidate] = {}
-        parallel = workers > 1
-        with ProcessPoolExecutor(workers, initializer=outlive_signals) if parallel else nullcontext() as pool:
+        with process_pool(workers) as pool:
             blocks = (pool.map if pool else map)(partial(_look_up, self._folder), *zip(*tasks, strict=True))
             for done, found in enumerate(blocks, start=1):
                 for one in found:
@@ -199,16 +197,15 @@ class _Cells:
         cell = np.concatenate([cells.nearest(part.astype(np.float32), 1)[:, 0] for part in parts])
         members = np.argsort(cell, kind="stable")
         starts = np.searchsorted(cell[members], np.arange(count + 1))
-        return cls(heads, bounds, centres[order], members, starts)
+        return replace(cells, members=members, starts=starts)
 
     def save(self, folder: Path) -> None:
-        for name in ("heads", "bounds", "centres", "members", "starts"):
-            np.save(folder / f"cells-{name}.npy", getattr(self, name))
+        for one in fields(self):
+            np.save(folder / f"cells-{one.name}.npy", getattr(self, one.name))
 
     @classmethod
     def load(cls, folder: Path) -> "_Cells":
-        names = ("heads", "bounds", "centres", "members", "starts")
-        return cls(*(np.load(folder / f"cells-{name}.npy", mmap_mode="r") for name in names))
+        return cls(*(np.load(folder / f"cells-{one.name}.npy", mmap_mode="r") for one in fields(cls)))
 
     def nearest(self, rows: Floats, count: int) -> npt.NDArray[np.int32]:
         """(n, `count`): the nearest cells of each row, those of its `PROBES` nearest heads; -1 if fewer."""
@@ -234,13 +231,32 @@ class _Cells:
 def _look_up(folder: Path, start: int, mirror: bool) -> list[Candidate]:
     """The candidates of a block of photographs, mirrored or not; `a` is in the block."""
     codes, first = _codes(folder), np.load(folder / "first.npy", mmap_mode="r")
-    cells = _Cells.load(folder)
-    stop = min(start + BLOCK, len(first) - 1)
-    rows = slice(int(first[start]), int(first[stop]))
+    rows = slice(int(first[start]), int(first[min(start + BLOCK, len(first) - 1)]))
     asked = codes[rows].astype(np.float32)
     if mirror:
         asked *= np.load(folder / "signs.npy")
-    owner = np.repeat(np.arange(start, stop), np.diff(first[start : stop + 1]))
+    one, other = _matches(asked, codes, _Cells.load(folder))
+    one += rows.start
+    a, b = (np.searchsorted(first, side, side="right") - 1 for side in (one, other))
+    pair = np.where(a == b, -1, a * len(first) + b)
+    # Most pairs share a feature or two by chance: only the others are counted by angle.
+    shared, times = np.unique(pair, return_counts=True)
+    chosen = np.isin(pair, shared[(times >= MIN_VOTES) & (shared >= 0)])
+    one, other, pair = one[chosen], other[chosen], pair[chosen]
+    angles = np.memmap(folder / "angles", np.float32, "r")
+    best: dict[int, Candidate] = {}
+    for votes in _votes(pair, angles[other] + (angles[one] if mirror else -angles[one])):
+        number = int(pair[votes[0]])
+        # The strongest angle of a pair is kept.
+        if number not in best or len(votes) > len(best[number].matches):
+            of_a, of_b = divmod(number, len(first))
+            matches = np.stack([one[votes] - first[of_a], other[votes] - first[of_b]], axis=1)
+            best[number] = Candidate(of_a, of_b, mirror, matches.astype(np.uint8))
+    return list(best.values())
+
+
+def _matches(asked: Floats, codes: Codes, cells: _Cells) -> tuple[Indices, Indices]:
+    """Rows of `asked` and of `codes` that match, (n,) each."""
     probes = cells.nearest(asked, PROBES)
     order = np.argsort(probes.ravel(), kind="stable")
     ends = np.searchsorted(probes.ravel()[order], np.arange(len(cells.starts)))
@@ -252,31 +268,20 @@ def _look_up(folder: Path, start: int, mirror: bool) -> list[Candidate]:
         most = min(NEIGHBOURS, near.shape[1])
         floor = np.partition(near, -most, axis=1)[:, -most, None]
         one, other = np.nonzero(near >= np.maximum(floor, SIMILAR * SCALE**2))
+        # They are many: until all are found, in half the memory.
         ones.append(who[one].astype(np.int32))
         others.append(here[other].astype(np.int32))
-    one, other = np.concatenate(ones), np.concatenate(others)
-    of_other = np.searchsorted(first, other, side="right") - 1
-    pair = np.where(owner[one] == of_other, -1, owner[one] * len(first) + of_other)
-    # Most pairs share a feature or two by chance: only the others are counted by angle.
-    shared, times = np.unique(pair, return_counts=True)
-    chosen = np.isin(pair, shared[(times >= MIN_VOTES) & (shared >= 0)])
-    one, other, pair = one[chosen], other[chosen], pair[chosen]
-    angles = np.memmap(folder / "angles", np.float32, "r")
-    turn = angles[other] + (angles[rows][one] if mirror else -angles[rows][one])
+    return np.concatenate(ones).astype(np.int64), np.concatenate(others).astype(np.int64)
+
+
+def _votes(pair: Indices, turn: Floats) -> Iterator[Indices]:
+    """The matches of one pair and about one angle, if they are at least `MIN_VOTES`."""
     code = (pair[:, None] * ANGLE_BINS + _bins(turn)).T.ravel()
     order = np.argsort(code, kind="stable")
     begins = np.flatnonzero(np.diff(code[order], prepend=-1))
     sizes = np.diff(begins, append=len(code))
-    best: dict[int, Candidate] = {}
     for begin, size in zip(begins[sizes >= MIN_VOTES], sizes[sizes >= MIN_VOTES], strict=True):
-        votes = order[begin : begin + size] % len(pair)
-        number = int(pair[votes[0]])
-        a, b = divmod(number, len(first))
-        # The strongest angle of a pair is kept.
-        if number not in best or size > len(best[number].matches):
-            matches = np.stack([one[votes] + rows.start - first[a], other[votes] - first[b]], axis=1)
-            best[number] = Candidate(a, b, mirror, matches.astype(np.uint8))
-    return list(best.values())
+        yield order[begin : begin + size] % len(pair)
 
 
 def similar_features(one: Fingerprint, other: Fingerprint, mirror: bool, basis: Basis) -> Indices:

@@ -13,9 +13,7 @@ from skinlesion_cli.common.errors import InputError, first_few
 from skinlesion_cli.common.events import OnEvent, ignore
 from skinlesion_cli.common.files import is_folder
 from skinlesion_cli.data.file_hashes import name_of
-from skinlesion_cli.data.folders import class_folders as class_folders
-from skinlesion_cli.data.folders import list_classes as list_classes
-from skinlesion_cli.data.folders import refuse_alike as refuse_alike
+from skinlesion_cli.data.folders import class_folders, list_classes, refuse_alike
 from skinlesion_cli.data.suffixes import is_table_name
 
 if TYPE_CHECKING:

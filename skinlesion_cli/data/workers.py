@@ -4,7 +4,7 @@ import math
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TypeVar
 
@@ -32,12 +32,16 @@ def workers_that_fit(workers: int, batch_bytes: int, shared: Path = Path("/dev/s
     return max(0, int(min(workers, free / batch_bytes / 2 - 1)))
 
 
+def process_pool(workers: int) -> AbstractContextManager[ProcessPoolExecutor | None]:
+    """A pool of processes that leave signals to this one; None for fewer than 2 `workers`."""
+    return ProcessPoolExecutor(workers, initializer=outlive_signals) if workers > 1 else nullcontext()
+
+
 def map_files(
     function: Callable[[Path], Result], paths: Sequence[Path], workers: int, on_event: OnEvent = ignore
 ) -> Iterator[Result]:
     """Yield `function(path)` of each path, in order; from 2 `workers` on, processes call it (pickled)."""
-    parallel = workers > 1
-    with ProcessPoolExecutor(workers, initializer=outlive_signals) if parallel else nullcontext() as pool:
+    with process_pool(workers) as pool:
         results = pool.map(function, paths, chunksize=CHUNK) if pool else map(function, paths)
         for done, result in enumerate(results, start=1):
             on_event(ImagesDone("reading", done, len(paths)))

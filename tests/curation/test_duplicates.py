@@ -109,6 +109,16 @@ def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
         find_duplicates([bad])
 
 
+def test_a_second_search_reads_changed_files_again(tmp_path: Path, photos: list[Image.Image]) -> None:
+    paths = _saved(tmp_path, [photos[0], ImageOps.mirror(photos[0])])
+    assert find_duplicates(paths) == [Pair(0, 1, "near")]
+    # Another pair of copies under the same names, and then two different photographs.
+    _saved(tmp_path, [photos[1].rotate(90, expand=True), photos[1]])
+    assert find_duplicates(paths) == [Pair(0, 1, "near")]
+    _saved(tmp_path, photos[:2])
+    assert find_duplicates(paths) == []
+
+
 def test_mirrored_descriptors_are_those_of_the_mirrored_picture(photos: list[Image.Image]) -> None:
     grey = np.asarray(photos[0].convert("L").resize((255, 191)))
     points, descriptors = local_features(grey)
